@@ -1,0 +1,9 @@
+"""The one error for whatever a user gave that cannot be used."""
+
+
+class InputError(ValueError):
+    """A file, value or option that a person gave is wrong; the message says what, where, and what to do.
+
+    The command line prints the message alone and leaves with exit code 2. Anything else that is raised is a defect of
+    this package (or a condition of the machine, an ``OSError``).
+    """

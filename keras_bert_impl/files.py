@@ -1,0 +1,101 @@
+"""Reading and writing whole files: messages for people when reading, nothing half-written when writing."""
+
+import contextlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from keras_bert_impl.errors import InputError
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file.
+
+    Raises:
+        InputError: the file is missing, cannot be read, or is not UTF-8 (the byte's position is named).
+    """
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}. Save the file as UTF-8."
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        InputError: the file is missing, is not JSON (line and column are named), or holds something else than an object.
+    """
+    try:
+        value = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}.") from error
+    except RecursionError as error:
+        raise InputError(f"{path} is not usable JSON: it is nested too deeply.") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path} holds a JSON {type(value).__name__}; a JSON object in braces was expected.")
+    return value
+
+
+def to_json(value: Any) -> str:
+    """JSON as this package writes it: indented, key order kept, a newline at the end, never NaN."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside ``path``; renames it to ``path`` once the block ended well, else removes it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a UTF-8 file with line feeds, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(text.encode("utf-8"))
+
+
+def refuse_other_content(directory: Path) -> None:
+    """Raises ``InputError`` unless ``directory`` is free to be written: absent, or an empty directory."""
+    if directory.is_dir():
+        if any(directory.iterdir()):
+            raise InputError(f"{directory} exists and is not empty. Name another directory, or remove this one.")
+    elif directory.exists() or directory.is_symlink():
+        raise InputError(f"{directory} exists and is not a directory. Name another directory.")
+
+
+@contextlib.contextmanager
+def new_directory(directory: Path) -> Iterator[Path]:
+    """Yields a temporary directory beside ``directory``, which takes its name once the block ended well.
+
+    Raises:
+        InputError: ``directory`` exists with other content, or its parent cannot be written.
+    """
+    refuse_other_content(directory)
+    directory = directory.absolute()
+    temporary = directory.with_name(f".{directory.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        temporary.mkdir(parents=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise InputError(f"{directory} cannot be made: {error.strerror}.") from error
+    try:
+        yield temporary
+        # The empty directory that may stand there is replaced; one that was filled meanwhile is not.
+        os.replace(temporary, directory)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
