@@ -1,0 +1,137 @@
+"""The name table: one row a kind of tensor, in the words of PyTorch, of Google's TF1 code and of this package."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One kind of tensor. ``{i}`` in a name stands for the number of the block.
+
+    Attributes:
+        path: path of our variable in every model that has it.
+        torch: name in PyTorch files, without the ``bert.`` that they may put in front.
+        tf1: name in Google's files, without ``bert/``; None where the published code has no such tensor.
+        torch_transposed: whether the PyTorch array is the transpose of ours, as for every dense kernel.
+        tf1_transposed: the same for TF1, whose heads multiply by the transpose and whose other layers do not.
+    """
+
+    path: str
+    torch: str
+    tf1: str | None
+    torch_transposed: bool = False
+    tf1_transposed: bool = False
+
+
+def _dense(path: str, torch: str, tf1_kernel: str | None = None, tf1_bias: str | None = None) -> list[Row]:
+    """Kernel and bias; ``tf1_kernel`` and ``tf1_bias`` where TF1 has them under other names, transposed."""
+    kernel = Row(f"{path}/kernel", f"{torch}.weight", tf1_kernel or f"{path}/kernel", True, tf1_kernel is not None)
+    return [kernel, Row(f"{path}/bias", f"{torch}.bias", tf1_bias or f"{path}/bias")]
+
+
+def _norm(path: str, torch: str) -> list[Row]:
+    return [
+        Row(f"{path}/gamma", f"{torch}.weight", f"{path}/gamma"),
+        Row(f"{path}/beta", f"{torch}.bias", f"{path}/beta"),
+    ]
+
+
+def _table(name: str) -> Row:
+    return Row(f"embeddings/{name}/embeddings", f"embeddings.{name}.weight", f"embeddings/{name}")
+
+
+ROWS: tuple[Row, ...] = (
+    _table("word_embeddings"),
+    _table("position_embeddings"),
+    _table("token_type_embeddings"),
+    *_norm("embeddings/LayerNorm", "embeddings.LayerNorm"),
+    *_dense("encoder/layer_{i}/attention/self/query", "encoder.layer.{i}.attention.self.query"),
+    *_dense("encoder/layer_{i}/attention/self/key", "encoder.layer.{i}.attention.self.key"),
+    *_dense("encoder/layer_{i}/attention/self/value", "encoder.layer.{i}.attention.self.value"),
+    *_dense("encoder/layer_{i}/attention/output/dense", "encoder.layer.{i}.attention.output.dense"),
+    *_norm("encoder/layer_{i}/attention/output/LayerNorm", "encoder.layer.{i}.attention.output.LayerNorm"),
+    *_dense("encoder/layer_{i}/intermediate/dense", "encoder.layer.{i}.intermediate.dense"),
+    *_dense("encoder/layer_{i}/output/dense", "encoder.layer.{i}.output.dense"),
+    *_norm("encoder/layer_{i}/output/LayerNorm", "encoder.layer.{i}.output.LayerNorm"),
+    *_dense("pooler/dense", "pooler.dense"),
+    *_dense("cls/predictions/transform/dense", "cls.predictions.transform.dense"),
+    *_norm("cls/predictions/transform/LayerNorm", "cls.predictions.transform.LayerNorm"),
+    Row("cls/predictions/bias", "cls.predictions.bias", "cls/predictions/output_bias"),
+    Row("cls/predictions/decoder/kernel", "cls.predictions.decoder.weight", None, True),
+    *_dense(
+        "cls/seq_relationship",
+        "cls.seq_relationship",
+        "cls/seq_relationship/output_weights",
+        "cls/seq_relationship/output_bias",
+    ),
+    *_dense("classifier", "classifier", "output_weights", "output_bias"),
+    *_dense("qa_outputs", "qa_outputs", "cls/squad/output_weights", "cls/squad/output_bias"),
+)
+
+# The decoder's bias, where a file has it, is what PyTorch adds; the published name above is the older spelling of it.
+DECODER_BIAS = "cls.predictions.decoder.bias"
+
+# What files hold beside weights: pattern of the name, and why it is left out on purpose.
+IGNORED: dict[str, str] = {
+    r"embeddings\.position_ids": "a buffer with the numbers 0, 1, 2 …",
+    r"embeddings\.token_type_ids": "a buffer of zeros",
+    r".*/adam_[mv]": "a slot of the optimizer",
+    r"global_step": "the step counter of the training",
+    r"_CHECKPOINTABLE_OBJECT_GRAPH|save_counter": "bookkeeping of TensorFlow",
+}
+
+_ENCODER_NUMBER = re.compile(r"(encoder[./]layer[._])(\d+)([./])")
+
+
+def published_name(key: str) -> str:
+    """The PyTorch name of a file's tensor, whichever spelling the file uses; unknown names come back as they are.
+
+    >>> published_name("bert.encoder.layer.11.output.LayerNorm.gamma")
+    'encoder.layer.11.output.LayerNorm.weight'
+    >>> published_name("bert/encoder/layer_11/output/LayerNorm/gamma")
+    'encoder.layer.11.output.LayerNorm.weight'
+    """
+    if "/" in key or key in _TF1_TO_TORCH:
+        key = key.removeprefix("bert/")
+        number, template = _template(key)
+        return _TF1_TO_TORCH[template].replace("{i}", number) if template in _TF1_TO_TORCH else key
+    key = key.removeprefix("bert.")
+    for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
+        if key.endswith("LayerNorm" + old):
+            key = key.removesuffix(old) + new
+    return key
+
+
+def row_of(torch: str) -> tuple[Row, str] | None:
+    """The row of a PyTorch name and the path of our variable; None if the table does not know the name."""
+    number, template = _template(torch)
+    row = _BY_TORCH.get(template)
+    return None if row is None else (row, row.path.replace("{i}", number))
+
+
+def torch_name(path: str) -> tuple[Row, str] | None:
+    """The row of one of our variables and its PyTorch name; None if checkpoints have no such tensor."""
+    number, template = _template(path)
+    row = _BY_PATH.get(template)
+    return None if row is None else (row, row.torch.replace("{i}", number))
+
+
+def all_names(num_hidden_layers: int) -> Iterator[tuple[str, str]]:
+    """Path and PyTorch name of every tensor, in the order of the table."""
+    for row in ROWS:
+        for number in range(num_hidden_layers) if "{i}" in row.path else (0,):
+            yield row.path.replace("{i}", str(number)), row.torch.replace("{i}", str(number))
+
+
+def _template(name: str) -> tuple[str, str]:
+    """The number of the block in a name, and the name with ``{i}`` in its place."""
+    found = _ENCODER_NUMBER.match(name)
+    if found is None:
+        return "", name
+    return found[2], f"{found[1]}{{i}}{found[3]}{name[found.end() :]}"
+
+
+_BY_TORCH = {row.torch: row for row in ROWS}
+_BY_PATH = {row.path: row for row in ROWS}
+_TF1_TO_TORCH = {row.tf1: row.torch for row in ROWS if row.tf1}

@@ -1,0 +1,176 @@
+"""Multi-head self-attention with its residual connection."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_bert_impl.layers.base import BertBaseLayer, truncated_normal
+from keras_bert_impl.layers.residual import BertResidual
+
+
+@keras.saving.register_keras_serializable(package="keras_bert_impl")
+class BertSelfAttention(BertBaseLayer):
+    """Scaled dot-product attention of every token to every token, in several heads.
+
+    Plain rank-2 dense layers and one 4-D product with an additive bias: the spelling that TensorFlow fuses on CPU.
+
+    Args:
+        hidden_size: width of the hidden states.
+        num_attention_heads: number of heads, which share the width equally.
+        attention_probs_dropout_prob: dropout on the attention probabilities.
+        initializer_range: standard deviation of new weights.
+
+    Call arguments:
+        hidden_states: ``[batch, length, hidden_size]``; or flattened to ``[batch * length, hidden_size]``, then the
+            bias tells batch and length.
+        attention_bias: ``[batch, 1, 1 or length, length]`` from ``BertAttentionBias``; None means all see all.
+        output_attentions: whether to return the attention probabilities too.
+
+    Returns:
+        the context, shaped like ``hidden_states``; with ``output_attentions`` the pair of it and the probabilities
+        ``[batch, heads, queries, keys]``.
+
+    Source: https://arxiv.org/abs/1706.03762, section 3.2.
+
+    >>> import numpy as np
+    >>> attention = BertSelfAttention(
+    ...     hidden_size=32, num_attention_heads=4, attention_probs_dropout_prob=0.1, initializer_range=0.02)
+    >>> tuple(attention(np.ones((13, 7, 32), "float32")).shape)
+    (13, 7, 32)
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden_size: int,
+        num_attention_heads: int,
+        attention_probs_dropout_prob: float,
+        initializer_range: float,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.hidden_size = hidden_size
+        self.num_attention_heads = num_attention_heads
+        self.attention_probs_dropout_prob = attention_probs_dropout_prob
+        self.initializer_range = initializer_range
+
+        def dense(name: str) -> keras.layers.Dense:
+            initializer = truncated_normal(initializer_range)
+            return keras.layers.Dense(
+                hidden_size, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
+            )
+
+        self.query = dense("query")
+        self.key = dense("key")
+        self.value = dense("value")
+        self.dropout = keras.layers.Dropout(attention_probs_dropout_prob, dtype=self.dtype_policy, name="dropout")
+
+    def build(self, hidden_states_shape: Any, *_: Any) -> None:
+        """Makes the three projections."""
+        for dense in (self.query, self.key, self.value):
+            dense.build((None, self.hidden_size))
+        self.built = True
+
+    def call(self, hidden_states: Any, attention_bias: Any = None, output_attentions: bool = False) -> Any:
+        """See the class."""
+        if len(hidden_states.shape) == 3:
+            batch, length = ops.shape(hidden_states)[:2]
+        else:
+            batch, length = ops.shape(attention_bias)[0], ops.shape(attention_bias)[3]
+        heads, size = self.num_attention_heads, self.hidden_size // self.num_attention_heads
+
+        flat = ops.reshape(hidden_states, (-1, self.hidden_size))
+
+        def split(projected: Any, axes: tuple[int, ...]) -> Any:
+            return ops.transpose(ops.reshape(projected, (batch, length, heads, size)), axes)
+
+        query = split(self.query(flat), (0, 2, 1, 3))  # [batch, heads, length, size]
+        key = split(self.key(flat), (0, 2, 3, 1))  # [batch, heads, size, length]
+        value = split(self.value(flat), (0, 2, 1, 3))  # [batch, heads, length, size]
+
+        scores = ops.matmul(query, key) * (1 / math.sqrt(size))  # [batch, heads, queries, keys]
+        if attention_bias is not None:
+            scores = scores + attention_bias
+        attentions = ops.softmax(ops.cast(scores, "float32"))
+        context = ops.matmul(self.dropout(ops.cast(attentions, self.compute_dtype)), value)
+        context = ops.reshape(ops.transpose(context, (0, 2, 1, 3)), ops.shape(hidden_states))
+        return (context, attentions) if output_attentions else context
+
+
+@keras.saving.register_keras_serializable(package="keras_bert_impl")
+class BertSelfOutput(BertResidual):
+    """What follows the attention: dense, dropout, residual, layer norm. See ``BertResidual``."""
+
+
+@keras.saving.register_keras_serializable(package="keras_bert_impl")
+class BertAttention(BertBaseLayer):
+    """Self-attention and its output: the first half of a block.
+
+    Args:
+        hidden_size: width of the hidden states.
+        num_attention_heads: number of heads.
+        attention_probs_dropout_prob: dropout on the attention probabilities.
+        hidden_dropout_prob: dropout on the result, before the residual connection.
+        layer_norm_eps: what the layer norm adds to the variance.
+        initializer_range: standard deviation of new weights.
+
+    Call arguments and Returns: those of ``BertSelfAttention``.
+
+    >>> import numpy as np
+    >>> attention = BertAttention(
+    ...     hidden_size=32, num_attention_heads=4, attention_probs_dropout_prob=0.1, hidden_dropout_prob=0.1,
+    ...     layer_norm_eps=1e-12, initializer_range=0.02)
+    >>> tuple(attention(np.ones((13, 7, 32), "float32")).shape)
+    (13, 7, 32)
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden_size: int,
+        num_attention_heads: int,
+        attention_probs_dropout_prob: float,
+        hidden_dropout_prob: float,
+        layer_norm_eps: float,
+        initializer_range: float,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.hidden_size = hidden_size
+        self.num_attention_heads = num_attention_heads
+        self.attention_probs_dropout_prob = attention_probs_dropout_prob
+        self.hidden_dropout_prob = hidden_dropout_prob
+        self.layer_norm_eps = layer_norm_eps
+        self.initializer_range = initializer_range
+        self.self = BertSelfAttention(
+            hidden_size=hidden_size,
+            num_attention_heads=num_attention_heads,
+            attention_probs_dropout_prob=attention_probs_dropout_prob,
+            initializer_range=initializer_range,
+            dtype=self.dtype_policy,
+            name="self",
+        )
+        # Keras reserves the attribute "output"; the layer's name, and so the path of its weights, is the published one.
+        self.self_output = BertSelfOutput(
+            input_size=hidden_size,
+            hidden_size=hidden_size,
+            hidden_dropout_prob=hidden_dropout_prob,
+            layer_norm_eps=layer_norm_eps,
+            initializer_range=initializer_range,
+            dtype=self.dtype_policy,
+            name="output",
+        )
+
+    def build(self, hidden_states_shape: Any, *_: Any) -> None:
+        """Makes both parts."""
+        self.self.build(hidden_states_shape)
+        self.self_output.build(hidden_states_shape)
+        self.built = True
+
+    def call(self, hidden_states: Any, attention_bias: Any = None, output_attentions: bool = False) -> Any:
+        """See the class."""
+        context, attentions = self.self(hidden_states, attention_bias, output_attentions=True)
+        hidden_states = self.self_output(context, hidden_states)
+        return (hidden_states, attentions) if output_attentions else hidden_states

@@ -1,0 +1,291 @@
+"""What all BERT models share: inputs, backbone, loading and saving."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_bert_impl.checkpoints.convert import assign, state_dict
+from keras_bert_impl.checkpoints.readers import read_tensors
+from keras_bert_impl.checkpoints.report import LoadReport
+from keras_bert_impl.checkpoints.writers import write_tensors
+from keras_bert_impl.config import BertConfig
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.files import to_json, write_text
+from keras_bert_impl.layers import BertAttentionBias, BertEmbeddings, BertEncoder, BertPooler
+from keras_bert_impl.models.tree import module_tree
+from keras_bert_impl.sources import Source, open_source
+
+# Which constructor arguments of the layers are which keys of the configuration: the same names.
+_EMBEDDINGS = (
+    "vocab_size",
+    "hidden_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "layer_norm_eps",
+    "hidden_dropout_prob",
+    "initializer_range",
+)
+_ENCODER = (
+    "num_hidden_layers",
+    "hidden_size",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "layer_norm_eps",
+    "initializer_range",
+)
+_POOLER = ("hidden_size", "initializer_range")
+
+Parts = dict[str, keras.layers.Layer]
+Tensors = dict[str, Any]
+
+
+def pick(config: BertConfig, names: tuple[str, ...]) -> dict[str, Any]:
+    """Some fields of a configuration as keyword arguments."""
+    return {name: getattr(config, name) for name in names}
+
+
+class BertPreTrainedModel(keras.Model):
+    """A functional Keras model from a ``BertConfig``.
+
+    A subclass says which inputs it has, which layers stand on the backbone (``head``), and how they connect
+    (``connect``). All inputs but ``input_ids`` are optional: a dictionary may leave them out.
+
+    Args:
+        config: the configuration.
+        output_hidden_states: whether the outputs have ``hidden_states``, the ``num_hidden_layers + 1`` states
+            ``[batch, length, hidden]`` from the embeddings on.
+        output_attentions: whether the outputs have ``attentions``, ``num_hidden_layers`` times
+            ``[batch, heads, queries, keys]``.
+        dtype: a Keras dtype or policy: ``float32``, ``mixed_bfloat16``, ``bfloat16`` …; None takes Keras' global one.
+        parts: layers to share with another model; None makes new ones.
+
+    Inputs, int ``[batch, length]`` where nothing else is said:
+        input_ids: ids of the vocabulary.
+        token_type_ids: segments; absent: all 0.
+        attention_mask: 1 for tokens, 0 for padding; absent: all 1.
+        position_ids: absent: 0, 1, 2 …
+        sequence_ids: for packed rows, which sequence a token belongs to, 0 for padding; absent: one sequence a row.
+    """
+
+    input_names: ClassVar[tuple[str, ...]] = (
+        "input_ids",
+        "token_type_ids",
+        "attention_mask",
+        "position_ids",
+        "sequence_ids",
+    )
+    input_rank: ClassVar[int] = 2
+    has_pooler: ClassVar[bool] = True
+    checkpoint_prefix: ClassVar[str] = "bert."
+
+    def __init__(
+        self,
+        config: BertConfig | Mapping[str, Any],
+        *,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        dtype: Any = None,
+        parts: Parts | None = None,
+        **kwargs: Any,
+    ) -> None:
+        config = config if isinstance(config, BertConfig) else BertConfig.from_dict(config)
+        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        parts = parts if parts is not None else {**self.backbone(config, policy), **self.head(config, policy)}
+        inputs = {
+            name: keras.Input((None,) * (self.input_rank - 1), dtype="int32", name=name, optional=name != "input_ids")
+            for name in self.input_names
+        }
+        extra = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        super().__init__(inputs=inputs, outputs=self.connect(parts, inputs, **extra), **kwargs)
+        self.config = config
+        self.load_report: LoadReport | None = None
+        self._extra_outputs = extra
+        self._policy = policy
+        for name, part in parts.items():
+            setattr(self, name, part)
+        self._part_names = tuple(parts)
+
+    @classmethod
+    def backbone(cls, config: BertConfig, policy: Any) -> Parts:
+        """The layers that every BERT has."""
+        parts: Parts = {
+            "attention_bias": BertAttentionBias(dtype=policy, name="attention_bias"),
+            "embeddings": BertEmbeddings(**pick(config, _EMBEDDINGS), dtype=policy, name="embeddings"),
+            "encoder": BertEncoder(**pick(config, _ENCODER), dtype=policy, name="encoder"),
+        }
+        if cls.has_pooler:
+            parts["pooler"] = BertPooler(**pick(config, _POOLER), dtype=policy, name="pooler")
+        return parts
+
+    @classmethod
+    def head(cls, config: BertConfig, policy: Any) -> Parts:
+        """The layers that this class puts on the backbone."""
+        return {}
+
+    @classmethod
+    def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
+        """The functional graph from named inputs to named outputs."""
+        raise NotImplementedError(f"{cls.__name__} does not say how its layers connect")
+
+    @staticmethod
+    def encode(parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
+        """The graph of the backbone, up to the encoder's outputs."""
+        bias = parts["attention_bias"](
+            inputs["input_ids"], attention_mask=inputs["attention_mask"], sequence_ids=inputs["sequence_ids"]
+        )
+        embedded = parts["embeddings"](
+            inputs["input_ids"], token_type_ids=inputs["token_type_ids"], position_ids=inputs["position_ids"]
+        )
+        return parts["encoder"](embedded, bias, **extra)
+
+    def with_outputs(self, *, output_hidden_states: bool = False, output_attentions: bool = False) -> Self:
+        """A model over the same weights that also returns hidden states or attentions."""
+        parts = {name: getattr(self, name) for name in self._part_names}
+        return type(self)(
+            self.config,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            dtype=self._policy,
+            parts={**parts, "encoder": self.encoder.twin()},
+        )
+
+    @property
+    def input_spec(self) -> None:
+        """None: Keras' own check demands optional inputs; ``call`` checks instead."""
+        return None
+
+    def _named(self, inputs: Any) -> Tensors:
+        """All inputs by name, None for the absent ones."""
+        if not isinstance(inputs, Mapping):
+            inputs = {"input_ids": inputs}
+        unknown = sorted(set(inputs) - set(self.input_names))
+        if unknown or inputs.get("input_ids") is None:
+            found = f"has the inputs {sorted(inputs)}" if unknown else "lacks input_ids"
+            raise InputError(f"The call {found}; {type(self).__name__} takes {', '.join(self.input_names)}.")
+        return {name: inputs.get(name) for name in self.input_names}
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
+        """Runs the graph; absent optional inputs are filled with None."""
+        return super().call(self._named(inputs), training=training, mask=mask, **kwargs)
+
+    def compute_output_spec(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """The symbolic outputs for symbolic inputs."""
+        named = self._named(inputs)
+        return super().compute_output_spec(
+            {name: self.input[name] if value is None else value for name, value in named.items()}
+        )
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Calls the model on a dictionary of inputs, or on ``input_ids`` alone.
+
+        Raises:
+            InputError: NumPy ``input_ids`` lie outside the vocabulary, rows are longer than the positions, or a name is
+                unknown. (Tensors are not read back for this check.)
+        """
+        ids = inputs.get("input_ids") if isinstance(inputs, Mapping) else inputs
+        if isinstance(ids, np.ndarray) and ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < self.config.vocab_size:
+            raise InputError(
+                f"input_ids go from {ids.min()} to {ids.max()}; this model's vocabulary has {self.config.vocab_size} "
+                "words. Is the tokenizer the one of this model?"
+            )
+        return super().__call__(inputs, *args, **kwargs)
+
+    def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:
+        """``keras.Model.export``; the signature is of ids, segments and mask where none is given."""
+        names = ("input_ids", "token_type_ids", "attention_mask")
+        shape = (None,) * self.input_rank
+        specs = {name: keras.InputSpec(shape=shape, dtype="int32", name=name) for name in names}
+        kwargs.setdefault("input_signature", [specs])
+        super().export(filepath, format=format, **kwargs)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path | Source,
+        *,
+        revision: str | None = None,
+        strict: bool = False,
+        new_heads: bool = False,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        dtype: Any = None,
+        **config_changes: Any,
+    ) -> Self:
+        """Makes the model of a checkpoint, weights included. What became of each tensor stands in ``load_report``.
+
+        Args:
+            source: a directory, a weights file, the name of a bundled model, or a hub name, tried in this order.
+            revision: branch, tag or commit of a hub repository.
+            strict: whether a tensor that has no place in any BERT is an error.
+            new_heads: whether a head of another shape than the configuration's is left newly initialised instead of
+                refused, as when fine-tuning a classifier for other labels.
+            output_hidden_states: see the class.
+            output_attentions: see the class.
+            dtype: see the class.
+            **config_changes: fields of ``BertConfig`` to change, for example ``id2label`` or ``hidden_dropout_prob``.
+
+        Raises:
+            InputError: nothing at ``source``, or what is there is broken, contradicts itself or is not supported.
+
+        >>> model = BertModel.from_pretrained("bert-base-uncased")  # doctest: +SKIP
+        >>> print(model.load_report)  # doctest: +SKIP
+        """
+        opened = source if isinstance(source, Source) else open_source(source, revision=revision)
+        config = dataclasses.replace(BertConfig.from_pretrained(opened), **config_changes)
+        tensors = read_tensors(opened)
+        model = cls(config, output_hidden_states=output_hidden_states, output_attentions=output_attentions, dtype=dtype)
+        variables = {variable.path: variable for variable in model.weights}
+        arrays, report = assign(
+            tensors,
+            {path: tuple(variable.shape) for path, variable in variables.items()},
+            source=opened.name,
+            new_heads=new_heads,
+        )
+        if strict and report.names("unexpected"):
+            raise InputError(f"{opened.name} holds unexpected tensors: {', '.join(report.names('unexpected'))}.")
+        for path, array in arrays.items():
+            variables[path].assign(array)
+        model.load_report = report
+        return model
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """All weights as float32 NumPy arrays under their PyTorch names, in PyTorch's layout."""
+        arrays = {variable.path: np.asarray(ops.convert_to_numpy(variable), "float32") for variable in self.weights}
+        return state_dict(arrays, prefix=self.checkpoint_prefix, num_hidden_layers=self.config.num_hidden_layers)
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Writes ``config.json`` and ``model.safetensors``, which transformers opens as the same model.
+
+        Other files of the directory stay, so that a tokenizer can be saved beside. Each file is written under a
+        temporary name and renamed.
+        """
+        directory = Path(directory)
+        if directory.exists() and not directory.is_dir():
+            raise InputError(f"{directory} is a file; a directory was expected.")
+        directory.mkdir(parents=True, exist_ok=True)
+        # Other libraries read the weights' type from the configuration.
+        values = {key: value for key, value in self.config.to_dict().items() if key not in ("torch_dtype", "dtype")}
+        values |= {"architectures": [type(self).__name__], "dtype": "float32"}
+        write_tensors(directory / "model.safetensors", self.state_dict())
+        write_text(directory / "config.json", to_json(values))
+
+    def get_config(self) -> dict[str, Any]:
+        """What ``.keras`` files keep; weights apart."""
+        policy = keras.dtype_policies.serialize(self._policy)
+        return {"config": self.config.to_dict(), **self._extra_outputs, "dtype": policy, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """The model of ``get_config``'s result, with new weights."""
+        return cls(**config)
+
+    def __str__(self) -> str:
+        return module_tree(self)

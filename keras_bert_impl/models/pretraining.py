@@ -1,0 +1,136 @@
+"""The models of pretraining: masked words, next sentence, and both."""
+
+from typing import Any, ClassVar
+
+import keras
+
+from keras_bert_impl.config import BertConfig
+from keras_bert_impl.layers import BertOnlyMLMHead, BertOnlyNSPHead, BertPreTrainingHeads
+from keras_bert_impl.models.base import BertPreTrainedModel, Parts, Tensors, pick
+
+_HEAD = (
+    "vocab_size",
+    "hidden_size",
+    "hidden_act",
+    "layer_norm_eps",
+    "initializer_range",
+    "tie_word_embeddings",
+)
+
+
+def _decoder(parts: Parts) -> Any:
+    """The word embedding matrix where the decoder is tied to it, else None."""
+    return parts["embeddings"].word_embeddings.embeddings if parts["cls"].tie_word_embeddings else None
+
+
+@keras.saving.register_keras_serializable(package="keras_bert_impl")
+class BertForPreTraining(BertPreTrainedModel):
+    """Masked-LM and next-sentence heads, the model of the paper's pretraining.
+
+    Args: see ``BertPreTrainedModel``.
+
+    Inputs: see ``BertPreTrainedModel``, and
+        masked_lm_positions: ``[batch, predictions]``, the positions to predict; absent: all.
+        next_sentence_positions: ``[batch, sequences]``, where each packed sequence's ``[CLS]`` stands; absent: at 0.
+
+    Outputs:
+        prediction_logits: float32 ``[batch, predictions or length, vocab_size]``.
+        seq_relationship_logits: float32 ``[batch, 2]`` or ``[batch, sequences, 2]``; label 0: the second segment is
+            the next sentence.
+        hidden_states, attentions: on request.
+
+    >>> import numpy as np
+    >>> from keras_bert_impl import BertConfig
+    >>> model = BertForPreTraining(BertConfig.preset("tiny", vocab_size=99))
+    >>> outputs = model({"input_ids": np.array([[2, 71, 3]]), "masked_lm_positions": np.array([[1]])})
+    >>> tuple(outputs["prediction_logits"].shape)
+    (1, 1, 99)
+    """
+
+    input_names: ClassVar[tuple[str, ...]] = (
+        *BertPreTrainedModel.input_names,
+        "masked_lm_positions",
+        "next_sentence_positions",
+    )
+
+    @classmethod
+    def head(cls, config: BertConfig, policy: Any) -> Parts:
+        """The two heads."""
+        return {"cls": BertPreTrainingHeads(**pick(config, _HEAD), dtype=policy, name="cls")}
+
+    @classmethod
+    def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
+        """The functional graph from named inputs to named outputs."""
+        outputs = cls.encode(parts, inputs, **extra)
+        states = outputs.pop("last_hidden_state")
+        pooled = parts["pooler"](states, positions=inputs["next_sentence_positions"])
+        logits = parts["cls"](
+            states, pooled, word_embeddings=_decoder(parts), positions=inputs["masked_lm_positions"]
+        )
+        return {**logits, **outputs}
+
+
+@keras.saving.register_keras_serializable(package="keras_bert_impl")
+class BertForMaskedLM(BertPreTrainedModel):
+    """The masked-LM head alone.
+
+    Args: see ``BertPreTrainedModel``.
+
+    Inputs: see ``BertPreTrainedModel``, and ``masked_lm_positions``, ``[batch, predictions]``; absent: all.
+
+    Outputs:
+        logits: float32 ``[batch, predictions or length, vocab_size]``.
+        hidden_states, attentions: on request.
+
+    >>> import numpy as np
+    >>> from keras_bert_impl import BertConfig
+    >>> model = BertForMaskedLM(BertConfig.preset("tiny", vocab_size=99))
+    >>> tuple(model({"input_ids": np.array([[2, 71, 3]])})["logits"].shape)
+    (1, 3, 99)
+    """
+
+    input_names: ClassVar[tuple[str, ...]] = (*BertPreTrainedModel.input_names, "masked_lm_positions")
+    has_pooler: ClassVar[bool] = False
+
+    @classmethod
+    def head(cls, config: BertConfig, policy: Any) -> Parts:
+        """The masked-LM head."""
+        return {"cls": BertOnlyMLMHead(**pick(config, _HEAD), dtype=policy, name="cls")}
+
+    @classmethod
+    def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
+        """The functional graph from named inputs to named outputs."""
+        outputs = cls.encode(parts, inputs, **extra)
+        states = outputs.pop("last_hidden_state")
+        logits = parts["cls"](states, word_embeddings=_decoder(parts), positions=inputs["masked_lm_positions"])
+        return {"logits": logits, **outputs}
+
+
+@keras.saving.register_keras_serializable(package="keras_bert_impl")
+class BertForNextSentencePrediction(BertPreTrainedModel):
+    """The next-sentence head alone.
+
+    Args: see ``BertPreTrainedModel``.
+
+    Outputs:
+        logits: float32 ``[batch, 2]``; label 0: the second segment is the next sentence.
+        hidden_states, attentions: on request.
+
+    >>> import numpy as np
+    >>> from keras_bert_impl import BertConfig
+    >>> model = BertForNextSentencePrediction(BertConfig.preset("tiny", vocab_size=99))
+    >>> tuple(model({"input_ids": np.array([[2, 71, 3]])})["logits"].shape)
+    (1, 2)
+    """
+
+    @classmethod
+    def head(cls, config: BertConfig, policy: Any) -> Parts:
+        """The next-sentence head."""
+        return {"cls": BertOnlyNSPHead(**pick(config, ("hidden_size", "initializer_range")), dtype=policy, name="cls")}
+
+    @classmethod
+    def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
+        """The functional graph from named inputs to named outputs."""
+        outputs = cls.encode(parts, inputs, **extra)
+        pooled = parts["pooler"](outputs.pop("last_hidden_state"))
+        return {"logits": parts["cls"](pooled), **outputs}

@@ -1,0 +1,51 @@
+"""The module tree of a model as text, in the form that users of the PyTorch models know."""
+
+from typing import Any
+
+import keras
+
+
+# What stands inside ``bert`` in the published models with a head.
+_BACKBONE = ("embeddings", "encoder", "pooler")
+
+
+def module_tree(model: Any) -> str:
+    """Names, classes and sizes of all layers, indented.
+
+    >>> from keras_bert_impl import BertConfig, BertModel
+    >>> print(module_tree(BertModel(BertConfig.preset("tiny", num_hidden_layers=1))).splitlines()[2])
+        (word_embeddings): Embedding(30522, 128)
+    """
+    parts = {layer.name: layer for layer in model.layers if layer.weights or isinstance(layer, keras.layers.Dropout)}
+    lines = [f"{type(model).__name__}("]
+    if model.checkpoint_prefix:
+        lines.append("  (bert): BertModel(")
+        lines += [line for name in _BACKBONE if name in parts for line in _lines(name, parts[name], 2)]
+        lines.append("  )")
+        parts = {name: part for name, part in parts.items() if name not in _BACKBONE}
+    lines += [line for name, part in parts.items() for line in _lines(name, part, 1)]
+    return "\n".join([*lines, ")"])
+
+
+def _lines(name: str, layer: Any, depth: int) -> list[str]:
+    indent = "  " * depth
+    children = list(layer._flatten_layers(include_self=False, recursive=False))
+    if not children:
+        return [f"{indent}({name}): {_leaf(layer)}"]
+    inner = [line for child in children for line in _lines(child.name, child, depth + 1)]
+    return [f"{indent}({name}): {type(layer).__name__}(", *inner, f"{indent})"]
+
+
+def _leaf(layer: Any) -> str:
+    """A layer without layers inside, with its sizes."""
+    kind = type(layer).__name__
+    match layer:
+        case keras.layers.Embedding():
+            return f"{kind}({layer.input_dim}, {layer.output_dim})"
+        case keras.layers.Dense():
+            return f"{kind}(in={layer.kernel.shape[0]}, out={layer.units}, bias={layer.use_bias})"
+        case keras.layers.LayerNormalization():
+            return f"{kind}({layer.gamma.shape[0]}, epsilon={layer.epsilon})"
+        case keras.layers.Dropout():
+            return f"{kind}({layer.rate})"
+    return f"{kind}()"
