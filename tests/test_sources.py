@@ -1,0 +1,188 @@
+"""Where a source's files are; the hub is a server in this process, its clients are processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hub_server import Hub, commit, serve
+
+from keras_bert_impl import sources
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.sources import Source, open_source
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    for name in ("config.json", "model.safetensors", "bert_model.ckpt.index", "notes.md"):
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+def test_directory(directory: Path) -> None:
+    source = open_source(directory)
+    assert source == Source(str(directory), directory=directory)
+    assert source.file("config.json") == directory / "config.json"
+    assert source.file("vocab.txt") is None
+    assert source.listing() == ["bert_model.ckpt.index", "config.json", "model.safetensors", "notes.md"]
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("model.safetensors", "model.safetensors"),
+        ("bert_model.ckpt", "bert_model.ckpt.index"),
+        ("bert_model.ckpt.index", "bert_model.ckpt.index"),
+    ],
+)
+def test_weights_file(directory: Path, name: str, weights: str) -> None:
+    source = open_source(str(directory / name))
+    assert (source.directory, source.weights) == (directory, directory / weights)
+    assert source.file("config.json") == directory / "config.json"
+
+
+def test_a_relative_path_and_the_home_directory(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(directory)
+    monkeypatch.setenv("HOME", str(directory.parent))
+    assert open_source("model.safetensors").file("config.json") == Path("config.json")
+    assert open_source(f"~/{directory.name}").directory == directory
+
+
+def test_bundled_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "demo").mkdir()
+    monkeypatch.setattr(sources, "BUNDLED", tmp_path)
+    assert open_source("demo").directory == tmp_path / "demo"
+    assert open_source("other").directory is None
+
+
+@pytest.mark.parametrize("name", ["bert-base-uncased", "google/bert_uncased_L-2_H-128_A-2", "org/model-v1.5", "a"])
+def test_hub_names(name: str) -> None:
+    assert open_source(name, "v2") == Source(name, revision="v2")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "empty"),
+        ("./missing", "no such file or directory"),
+        ("/missing", "no such file or directory"),
+        ("~missing/model", "no such file or directory"),
+        ("some/where/else", "no such file or directory"),
+        ("model.safetensors", "no such file or directory"),
+        ("bert/bert_model.ckpt", "no such file or directory"),
+        ("bert base", "possible name"),
+        ("org/../x", "no such file or directory"),
+        ("a--b", "possible name"),
+        ("nul\0byte", "possible name"),
+        ("é", "possible name"),
+        ("x" * 5000, "possible name"),
+    ],
+)
+def test_impossible_names(name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        open_source(name)
+
+
+def test_a_file_that_holds_no_weights(directory: Path) -> None:
+    with pytest.raises(InputError, match=r"notes\.md is no weights file"):
+        open_source(directory / "notes.md")
+
+
+def test_a_revision_of_a_directory(directory: Path) -> None:
+    with pytest.raises(InputError, match="has no revision 'v2'"):
+        open_source(directory, "v2")
+
+
+# Opens the source and prints, for each file, its content, None, or what is wrong.
+CLIENT = """
+import json, sys
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.sources import open_source
+name, revision, *files = sys.argv[1:]
+source = open_source(name, revision or None)
+answers = []
+for file in files:
+    try:
+        path = source.file(file)
+        answers.append(path and path.read_text())
+    except InputError as error:
+        answers.append(f"{type(error).__name__}: {error}")
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("files")
+    for revision in ("main", "v2"):
+        (root / revision).mkdir()
+        (root / revision / "config.json").write_text(f"config of {revision}")
+        (root / revision / "vocab.txt").write_text(f"vocabulary of {revision}")
+    return {"main": root / "main", "v2": root / "v2"}
+
+
+def ask(endpoint: str, home: Path, *arguments: str, **environment: str) -> list[str | None]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+    env = inherited | {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), **environment}
+    process = subprocess.run([sys.executable, "-c", CLIENT, *arguments], env=env, capture_output=True, check=True)
+    return json.loads(process.stdout)
+
+
+def test_hub_downloads_caches_and_works_offline(files: dict[str, Path], tmp_path: Path) -> None:
+    old, new = "bert-base-uncased", "google-bert/bert-base-uncased"
+    with serve(Hub({new: files}, moved={old: new})) as hub:
+        assert ask(hub.endpoint, tmp_path, old, "", "config.json", "model.safetensors") == ["config of main", None]
+        assert ask(hub.endpoint, tmp_path, old, "v2", "config.json") == ["config of v2"]
+        assert ask(hub.endpoint, tmp_path, old, commit(new, "v2"), "config.json") == ["config of v2"]
+        assert ask(hub.endpoint, tmp_path, old, "", "config.json") == ["config of main"]
+        downloads = [request for request in hub.requests if request.startswith("GET") and "config.json" in request]
+        assert len(downloads) == 2, "each revision once"
+        asked = len(hub.requests)
+        answers = ask(hub.endpoint, tmp_path, old, "", "config.json", "vocab.txt", HF_HUB_OFFLINE="1")
+        # The vocabulary was never fetched: with another file of the revision in the cache it counts as absent.
+        assert answers == ["config of main", None]
+        assert ask(hub.endpoint, tmp_path, old, "v2", "config.json", HF_HUB_OFFLINE="1") == ["config of v2"]
+        assert len(hub.requests) == asked
+
+
+def test_hub_says_what_is_wrong(files: dict[str, Path], tmp_path: Path) -> None:
+    with serve(Hub({"org/model": files, "org/gated": files}, gated=("org/gated",))) as hub:
+        (unknown,) = ask(hub.endpoint, tmp_path, "org/unknown", "", "config.json")
+        (revision,) = ask(hub.endpoint, tmp_path, "org/model", "v9", "config.json")
+        (gated,) = ask(hub.endpoint, tmp_path, "org/gated", "", "config.json")
+        (offline,) = ask(hub.endpoint, tmp_path, "org/model", "", "config.json", HF_HUB_OFFLINE="1")
+    assert unknown == (
+        f"InputError: org/unknown is neither a directory here nor a model on {hub.endpoint}. Check the spelling; if it "
+        "is private, log in with `hf auth login`."
+    )
+    assert revision is not None
+    assert "org/model has no revision 'v9'" in revision
+    assert gated is not None
+    assert f"Accept its terms at {hub.endpoint}/org/gated" in gated
+    assert offline is not None
+    assert "HF_HUB_OFFLINE is set" in offline
+
+
+def test_the_cache_serves_an_unreachable_hub(files: dict[str, Path], tmp_path: Path) -> None:
+    with serve(Hub({"org/model": files})) as hub:
+        ask(hub.endpoint, tmp_path, "org/model", "", "config.json")
+    assert ask(hub.endpoint, tmp_path, "org/model", "", "config.json") == ["config of main"]
+
+
+@pytest.mark.slow  # huggingface_hub tries for 20 seconds.
+def test_an_unreachable_hub_without_cache(tmp_path: Path) -> None:
+    with serve(Hub({})) as hub:
+        pass
+    (answer,) = ask(hub.endpoint, tmp_path, "org/model", "", "config.json")
+    assert answer is not None
+    assert f"its config.json is not in the cache {tmp_path}/hub, and {hub.endpoint} gave no answer" in answer
+
+
+@pytest.mark.slow  # huggingface_hub tries again for 5 seconds.
+def test_a_download_that_breaks_off(files: dict[str, Path], tmp_path: Path) -> None:
+    with serve(Hub({"org/model": files}, broken=("org/model",))) as hub:
+        (answer,) = ask(hub.endpoint, tmp_path, "org/model", "", "config.json")
+    assert answer is not None
+    assert answer.startswith(f"InputError: config.json of org/model cannot be downloaded from {hub.endpoint}")
