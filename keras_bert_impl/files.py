@@ -16,13 +16,15 @@ def read_text(path: Path) -> str:
     """The text of a UTF-8 file.
 
     Raises:
-        InputError: the file is missing, cannot be read, or is not UTF-8 (the byte's position is named).
+        InputError: the file is missing, cannot be read, or is not UTF-8 (byte and line are named).
     """
     try:
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
         raise InputError(
-            f"{path} is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}. Save the file as UTF-8."
+            f"{path} is not UTF-8: byte {error.start}, in line {line}, is 0x{error.object[error.start]:02x}. "
+            "Save the file as UTF-8."
         ) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
