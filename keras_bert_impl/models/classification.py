@@ -124,6 +124,10 @@ class FlattenChoices(keras.layers.Layer):
         """See the class."""
         return None if values is None else ops.reshape(values, (-1, ops.shape(values)[-1]))
 
+    def compute_output_shape(self, values_shape: Any) -> tuple[int | None, ...]:
+        """Given, for tracing with stand-ins for unknown lengths cannot know it."""
+        return (None, values_shape[-1])
+
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class UnflattenChoices(keras.layers.Layer):
@@ -132,6 +136,10 @@ class UnflattenChoices(keras.layers.Layer):
     def call(self, scores: Any, input_ids: Any) -> Any:
         """See the class; ``input_ids`` tell batch and choices."""
         return ops.reshape(scores, ops.shape(input_ids)[:2])
+
+    def compute_output_shape(self, scores_shape: Any, input_ids_shape: Any) -> tuple[int | None, ...]:
+        """Given, for the same reason."""
+        return tuple(input_ids_shape[:2])
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")

@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from keras_bert_impl.layers import BertLayer
+
 
 # What stands inside ``bert`` in the published models with a head.
 _BACKBONE = ("embeddings", "encoder", "pooler")
@@ -32,7 +34,13 @@ def _lines(name: str, layer: Any, depth: int) -> list[str]:
     children = list(layer._flatten_layers(include_self=False, recursive=False))
     if not children:
         return [f"{indent}({name}): {_leaf(layer)}"]
-    inner = [line for child in children for line in _lines(child.name, child, depth + 1)]
+    if all(isinstance(child, BertLayer) for child in children):
+        # The blocks are all alike: one stands for all.
+        first, *inner = _lines(children[0].name, children[0], depth + 1)
+        numbers = f"{indent}  (layer_0-{len(children) - 1}): {len(children)} x BertLayer("
+        inner = [numbers if len(children) > 1 else first, *inner]
+    else:
+        inner = [line for child in children for line in _lines(child.name, child, depth + 1)]
     return [f"{indent}({name}): {type(layer).__name__}(", *inner, f"{indent})"]
 
 
