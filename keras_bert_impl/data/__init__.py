@@ -1,0 +1,24 @@
+"""Examples from files, encoded examples, and batches of them."""
+
+from keras_bert_impl.data.batches import BUCKETS, LengthBatches, restore
+from keras_bert_impl.data.columns import Columns, where
+from keras_bert_impl.data.conll import read_conll
+from keras_bert_impl.data.features import Features, Ragged
+from keras_bert_impl.data.feed import for_fit, to_grain
+from keras_bert_impl.data.squad import read_squad
+from keras_bert_impl.data.tables import read_table
+
+__all__ = [
+    "BUCKETS",
+    "Columns",
+    "Features",
+    "LengthBatches",
+    "Ragged",
+    "for_fit",
+    "read_conll",
+    "read_squad",
+    "read_table",
+    "restore",
+    "to_grain",
+    "where",
+]

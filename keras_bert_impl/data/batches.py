@@ -1,0 +1,125 @@
+"""Batches of rows of similar length, so that little is padding; each a function of its number and the seed alone."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_bert_impl.data.features import Features, Ragged, Values, offsets_of
+
+# Lengths for backends that compile each one anew (JAX): at most a third of a batch is padding.
+BUCKETS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+
+# Rows are sorted by length among this many batches. More saves a little more padding, and mixes rows less.
+_WINDOW = 64
+
+
+class LengthBatches:
+    """Batches as a random-access source: batch ``k`` depends on ``seed`` and ``k`` only, in every process.
+
+    With a seed, each epoch shuffles the rows, sorts them by length within windows of 64 batches, cuts these into
+    batches and shuffles the batches. Without, all rows are sorted, longest first, for evaluation: `restore` undoes the
+    order. Every row comes once an epoch. If the batch size does not divide their number, one batch is smaller: the
+    longest rows of the last window, or in sorted order the shortest of all.
+
+    Args:
+        features: the rows.
+        batch_size: rows in a batch.
+        seed: the seed of the shuffling; None keeps one sorted order.
+        epochs: how many times all rows come.
+        lengths: the lengths that batches may be padded to; empty for the longest row of each batch. The longest row of
+            all is always allowed.
+
+    Item ``k``:
+        ``(inputs,)``, ``(inputs, labels)`` or ``(inputs, labels, weights)``, dictionaries of arrays
+        ``[batch_size, ...]``, as ``keras.Model.train_on_batch`` takes them.
+
+    >>> ids = Ragged.from_rows([[2, 3], [2, 7, 8, 3], [2, 9, 3]], dtype=np.int32)
+    >>> batches = LengthBatches(Features({"input_ids": ids}, {}, {}, np.arange(3)), 2)
+    >>> batches[0][0]["input_ids"]
+    array([[2, 7, 8, 3],
+           [2, 9, 3, 0]], dtype=int32)
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        epochs: int = 1,
+        lengths: Sequence[int] = (),
+    ) -> None:
+        self.features = features
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epochs = epochs
+        self.per_epoch = -(-len(features) // batch_size)
+        self._row_lengths = features.lengths
+        longest = int(self._row_lengths.max())
+        shorter = sorted(length for length in lengths if length < longest) if lengths else range(longest)
+        self._allowed = np.array([*shorter, longest])
+        self._epoch: tuple[int, list[np.ndarray]] = (-1, [])
+
+    def __len__(self) -> int:
+        return self.per_epoch * self.epochs
+
+    def __getitem__(self, k: int) -> tuple[dict[str, np.ndarray], ...]:
+        rows = self.rows(k)
+        fitting = np.searchsorted(self._allowed, self._row_lengths[rows].max())
+        return self.features.batch(rows, length=int(self._allowed[fitting]))
+
+    def __repr__(self) -> str:
+        return f"LengthBatches({len(self.features)} rows, batch_size={self.batch_size}, seed={self.seed})"
+
+    def rows(self, k: int) -> np.ndarray:
+        """Which rows batch ``k`` holds: int64 ``[batch_size]``, or fewer."""
+        if not 0 <= k < len(self):
+            raise IndexError(f"batch {k} of {len(self)}")
+        epoch, number = divmod(k, self.per_epoch)
+        kept_epoch, batches = self._epoch
+        if kept_epoch != epoch:
+            # Assigned at once, so that threads may do this side by side.
+            batches = self._order(epoch)
+            self._epoch = (epoch, batches)
+        return batches[number]
+
+    def _order(self, epoch: int) -> list[np.ndarray]:
+        """The rows of each batch of an epoch."""
+        rows = len(self.features)
+        cuts = range(self.batch_size, rows, self.batch_size)
+        if self.seed is None:
+            return np.split(np.argsort(-self._row_lengths, kind="stable"), cuts)
+        generator = np.random.default_rng((self.seed, epoch))
+        shuffled = generator.permutation(rows)
+        window = np.arange(rows) // (_WINDOW * self.batch_size)
+        batches = np.split(shuffled[np.lexsort((self._row_lengths[shuffled], window))], cuts)
+        return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def restore(outputs: Iterable[dict[str, Any]], batches: LengthBatches, *, per_token: bool) -> dict[str, Values]:
+    """Outputs of consecutive batches, in the order of the rows again.
+
+    Args:
+        outputs: for each batch of one epoch the model's outputs by name, anything that NumPy makes arrays of.
+        batches: where the batches came from.
+        per_token: whether outputs have an entry a token; their padding is dropped.
+
+    Returns:
+        For each output an array ``[rows, ...]``, or a `Ragged` with an entry a token.
+    """
+    lengths = batches.features.lengths
+    collected: dict[str, list[np.ndarray]] = {}
+    for k, batch in enumerate(outputs):
+        for name, padded in batch.items():
+            values = np.asarray(padded)
+            if per_token:
+                values = values[np.arange(values.shape[1]) < lengths[batches.rows(k), None]]
+            collected.setdefault(name, []).append(values)
+    order = np.concatenate([batches.rows(k) for k in range(batches.per_epoch)])
+    back = np.argsort(order)
+    flat = {name: np.concatenate(values) for name, values in collected.items()}
+    if per_token:
+        offsets = offsets_of(lengths[order])
+        return {name: Ragged(values, offsets).take(back) for name, values in flat.items()}
+    return {name: values[back] for name, values in flat.items()}

@@ -1,0 +1,37 @@
+"""Columns, what every reader gives: ``{name: list with one entry for each example}``; and checks on their entries.
+
+Readers add a column ``where`` that says where each example stood, so that later messages can name file and line.
+"""
+
+import re
+from typing import Any
+
+from keras_bert_impl.errors import InputError
+
+Columns = dict[str, list[Any]]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def where(columns: Columns, index: int) -> str:
+    """Where an example stood, for messages: file and line if a reader noted them, else its number.
+
+    >>> where({"text": ["a", "b"]}, 1)
+    'example 2'
+    >>> where({"text": ["a", "b"], "where": ["x.tsv, line 2", "x.tsv, line 3"]}, 1)
+    'x.tsv, line 3'
+    """
+    return columns["where"][index] if "where" in columns else f"example {index + 1}"
+
+
+def check_text(value: Any, *, name: str, place: str) -> str:
+    """Returns ``value`` if it is text that can be encoded (JSON can hold other things), empty or not.
+
+    Raises:
+        InputError: it is no string, or holds half of a surrogate pair; ``place`` and ``name`` begin the message.
+    """
+    if not isinstance(value, str):
+        raise InputError(f"{place}: {name} is {value!r}; a string was expected.")
+    if _SURROGATE.search(value):
+        raise InputError(f"{place}: {name} holds half of a surrogate pair, a broken \\ud83d-like escape. Repair it.")
+    return value

@@ -1,0 +1,107 @@
+"""Encoded examples: rows of different lengths kept as one flat array, and padded when a batch is made."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Ragged:
+    """Rows of different lengths, one behind another.
+
+    Args:
+        flat: ``[tokens, ...]``, the rows without padding.
+        offsets: int64 ``[rows + 1]``; row ``i`` is ``flat[offsets[i]:offsets[i + 1]]``.
+        pad: what fills up shorter rows of a batch.
+
+    >>> ragged = Ragged.from_rows([[1, 2, 3], [4], [5, 6]], dtype=np.int32)
+    >>> ragged.padded(np.array([2, 1]), length=3)
+    array([[5, 6, 0],
+           [4, 0, 0]], dtype=int32)
+    """
+
+    flat: np.ndarray
+    offsets: np.ndarray
+    pad: int = 0
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Sequence[Any]], *, dtype: Any, pad: int = 0) -> "Ragged":
+        """Rows given one by one."""
+        offsets = offsets_of([len(row) for row in rows])
+        return cls(np.fromiter(chain.from_iterable(rows), dtype=dtype, count=offsets[-1]), offsets, pad)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The length of each row: int64 ``[rows]``."""
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.flat[self.offsets[row] : self.offsets[row + 1]]
+
+    def take(self, rows: np.ndarray) -> "Ragged":
+        """The given rows, in this order."""
+        offsets = offsets_of(self.lengths[rows])
+        places = np.repeat(self.offsets[rows] - offsets[:-1], self.lengths[rows]) + np.arange(offsets[-1])
+        return Ragged(self.flat[places], offsets, self.pad)
+
+    def padded(self, rows: np.ndarray, *, length: int) -> np.ndarray:
+        """The given rows, each filled up at the end: ``[len(rows), length, ...]``."""
+        starts, lengths = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
+        positions = np.arange(length)
+        inside = positions < lengths[:, None]
+        padded = np.full((len(rows), length, *self.flat.shape[1:]), self.pad, self.flat.dtype)
+        padded[inside] = self.flat[(starts[:, None] + positions)[inside]]
+        return padded
+
+
+def offsets_of(lengths: Iterable[int]) -> np.ndarray:
+    """Where rows of these lengths begin and end: int64 ``[rows + 1]``."""
+    return np.concatenate([[0], np.cumsum(np.fromiter(lengths, np.int64))])
+
+
+# An array with an entry for each row, or for each token of each row.
+Values = np.ndarray | Ragged
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """What a model is given for a list of examples; a long example may be several rows (windows).
+
+    Args:
+        inputs: the model's inputs by name, an entry a token, all of the same lengths.
+        labels: for each output of the model what it should be; empty for prediction.
+        weights: how much each entry of ``labels`` counts, under the same names; empty if all count alike.
+        example: int32 ``[rows]``, which example a row belongs to.
+        alignment: what decoding needs to get from tokens back to the text, an entry a token.
+        truncated: how many examples lost their end to the longest length.
+    """
+
+    inputs: Mapping[str, Ragged]
+    labels: Mapping[str, Values]
+    weights: Mapping[str, Values]
+    example: np.ndarray
+    alignment: Mapping[str, Ragged] = dataclasses.field(default_factory=dict)
+    truncated: int = 0
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The length of each row in tokens: int64 ``[rows]``."""
+        return next(iter(self.inputs.values())).lengths
+
+    def __len__(self) -> int:
+        return len(self.example)
+
+    def batch(self, rows: np.ndarray, *, length: int) -> tuple[dict[str, np.ndarray], ...]:
+        """The given rows padded to ``length``: ``(inputs,)``, ``(inputs, labels)`` or ``(inputs, labels, weights)``."""
+        parts = [self.inputs, self.labels, self.weights]
+        return tuple({name: _take(values, rows, length) for name, values in part.items()} for part in parts if part)
+
+
+def _take(values: Values, rows: np.ndarray, length: int) -> np.ndarray:
+    return values.padded(rows, length=length) if isinstance(values, Ragged) else values[rows]
