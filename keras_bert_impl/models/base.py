@@ -240,11 +240,16 @@ class BertPreTrainedModel(keras.Model):
         """
         opened = source if isinstance(source, Source) else open_source(source, revision=revision)
         config = dataclasses.replace(BertConfig.from_pretrained(opened), **config_changes)
-        tensors = read_tensors(opened)
         model = cls(config, output_hidden_states=output_hidden_states, output_attentions=output_attentions, dtype=dtype)
-        variables = {variable.path: variable for variable in model.weights}
+        model.load_pretrained(opened, strict=strict, new_heads=new_heads)
+        return model
+
+    def load_pretrained(self, source: str | Path | Source, *, strict: bool = False, new_heads: bool = False) -> LoadReport:
+        """Takes over the weights of a checkpoint of the same configuration; see ``from_pretrained``."""
+        opened = source if isinstance(source, Source) else open_source(source)
+        variables = {variable.path: variable for variable in self.weights}
         arrays, report = assign(
-            tensors,
+            read_tensors(opened),
             {path: tuple(variable.shape) for path, variable in variables.items()},
             source=opened.name,
             new_heads=new_heads,
@@ -253,8 +258,8 @@ class BertPreTrainedModel(keras.Model):
             raise InputError(f"{opened.name} holds unexpected tensors: {', '.join(report.names('unexpected'))}.")
         for path, array in arrays.items():
             variables[path].assign(array)
-        model.load_report = report
-        return model
+        self.load_report = report
+        return report
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """All weights as float32 NumPy arrays under their PyTorch names, in PyTorch's layout."""

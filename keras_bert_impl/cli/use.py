@@ -1,0 +1,89 @@
+"""Verbs that use a fine-tuned model: ``evaluate``, ``predict`` and ``export``."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from keras_bert_impl.cli.finetune import add_column_options, column_options
+from keras_bert_impl.errors import InputError
+
+
+def add_verbs(verbs: Any) -> None:
+    """Adds the verbs to the parser."""
+    evaluate = verbs.add_parser(
+        "evaluate", help="score a fine-tuned model on a file", description="Prints the task's figures as JSON."
+    )
+    evaluate.add_argument("model", help="directory of a run or of an export")
+    evaluate.add_argument("--data", required=True, metavar="F", help="the file, with labels")
+    evaluate.add_argument("--max-length", type=int, metavar="N", help="longest row in tokens (default: all positions)")
+    add_column_options(evaluate)
+    evaluate.set_defaults(run=_evaluate)
+
+    predict = verbs.add_parser(
+        "predict",
+        help="predict for texts, a file or standard input",
+        description="Prints a line of JSON for each example. Texts come as arguments, from a file, or from standard "
+        "input, a line each; a TAB parts a pair, or a question and its context.",
+    )
+    predict.add_argument("model", help="directory of a run or of an export")
+    predict.add_argument("texts", nargs="*", metavar="TEXT", help="none, and no --file: lines of standard input")
+    predict.add_argument("--file", metavar="F", help="a file as finetune takes it; labels in it are not looked at")
+    predict.add_argument("--max-length", type=int, metavar="N", help="longest row in tokens (default: all positions)")
+    add_column_options(predict)
+    predict.set_defaults(run=_predict)
+
+    export = verbs.add_parser(
+        "export",
+        help="write a SavedModel for TF Serving",
+        description="Writes a SavedModel with a signature over token ids; tokenizer and labels stand in assets.extra.",
+    )
+    export.add_argument("model", type=Path, help="directory of a run")
+    export.add_argument("directory", type=Path, help="NAME/VERSION, for example saved_models/sentiment/1")
+    export.set_defaults(run=_export)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from keras_bert_impl.serving import Predictor
+
+    predictor = Predictor(options.model, max_length=options.max_length)
+    columns = predictor.task.read(options.data, **column_options(options))
+    print(json.dumps({"examples": len(columns["where"]), **predictor.score(columns)}, indent=2))
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from keras_bert_impl.serving import Predictor
+
+    predictor = Predictor(options.model, max_length=options.max_length)
+    if options.file:
+        columns = predictor.task.read(options.file, labelled=False, **column_options(options))
+    else:
+        columns = predictor.task.from_texts(*_texts(options.texts or _standard_input()))
+    for prediction in predictor.columns(columns):
+        print(json.dumps(prediction, ensure_ascii=False))
+    return 0
+
+
+def _texts(lines: list[str]) -> tuple[list[str], list[str] | None]:
+    """Texts, and second texts where lines have a TAB."""
+    parts = [line.split("\t") for line in lines]
+    widths = {len(part) for part in parts}
+    if not widths <= {1} and widths != {2}:
+        raise InputError("some texts have a TAB and others not, or more than one: all must be single texts, or all pairs.")
+    return [part[0] for part in parts], [part[1] for part in parts] if widths == {2} else None
+
+
+def _standard_input() -> list[str]:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"standard input is not UTF-8: byte {error.start}.") from error
+
+
+def _export(options: argparse.Namespace) -> int:
+    from keras_bert_impl.serving import export_saved_model
+
+    print(f"written to {export_saved_model(options.model, options.directory)}")
+    return 0

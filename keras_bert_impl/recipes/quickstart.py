@@ -1,0 +1,81 @@
+"""The whole way on real data, as one function."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.files import read_json
+from keras_bert_impl.recipes.material import fetch_checkpoint
+from keras_bert_impl.serving import export_saved_model
+from keras_bert_impl.training import FineTuning, finetune
+
+SNIPPETS = Path(__file__).parents[1] / "assets" / "movie_snippets"
+
+SENTENCES = (
+    "A quiet, funny and deeply moving film.",
+    "Two hours of my life that I will never get back.",
+    "The plot is thin, but the actors make up for it.",
+    "Not the disaster that I had been told to expect.",
+)
+
+
+def quickstart(
+    *,
+    checkpoint: Path | None = None,
+    output: Path = Path("runs/sentiment"),
+    export: Path = Path("saved_models/sentiment/1"),
+    epochs: int = 3,
+    precision: str = "float32",
+) -> list[str]:
+    """Checkpoint, fine-tuning, export, predictions; each step takes over what an earlier run of it has made.
+
+    Args:
+        checkpoint: a local checkpoint; None fetches all-MiniLM-L6-v2 once.
+        output: the directory of the run.
+        export: the directory of the export.
+        epochs: of the fine-tuning.
+        precision: ``float32`` or ``bfloat16``.
+
+    Returns:
+        the label of each of ``SENTENCES``, predicted by the export in a new process.
+    """
+    print("1. Checkpoint", flush=True)
+    source = checkpoint or fetch_checkpoint("all-MiniLM-L6-v2")
+    print(f"   {source}\n\n2. Fine-tuning on film snippets", flush=True)
+    if (output / "metrics.json").is_file():
+        print(f"   {output} is there already and is reused; remove it to train anew.")
+        metrics = read_json(output / "metrics.json")
+        for name in ("valid", "test"):
+            print(f"   {name}: " + ", ".join(f"{key} {value:.4f}" for key, value in metrics[name].items()))
+    else:
+        finetune(
+            source,
+            train=SNIPPETS / "train.tsv",
+            valid=SNIPPETS / "valid.tsv",
+            test=SNIPPETS / "test.tsv",
+            output=output,
+            settings=FineTuning(epochs=epochs, precision=precision),
+        )
+        print(f"   written to {output}: checkpoint, metrics.json, learning_curve.png, README.md")
+    print("\n3. Export for TF Serving", flush=True)
+    if (export / "saved_model.pb").is_file():
+        print(f"   {export} is there already and is reused; remove it to export anew.")
+    else:
+        export_saved_model(output, export)
+        print(f"   written to {export}")
+    print("\n4. The export in a new process, which has TensorFlow and the tokenizer but not Keras", flush=True)
+    labels = _classify(export)
+    for sentence, label in zip(SENTENCES, labels, strict=True):
+        print(f"   {'positive' if label == '1' else 'negative'}  {sentence}")
+    return labels
+
+
+def _classify(export: Path) -> list[str]:
+    """What the export says of ``SENTENCES``, asked with the command line."""
+    command = [sys.executable, "-m", "keras_bert_impl.cli.main", "predict", str(export), *SENTENCES]
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        raise InputError(f"the export {export} cannot be used: {result.stderr.strip()}")
+    return [json.loads(line)["label"] for line in result.stdout.splitlines()]

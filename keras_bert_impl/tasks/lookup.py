@@ -1,0 +1,26 @@
+"""Which task a fine-tuned model was made for."""
+
+from keras_bert_impl.config import BertConfig
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.tasks import TASKS
+from keras_bert_impl.tasks.task import Task
+
+
+def task_of(config: BertConfig) -> Task:
+    """The row of ``TASKS`` that fits a configuration's ``architectures``, ``problem_type`` and number of labels.
+
+    Raises:
+        InputError: the configuration is not that of a fine-tuned model.
+    """
+    architectures = config.extra.get("architectures") or []
+    rows = [row for row in TASKS.values() if row.model in architectures]
+    if not rows:
+        raise InputError(
+            f"the configuration's architectures are {architectures}; a fine-tuned model was expected, one of "
+            f"{', '.join(sorted({row.model for row in TASKS.values()}))}. 'keras-bert finetune' makes one."
+        )
+    if len(rows) == 1:
+        return rows[0]
+    # As in transformers: without a problem_type, one label means regression.
+    problem = config.problem_type or ("regression" if config.num_labels == 1 else "single_label_classification")
+    return next(row for row in rows if row.problem_type == problem)

@@ -1,0 +1,72 @@
+"""The optimizer and the learning-rate schedule of BERT's fine-tuning."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+# Variables that weight decay leaves alone: biases and layer norms, as in the published training.
+NO_DECAY = ("bias", "gamma", "beta")
+
+
+@keras.saving.register_keras_serializable(package="keras_bert_impl")
+class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that rises from 0 in a straight line and then falls to 0 in another.
+
+    Args:
+        learning_rate: the highest rate, reached after the warm-up.
+        steps: steps of the whole training.
+        warmup_steps: steps of the rise.
+
+    Source: https://github.com/google-research/bert, ``optimization.py``.
+
+    >>> schedule = WarmupLinearDecay(5e-5, steps=100, warmup_steps=10)
+    >>> [round(float(schedule(step)) * 1e5, 6) for step in (0, 5, 10, 55, 100)]
+    [0.0, 2.5, 5.0, 2.5, 0.0]
+    """
+
+    def __init__(self, learning_rate: float, *, steps: int, warmup_steps: int) -> None:
+        self.learning_rate = learning_rate
+        self.steps = steps
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step: Any) -> Any:
+        """The rate at a step, counted from 0; a float32 scalar."""
+        step = ops.cast(step, "float32")
+        rise = step / max(1, self.warmup_steps)
+        fall = (self.steps - step) / max(1, self.steps - self.warmup_steps)
+        return self.learning_rate * ops.maximum(0.0, ops.minimum(rise, fall))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"learning_rate": self.learning_rate, "steps": self.steps, "warmup_steps": self.warmup_steps}
+
+
+def adamw(
+    *,
+    learning_rate: float,
+    steps: int,
+    warmup: float = 0.1,
+    weight_decay: float = 0.01,
+    clip_norm: float = 1.0,
+) -> keras.optimizers.AdamW:
+    """AdamW as BERT is fine-tuned with it: decay but not on biases and layer norms, warm-up, linear decay, clipping.
+
+    Args:
+        learning_rate: the highest learning rate.
+        steps: steps of the whole training.
+        warmup: share of the steps in which the rate rises.
+        weight_decay: decay per step, times the learning rate.
+        clip_norm: the largest norm of all gradients together.
+
+    >>> adamw(learning_rate=5e-5, steps=1000).weight_decay
+    0.01
+    """
+    optimizer = keras.optimizers.AdamW(
+        WarmupLinearDecay(learning_rate, steps=steps, warmup_steps=round(warmup * steps)),
+        weight_decay=weight_decay,
+        epsilon=1e-8,
+        global_clipnorm=clip_norm,
+    )
+    optimizer.exclude_from_weight_decay(var_names=list(NO_DECAY))
+    return optimizer
