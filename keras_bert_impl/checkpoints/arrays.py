@@ -1,0 +1,32 @@
+"""What the readers of weights files share: a file mapped into memory, and the width of its numbers."""
+
+import mmap
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+
+from keras_bert_impl.errors import InputError
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+_HALVES = (BFLOAT16, np.dtype(np.float16))
+
+
+def map_file(path: Path) -> mmap.mmap:
+    """The bytes of a file, mapped and read-only: a page takes memory once it is looked at, and can be given back.
+
+    Raises:
+        InputError: the file is empty, or is Git LFS's note that the real file was not fetched.
+    """
+    with open(path, "rb") as file:
+        if not file.read(1):
+            raise InputError(f"{path} is empty. Download it again.")
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if mapped[:24] == b"version https://git-lfs.":
+        raise InputError(f"{path} is a Git LFS pointer, not the file itself. Run `git lfs pull` in its directory.")
+    return mapped
+
+
+def widened(array: np.ndarray) -> np.ndarray:
+    """``array``, as float32 if it is float16 or bfloat16; anything else is returned as it is, not copied."""
+    return array.astype(np.float32) if array.dtype in _HALVES else array

@@ -1,0 +1,148 @@
+"""Reads what `torch.save` writes, zip archives and the older format, without torch and without running anything.
+
+Both formats hold a pickle that describes tensors, and the tensors' storages as raw bytes: the first as uncompressed
+members of a zip archive, the second one after the other behind the pickle (see `torch/serialization.py`).
+"""
+
+import io
+import math
+import mmap
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_bert_impl.checkpoints.arrays import map_file
+from keras_bert_impl.checkpoints.torch_pickle import Storage, Tensor, read_pickle
+from keras_bert_impl.errors import InputError
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
+
+# Training scripts often save more than the weights, which are then under one of these keys.
+_NESTED = ("state_dict", "model_state_dict", "model")
+
+# A pickle's value, and the bytes of each storage that it mentions.
+_Content = tuple[Any, dict[str, memoryview]]
+
+
+def read_torch(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a state dict in a ``.bin``, ``.pt`` or ``.pth`` file, mapped and read-only, in their own dtypes.
+
+    Raises:
+        InputError: the file is truncated or damaged, holds no state dict, or would run code if torch loaded it.
+    """
+    mapped = map_file(path)
+    read = _read_zip if mapped[:4] == b"PK\x03\x04" else _read_legacy
+    content, storages = read(mapped, path=path)
+    return {
+        name: _array(tensor, storages[tensor.storage.key], name=name, path=path)
+        for name, tensor in _state_dict(content, path=path).items()
+    }
+
+
+def _state_dict(content: Any, *, path: Path) -> dict[str, Tensor]:
+    """The named tensors of a file, which may hold them beside other things."""
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds a {type(content).__name__}; a state dict (names to tensors) was expected.")
+    nested = next((content[key] for key in _NESTED if isinstance(content.get(key), dict)), content)
+    state = {name: value for name, value in nested.items() if isinstance(value, Tensor) and isinstance(name, str)}
+    if not state:
+        keys = ", ".join(repr(key) for key in list(nested)[:8]) or "nothing"
+        raise InputError(f"{path} holds no tensors by name, but {keys}. A state dict was expected.")
+    return state
+
+
+def _array(tensor: Tensor, data: memoryview, *, name: str, path: Path) -> np.ndarray:
+    """The view of a storage's ``data`` that ``tensor`` describes; nothing is copied."""
+    dtype, size = tensor.storage.dtype, math.prod(tensor.shape)
+    steps = zip(tensor.shape, tensor.strides, strict=True)
+    last = tensor.offset + sum((length - 1) * stride for length, stride in steps)
+    # A stride of 0 repeats numbers: harmless in a view, but whoever copies it would fill the memory.
+    if size and (last >= tensor.storage.size or size * dtype.itemsize > path.stat().st_size):
+        raise InputError(f"{path} is damaged: the tensor {name!r} of shape {tensor.shape} reaches beyond its data.")
+    try:
+        if not size:
+            return np.empty(tensor.shape, dtype)
+        strides = [stride * dtype.itemsize for stride in tensor.strides]
+        return np.ndarray(tensor.shape, dtype, buffer=data, offset=tensor.offset * dtype.itemsize, strides=strides)
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{path} is damaged: the tensor {name!r} has an impossible shape ({error}).") from error
+
+
+def _read_legacy(mapped: mmap.mmap, *, path: Path) -> _Content:
+    """Pickles of a magic number, the protocol, the machine, the content and the storages' keys; then the storages."""
+    magic, protocol, machine = (read_pickle(mapped, path=path).value for _ in range(3))
+    if magic != _MAGIC or protocol != _PROTOCOL or not isinstance(machine, dict):
+        raise InputError(f"{path} is a pickle, but not one that torch.save wrote. A state dict was expected.")
+    if not machine.get("little_endian"):
+        raise InputError(f"{path} was written on a big-endian machine. Save it again on a little-endian one.")
+    content, storages = read_pickle(mapped, path=path)
+    keys = read_pickle(mapped, path=path).value
+    if not isinstance(keys, list) or any(type(key) is not str for key in keys) or set(keys) != set(storages):
+        raise InputError(f"{path} is damaged: the storages that it lists are not those that its tensors use.")
+    view, position = memoryview(mapped), mapped.tell()
+    data = {}
+    for key in keys:
+        start = position + 8
+        position = start + _byte_size(storages[key])
+        if int.from_bytes(view[start - 8 : start], "little") != storages[key].size or position > len(view):
+            raise InputError(f"{path} is truncated or damaged: {storages[key].size} numbers were expected in {key!r}.")
+        data[key] = view[start:position]
+    return content, data
+
+
+def _read_zip(mapped: mmap.mmap, *, path: Path) -> _Content:
+    """The members ``data.pkl`` (the pickle), ``byteorder`` and ``data/KEY`` (the storages) of one folder."""
+    members = _members(path)
+    folder = next((name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")), None)
+    if folder is None:
+        raise InputError(f"{path} is a zip archive without data.pkl, so not one that torch.save wrote.")
+    if f"{folder}byteorder" in members and _member(mapped, members[f"{folder}byteorder"], path=path) != b"little":
+        raise InputError(f"{path} was written on a big-endian machine. Save it again on a little-endian one.")
+    pickle = io.BytesIO(_member(mapped, members[f"{folder}data.pkl"], path=path))
+    content, storages = read_pickle(pickle, path=path)
+    data = {}
+    for key, storage in storages.items():
+        member = members.get(f"{folder}data/{key}")
+        if member is None or member.file_size != _byte_size(storage):
+            found = "is missing" if member is None else f"has {member.file_size} bytes"
+            raise InputError(f"{path} is damaged: data/{key} {found}; {_byte_size(storage)} bytes were expected.")
+        data[key] = _member(mapped, member, path=path)
+    return content, data
+
+
+def _byte_size(storage: Storage) -> int:
+    return storage.size * storage.dtype.itemsize
+
+
+def _members(path: Path) -> dict[str, zipfile.ZipInfo]:
+    """The directory of a zip archive."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {member.filename: member for member in archive.infolist()}
+            twice = len(members) < len(archive.infolist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise InputError(f"{path} is truncated or damaged: {error}. Get it again.") from error
+    if twice:
+        raise InputError(f"{path} is damaged: it holds two members of the same name.")
+    return members
+
+
+def _member(mapped: mmap.mmap, member: zipfile.ZipInfo, *, path: Path) -> memoryview:
+    """The bytes of an uncompressed member, where they lie in the file."""
+    header = member.header_offset
+    # A local header: 26 bytes that the directory repeats, the lengths of name and extra field, those two, the data.
+    name_size, extra_size = (int.from_bytes(mapped[header + at : header + at + 2], "little") for at in (26, 28))
+    start = header + 30 + name_size + extra_size
+    data = memoryview(mapped)[start : start + member.file_size]
+    stored = member.compress_type == zipfile.ZIP_STORED and member.compress_size == member.file_size == len(data)
+    encrypted = member.flag_bits & 1
+    if header < 0 or mapped[header : header + 4] != b"PK\x03\x04" or not stored or encrypted:
+        raise InputError(f"{path} is damaged: {member.filename!r} does not lie in it as torch.save writes it.")
+    # 0 is what torch writes when told not to compute checksums.
+    if member.CRC not in (0, zlib.crc32(data)):
+        raise InputError(f"{path} is damaged: the checksum of its member {member.filename!r} is wrong. Get it again.")
+    return data

@@ -1,0 +1,226 @@
+"""What the pickle inside a torch file describes, read as data: nothing that it names is imported, called or built.
+
+A pickle is a program for a small stack machine, and unpickling it runs what it asks for. Here `pickletools` takes it
+apart, and a machine of our own follows those instructions alone that `torch.save` writes for tensors. Tensors come out
+as descriptions; `torch_file.py` finds their data. The standard `pickle.Unpickler` with a restricted `find_class` would
+not be enough: a few bytes can make it allocate gigabytes (memo indices), and BUILD alters the objects it may name.
+"""
+
+import io
+import mmap
+import pickletools
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
+
+import numpy as np
+
+from keras_bert_impl.checkpoints.arrays import BFLOAT16
+from keras_bert_impl.errors import InputError
+
+STORAGES = {
+    "torch.DoubleStorage": np.dtype("<f8"),
+    "torch.FloatStorage": np.dtype("<f4"),
+    "torch.HalfStorage": np.dtype("<f2"),
+    "torch.BFloat16Storage": BFLOAT16,
+    "torch.LongStorage": np.dtype("<i8"),
+    "torch.IntStorage": np.dtype("<i4"),
+    "torch.ShortStorage": np.dtype("<i2"),
+    "torch.CharStorage": np.dtype("i1"),
+    "torch.ByteStorage": np.dtype("u1"),
+    "torch.BoolStorage": np.dtype("?"),
+}
+
+
+class Storage(NamedTuple):
+    """A flat run of numbers that lies elsewhere in the file, and that tensors share."""
+
+    key: str
+    dtype: np.dtype
+    size: int
+
+
+class Tensor(NamedTuple):
+    """A view of a storage; offset and strides count elements."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class Pickle(NamedTuple):
+    """A pickle's value (dicts, lists, strings, numbers and ``Tensor``) and all storages that it mentions."""
+
+    value: Any
+    storages: dict[str, Storage]
+
+
+class _RefusedError(Exception):
+    """The pickle asks for something that is not data."""
+
+
+def read_pickle(stream: io.BytesIO | mmap.mmap, *, path: Path) -> Pickle:
+    """Reads one pickle and leaves the stream behind it.
+
+    Raises:
+        InputError: the pickle wants something run or built that no table here lists, or is truncated or malformed.
+    """
+    machine = _Machine()
+    try:
+        for opcode, argument, _ in pickletools.genops(cast("IO[bytes]", stream)):
+            if opcode.name not in _INSTRUCTIONS:
+                raise _RefusedError(f"the pickle instruction {opcode.name}")
+            _INSTRUCTIONS[opcode.name](machine, argument)
+        return Pickle(machine.pop(), machine.storages)
+    except _RefusedError as error:
+        raise InputError(
+            f"{path} is refused: this file would run or build {error}. Only plain tensors are read from such files. If "
+            "you trust it, open it with torch and save `model.state_dict()`, best as model.safetensors."
+        ) from error
+    except (ValueError, TypeError, IndexError, KeyError, DeprecationWarning) as error:
+        # pickletools warns of stray backslashes in names, which is an exception where warnings are errors.
+        raise InputError(f"{path} is truncated, damaged or not a file that torch.save wrote. Get it again.") from error
+
+
+class _Machine:
+    """The stack machine: a stack, the stacks set aside at each MARK, the memo, and the storages seen so far."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.marked: list[list[Any]] = []
+        self.memo: dict[int, Any] = {}
+        self.storages: dict[str, Storage] = {}
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def pop(self) -> Any:
+        return self.stack.pop()
+
+    def pop_many(self, count: int) -> list[Any]:
+        return [self.stack.pop() for _ in range(count)][::-1]
+
+    def mark(self, _: object) -> None:
+        self.marked.append(self.stack)
+        self.stack = []
+
+    def pop_marked(self) -> list[Any]:
+        items, self.stack = self.stack, self.marked.pop()
+        return items
+
+    def remember(self, index: int) -> None:
+        self.memo[index] = self.stack[-1]
+
+    def memoize(self, _: object) -> None:
+        self.memo[len(self.memo)] = self.stack[-1]
+
+    def recall(self, index: int) -> None:
+        self.push(self.memo[index])
+
+    def name(self, argument: str) -> None:
+        module, name = argument.split(" ", 1)
+        self.push(_allowed(f"{module}.{name}"))
+
+    def stack_name(self, _: object) -> None:
+        module, name = self.pop_many(2)
+        self.push(_allowed(f"{module}.{name}"))
+
+    def call(self, _: object) -> None:
+        function, arguments = self.pop_many(2)
+        self.push(_CALLS[_of(_Name, function)](*arguments))
+
+    def build(self, _: object) -> None:
+        # Attributes of a state dict (`_metadata`) are no part of its tensors.
+        self.pop()
+        _of(dict, self.stack[-1])
+
+    def load_storage(self, _: object) -> None:
+        # A sixth entry, in the older format only, makes it a view of another storage; torch has long written None.
+        kind, type_name, key, _location, size, *view = _of(tuple, self.pop())
+        storage = Storage(key=_of(str, key), dtype=STORAGES[_of(_Name, type_name)], size=_of(int, size))
+        if kind != "storage" or any(view) or self.storages.setdefault(key, storage) != storage:
+            raise ValueError("no storage, or one described in two ways")
+        self.push(storage)
+
+    def append(self, items: Iterable[Any]) -> None:
+        _of(list, self.stack[-1]).extend(items)
+
+    def update(self, items: list[Any]) -> None:
+        _of(dict, self.stack[-1]).update(_dict(zip(items[::2], items[1::2], strict=True)))
+
+
+class _Name(str):
+    """A name from ``STORAGES`` or ``_CALLS``, apart from the strings that a pickle can hold."""
+
+
+def _allowed(name: str) -> _Name:
+    if name not in STORAGES and name not in _CALLS:
+        raise _RefusedError(repr(name))
+    return _Name(name)
+
+
+def _of(kind: type, value: Any) -> Any:
+    """``value``, which must be exactly of type ``kind``."""
+    if type(value) is not kind:
+        raise TypeError(f"{kind.__name__} expected")
+    return value
+
+
+def _dict(pairs: Iterable[Any] = ()) -> dict[str | int, Any]:
+    # Other keys could be tuples nested so deeply that hashing them takes forever or overflows the C stack.
+    return {key if type(key) is int else _of(str, key): value for key, value in pairs}
+
+
+def _tensor(storage: Storage, offset: int, shape: tuple, strides: tuple, *rest: Any) -> Tensor:
+    numbers = (offset, *_of(tuple, shape), *_of(tuple, strides))
+    if len(shape) != len(strides) or any(_of(int, number) < 0 for number in numbers):
+        raise ValueError("impossible shape or strides")
+    # requires_grad and hooks say nothing about the numbers; metadata, the third, says that they are to be negated.
+    if any(rest[2:]):
+        raise _RefusedError("a negated or conjugated view of a tensor")
+    return Tensor(_of(Storage, storage), offset, shape, strides)
+
+
+def _parameter(data: Tensor, *_: Any) -> Tensor:
+    return _of(Tensor, data)
+
+
+_CALLS: dict[str, Callable[..., Any]] = {
+    "collections.OrderedDict": _dict,
+    "torch.Size": lambda sizes: tuple(_of(tuple, sizes)),
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_parameter": _parameter,
+}
+
+_Instruction = Callable[[_Machine, Any], None]
+
+_INSTRUCTIONS: dict[str, _Instruction] = {
+    **dict.fromkeys(("PROTO", "FRAME", "STOP"), lambda machine, _: None),
+    **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"), _Machine.push),
+    **dict.fromkeys(("BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"), _Machine.push),
+    "NONE": lambda machine, _: machine.push(None),
+    "NEWTRUE": lambda machine, _: machine.push(True),
+    "NEWFALSE": lambda machine, _: machine.push(False),
+    "EMPTY_DICT": lambda machine, _: machine.push({}),
+    "EMPTY_LIST": lambda machine, _: machine.push([]),
+    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
+    "TUPLE1": lambda machine, _: machine.push(tuple(machine.pop_many(1))),
+    "TUPLE2": lambda machine, _: machine.push(tuple(machine.pop_many(2))),
+    "TUPLE3": lambda machine, _: machine.push(tuple(machine.pop_many(3))),
+    "TUPLE": lambda machine, _: machine.push(tuple(machine.pop_marked())),
+    "APPEND": lambda machine, _: machine.append(machine.pop_many(1)),
+    "APPENDS": lambda machine, _: machine.append(machine.pop_marked()),
+    "SETITEM": lambda machine, _: machine.update(machine.pop_many(2)),
+    "SETITEMS": lambda machine, _: machine.update(machine.pop_marked()),
+    "MARK": _Machine.mark,
+    **dict.fromkeys(("BINPUT", "LONG_BINPUT"), _Machine.remember),
+    **dict.fromkeys(("BINGET", "LONG_BINGET"), _Machine.recall),
+    "MEMOIZE": _Machine.memoize,
+    "GLOBAL": _Machine.name,
+    "STACK_GLOBAL": _Machine.stack_name,
+    "BINPERSID": _Machine.load_storage,
+    "REDUCE": _Machine.call,
+    "BUILD": _Machine.build,
+}

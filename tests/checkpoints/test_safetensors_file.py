@@ -1,0 +1,139 @@
+"""Files written by safetensors itself, and headers that lie."""
+
+import json
+import random
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from keras_bert_impl.checkpoints.safetensors_file import DTYPES, read_safetensors
+from keras_bert_impl.errors import InputError
+
+
+def write(path: Path, header: Any, data: bytes = b"") -> Path:
+    """A file with this header; text is taken as it is."""
+    text = (header if isinstance(header, str) else json.dumps(header)).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    return path
+
+
+def entry(dtype: str, shape: list[Any], start: int, end: int) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+
+
+def test_reads_what_torch_wrote(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tensors = {
+        f"{dtype}".removeprefix("torch."): (torch.randn(5, 7) * 9).to(dtype)
+        for dtype in safetensors.torch._TYPES.values()
+        if dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool, torch.uint8)
+        or str(dtype).startswith("torch.int")
+    }
+    assert len(tensors) == len(DTYPES)
+    tensors |= {"scalar": torch.tensor(2.5), "empty": torch.zeros(0, 3)}
+    safetensors.torch.save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    arrays = read_safetensors(tmp_path / "model.safetensors")
+    assert arrays.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert arrays[name].shape == tuple(tensor.shape)
+        assert name in ("scalar", "empty", arrays[name].dtype.name)
+        assert not arrays[name].flags.owndata
+        assert not arrays[name].flags.writeable
+        np.testing.assert_array_equal(arrays[name].astype(np.float64), tensor.double().numpy())
+
+
+@pytest.mark.parametrize("checkpoint", ["minilm", "tiny_cassette"])
+def test_real_files(checkpoint: str, request: pytest.FixtureRequest) -> None:
+    path = request.getfixturevalue(checkpoint) / "model.safetensors"
+    arrays, tensors = read_safetensors(path), safetensors.torch.load_file(path)
+    assert arrays.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(arrays[name], tensor.numpy())
+
+
+def test_every_truncation_is_noticed(tmp_path: Path) -> None:
+    tensors = {"a": torch.ones(5, 7), "b": torch.arange(3)}
+    whole = safetensors.torch.save(tensors)
+    path = tmp_path / "model.safetensors"
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        with pytest.raises(InputError, match=r"model\.safetensors is (empty|truncated)"):
+            read_safetensors(path)
+
+
+def test_no_damaged_byte_of_the_header_crashes(tmp_path: Path) -> None:
+    tensors = {"a": torch.randn(5, 7), "b": torch.arange(3), "c": torch.randn(3, 2).half()}
+    whole = safetensors.torch.save(tensors, metadata={"format": "pt"})
+    path = tmp_path / "model.safetensors"
+    generator = random.Random(0)
+    (length,) = struct.unpack_from("<Q", whole)
+    numbers = sum(tensor.nbytes for tensor in tensors.values())
+    for _ in range(500):
+        damaged = bytearray(whole)
+        for _ in range(generator.choice([1, 1, 1, 2, 8])):
+            damaged[generator.randrange(8 + length)] = generator.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            arrays = read_safetensors(path)
+        except InputError:
+            continue
+        # A letter of a name has changed; the header still has to account for every byte.
+        assert sum(array.nbytes for array in arrays.values()) == numbers
+
+
+@pytest.mark.parametrize(
+    ("header", "size"),
+    [
+        pytest.param({"a": entry("F32", [3], 0, 8)}, 8, id="shape and offsets disagree"),
+        pytest.param({"a": entry("F32", [2], 0, 800)}, 8, id="beyond the end"),
+        pytest.param({"a": entry("F32", [2], 8, 0)}, 8, id="backwards"),
+        pytest.param({"a": entry("F32", [2], 0, 8), "b": entry("F32", [2], 4, 12)}, 12, id="overlap"),
+        pytest.param({"a": entry("F32", [2], 0, 8), "b": entry("F32", [2], 0, 8)}, 8, id="the same bytes"),
+        pytest.param({"a": entry("F32", [2], 0, 8)}, 12, id="bytes left over"),
+        pytest.param({"a": entry("F32", [2], 4, 12)}, 12, id="a hole"),
+        pytest.param({"a": entry("F32", [2**40, 2**40], 0, 8)}, 8, id="more than there can be"),
+        pytest.param({"a": entry("F32", [-2], 0, 8)}, 8, id="a negative size"),
+        pytest.param({"a": entry("F32", [2.0], 0, 8)}, 8, id="a size that is no integer"),
+        pytest.param({"a": entry("F99", [2], 0, 8)}, 8, id="a dtype that nobody knows"),
+        pytest.param({"a": {"dtype": "F32"}}, 0, id="no shape"),
+        pytest.param({"a": None}, 0, id="no entry"),
+        pytest.param([1, 2], 0, id="a list"),
+        pytest.param("{'a'", 0, id="not JSON"),
+        pytest.param("[" * 5000, 0, id="nested deeply"),
+        pytest.param({"__metadata__": {"format": 3}}, 0, id="metadata that is no text"),
+    ],
+)
+def test_headers_that_lie(tmp_path: Path, header: Any, size: int) -> None:
+    with pytest.raises(InputError, match=r"model\.safetensors is truncated or damaged"):
+        read_safetensors(write(tmp_path / "model.safetensors", header, bytes(size)))
+
+
+@pytest.mark.parametrize("length", [2**63, 2**64 - 1, 10**8 + 1, 100])
+def test_a_header_longer_than_the_file(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", length) + b"{}")
+    with pytest.raises(InputError, match=r"model\.safetensors is truncated or damaged"):
+        read_safetensors(path)
+
+
+def test_a_name_that_stands_twice(tmp_path: Path) -> None:
+    one, two = json.dumps(entry("F32", [1], 0, 4)), json.dumps(entry("F32", [2], 0, 8))
+    with pytest.raises(InputError, match="holds 'a' twice"):
+        read_safetensors(write(tmp_path / "model.safetensors", f'{{"a": {one}, "a": {two}}}', bytes(8)))
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2"])
+def test_unsupported_dtypes(tmp_path: Path, dtype: str) -> None:
+    with pytest.raises(InputError, match=f"the tensor 'w' is {dtype}; supported are F64, F32"):
+        read_safetensors(write(tmp_path / "model.safetensors", {"w": entry(dtype, [8], 0, 8)}, bytes(8)))
+
+
+def test_a_pointer_of_git_lfs(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(InputError, match="git lfs pull"):
+        read_safetensors(tmp_path / "model.safetensors")
