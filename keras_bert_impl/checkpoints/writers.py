@@ -1,0 +1,62 @@
+"""Writes tensors as safetensors, in one file or in shards as transformers cuts them."""
+
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
+
+from keras_bert_impl.files import replacing, to_json, write_text
+
+MAX_SHARD_SIZE = 5_000_000_000
+
+
+def write_tensors(path: Path, tensors: dict[str, np.ndarray], max_shard_size: int = MAX_SHARD_SIZE) -> None:
+    """Writes ``model.safetensors``, or ``model-00001-of-0000N.safetensors`` and ``model.safetensors.index.json``.
+
+    Args:
+        path: the name of the whole file, ``…/model.safetensors``; shards and index are named after it.
+        tensors: arrays by name; their order decides what shares a shard.
+        max_shard_size: bytes of tensors in one file; a single larger tensor gets a file of its own.
+
+    Raises:
+        OSError: a file cannot be written. The one being written is removed.
+    """
+    shards = _shards(tensors, max_shard_size)
+    if len(shards) == 1:
+        _write(path, shards[0])
+        return
+    names = [f"{path.stem}-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)]
+    for name, shard in zip(names, shards, strict=True):
+        _write(path.with_name(name), shard)
+    # Last, so that an index never names a file that is not there.
+    index = {
+        "metadata": {"total_size": sum(array.nbytes for array in tensors.values())},
+        "weight_map": {key: name for name, shard in zip(names, shards, strict=True) for key in shard},
+    }
+    write_text(path.with_name(f"{path.name}.index.json"), to_json(index))
+
+
+def _shards(tensors: dict[str, np.ndarray], max_size: int) -> list[dict[str, np.ndarray]]:
+    """Cuts ``tensors``, in their order, into parts of at most ``max_size`` bytes or one tensor."""
+    shards: list[dict[str, np.ndarray]] = [{}]
+    size = 0
+    for name, array in tensors.items():
+        if shards[-1] and size + array.nbytes > max_size:
+            shards.append({})
+            size = 0
+        shards[-1][name] = array
+        size += array.nbytes
+    return shards
+
+
+def _write(path: Path, tensors: dict[str, np.ndarray]) -> None:
+    """Writes one file, whole or not at all."""
+    # The library writes an array's memory as it lies there, whatever its strides say.
+    contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    with replacing(path) as temporary:
+        try:
+            # transformers refuses a file that does not name its format.
+            save_file(contiguous, temporary, metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise OSError(f"{path} cannot be written: {error}") from error
