@@ -136,9 +136,9 @@ def _hub_file(model: str, name: str, revision: str | None) -> Path | None:
             f"{model} is neither a directory here nor a model on {hub}. Check the spelling; if it is private, log in "
             "with `hf auth login`."
         ) from error
-    except errors.HTTPError as error:
-        # Whatever else the server answered, and connections that broke in the middle.
-        raise InputError(f"{name} of {model} cannot be downloaded from {hub}: {error}. Try again.") from error
+    except (errors.HTTPError, OSError) as error:
+        # Whatever else the server answered, connections that broke off, a full disk.
+        raise InputError(f"{name} of {model} cannot be downloaded from {hub}: {error}") from error
 
 
 def _is_cached(model: str, revision: str | None) -> bool:

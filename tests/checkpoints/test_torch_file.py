@@ -81,7 +81,7 @@ def test_finds_the_state_dict_in_a_training_checkpoint(
     state: dict[str, torch.Tensor], tmp_path: Path, form: str, key: str
 ) -> None:
     optimizer = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 1e-3, "betas": (0.9, 0.999)}]}
-    content = {"epoch": 3, key: OrderedDict(state), "optimizer": optimizer, "best": None}
+    content = {"epoch": 3, key: OrderedDict(state), "optimizer": optimizer, "best": None, "size": torch.Size([2, 3])}
     assert_same(read_torch(save(content, tmp_path / "last.pt", form=form)), state)
 
 
