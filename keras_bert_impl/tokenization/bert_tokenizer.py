@@ -1,0 +1,318 @@
+"""`BertTokenizer`: text to token ids and back."""
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, overload
+
+import numpy as np
+from tokenizers import AddedToken, Tokenizer
+
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.sources import open_source
+from keras_bert_impl.tokenization import pretrained
+from keras_bert_impl.tokenization.backend import build_backend
+from keras_bert_impl.tokenization.encoding import Encoded, encode
+from keras_bert_impl.tokenization.inputs import as_pieces
+from keras_bert_impl.tokenization.vocabulary import in_id_order, looks_cased
+
+Texts = str | Sequence[str] | Sequence[Sequence[str]]
+Truncation = Literal["longest_first", "only_first", "only_second"] | bool
+Padding = Literal["longest", "max_length"] | bool
+
+
+class BertTokenizer:
+    """BERT's tokenizer: clean-up, splitting into words, WordPiece, special tokens, truncation and padding.
+
+    It gives the ids of the transformers library for the same vocabulary and settings. Calls change nothing in it, so
+    threads can share one.
+
+    Args:
+        vocabulary: tokens in id order, or a dictionary from token to id.
+        do_lower_case: whether text is lower-cased.
+        strip_accents: whether accents are removed; ``None``: if text is lower-cased, as in the original BERT.
+        tokenize_chinese_chars: whether each Chinese character is a word.
+        pad_token, unk_token, cls_token, sep_token, mask_token: how the vocabulary spells the special tokens.
+        added_tokens: more tokens, found in text as they are before it is split into words. Those that the vocabulary
+            lacks get the ids behind it.
+        model_max_length: the most tokens that the model takes, special tokens included.
+
+    Attributes:
+        vocabulary: all tokens in id order, added ones included.
+        pad_token_id, unk_token_id, cls_token_id, sep_token_id, mask_token_id: ids of the special tokens.
+        backend_tokenizer: the ``tokenizers.Tokenizer`` that does the work. Do not change it.
+
+    Raises:
+        InputError: a token or an id is there twice, ids have gaps, special tokens are missing, or a setting is of a
+            wrong type.
+
+    Example:
+        >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "good", "film", "##s", "?"]
+        >>> tokenizer = BertTokenizer(words)
+        >>> tokenizer(["Good films", "A film?"])["input_ids"]
+        array([[2, 6, 7, 8, 3],
+               [2, 5, 7, 9, 3]], dtype=int32)
+        >>> tokenizer.decode([2, 6, 7, 8, 9, 3])
+        'good films?'
+    """
+
+    def __init__(
+        self,
+        vocabulary: Sequence[str] | Mapping[str, int],
+        *,
+        do_lower_case: bool = True,
+        strip_accents: bool | None = None,
+        tokenize_chinese_chars: bool = True,
+        pad_token: str = "[PAD]",
+        unk_token: str = "[UNK]",
+        cls_token: str = "[CLS]",
+        sep_token: str = "[SEP]",
+        mask_token: str = "[MASK]",
+        added_tokens: Iterable[str | AddedToken] = (),
+        model_max_length: int = 512,
+    ) -> None:
+        self.do_lower_case = do_lower_case
+        self.strip_accents = strip_accents
+        self.tokenize_chinese_chars = tokenize_chinese_chars
+        self.pad_token = pad_token
+        self.unk_token = unk_token
+        self.cls_token = cls_token
+        self.sep_token = sep_token
+        self.mask_token = mask_token
+        self.model_max_length = model_max_length
+        pretrained.check_types(self.settings)
+        self.backend_tokenizer: Tokenizer = build_backend(
+            in_id_order(vocabulary),
+            settings=self.settings,
+            added_tokens=[AddedToken(token) if isinstance(token, str) else token for token in added_tokens],
+        )
+        self.vocabulary = in_id_order(self.backend_tokenizer.get_vocab())
+        self.pad_token_id = self.convert_tokens_to_ids(pad_token)
+        self.unk_token_id = self.convert_tokens_to_ids(unk_token)
+        self.cls_token_id = self.convert_tokens_to_ids(cls_token)
+        self.sep_token_id = self.convert_tokens_to_ids(sep_token)
+        self.mask_token_id = self.convert_tokens_to_ids(mask_token)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, *, revision: str | None = None, **overrides: Any) -> Self:
+        """Reads the tokenizer of a checkpoint.
+
+        ``tokenizer.json`` is read if it is there, else ``vocab.txt``. Settings come from the overrides, else from
+        ``tokenizer_config.json``, else from ``tokenizer.json``, else they are the constructor's defaults, so a bare
+        ``vocab.txt`` (as Google published them) is taken as uncased: pass ``do_lower_case=False`` for a cased one. A
+        warning says so if its tokens look cased. Padding and truncation that files hold are not taken over.
+
+        Args:
+            source: a directory, the name of a bundled model, or a hub name.
+            revision: branch, tag or commit of a hub name.
+            **overrides: arguments of the constructor, which go before what the files say.
+
+        Raises:
+            InputError: neither file is there, or what is there cannot be used.
+        """
+        opened = open_source(source, revision=revision)
+        arguments = pretrained.read_arguments(opened) | overrides
+        try:
+            tokenizer = cls(**arguments)
+        except InputError as error:
+            raise InputError(f"{opened.name}: {error}") from error
+        if "do_lower_case" not in arguments and looks_cased(tokenizer.vocabulary):
+            warnings.warn(
+                f"{opened.name} does not say whether it is cased, so text will be lower-cased, but many tokens of its "
+                "vocab.txt have capitals. Pass do_lower_case=False if it is cased, True if it is not.",
+                stacklevel=2,
+            )
+        return tokenizer
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Writes ``vocab.txt``, ``tokenizer.json``, ``tokenizer_config.json`` and ``special_tokens_map.json``.
+
+        transformers' ``AutoTokenizer`` and `from_pretrained` read the same tokenizer back. Tokens added behind the
+        vocabulary are in ``tokenizer.json`` alone.
+
+        Args:
+            directory: made if it is absent; files of these names are replaced, each whole or not at all.
+        """
+        pretrained.write_files(
+            Path(directory),
+            backend_json=self.backend_tokenizer.to_str(pretty=True),
+            vocabulary=self.vocabulary[: self.backend_tokenizer.get_vocab_size(with_added_tokens=False)],
+            settings=self.settings,
+        )
+
+    def __call__(
+        self,
+        text: str | Sequence[str] | Sequence[Sequence[str]],
+        text_pair: str | Sequence[str] | Sequence[Sequence[str]] | None = None,
+        *,
+        padding: Padding = "longest",
+        truncation: Truncation = True,
+        max_length: int | None = None,
+        stride: int = 0,
+        pad_to_multiple_of: int | None = None,
+        is_split_into_words: bool = False,
+        return_offsets: bool = False,
+        return_overflowing: bool = False,
+    ) -> dict[str, Any]:
+        """Encodes texts, or pairs of texts, as the model's input.
+
+        Args:
+            text: a string or a list of strings; with ``is_split_into_words`` a list of words or a list of such lists.
+            text_pair: the second texts of pairs, of the same form and number.
+            padding: ``"longest"`` or ``True``: to the longest row; ``"max_length"``: to ``max_length`` at least;
+                ``False``: not at all.
+            truncation: ``"longest_first"`` or ``True`` shortens the longer text of a pair, then both; ``"only_first"``
+                and ``"only_second"`` one of them; ``False`` nothing.
+            max_length: the most tokens of a row, special tokens included; default ``model_max_length``.
+            stride: with ``return_overflowing``, how many tokens a row repeats from the one before.
+            pad_to_multiple_of: rounds the padded length up; a divisor of ``max_length`` if text is truncated.
+            is_split_into_words: whether texts come as lists of words.
+            return_offsets: whether to add ``offset_mapping``.
+            return_overflowing: whether what truncation cuts off becomes rows of its own.
+
+        Returns:
+            int32 arrays; a single text is a batch of one. With ``padding=False``, lists of such arrays, one a row.
+
+            - ``input_ids`` ``[rows, length]``: ``[CLS] a [SEP]`` or ``[CLS] a [SEP] b [SEP]``, then padding;
+            - ``token_type_ids`` ``[rows, length]``: 1 for ``b [SEP]``, else 0;
+            - ``attention_mask`` ``[rows, length]``: 0 for padding, else 1;
+            - ``offset_mapping`` ``[rows, length, 2]``: first character of a token and the one behind its last, in the
+              text as it was given (in the word, if given as words); 0 0 for special tokens;
+            - ``word_ids`` ``[rows, length]``, if texts came as words: the word's number, -1 for special tokens;
+            - ``overflow_to_sample_mapping`` ``[rows]``, with ``return_overflowing``: which text or pair the row is of.
+
+        Raises:
+            InputError: something else than texts was given (the first is named), ``max_length`` is too small, or the
+                options contradict each other.
+
+        Example:
+            >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "who", "##se", "?", "her", "##s"]
+            >>> batch = BertTokenizer(words)("Whose?", "Hers", return_offsets=True, pad_to_multiple_of=8)
+            >>> batch["token_type_ids"]
+            array([[0, 0, 0, 0, 0, 1, 1, 1]], dtype=int32)
+            >>> batch["offset_mapping"][0, 2].tolist()
+            [3, 5]
+        """
+        if padding not in (True, False, "longest", "max_length"):
+            raise InputError(f"padding={padding!r} is unknown. Known: 'longest' or True, 'max_length', False.")
+        length = self.model_max_length if max_length is None else max_length
+        multiple = 1 if pad_to_multiple_of is None else pad_to_multiple_of
+        if multiple < 1 or (truncation and length % multiple):
+            raise InputError(f"pad_to_multiple_of={multiple} does not divide max_length={length}; name one that does.")
+        encoded = self._encode(
+            text,
+            text_pair,
+            truncation=truncation,
+            max_length=length,
+            stride=stride,
+            are_words=is_split_into_words,
+            with_offsets=return_offsets,
+            with_overflow=return_overflowing,
+        )
+        least = length if padding == "max_length" else 0
+        result: dict[str, Any] = (
+            encoded.padded(least, multiple=multiple, pad_id=self.pad_token_id) if padding else encoded.unpadded()
+        )
+        if return_overflowing:
+            result["overflow_to_sample_mapping"] = encoded.sample.astype(np.int32)
+        return result
+
+    def encode_ragged(
+        self,
+        text: Sequence[str],
+        text_pair: Sequence[str] | None = None,
+        *,
+        truncation: Truncation = True,
+        max_length: int | None = None,
+    ) -> dict[str, list[np.ndarray]]:
+        """Encodes many texts for a data pipeline that pads them later.
+
+        Args:
+            text: any number of texts.
+            text_pair: as many second texts, or ``None``.
+            truncation: see `__call__`.
+            max_length: the most tokens of a row, special tokens included; default ``model_max_length``.
+
+        Returns:
+            ``input_ids`` and ``token_type_ids``, each a list with an int32 array ``[length]`` for each text or pair;
+            the arrays are views of one.
+        """
+        length = self.model_max_length if max_length is None else max_length
+        columns = self._encode(text, text_pair, truncation=truncation, max_length=length).unpadded()
+        return {key: columns[key] for key in ("input_ids", "token_type_ids")}
+
+    def _encode(self, text: Any, text_pair: Any, **options: Any) -> Encoded:
+        options |= {"cls_id": self.cls_token_id, "sep_id": self.sep_token_id}
+        return encode(self.backend_tokenizer, text, text_pair, **options)
+
+    def tokenize(self, text: str) -> list[str]:
+        """The tokens of one text, without special tokens around them."""
+        pieces, _ = as_pieces([text])
+        return self.backend_tokenizer.encode_batch(pieces, add_special_tokens=False)[0].tokens
+
+    def decode(self, ids: Sequence[int] | np.ndarray, *, skip_special_tokens: bool = True) -> str:
+        """Text from the ids of one row: word pieces joined, the spaces before punctuation removed.
+
+        Args:
+            ids: integers ``[length]``.
+            skip_special_tokens: whether to leave out ``[CLS]`` and its siblings.
+
+        Raises:
+            InputError: an id is outside the vocabulary.
+        """
+        return self.backend_tokenizer.decode(self._checked(ids), skip_special_tokens=skip_special_tokens)
+
+    @overload
+    def convert_ids_to_tokens(self, ids: int) -> str: ...
+    @overload
+    def convert_ids_to_tokens(self, ids: Sequence[int] | np.ndarray) -> list[str]: ...
+    def convert_ids_to_tokens(self, ids: int | Sequence[int] | np.ndarray) -> str | list[str]:
+        """The token of an id, or the tokens of a row of ids.
+
+        Raises:
+            InputError: an id is outside the vocabulary.
+        """
+        if isinstance(ids, int | np.integer):
+            return self.convert_ids_to_tokens([int(ids)])[0]
+        return [self.vocabulary[id] for id in self._checked(ids)]
+
+    @overload
+    def convert_tokens_to_ids(self, tokens: str) -> int: ...
+    @overload
+    def convert_tokens_to_ids(self, tokens: list[str]) -> list[int]: ...
+    def convert_tokens_to_ids(self, tokens: str | list[str]) -> int | list[int]:
+        """The id of a token, or the ids of a list of tokens; tokens that the vocabulary lacks get ``unk_token_id``."""
+        if not isinstance(tokens, str):
+            return [self.convert_tokens_to_ids(token) for token in tokens]
+        id = self.backend_tokenizer.token_to_id(tokens)
+        return self.unk_token_id if id is None else id
+
+    def _checked(self, ids: Sequence[int] | np.ndarray) -> list[int]:
+        numbers = np.asarray(ids).tolist()
+        for number in numbers:
+            if type(number) is not int or not 0 <= number < self.vocab_size:
+                raise InputError(f"{number!r} is not an id; integers from 0 to {self.vocab_size - 1} were expected.")
+        return numbers
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens, added ones included; also ``len(tokenizer)``."""
+        return len(self.vocabulary)
+
+    def __len__(self) -> int:
+        return self.vocab_size
+
+    @property
+    def special_token_ids(self) -> list[int]:
+        """The ids of the special tokens, those among the added tokens included, ascending."""
+        added = self.backend_tokenizer.get_added_tokens_decoder()
+        return sorted(id for id, token in added.items() if token.special)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments besides the vocabulary and the added tokens."""
+        return {name: getattr(self, name) for name in pretrained.TYPES}
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={self.settings[name]!r}" for name in pretrained.SETTINGS)
+        return f"BertTokenizer({self.vocab_size} tokens, {settings})"
