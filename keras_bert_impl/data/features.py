@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -28,10 +27,9 @@ class Ragged:
     pad: int = 0
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Sequence[Any]], *, dtype: Any, pad: int = 0) -> "Ragged":
-        """Rows given one by one."""
-        offsets = offsets_of([len(row) for row in rows])
-        return cls(np.fromiter(chain.from_iterable(rows), dtype=dtype, count=offsets[-1]), offsets, pad)
+    def from_rows(cls, rows: Sequence[Any], *, dtype: Any, pad: int = 0) -> "Ragged":
+        """Rows given one by one, as lists or arrays."""
+        return cls(np.concatenate(rows).astype(dtype, copy=False), offsets_of(map(len, rows)), pad)
 
     @property
     def lengths(self) -> np.ndarray:

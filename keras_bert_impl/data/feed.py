@@ -25,7 +25,7 @@ def to_grain(batches: LengthBatches, *, start: int = 0) -> "grain.IterDataset":
 
 
 def for_fit(batches: LengthBatches, *, start: int = 0) -> Any:
-    """The batches from number ``start`` on as the backend's ``fit`` takes them; give ``fit`` ``steps_per_epoch`` too.
+    """The batches from number ``start`` on, for ``fit(..., steps_per_epoch=batches.per_epoch, shuffle=False)``.
 
     Returns:
         A ``tf.data.Dataset`` on TensorFlow, whose element types leave all lengths open; a Grain dataset elsewhere.
