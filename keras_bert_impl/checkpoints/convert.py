@@ -15,6 +15,9 @@ _DECODER = "cls.predictions.decoder.weight"
 # A file without these is no checkpoint of the model; without the others it is one of another head.
 _BACKBONE = ("embeddings/", "encoder/")
 
+# Why the tensor of a head, or of the pooler, is left out of a model without it.
+NO_SUCH_HEAD = "this model has no such head"
+
 
 def assign(
     tensors: Mapping[str, np.ndarray],
@@ -54,7 +57,7 @@ def assign(
             continue
         row, path = known
         if path not in shapes:
-            entries.append(Entry(key, "ignored", shape, "this model has no such head"))
+            entries.append(Entry(key, "ignored", shape, NO_SUCH_HEAD))
             continue
         if path in found:
             raise InputError(f"{source}: {key} is there twice, in two spellings ({dialect_of[name]}).")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from keras_bert_impl import __version__
 from keras_bert_impl.cli import checkpoint, finetune, quickstart, use
+from keras_bert_impl.cli.quiet import start_backend
 from keras_bert_impl.errors import InputError
 
 
@@ -30,10 +31,10 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code: 0, or 2 for input that cannot be used, or what the verb says."""
     options = parser().parse_args(arguments)
-    # TensorFlow's notes on its own start-up are not about the user's command.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.showwarning = _show_warning
     try:
+        start_backend()
         return options.run(options)
     except (InputError, OSError) as error:
         if options.debug:

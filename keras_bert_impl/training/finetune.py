@@ -143,13 +143,14 @@ def finetune(
             run = {"task": row, "lengths": lengths, **encode}
             return row.score(predict(model.predict_on_batch, data[name], **run), data[name])
 
-        keep = KeepBest(directory, score=lambda: score("valid"), metric=row.main_metric, say=say)
+        keep = KeepBest(directory, score=lambda: score("valid"), metric=row.main_metric)
         start = time.perf_counter()
         model.fit(
             for_fit(batches),
             steps_per_epoch=batches.per_epoch,
             epochs=settings.epochs,
             callbacks=[keep],
+            shuffle=False,
             verbose=1 if sys.stdout.isatty() else 2,
         )
         seconds = time.perf_counter() - start
@@ -188,17 +189,13 @@ class KeepBest(keras.callbacks.Callback):
         directory: where the best checkpoint is kept.
         score: gives the figures.
         metric: which of them decides.
-        say: takes a line for each epoch.
     """
 
-    def __init__(
-        self, directory: Path, *, score: Callable[[], dict[str, float]], metric: str, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, directory: Path, *, score: Callable[[], dict[str, float]], metric: str) -> None:
         super().__init__()
         self.directory = directory
         self.score = score
         self.metric = metric
-        self.say = say
         self.best_epoch = 0
         self.validation: list[dict[str, float]] = []
         self.running_means: list[list[float]] = []
@@ -219,9 +216,7 @@ class KeepBest(keras.callbacks.Callback):
         if best != self.best_epoch:
             self.best_epoch = best
             self.model.save_pretrained(self.directory)
-        self.say(
-            f"epoch {epoch + 1}: validation " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
-        )
+        logs.update({f"val_{name}": value for name, value in figures.items()})  # Keras shows and keeps them.
 
 
 def _task(name: str) -> Task:

@@ -1,0 +1,1 @@
+"""Beside other libraries: verification against transformers on torch."""

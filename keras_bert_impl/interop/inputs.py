@@ -1,0 +1,111 @@
+"""What ``verify`` runs: real text as both tokenizers encode it, and random ids."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from keras_bert_impl.config import BertConfig
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.tokenization import BertTokenizer
+
+Batch = dict[str, np.ndarray]
+
+# Root mean squares settle from about so many tokens on.
+_MIN_TOKENS = 1000
+_BATCH_SIZE = 8
+_SNIPPETS = 32
+# What tokenizers get wrong.
+_ODD_TEXTS = (
+    "",
+    "Café naïve Straße ﬁne İstanbul",
+    "日本語 中文abc 한국어",
+    "😀 emoji 👨‍👩‍👧 x🇩🇪",
+    "[MASK] x[SEP]y U.S.A. $5.00 don't `a^b",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """Texts as batches of our ids.
+
+    Attributes:
+        batches: ``input_ids``, ``token_type_ids`` and ``attention_mask``, int32 ``[rows, length]``.
+        rows: number of texts and pairs.
+        differing: those whose ids or segments transformers has otherwise.
+    """
+
+    batches: list[Batch]
+    rows: int
+    differing: list[tuple[str, ...]]
+
+
+def snippets() -> list[str]:
+    """Film snippets of the package, and a few odd texts."""
+    table = files("keras_bert_impl").joinpath("assets/movie_snippets/test.tsv").read_text(encoding="utf-8")
+    return [line.rsplit("\t", 1)[0] for line in table.splitlines()[1 : _SNIPPETS + 1]] + list(_ODD_TEXTS)
+
+
+def encode(texts: Sequence[str], *, ours: BertTokenizer, theirs: Any, config: BertConfig) -> Encoded:
+    """The texts and pairs of neighbours, by both tokenizers.
+
+    Raises:
+        InputError: our tokenizer has more tokens than the model.
+    """
+    if ours.vocab_size > config.vocab_size:
+        raise InputError(
+            f"the tokenizer has {ours.vocab_size} tokens and the model {config.vocab_size}: they are not of one model."
+        )
+    singles = [(text,) for text in texts]
+    pairs = list(zip(texts[::2], texts[1::2], strict=False)) if config.type_vocab_size > 1 else []
+    batches, differing = [], []
+    for rows in (*_chunks(singles), *_chunks(pairs)):
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        batch = ours(*columns, max_length=config.max_position_embeddings)
+        other = theirs(
+            *columns, max_length=config.max_position_embeddings, truncation=True, padding=True, return_tensors="np"
+        )
+        differing += [row for row, a, b in zip(rows, _tokens(batch), _tokens(other), strict=True) if a != b]
+        batches.append(batch)
+    return Encoded(batches, rows=len(singles) + len(pairs), differing=differing)
+
+
+def random_batches(config: BertConfig) -> list[Batch]:
+    """Rows of random ids and segments up to the last position, always the same ones."""
+    draw = np.random.default_rng(0)
+    longest = config.max_position_embeddings
+    batches: list[Batch] = []
+    while count_tokens(batches) < _MIN_TOKENS:
+        lengths = np.array([longest, draw.integers(1, longest + 1)])
+        mask = (np.arange(longest) < lengths[:, None]).astype("int32")  # [2, longest]
+        ids = draw.integers(config.vocab_size, size=mask.shape)
+        types = draw.integers(config.type_vocab_size, size=mask.shape)
+        batches.append(
+            {
+                "input_ids": np.where(mask, ids, config.pad_token_id).astype("int32"),
+                "token_type_ids": (types * mask).astype("int32"),
+                "attention_mask": mask,
+            }
+        )
+    return batches
+
+
+def count_tokens(batches: Sequence[Batch]) -> int:
+    """How many tokens batches hold, padding left out."""
+    return sum(int(batch["attention_mask"].sum()) for batch in batches)
+
+
+def _chunks(rows: Sequence[tuple[str, ...]]) -> Iterator[Sequence[tuple[str, ...]]]:
+    for start in range(0, len(rows), _BATCH_SIZE):
+        yield rows[start : start + _BATCH_SIZE]
+
+
+def _tokens(batch: Any) -> list[list[list[int]]]:
+    """Ids and segments of each row without padding."""
+    names = ("input_ids", "token_type_ids")
+    return [
+        [np.asarray(batch[name])[row, mask == 1].tolist() for name in names]
+        for row, mask in enumerate(np.asarray(batch["attention_mask"]))
+    ]

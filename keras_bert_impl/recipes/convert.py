@@ -1,0 +1,43 @@
+"""A checkpoint of any published format as a directory that transformers and this package open."""
+
+from pathlib import Path
+
+from keras_bert_impl.checkpoints.readers import read_tensors
+from keras_bert_impl.checkpoints.report import LoadReport
+from keras_bert_impl.config import BertConfig
+from keras_bert_impl.files import new_directory
+from keras_bert_impl.models import BertModel
+from keras_bert_impl.models.auto import head_classes
+from keras_bert_impl.sources import open_source
+from keras_bert_impl.tokenization import BertTokenizer
+
+
+def convert(
+    source: str | Path, directory: str | Path, *, revision: str | None = None, strict: bool = False
+) -> LoadReport:
+    """Reads a checkpoint with the heads that it holds, and writes it with its tokenizer, if it has one.
+
+    Args:
+        source: a directory, a weights file, a bundled model, or a hub name.
+        directory: where to; must not exist or be empty.
+        revision: branch, tag or commit of a hub name.
+        strict: whether a tensor that has no place in any BERT is an error.
+
+    Returns:
+        what became of each tensor.
+
+    Raises:
+        InputError: the source cannot be used, or the directory has other content.
+
+    >>> print(convert("uncased_L-2_H-128_A-2", "bert-tiny"))  # doctest: +SKIP
+    """
+    opened = open_source(source, revision=revision)
+    with new_directory(Path(directory)) as temporary:
+        architectures = BertConfig.from_pretrained(opened).extra.get("architectures") or ()
+        models = head_classes(read_tensors(opened), architectures)
+        model = (models or [BertModel])[0].from_pretrained(opened, strict=strict)
+        model.save_pretrained(temporary)
+        if opened.file("tokenizer.json") or opened.file("vocab.txt"):
+            BertTokenizer.from_pretrained(source, revision=revision).save_pretrained(temporary)
+    assert model.load_report is not None
+    return model.load_report
