@@ -1,0 +1,76 @@
+"""What ``fit`` sees of the batches, on each backend in a process of its own, and Grain's saved state."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_bert_impl.data import Features, LengthBatches, Ragged, to_grain
+
+# The model returns the mean id of each row and learns nothing, so its losses tell which batches it was given.
+SCRIPT = """
+import json
+import warnings
+import keras
+import numpy as np
+from keras_bert_impl.data import Features, LengthBatches, Ragged, for_fit
+
+warnings.simplefilter("error")
+generator = np.random.default_rng(5)
+lengths = np.r_[np.full(40, 7), np.full(16, 9)]
+ids = Ragged.from_rows([generator.integers(1, 50, length) for length in lengths], dtype=np.int32)
+labels = np.zeros((56, 1), np.float32)
+features = Features({"input_ids": ids}, {"mean": labels}, {"mean": np.ones(56, np.float32)}, np.arange(56))
+
+def equal_start(seed):
+    batches = LengthBatches(features, 8, seed=seed, epochs=3)
+    return batches[9][0]["input_ids"].shape == batches[10][0]["input_ids"].shape
+
+# Batches of one size, because Keras weights its running loss by size.
+batches = LengthBatches(features, 8, seed=next(filter(equal_start, range(99))), epochs=3)
+inputs = keras.Input((None,), dtype="int32", name="input_ids")
+scale = keras.layers.Dense(1, kernel_initializer="ones")
+mean = scale(keras.ops.cast(keras.ops.mean(inputs, axis=1, keepdims=True), "float32"))
+model = keras.Model({"input_ids": inputs}, {"mean": mean})
+model.compile(keras.optimizers.SGD(0.0), loss={"mean": keras.losses.MeanAbsoluteError()})
+seen = []
+
+class Record(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        seen.append(float(logs["loss"]) * (batch + 1) - sum(seen[len(seen) - batch:]))
+
+# As a run that stopped in its second epoch goes on: two batches of one length come first, longer ones later.
+dataset = for_fit(batches, start=9)
+model.fit(dataset, epochs=2, steps_per_epoch=6, shuffle=False, verbose=0, callbacks=[Record()])
+expected = [float(batches[k][0]["input_ids"].mean(axis=1).mean()) for k in range(9, 21)]
+print(json.dumps([seen, expected]))
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_fit_is_given_the_batches_in_order_from_any_start(backend: str) -> None:
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    run = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    seen, expected = json.loads(run.stdout.splitlines()[-1])
+    assert len(seen) == 12
+    np.testing.assert_allclose(seen, expected, rtol=1e-4)
+
+
+def test_grain_state_can_be_set_again() -> None:
+    ids = Ragged.from_rows([np.arange(length) for length in range(1, 30)], dtype=np.int32)
+    batches = LengthBatches(Features({"input_ids": ids}, {}, {}, np.arange(29)), 4, seed=2, epochs=2)
+    iterator = iter(to_grain(batches, start=3))
+    for _ in range(5):
+        next(iterator)
+    state = iterator.get_state()
+    rest = [inputs["input_ids"] for (inputs,) in iterator]
+    assert len(rest) == len(batches) - 8
+    again = iter(to_grain(batches, start=3))
+    again.set_state(state)
+    for expected, (inputs,) in zip(rest, again, strict=True):
+        np.testing.assert_array_equal(inputs["input_ids"], expected)
+    np.testing.assert_array_equal(rest[0], batches[8][0]["input_ids"])
