@@ -1,0 +1,31 @@
+"""Sentence vectors of all-MiniLM-L6-v2, and which sentences mean the same.
+
+    python examples/sentence_similarity.py
+
+Expected: the two sentences about money are the closest pair. Time: seconds, after the checkpoint was fetched once.
+"""
+
+import numpy as np
+from keras import ops
+
+from keras_bert_impl import BertModel, BertTokenizer
+from keras_bert_impl.recipes.material import fetch_checkpoint
+
+SENTENCES = ["She put her savings into the bank.", "He deposited the cash in his account.", "The river burst its banks."]
+
+
+def main():
+    """Prints the cosine of each pair."""
+    checkpoint = fetch_checkpoint("all-MiniLM-L6-v2")
+    model = BertModel.from_pretrained(checkpoint)
+    batch = BertTokenizer.from_pretrained(checkpoint)(SENTENCES)
+    states = ops.convert_to_numpy(model(batch)["last_hidden_state"])  # [sentences, tokens, hidden]
+    mask = batch["attention_mask"][:, :, None]
+    vectors = (states * mask).sum(axis=1) / mask.sum(axis=1)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        print(f"{vectors[first] @ vectors[second]:.3f}  {SENTENCES[first]}  |  {SENTENCES[second]}")
+
+
+if __name__ == "__main__":
+    main()
