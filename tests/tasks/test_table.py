@@ -1,0 +1,97 @@
+"""The table of tasks: each row is whole, and one loop trains, predicts and scores them all."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from keras_bert_impl.config import BertConfig
+from keras_bert_impl.data import BUCKETS, LengthBatches, restore
+from keras_bert_impl.data.columns import Columns
+from keras_bert_impl.tasks import TASKS
+from keras_bert_impl.tokenization import BertTokenizer
+
+NUMBERS = range(1, 33)
+
+# Examples that can be learned: is an "x" there, how many, which words are "x", where is it.
+EASY: dict[str, Callable[[], Columns]] = {
+    "classification": lambda: {
+        "text": ["a b" + " x" * (i % 2) for i in NUMBERS],
+        "text_pair": ["c" * (i % 5) for i in NUMBERS],
+        "label": [("none", "some")[i % 2] for i in NUMBERS],
+    },
+    "regression": lambda: {
+        "text": ["a" + " x" * (i % 4) for i in NUMBERS],
+        "label": [str(i % 4 / 2) for i in NUMBERS],
+    },
+    "tagging": lambda: {
+        "words": [["a"] * (i % 3) + ["x", "xy"] + ["b"] * (i % 4) for i in NUMBERS],
+        "label": [["O"] * (i % 3) + ["B-x", "I-x"] + ["O"] * (i % 4) for i in NUMBERS],
+    },
+    "question-answering": lambda: {
+        "id": [f"q{i}" for i in NUMBERS],
+        "question": ["x?" for _ in NUMBERS],
+        "context": ["a " * (i % 7) + "x b" for i in NUMBERS],
+        "answers": [{"text": ["x"], "answer_start": [2 * (i % 7)]} for i in NUMBERS],
+    },
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_one_loop_serves_every_task(name: str, letters: BertTokenizer) -> None:
+    task, columns = TASKS[name], EASY[name]()
+    keras.utils.set_random_seed(1)
+    config = BertConfig.preset("tiny", vocab_size=letters.vocab_size, **task.config_changes(task.labels(columns)))
+    features = task.encode(columns, letters, config, max_length=24)
+    model = task.model_class(config)
+    model.compile(optimizer=keras.optimizers.Adam(1e-3), **task.compile_arguments())
+    # Batches of one shape, which TensorFlow compiles once.
+    batches = LengthBatches(features, 8, seed=1, epochs=25, lengths=(1,))
+    losses = [float(model.train_on_batch(*batches[k])[0]) for k in range(len(batches))]
+    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
+
+    sorted_batches = LengthBatches(features, 7, lengths=BUCKETS)
+    outputs = (model.predict_on_batch(sorted_batches[k][0]) for k in range(len(sorted_batches)))
+    predictions = task.decode(restore(outputs, sorted_batches, per_token=task.per_token), features, columns, config)
+    assert len(predictions) == len(NUMBERS)
+    figures = task.score(predictions, columns)
+    assert figures[task.main_metric] > 0.9
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_rows_name_models_that_exist(name: str) -> None:
+    assert TASKS[name].name == name
+    assert TASKS[name].model_class.__name__ == TASKS[name].model
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_prediction_needs_no_labels(name: str, letters: BertTokenizer) -> None:
+    task = TASKS[name]
+    columns = {key: values for key, values in EASY[name]().items() if key not in ("label", "answers")}
+    features = task.encode(columns, letters, BertConfig.preset("tiny", vocab_size=99), max_length=24)
+    assert not features.labels
+    assert not features.weights
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_position_embeddings": 16}, "max_length is 17, but the model has 16 positions"),
+        ({"vocab_size": 60}, "the tokenizer has 83 tokens, but the model's vocabulary has 60"),
+    ],
+)
+def test_what_does_not_fit_the_model_is_refused(
+    name: str, changes: dict[str, Any], message: str, letters: BertTokenizer
+) -> None:
+    config = BertConfig.preset("tiny", **{"vocab_size": 99, **changes})
+    with pytest.raises(ValueError, match=message):
+        TASKS[name].encode(EASY[name](), letters, config, max_length=17)
+
+
+def test_files_are_read_by_the_row(data_dir: Path) -> None:
+    columns = TASKS["classification"].read(data_dir / "test.tsv")
+    assert TASKS["classification"].labels(columns) == ["0", "1"]
