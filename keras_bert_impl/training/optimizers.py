@@ -16,9 +16,9 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         learning_rate: the highest rate, reached after the warm-up.
         steps: steps of the whole training.
-        warmup_steps: steps of the rise.
+        warmup_steps: steps of the rise; 0 begins at the highest rate.
 
-    Source: https://github.com/google-research/bert, ``optimization.py``.
+    The same as ``get_linear_schedule_with_warmup`` of transformers.
 
     >>> schedule = WarmupLinearDecay(5e-5, steps=100, warmup_steps=10)
     >>> [round(float(schedule(step)) * 1e5, 6) for step in (0, 5, 10, 55, 100)]
@@ -33,7 +33,7 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: Any) -> Any:
         """The rate at a step, counted from 0; a float32 scalar."""
         step = ops.cast(step, "float32")
-        rise = step / max(1, self.warmup_steps)
+        rise = step / self.warmup_steps if self.warmup_steps else 1.0
         fall = (self.steps - step) / max(1, self.steps - self.warmup_steps)
         return self.learning_rate * ops.maximum(0.0, ops.minimum(rise, fall))
 
