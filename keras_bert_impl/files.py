@@ -1,6 +1,7 @@
 """Reading and writing whole files: messages for people when reading, nothing half-written when writing."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.errors import InputError
+
+# What the system says when a disk, a quota or the size that a file may have is used up.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def read_text(path: Path) -> str:
@@ -34,7 +38,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises:
-        InputError: the file is missing, is not JSON (line and column are named), or holds something else than an object.
+        InputError: the file is missing, is not JSON (line and column are named), or is no object.
     """
     try:
         value = json.loads(read_text(path))
@@ -89,18 +93,31 @@ def new_directory(directory: Path) -> Iterator[Path]:
     """Yields a temporary directory beside ``directory``, which takes its name once the block ended well.
 
     Raises:
-        InputError: ``directory`` exists with other content, or its parent cannot be written.
+        InputError: ``directory`` exists with other content, is a mount point, or its parent cannot be written.
+        OSError: the disk is full.
     """
     refuse_other_content(directory)
-    directory = directory.absolute()
+    # Followed where it is a link, because renaming would replace the link.
+    directory = directory.resolve()
+    if directory.is_mount():
+        raise InputError(f"{directory} is a mount point, which cannot be replaced. Name a directory inside it.")
     temporary = directory.with_name(f".{directory.name}.{uuid.uuid4().hex[:8]}.partial")
+    new_parents = [parent for parent in directory.parents if not parent.exists()]
     try:
         temporary.mkdir(parents=True)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+    except OSError as error:
         raise InputError(f"{directory} cannot be made: {error.strerror}.") from error
     try:
         yield temporary
         # The empty directory that may stand there is replaced; one that was filled meanwhile is not.
         os.replace(temporary, directory)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        message = f"{directory} cannot be written: {error.strerror}. Free some space there, or name another directory."
+        raise OSError(message) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        for parent in new_parents:
+            with contextlib.suppress(OSError):
+                parent.rmdir()  # Fails where something is in it, which is then to stay.
