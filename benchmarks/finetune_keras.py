@@ -70,7 +70,8 @@ def main():
     result = {"seconds": seconds, "megabytes": memory, "padded_per_real": padded, "seed": arguments.seed}
     for split in ("valid", "test"):
         held_out = read_table(arguments.data / f"{split}.tsv")
-        found = predict(model.predict_on_batch, held_out, task=task, **encode)
+        encoded = task.encode(held_out, **encode)
+        found = predict(model.predict_on_batch, encoded, held_out, task=task, config=model.config)
         right = [int(p["label"] == label) for p, label in zip(found, held_out["label"], strict=True)]
         result[split] = {"accuracy": float(np.mean(right)), "right": right}
     print(json.dumps(result))

@@ -24,6 +24,21 @@ def where(columns: Columns, index: int) -> str:
     return columns["where"][index] if "where" in columns else f"example {index + 1}"
 
 
+def count_examples(columns: Columns, *, name: str) -> int:
+    """How many examples columns hold; ``name`` begins the message if that is none, or not clear.
+
+    Raises:
+        InputError: there are no examples, or columns of different lengths.
+
+    >>> count_examples({"text": ["a", "b"], "label": ["0", "1"]}, name="train")
+    2
+    """
+    counts = {column: len(values) for column, values in columns.items()}
+    if len(set(counts.values())) != 1 or 0 in counts.values():
+        raise InputError(f"{name}: the columns have {counts} entries; the same number above 0 was expected.")
+    return next(iter(counts.values()))
+
+
 def check_text(value: Any, *, name: str, place: str) -> str:
     """Returns ``value`` if it is text that can be encoded (JSON can hold other things), empty or not.
 

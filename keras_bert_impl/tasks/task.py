@@ -3,11 +3,13 @@
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.columns import Columns
 from keras_bert_impl.data.features import Features
+from keras_bert_impl.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,21 @@ class Task:
     main_metric: str
     loss_weights: Mapping[str, float] | None = None
     file_columns: tuple[str, ...] = ()
+
+    def read_file(self, path: str | Path, *, labelled: bool = True, columns: Mapping[str, str]) -> Columns:
+        """Reads a file, some of whose columns may have names of their own.
+
+        Args:
+            path: the file.
+            labelled: whether labels are read; false for prediction.
+            columns: names of columns, under the keywords of ``file_columns``.
+
+        Raises:
+            InputError: names for a format without named columns; or the file cannot be used.
+        """
+        if unknown := sorted(set(columns) - set(self.file_columns)):
+            raise InputError(f"files for {self.name} have no named columns; leave out {', '.join(unknown)}.")
+        return self.read(path, labelled=labelled, **columns)
 
     @property
     def model_class(self) -> Any:

@@ -21,6 +21,7 @@ def model_card(metrics: Mapping[str, Any], *, name: str, main_metric: str) -> st
         + " |"
         for split in splits
     ]
+    versions = metrics["versions"]
     settings = "\n".join(f"| {key} | {value} |" for key, value in metrics["settings"].items())
     labels = "".join(f"- `{label}`\n" for label in metrics["labels"])
     return f"""---
@@ -34,9 +35,8 @@ base_model: {metrics["source"]}
 
 # {name}
 
-A BERT fine-tuned for {metrics["task"]} from `{metrics["source"]}` with keras_bert_impl
-{metrics["versions"]["keras_bert_impl"]} on {metrics["versions"]["backend"]}, on {metrics["examples"]["train"]} examples in
-{metrics["seconds"]:.0f} seconds.
+A BERT fine-tuned for {metrics["task"]} from `{metrics["source"]}`, on {metrics["examples"]["train"]} examples in
+{metrics["seconds"]:.0f} seconds, with keras_bert_impl {versions["keras_bert_impl"]} on {versions["backend"]}.
 
 ## Results
 
@@ -60,7 +60,7 @@ The checkpoint is that of epoch {metrics["best_epoch"]} of {metrics["settings"][
 
 ## Use
 
-    keras-bert predict {name} "Some text."
+    keras-bert predict {name} --file FILE
     keras-bert export {name} saved_models/{name}/1
 
 The directory opens in transformers too.

@@ -8,6 +8,8 @@ import numpy as np
 
 # Two of the colours of Okabe and Ito, which the colour-blind tell apart.
 _BLUE, _ORANGE = "#0072B2", "#D55E00"
+_NOTE: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": "small", "color": "grey"}
+_LABEL: dict[str, Any] = {"ha": "center", "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.7}}
 _POINTS = 100
 
 
@@ -32,7 +34,12 @@ def block_means(running_means: Sequence[Sequence[float]], *, points: int = _POIN
 
 
 def save_learning_curve(
-    path: Path, running_means: Sequence[Sequence[float]], validation: Sequence[Mapping[str, Any]], metric: str
+    path: Path,
+    running_means: Sequence[Sequence[float]],
+    validation: Sequence[Mapping[str, Any]],
+    *,
+    metric: str,
+    best_epoch: int,
 ) -> None:
     """Draws the training loss over the steps and the validation metric over the epochs into a PNG file.
 
@@ -41,21 +48,29 @@ def save_learning_curve(
         running_means: for each epoch Keras' running mean of the loss after each step.
         validation: for each epoch the metrics on the validation data.
         metric: which of them is drawn.
+        best_epoch: the one whose checkpoint was kept, counted from 1; it is marked.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     steps, losses = block_means(running_means)
-    ends = np.cumsum([len(means) for means in running_means])
+    epochs, values = np.arange(1, len(validation) + 1), [entry[metric] for entry in validation]
+    name = metric.replace("_", " ")
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.plot(steps, losses, color=_BLUE)
-    left.set(title="Training loss", xlabel="step", ylabel="loss, mean of a stretch")
-    left.set_ylim(bottom=0)
-    right.plot(ends, [entry[metric] for entry in validation], color=_ORANGE, marker="o")
-    for end, entry in zip(ends, validation, strict=True):
-        right.annotate(f"{entry[metric]:.3f}", (end, entry[metric]), textcoords="offset points", xytext=(0, 7), ha="center")
-    right.set(title=f"Validation {metric.replace('_', ' ')}", xlabel="step", ylabel=metric.replace("_", " "))
-    right.margins(x=0.15, y=0.3)
+    left.plot(steps, losses, color=_BLUE, marker=".", markersize=3)
+    left.set(title="Training loss", xlabel="step", xlim=(0, steps[-1]), ylim=(0, 1.1 * losses.max()))
+    for end in np.cumsum([len(means) for means in running_means])[:-1]:
+        left.axvline(end, color="grey", linewidth=0.8, linestyle=":")
+    left.text(0.98, 0.03, f"each point: mean of {-(-steps[-1] // len(steps))} steps", transform=left.transAxes, **_NOTE)
+    right.plot(epochs, values, color=_ORANGE, marker="o")
+    right.plot(best_epoch, values[best_epoch - 1], color=_ORANGE, marker="o", markersize=11)
+    for epoch, value in zip(epochs, values, strict=True):
+        right.annotate(f"{value:.3f}", (epoch, value), xytext=(0, 10), textcoords="offset points", **_LABEL)
+    right.set(title=f"Validation {name}", xlabel="epoch", xlim=(0.5, len(epochs) + 0.5))
+    right.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    right.margins(y=0.3)
+    right.text(0.98, 0.03, "large point: the checkpoint that was kept", transform=right.transAxes, **_NOTE)
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
