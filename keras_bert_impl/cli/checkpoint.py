@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from keras_bert_impl.cli.quiet import start
+
 
 def add_verbs(verbs: Any) -> None:
     """Adds the verbs to the parser."""
@@ -31,6 +33,7 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _convert(options: argparse.Namespace) -> int:
+    start()
     from keras_bert_impl.recipes.convert import convert
 
     report = convert(options.source, options.directory, revision=options.revision, strict=options.strict)
@@ -40,6 +43,7 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    start()
     from keras_bert_impl.interop.verify import verify
 
     verification = verify(options.source)

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from keras_bert_impl.cli.quiet import start
+
 # The names in keras_bert_impl.tasks.TASKS, which is not imported for the help; a test compares them.
 TASK_NAMES = ("classification", "regression", "tagging", "question-answering")
 
@@ -27,8 +29,8 @@ def add_verbs(verbs: Any) -> None:
         "finetune",
         help="train a checkpoint for a task on your files",
         description="Writes a directory with the best checkpoint, metrics.json, learning_curve.png and a model card.",
-        epilog="Files: TSV, CSV or JSONL with the columns text, label and optionally text_pair; CoNLL for tagging; SQuAD "
-        "JSON for question answering; or tfds:NAME:SPLIT for a data set of TensorFlow Datasets.",
+        epilog="Files: TSV, CSV or JSONL with the columns text, label and optionally text_pair; CoNLL for tagging; "
+        "SQuAD JSON for question answering; or tfds:NAME:SPLIT for a data set of TensorFlow Datasets.",
     )
     finetune.add_argument("source", help="directory, weights file, bundled model or hub name")
     finetune.add_argument("--train", required=True, metavar="F", help="training data")
@@ -50,6 +52,7 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _finetune(options: argparse.Namespace) -> int:
+    start()
     from keras_bert_impl.training import FineTuning, finetune
 
     names = ("epochs", "batch_size", "learning_rate", "max_length", "precision", "seed")

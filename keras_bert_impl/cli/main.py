@@ -1,14 +1,14 @@
-"""``keras-bert VERB``: reads arguments, calls one public function, prints. Nothing heavy is imported before a verb runs."""
+"""``keras-bert VERB``: reads arguments, calls one public function, prints. A verb imports what it needs when run."""
 
 import argparse
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
 
 from keras_bert_impl import __version__
 from keras_bert_impl.cli import checkpoint, finetune, quickstart, use
-from keras_bert_impl.cli.quiet import start_backend
 from keras_bert_impl.errors import InputError
 
 
@@ -31,11 +31,20 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code: 0, or 2 for input that cannot be used, or what the verb says."""
     options = parser().parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    warnings.showwarning = _show_warning
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes what it needs by position
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
-        start_backend()
-        return options.run(options)
+        code = options.run(options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader has seen enough, as `head` does. Python would try to write the rest when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (InputError, OSError) as error:
         if options.debug:
             raise
@@ -43,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("keras-bert: interrupted; nothing half-written was left", file=sys.stderr)
-        return 130
+        return 128 + signal.SIGINT
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:

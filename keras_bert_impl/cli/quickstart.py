@@ -4,15 +4,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from keras_bert_impl.cli.quiet import start
+
 
 def add_verbs(verbs: Any) -> None:
     """Adds the verb to the parser."""
     quickstart = verbs.add_parser(
         "quickstart",
         help="the whole way on real data: checkpoint, fine-tuning, export, predictions",
-        description="Fetches a real PyTorch checkpoint (all-MiniLM-L6-v2), fine-tunes it on 8,452 film snippets that ship "
-        "with this package, exports it for TF Serving and uses the export in a new process. About 5 minutes on two "
-        "cores; a second run takes what the first one made.",
+        description="Fetches a real PyTorch checkpoint (all-MiniLM-L6-v2), fine-tunes it on 8,452 film snippets that "
+        "ship with this package, exports it for TF Serving and uses the export in a new process. About 5 minutes on "
+        "two cores; a second run takes what the first one made.",
     )
     quickstart.add_argument("--checkpoint", type=Path, help="a local checkpoint to use instead of fetching one")
     quickstart.add_argument(
@@ -30,6 +32,7 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _quickstart(options: argparse.Namespace) -> int:
+    start()
     from keras_bert_impl.recipes.quickstart import quickstart
 
     quickstart(

@@ -1,24 +1,37 @@
-"""Starts the Keras backend without its notes on itself."""
+"""Starts Keras or TensorFlow without its notes on itself."""
 
+import importlib
 import os
 import sys
 import tempfile
 
+from keras_bert_impl.errors import InputError
 
-def start_backend() -> None:
-    """Imports Keras and makes its backend ready.
+
+def start(operations: str = "keras.ops") -> None:
+    """Imports a framework and makes it ready.
 
     TensorFlow writes lines about oneDNN and CUDA to file descriptor 2 while it loads, before any setting can reach its
     logger. They are held back, and shown only if the start fails.
+
+    Args:
+        operations: the module of its operations: ``keras.ops`` with the backend that the user chose, or ``tensorflow``.
+
+    Raises:
+        InputError: the framework is not installed.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as notes:
         os.dup2(notes.fileno(), 2)
         try:
-            import keras
-
-            keras.ops.zeros(1)  # The first operation looks for devices.
+            importlib.import_module(operations).zeros(1)  # The first operation looks for devices.
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"{error.name} is not installed. Either run: pip install 'keras_bert_impl[tensorflow]'; or install "
+                "another backend of Keras, and set KERAS_BACKEND to jax or torch."
+            ) from error
         except BaseException:
             notes.seek(0)
             os.write(kept, notes.read())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.cli.finetune import add_column_options, column_options
+from keras_bert_impl.cli.quiet import start
 from keras_bert_impl.errors import InputError
 
 
@@ -39,50 +40,58 @@ def add_verbs(verbs: Any) -> None:
         help="write a SavedModel for TF Serving",
         description="Writes a SavedModel with a signature over token ids; tokenizer and labels stand in assets.extra.",
     )
-    export.add_argument("model", type=Path, help="directory of a run")
+    export.add_argument("model", help="directory of a run")
     export.add_argument("directory", type=Path, help="NAME/VERSION, for example saved_models/sentiment/1")
     export.set_defaults(run=_export)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from keras_bert_impl.serving import Predictor
-
-    predictor = Predictor(options.model, max_length=options.max_length)
-    columns = predictor.task.read(options.data, **column_options(options))
+    predictor = _predictor(options)
+    columns = predictor.task.read_file(options.data, columns=column_options(options))
     print(json.dumps({"examples": len(columns["where"]), **predictor.score(columns)}, indent=2))
     return 0
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from keras_bert_impl.serving import Predictor
-
-    predictor = Predictor(options.model, max_length=options.max_length)
+    if options.file and options.texts:
+        raise InputError(f"there are texts and a file ({options.file}) to predict for; give one of them.")
+    predictor = _predictor(options)
     if options.file:
-        columns = predictor.task.read(options.file, labelled=False, **column_options(options))
+        columns = predictor.task.read_file(options.file, labelled=False, columns=column_options(options))
+        predictions = predictor.columns(columns)
     else:
-        columns = predictor.task.from_texts(*_texts(options.texts or _standard_input()))
-    for prediction in predictor.columns(columns):
+        predictions = predictor.texts(*_texts(options.texts or _standard_input()))
+    for prediction in predictions:
         print(json.dumps(prediction, ensure_ascii=False))
     return 0
+
+
+def _predictor(options: argparse.Namespace) -> Any:
+    from keras_bert_impl.serving import Predictor, is_saved_model
+
+    start("tensorflow" if is_saved_model(options.model) else "keras.ops")
+    return Predictor(options.model, max_length=options.max_length)
 
 
 def _texts(lines: list[str]) -> tuple[list[str], list[str] | None]:
     """Texts, and second texts where lines have a TAB."""
     parts = [line.split("\t") for line in lines]
     widths = {len(part) for part in parts}
-    if not widths <= {1} and widths != {2}:
-        raise InputError("some texts have a TAB and others not, or more than one: all must be single texts, or all pairs.")
+    if len(widths) > 1 or not widths <= {1, 2}:
+        raise InputError("some texts have a TAB and others not, or more than one: give single texts, or pairs.")
     return [part[0] for part in parts], [part[1] for part in parts] if widths == {2} else None
 
 
 def _standard_input() -> list[str]:
     try:
-        return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n").split("\n")
+        lines = sys.stdin.buffer.read().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"standard input is not UTF-8: byte {error.start}.") from error
+    return lines if lines[-1] else lines[:-1]
 
 
 def _export(options: argparse.Namespace) -> int:
+    start()
     from keras_bert_impl.serving import export_saved_model
 
     print(f"written to {export_saved_model(options.model, options.directory)}")

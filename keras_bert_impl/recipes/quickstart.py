@@ -8,7 +8,8 @@ from pathlib import Path
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import read_json
 from keras_bert_impl.recipes.material import fetch_checkpoint
-from keras_bert_impl.serving import export_saved_model
+from keras_bert_impl.serving import export_saved_model, is_saved_model
+from keras_bert_impl.serving.saved_model import check_export_directory
 from keras_bert_impl.training import FineTuning, finetune
 
 SNIPPETS = Path(__file__).parents[1] / "assets" / "movie_snippets"
@@ -41,6 +42,9 @@ def quickstart(
     Returns:
         the label of each of ``SENTENCES``, predicted by the export in a new process.
     """
+    exported = is_saved_model(export)
+    if not exported:
+        check_export_directory(export)  # Now, not after the training.
     print("1. Checkpoint", flush=True)
     source = checkpoint or fetch_checkpoint("all-MiniLM-L6-v2")
     print(f"   {source}\n\n2. Fine-tuning on film snippets", flush=True)
@@ -60,7 +64,7 @@ def quickstart(
         )
         print(f"   written to {output}: checkpoint, metrics.json, learning_curve.png, README.md")
     print("\n3. Export for TF Serving", flush=True)
-    if (export / "saved_model.pb").is_file():
+    if exported:
         print(f"   {export} is there already and is reused; remove it to export anew.")
     else:
         export_saved_model(output, export)

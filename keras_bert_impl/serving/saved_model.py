@@ -1,13 +1,10 @@
 """SavedModels as TF Serving takes them: ``NAME/VERSION/``, with the tokenizer and the configuration inside."""
 
-import shutil
 from pathlib import Path
-
-import keras
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import new_directory, refuse_other_content
+from keras_bert_impl.files import new_directory, refuse_other_content, to_json, write_text
 from keras_bert_impl.tasks.lookup import task_of
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -15,7 +12,22 @@ from keras_bert_impl.tokenization import BertTokenizer
 EXTRA = "assets.extra"
 
 
-def export_saved_model(run: str | Path, directory: str | Path) -> Path:
+def is_saved_model(path: str | Path) -> bool:
+    """Whether a directory holds a SavedModel."""
+    return (Path(path) / "saved_model.pb").is_file()
+
+
+def check_export_directory(directory: Path) -> None:
+    """Raises ``InputError`` unless a model can be exported there: ``NAME/VERSION``, absent or empty."""
+    if not (directory.name.isascii() and directory.name.isdecimal()):
+        raise InputError(
+            f"{directory} ends in {directory.name!r}; TF Serving looks for versions that are whole numbers. "
+            f"Name a directory like {directory / '1'}."
+        )
+    refuse_other_content(directory)
+
+
+def export_saved_model(source: str | Path, directory: str | Path) -> Path:
     """Exports a fine-tuned model with a signature over token ids.
 
     The signature ``serving_default`` takes int32 ``input_ids``, ``token_type_ids`` and ``attention_mask``
@@ -23,33 +35,38 @@ def export_saved_model(run: str | Path, directory: str | Path) -> Path:
     with the labels and the tokenizer's files.
 
     Args:
-        run: the directory of a fine-tuned model.
+        source: the directory of a run, or any source of a fine-tuned checkpoint.
         directory: ``NAME/VERSION``, the version a whole number as TF Serving wants it; must not exist or be empty.
 
     Returns:
         ``directory``.
 
     Raises:
-        InputError: the run or the directory cannot be used, or Keras runs on another backend than TensorFlow.
+        InputError: the source or the directory cannot be used, or Keras runs on another backend than TensorFlow.
+        OSError: the files cannot be written.
 
     >>> export_saved_model("runs/sentiment", "saved_models/sentiment/1")  # doctest: +SKIP
     """
-    run, directory = Path(run), Path(directory)
+    import keras
+
+    directory = Path(directory)
+    check_export_directory(directory)
     if keras.backend.backend() != "tensorflow":
         raise InputError(
-            f"a SavedModel is made by TensorFlow, but Keras runs on {keras.backend.backend()}. Set KERAS_BACKEND=tensorflow."
+            f"a SavedModel is made by TensorFlow, but Keras runs on {keras.backend.backend()}. "
+            "Set KERAS_BACKEND=tensorflow."
         )
-    if not directory.name.isdecimal():
-        raise InputError(
-            f"{directory} ends in {directory.name!r}; TF Serving looks for versions that are whole numbers. "
-            f"Name a directory like {directory / '1'}."
-        )
-    refuse_other_content(directory)
-    tokenizer = BertTokenizer.from_pretrained(run)
-    model = task_of(BertConfig.from_pretrained(run)).model_class.from_pretrained(run)
+    import tensorflow as tf
+
+    config = BertConfig.from_pretrained(source)
+    tokenizer = BertTokenizer.from_pretrained(source)
+    model = task_of(config).model_class.from_pretrained(source)
     with new_directory(directory) as temporary:
-        model.export(temporary, verbose=False)
-        extra = temporary / EXTRA
-        tokenizer.save_pretrained(extra)
-        shutil.copyfile(run / "config.json", extra / "config.json")
+        try:
+            model.export(temporary, verbose=False)
+        except tf.errors.OpError as error:
+            # What TensorFlow makes of a full disk, among others.
+            raise OSError(f"{directory} cannot be written: {error.message}") from error
+        tokenizer.save_pretrained(temporary / EXTRA)
+        write_text(temporary / EXTRA / "config.json", to_json(config.to_dict()))
     return directory
