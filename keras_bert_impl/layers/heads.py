@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_bert_impl.layers.base import BertBaseLayer, activation, truncated_normal
 from keras_bert_impl.layers.gather import gather_positions
+from keras_bert_impl.layers.product import LogitsDense, blocked_matmul
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
@@ -115,7 +116,7 @@ class BertLMPredictionHead(BertBaseLayer):
         )
         self.decoder = None
         if not tie_word_embeddings:
-            self.decoder = keras.layers.Dense(
+            self.decoder = LogitsDense(
                 vocab_size,
                 use_bias=False,
                 kernel_initializer=truncated_normal(initializer_range),
@@ -139,16 +140,16 @@ class BertLMPredictionHead(BertBaseLayer):
         hidden_states = self.transform(ops.reshape(hidden_states, (-1, self.hidden_size)))
         if self.decoder is None:
             table = ops.cast(word_embeddings, self.compute_dtype)
-            scores = ops.matmul(hidden_states, ops.transpose(table))
+            scores = blocked_matmul(hidden_states, ops.transpose(table))
         else:
             scores = self.decoder(hidden_states)
         scores = ops.cast(scores, "float32") + ops.cast(self.bias, "float32")
         return ops.reshape(scores, (batch, predictions, self.vocab_size))
 
 
-def next_sentence_dense(initializer_range: float) -> keras.layers.Dense:
+def next_sentence_dense(initializer_range: float) -> LogitsDense:
     """The dense layer of the next-sentence head. Label 0: the second segment follows the first. Float32 always."""
-    return keras.layers.Dense(
+    return LogitsDense(
         2, kernel_initializer=truncated_normal(initializer_range), dtype="float32", name="seq_relationship"
     )
 

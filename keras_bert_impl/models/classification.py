@@ -7,12 +7,13 @@ from keras import ops
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.layers.base import truncated_normal
+from keras_bert_impl.layers.product import LogitsDense
 from keras_bert_impl.models.base import BertPreTrainedModel, Parts, Tensors
 
 
-def _dense(config: BertConfig, units: int, name: str) -> keras.layers.Dense:
+def _dense(config: BertConfig, units: int, name: str) -> LogitsDense:
     """The last layer: float32 under every policy, so that logits are."""
-    return keras.layers.Dense(
+    return LogitsDense(
         units, kernel_initializer=truncated_normal(config.initializer_range), dtype="float32", name=name
     )
 

@@ -51,7 +51,7 @@ def _leaf(layer: Any) -> str:
         case keras.layers.Embedding():
             return f"{kind}({layer.input_dim}, {layer.output_dim})"
         case keras.layers.Dense():
-            return f"{kind}(in={layer.kernel.shape[0]}, out={layer.units}, bias={layer.use_bias})"
+            return f"Dense(in={layer.kernel.shape[0]}, out={layer.units}, bias={layer.use_bias})"
         case keras.layers.LayerNormalization():
             return f"{kind}({layer.gamma.shape[0]}, epsilon={layer.epsilon})"
         case keras.layers.Dropout():
