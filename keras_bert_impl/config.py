@@ -191,8 +191,9 @@ class BertConfig:
         Raises:
             InputError: nothing there, no configuration in it, or one that is not a supported BERT's.
         """
+        path: Path | None
         if isinstance(source, str | Path) and Path(source).suffix == ".json" and Path(source).is_file():
-            path: Path | None = Path(source)
+            path = Path(source)
         else:
             opened = source if isinstance(source, Source) else open_source(source, revision=revision)
             path = next((found for name in FILE_NAMES if (found := opened.file(name))), None)

@@ -5,12 +5,15 @@ import textwrap
 
 import numpy as np
 
-# Largest difference of any number from transformers' in float32, and how many times farther from float64 than torch's
-# own numbers ours may be.
+# Largest difference of any number from transformers' in float32; outputs with a root mean square above 1 (logits) in
+# proportion to it, for float32 has a fixed number of digits.
 MAX_DIFFERENCE = 2e-5
+# How many times farther from float64 than torch's own numbers ours may be. Fewer tokens or sequences tell nothing.
 MAX_RATIO = 1.5
+MIN_TOKENS = 1000
 
 _WIDTH = 80
+_NAME = len("next-sentence logits")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +22,8 @@ class Row:
 
     Attributes:
         name: the layer or head.
+        vectors: number of tokens, or of sequences where the output has one for each.
+        size: root mean square of the output itself.
         largest: largest absolute difference between here and torch.
         rms: root mean square difference between here and torch.
         here: root mean square distance from here to float64.
@@ -26,6 +31,8 @@ class Row:
     """
 
     name: str
+    vectors: int
+    size: float
     largest: float
     rms: float
     here: float
@@ -35,6 +42,22 @@ class Row:
     def ratio(self) -> float:
         """How many times farther from float64 than torch's our numbers are."""
         return self.here / max(self.torch, np.finfo(np.float64).tiny)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why the output does not pass, a sentence each; empty if it does."""
+        limit = MAX_DIFFERENCE * max(1.0, self.size)
+        problems = []
+        # Written so that NaN is a problem.
+        if not self.largest <= limit:
+            problems.append(f"{self.name}: differs by {self.largest:.1e}, more than {limit:.1e}")
+        if self.vectors >= MIN_TOKENS and not self.ratio <= MAX_RATIO:
+            problems.append(f"{self.name}: {self.ratio:.2f} times as far from float64 as torch, more than {MAX_RATIO}")
+        return tuple(problems)
+
+    def __str__(self) -> str:
+        differences = f"{self.largest:9.1e}{self.rms:9.1e}  {self.here:9.1e}{self.torch:9.1e}"
+        return f"{self.name:{_NAME}}  {self.size:6.2f}  {differences}  {self.ratio:5.2f}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,14 +83,7 @@ class Verification:
     @property
     def problems(self) -> tuple[str, ...]:
         """Why the conversion is not verified, a sentence each; empty if it is."""
-        # Written so that NaN is a problem.
-        far = [row for row in self.rows if not row.largest <= MAX_DIFFERENCE]
-        inexact = [row for row in self.rows if not row.ratio <= MAX_RATIO]
-        return (
-            *self.flaws,
-            *(f"{row.name}: differs by {row.largest:.1e}, more than {MAX_DIFFERENCE:.0e}" for row in far),
-            *(f"{row.name}: {row.ratio:.2f} times as far from float64 as torch, more than {MAX_RATIO}" for row in inexact),
-        )
+        return (*self.flaws, *(problem for row in self.rows for problem in row.problems))
 
     @property
     def passed(self) -> bool:
@@ -76,31 +92,28 @@ class Verification:
 
     @property
     def verdict(self) -> str:
-        """One sentence, or the problems."""
+        """One sentence, or the problems, one a line."""
         if self.problems:
-            return "NOT VERIFIED\n" + "\n".join(f"- {problem}" for problem in self.problems)
-        largest, ratio = max(row.largest for row in self.rows), max(row.ratio for row in self.rows)
+            return "\n".join(("NOT VERIFIED", *(f"- {problem}" for problem in self.problems)))
         return (
-            f"VERIFIED: differences up to {largest:.1e} (limit {MAX_DIFFERENCE:.0e}), "
-            f"distance ratios up to {ratio:.2f} (limit {MAX_RATIO})"
+            f"VERIFIED (limits: largest difference {MAX_DIFFERENCE:.0e}, times the output's rms where that is above 1; "
+            f"ratio {MAX_RATIO} over {MIN_TOKENS:,} tokens)"
         )
 
     def __str__(self) -> str:
-        width = max(len("embeddings"), *(len(row.name) for row in self.rows))
         lines = [
-            *textwrap.wrap(self.title, _WIDTH),
+            self.title,
             "",
-            f"{'':{width}}  {'from torch':>20}  {'from float64':>20}",
-            f"{'':{width}}  {'largest':>10}{'rms':>10}  {'rms here':>10}{'rms torch':>10}  {'ratio':>5}",
-            *(
-                f"{row.name:{width}}  {row.largest:10.1e}{row.rms:10.1e}  {row.here:10.1e}{row.torch:10.1e}  {row.ratio:5.2f}"
-                for row in self.rows
-            ),
+            f"{'':{_NAME}}  {'rms of':>6}  {'from torch here':>18}  {'rms from float64':>18}",
+            f"{'':{_NAME}}  {'output':>6}  {'largest':>9}{'rms':>9}  {'here':>9}{'torch':>9}  {'ratio':>5}",
+            *map(str, self.rows),
             "",
-            *(line for text in (self.inputs, self.tokenizer, self.tensors) for line in textwrap.wrap(text, _WIDTH)),
-            *(line for text in self.verdict.splitlines() for line in textwrap.wrap(text, _WIDTH, subsequent_indent="  ")),
+            self.inputs,
+            self.tokenizer,
+            self.tensors,
+            *self.verdict.splitlines(),
         ]
-        return "\n".join(lines)
+        return "\n".join(textwrap.fill(line, _WIDTH, subsequent_indent="  ") for line in lines)
 
 
 class Differences:
@@ -113,18 +126,19 @@ class Differences:
     """
 
     def __init__(self) -> None:
+        self._vectors = self._numbers = 0
         self._largest = 0.0
-        self._squares = np.zeros(3)
-        self._count = 0
+        self._squares = np.zeros(4)
 
     def add(self, *, here: np.ndarray, torch: np.ndarray, exact: np.ndarray) -> None:
-        """Adds numbers of one shape, the third in float64."""
-        gap = here - torch.astype(np.float64)
-        self._largest = np.maximum(self._largest, np.abs(gap).max())
-        self._squares += [np.square(part).sum() for part in (gap, here - exact, torch - exact)]
-        self._count += exact.size
+        """Adds outputs of one shape, the first axis for tokens or sequences; ``exact`` is float64."""
+        self._vectors += len(exact)
+        self._numbers += exact.size
+        parts = (exact, here - torch.astype(np.float64), here - exact, torch - exact)
+        self._largest = np.maximum(self._largest, np.abs(parts[1]).max())
+        self._squares += [np.square(part).sum() for part in parts]
 
     def row(self, name: str) -> Row:
-        """The row of all numbers that were added."""
-        rms, here, torch = np.sqrt(self._squares / self._count)
-        return Row(name, float(self._largest), float(rms), float(here), float(torch))
+        """The row of all outputs that were added."""
+        size, rms, here, torch = np.sqrt(self._squares / self._numbers).tolist()
+        return Row(name, self._vectors, size, largest=float(self._largest), rms=rms, here=here, torch=torch)

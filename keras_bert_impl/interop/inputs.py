@@ -9,12 +9,11 @@ import numpy as np
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.interop.certificate import MIN_TOKENS
 from keras_bert_impl.tokenization import BertTokenizer
 
 Batch = dict[str, np.ndarray]
 
-# Root mean squares settle from about so many tokens on.
-_MIN_TOKENS = 1000
 _BATCH_SIZE = 8
 _SNIPPETS = 32
 # What tokenizers get wrong.
@@ -77,7 +76,7 @@ def random_batches(config: BertConfig) -> list[Batch]:
     draw = np.random.default_rng(0)
     longest = config.max_position_embeddings
     batches: list[Batch] = []
-    while count_tokens(batches) < _MIN_TOKENS:
+    while count_tokens(batches) < MIN_TOKENS:
         lengths = np.array([longest, draw.integers(1, longest + 1)])
         mask = (np.arange(longest) < lengths[:, None]).astype("int32")  # [2, longest]
         ids = draw.integers(config.vocab_size, size=mask.shape)

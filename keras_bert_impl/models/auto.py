@@ -41,7 +41,9 @@ def head_classes(names: Iterable[str], architectures: Sequence[str] = ()) -> lis
     left = {published_name(name) for name in names}
     with_pooler = any(name.startswith("pooler.") for name in left)
     chosen = []
-    for model, prefixes in sorted(_HEADS, key=lambda head: head[0].__name__ not in architectures and head[1] == ("classifier.",)):
+    # A stable sort: only the classes of a classifier change places.
+    by_choice = sorted(_HEADS, key=lambda head: "classifier." in head[1] and head[0].__name__ not in architectures)
+    for model, prefixes in by_choice:
         fits = all(any(name.startswith(prefix) for name in left) for prefix in prefixes)
         if fits and (with_pooler or not model.has_pooler):
             chosen.append(model)
