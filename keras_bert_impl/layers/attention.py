@@ -26,11 +26,12 @@ class BertSelfAttention(BertBaseLayer):
         hidden_states: ``[batch, length, hidden_size]``; or flattened to ``[batch * length, hidden_size]``, then the
             bias tells batch and length.
         attention_bias: ``[batch, 1, 1 or length, length]`` from ``BertAttentionBias``; None means all see all.
+        query_states: ``[batch, hidden_size]``, the state of the one token of each row that asks; None means that all do.
         output_attentions: whether to return the attention probabilities too.
 
     Returns:
-        the context, shaped like ``hidden_states``; with ``output_attentions`` the pair of it and the probabilities
-        ``[batch, heads, queries, keys]``.
+        the context, shaped like ``hidden_states``, or like ``query_states`` where given; with ``output_attentions`` the
+        pair of it and the probabilities ``[batch, heads, queries, keys]``.
 
     Source: https://arxiv.org/abs/1706.03762, section 3.2.
 
@@ -73,7 +74,13 @@ class BertSelfAttention(BertBaseLayer):
             dense.build((None, self.hidden_size))
         self.built = True
 
-    def call(self, hidden_states: Any, attention_bias: Any = None, output_attentions: bool = False) -> Any:
+    def call(
+        self,
+        hidden_states: Any,
+        attention_bias: Any = None,
+        query_states: Any = None,
+        output_attentions: bool = False,
+    ) -> Any:
         """See the class."""
         if len(hidden_states.shape) == 3:
             batch, length = ops.shape(hidden_states)[:2]
@@ -82,11 +89,13 @@ class BertSelfAttention(BertBaseLayer):
         heads, size = self.num_attention_heads, self.hidden_size // self.num_attention_heads
 
         flat = ops.reshape(hidden_states, (-1, self.hidden_size))
+        asking, queries = (hidden_states, length) if query_states is None else (query_states, 1)
 
-        def split(projected: Any, axes: tuple[int, ...]) -> Any:
-            return ops.transpose(ops.reshape(projected, (batch, length, heads, size)), axes)
+        def split(projected: Any, axes: tuple[int, ...], tokens: Any = length) -> Any:
+            return ops.transpose(ops.reshape(projected, (batch, tokens, heads, size)), axes)
 
-        query = split(self.query(flat), (0, 2, 1, 3))  # [batch, heads, length, size]
+        query = self.query(ops.reshape(asking, (-1, self.hidden_size)))
+        query = split(query, (0, 2, 1, 3), queries)  # [batch, heads, queries, size]
         key = split(self.key(flat), (0, 2, 3, 1))  # [batch, heads, size, length]
         value = split(self.value(flat), (0, 2, 1, 3))  # [batch, heads, length, size]
 
@@ -95,7 +104,7 @@ class BertSelfAttention(BertBaseLayer):
             scores = scores + attention_bias
         attentions = ops.softmax(ops.cast(scores, "float32"))
         context = ops.matmul(self.dropout(ops.cast(attentions, self.compute_dtype)), value)
-        context = ops.reshape(ops.transpose(context, (0, 2, 1, 3)), ops.shape(hidden_states))
+        context = ops.reshape(ops.transpose(context, (0, 2, 1, 3)), ops.shape(asking))
         return (context, attentions) if output_attentions else context
 
 
@@ -169,8 +178,14 @@ class BertAttention(BertBaseLayer):
         self.self_output.build(hidden_states_shape)
         self.built = True
 
-    def call(self, hidden_states: Any, attention_bias: Any = None, output_attentions: bool = False) -> Any:
+    def call(
+        self,
+        hidden_states: Any,
+        attention_bias: Any = None,
+        query_states: Any = None,
+        output_attentions: bool = False,
+    ) -> Any:
         """See the class."""
-        context, attentions = self.self(hidden_states, attention_bias, output_attentions=True)
-        hidden_states = self.self_output(context, hidden_states)
+        context, attentions = self.self(hidden_states, attention_bias, query_states, output_attentions=True)
+        hidden_states = self.self_output(context, hidden_states if query_states is None else query_states)
         return (hidden_states, attentions) if output_attentions else hidden_states

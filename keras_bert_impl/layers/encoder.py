@@ -91,9 +91,15 @@ class BertLayer(BertBaseLayer):
             part.build(hidden_states_shape)
         self.built = True
 
-    def call(self, hidden_states: Any, attention_bias: Any = None, output_attentions: bool = False) -> Any:
+    def call(
+        self,
+        hidden_states: Any,
+        attention_bias: Any = None,
+        query_states: Any = None,
+        output_attentions: bool = False,
+    ) -> Any:
         """See the class."""
-        hidden_states, attentions = self.attention(hidden_states, attention_bias, output_attentions=True)
+        hidden_states, attentions = self.attention(hidden_states, attention_bias, query_states, output_attentions=True)
         hidden_states = self.layer_output(self.intermediate(hidden_states), hidden_states)
         return (hidden_states, attentions) if output_attentions else hidden_states
 
@@ -120,9 +126,12 @@ class BertEncoder(BertBaseLayer):
         attention_bias: ``[batch, 1, 1 or length, length]`` from ``BertAttentionBias``.
         output_hidden_states: whether to return the hidden states before and after each block.
         output_attentions: whether to return each block's attention probabilities.
+        first_token_only: whether only the first token's last hidden state is asked for, which spares the last block most
+            of its work.
 
     Returns:
-        a dictionary of ``last_hidden_state``, ``[batch, length, hidden_size]``, and where asked for of
+        a dictionary of ``last_hidden_state``, ``[batch, length, hidden_size]`` (``[batch, 1, hidden_size]`` with
+        ``first_token_only``), and where asked for of
         ``hidden_states``, a tuple of ``num_hidden_layers + 1`` such, and ``attentions``, a tuple of
         ``num_hidden_layers`` times ``[batch, heads, queries, keys]``.
 
@@ -197,15 +206,20 @@ class BertEncoder(BertBaseLayer):
         attention_bias: Any,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        first_token_only: bool = False,
     ) -> dict[str, Any]:
         """See the class."""
         shape = ops.shape(hidden_states)  # (batch, length, hidden)
         flat = ops.reshape(hidden_states, (-1, self.hidden_size))
         states, attentions = [flat], []
-        for block in self.layer:
+        for block in self.layer[:-1] if first_token_only else self.layer:
             flat, probabilities = block(flat, attention_bias, output_attentions=True)
             states.append(flat)
             attentions.append(probabilities)
+        if first_token_only:
+            first = ops.reshape(flat, shape)[:, 0]  # [batch, hidden]
+            first = self.layer[-1](flat, attention_bias[:, :, :1], query_states=first)
+            return {"last_hidden_state": ops.expand_dims(first, axis=1)}
         outputs = {"last_hidden_state": ops.reshape(flat, shape)}
         if output_hidden_states:
             outputs["hidden_states"] = tuple(ops.reshape(state, shape) for state in states)

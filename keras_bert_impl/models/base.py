@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bert_impl.checkpoints.convert import assign, state_dict
+from keras_bert_impl.checkpoints.convert import TIED, assign, state_dict
 from keras_bert_impl.checkpoints.readers import read_tensors
 from keras_bert_impl.checkpoints.report import LoadReport
 from keras_bert_impl.checkpoints.writers import write_tensors
@@ -146,6 +146,13 @@ class BertPreTrainedModel(keras.Model):
         )
         return parts["encoder"](embedded, bias, **extra)
 
+    @classmethod
+    def pool(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
+        """The graph up to the pooler, for heads that stand on the first token alone: ``pooler_output`` and the extras."""
+        outputs = cls.encode(parts, inputs, first_token_only=not any(extra.values()), **extra)
+        pooled = parts["pooler"](outputs.pop("last_hidden_state"))
+        return {**outputs, "pooler_output": pooled}
+
     def with_outputs(self, *, output_hidden_states: bool = False, output_attentions: bool = False) -> Self:
         """A model over the same weights that also returns hidden states or attentions."""
         parts = {name: getattr(self, name) for name in self._part_names}
@@ -262,7 +269,7 @@ class BertPreTrainedModel(keras.Model):
         return report
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """All weights as float32 NumPy arrays under their PyTorch names, in PyTorch's layout."""
+        """All weights as float32 NumPy arrays under their PyTorch names, in PyTorch's layout; tied ones under both names."""
         arrays = {variable.path: np.asarray(ops.convert_to_numpy(variable), "float32") for variable in self.weights}
         return state_dict(arrays, prefix=self.checkpoint_prefix, num_hidden_layers=self.config.num_hidden_layers)
 
@@ -279,7 +286,9 @@ class BertPreTrainedModel(keras.Model):
         # Other libraries read the weights' type from the configuration.
         values = {key: value for key, value in self.config.to_dict().items() if key not in ("torch_dtype", "dtype")}
         values |= {"architectures": [type(self).__name__], "dtype": "float32"}
-        write_tensors(directory / "model.safetensors", self.state_dict())
+        left_out = TIED if self.config.tie_word_embeddings else ()
+        tensors = {name: array for name, array in self.state_dict().items() if name not in left_out}
+        write_tensors(directory / "model.safetensors", tensors)
         write_text(directory / "config.json", to_json(values))
 
     def get_config(self) -> dict[str, Any]:

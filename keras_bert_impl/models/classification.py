@@ -48,8 +48,8 @@ class BertForSequenceClassification(BertPreTrainedModel):
     @classmethod
     def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
         """The functional graph from named inputs to named outputs."""
-        outputs = cls.encode(parts, inputs, **extra)
-        pooled = parts["pooler"](outputs.pop("last_hidden_state"))
+        outputs = cls.pool(parts, inputs, **extra)
+        pooled = outputs.pop("pooler_output")
         return {"logits": parts["classifier"](parts["dropout"](pooled)), **outputs}
 
 
@@ -178,7 +178,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
     def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
         """The functional graph from named inputs to named outputs."""
         flat = {name: parts["flatten"](value) for name, value in inputs.items()}
-        outputs = cls.encode(parts, flat, **extra)
-        pooled = parts["pooler"](outputs.pop("last_hidden_state"))
+        outputs = cls.pool(parts, flat, **extra)
+        pooled = outputs.pop("pooler_output")
         scores = parts["classifier"](parts["dropout"](pooled))
         return {"logits": parts["unflatten"](scores, inputs["input_ids"]), **outputs}

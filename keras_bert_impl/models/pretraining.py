@@ -131,6 +131,6 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
     @classmethod
     def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
         """The functional graph from named inputs to named outputs."""
-        outputs = cls.encode(parts, inputs, **extra)
-        pooled = parts["pooler"](outputs.pop("last_hidden_state"))
+        outputs = cls.pool(parts, inputs, **extra)
+        pooled = outputs.pop("pooler_output")
         return {"logits": parts["cls"](pooled), **outputs}
