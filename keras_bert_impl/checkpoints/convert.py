@@ -10,8 +10,11 @@ from keras_bert_impl.checkpoints.names import DECODER_BIAS, IGNORED, all_names, 
 from keras_bert_impl.checkpoints.report import Entry, LoadReport
 from keras_bert_impl.errors import InputError
 
+_WORDS = "embeddings.word_embeddings.weight"
 _BIAS = "cls.predictions.bias"
 _DECODER = "cls.predictions.decoder.weight"
+# Second names of the word embeddings and of the bias where the decoder is tied: PyTorch models list them, files do not.
+TIED = (_DECODER, DECODER_BIAS)
 # A file without these is no checkpoint of the model; without the others it is one of another head.
 _BACKBONE = ("embeddings/", "encoder/")
 
@@ -101,9 +104,9 @@ def state_dict(arrays: Mapping[str, np.ndarray], *, prefix: str, num_hidden_laye
         array = arrays[path].T if known[0].torch_transposed else arrays[path]
         own = path.startswith((*_BACKBONE, "pooler/"))
         result[(prefix if own else "") + name] = np.ascontiguousarray(array)
-    if _DECODER in result:
-        # PyTorch adds the decoder's own bias when it is not tied, and expects the other name to be there too.
-        result[DECODER_BIAS] = result[_BIAS].copy()
+    if _BIAS in result:
+        result.setdefault(_DECODER, result.get(prefix + _WORDS))
+        result[DECODER_BIAS] = result[_BIAS]
     return result
 
 
@@ -113,7 +116,7 @@ def _why_ignored(name: str, names: Mapping[str, str], tensors: Mapping[str, Any]
         if re.fullmatch(pattern, name):
             return reason
     if name == _DECODER and "cls/predictions/bias" in shapes and "cls/predictions/decoder/kernel" not in shapes:
-        words = names.get("embeddings.word_embeddings.weight")
+        words = names.get(_WORDS)
         if words is not None and not np.array_equal(tensors[words], tensors[names[name]]):
             return "tied to the word embeddings by the configuration, though the file's differs from them"
         return "tied to the word embeddings"
