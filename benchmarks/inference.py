@@ -1,0 +1,185 @@
+"""Inference of BERT-base on CPU, 8 rows of 128 tokens, beside KerasHub, torch, ONNX Runtime and OpenVINO.
+
+    python benchmarks/inference.py          # five minutes on two cores; needs 16 GB of memory
+
+One checkpoint with random weights is written by transformers, and every peer loads it: what each computes is compared
+with torch in float32. All take ids, segments and mask, and run at one fixed shape, which suits the compiled ones best.
+"""
+
+import argparse
+import multiprocessing
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from interleave import Peer, Series, run
+from report import Target, comparison, quiet, table, write
+
+SHAPE = (8, 128)
+
+
+def inputs() -> dict[str, np.ndarray]:
+    """The batch that every peer runs."""
+    ids = np.random.default_rng(1).integers(1000, 30000, SHAPE)
+    return {"input_ids": ids, "token_type_ids": np.zeros_like(ids), "attention_mask": np.ones_like(ids)}
+
+
+def checkpoint(directory: Path, layers: int) -> None:
+    """Writes the checkpoint, and the ONNX file made from it."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(1)
+    model = BertModel(BertConfig(num_hidden_layers=layers)).eval()
+    model.save_pretrained(directory)
+    tensors = {name: torch.from_numpy(array) for name, array in inputs().items()}
+    torch.onnx.export(
+        model, (), directory / "model.onnx", kwargs=tensors, input_names=list(tensors), dynamo=True, optimize=True
+    )
+
+
+def keras_bert(directory: Path, dtype: str) -> Callable[[], Any]:
+    """This package: the bare model in a ``tf.function``."""
+    import tensorflow as tf
+
+    from keras_bert_impl import BertModel
+
+    model = BertModel.from_pretrained(directory, dtype=dtype)
+    tensors = {name: tf.constant(array, "int32") for name, array in inputs().items()}
+    function = tf.function(lambda batch: model(batch, training=False)["last_hidden_state"])
+    return lambda: function(tensors).numpy()
+
+
+def keras_hub(directory: Path, dtype: str) -> Callable[[], Any]:
+    """KerasHub's backbone in a ``tf.function``."""
+    import keras_hub
+    import tensorflow as tf
+
+    model = keras_hub.models.BertBackbone.from_preset(str(directory), dtype=dtype)
+    names = {"input_ids": "token_ids", "token_type_ids": "segment_ids", "attention_mask": "padding_mask"}
+    tensors = {names[name]: tf.constant(array, "int32") for name, array in inputs().items()}
+    function = tf.function(lambda batch: model(batch, training=False)["sequence_output"])
+    return lambda: function(tensors).numpy()
+
+
+def torch_model(directory: Path, dtype: str, autocast: bool = False) -> Callable[[], Any]:
+    """transformers on torch, with its fused attention."""
+    import torch
+    from transformers import BertModel
+
+    model = BertModel.from_pretrained(directory, dtype=dtype, attn_implementation="sdpa").eval()
+    tensors = {name: torch.from_numpy(array) for name, array in inputs().items()}
+
+    @torch.inference_mode()
+    def call() -> Any:
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            return model(**tensors).last_hidden_state.float().numpy()
+
+    return call
+
+
+def onnx_runtime(directory: Path) -> Callable[[], Any]:
+    """ONNX Runtime on the exported model."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(directory / "model.onnx", providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, inputs())[0]
+
+
+def openvino(directory: Path, precision: str) -> Callable[[], Any]:
+    """OpenVINO on the exported model."""
+    import openvino as ov
+
+    model = ov.Core().compile_model(directory / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": precision})
+    return lambda: model(inputs())[0]
+
+
+def peers(directory: Path, calls: int) -> dict[str, list[Peer]]:
+    """The peers of each precision."""
+
+    def peer(name: str, make: Callable[..., Callable[[], Any]], **arguments: Any) -> Peer:
+        return Peer(name, make, {"directory": directory, **arguments}, calls)
+
+    return {
+        "float32": [
+            peer("keras_bert_impl", keras_bert, dtype="float32"),
+            peer("KerasHub", keras_hub, dtype="float32"),
+            peer("torch", torch_model, dtype="float32"),
+            peer("ONNX Runtime", onnx_runtime),
+            peer("OpenVINO", openvino, precision="f32"),
+        ],
+        "bfloat16": [
+            peer("keras_bert_impl", keras_bert, dtype="bfloat16"),
+            peer("keras_bert_impl, mixed", keras_bert, dtype="mixed_bfloat16"),
+            peer("KerasHub", keras_hub, dtype="bfloat16"),
+            peer("KerasHub, mixed", keras_hub, dtype="mixed_bfloat16"),
+            peer("torch", torch_model, dtype="bfloat16"),
+            peer("torch, autocast", torch_model, dtype="float32", autocast=True),
+            peer("OpenVINO", openvino, precision="bf16"),
+        ],
+    }
+
+
+TARGETS = {
+    "float32": [
+        Target("keras_bert_impl", ("KerasHub",), 1.10),
+        Target("keras_bert_impl", ("torch", "ONNX Runtime", "OpenVINO"), 0.97),
+    ],
+    "bfloat16": [
+        Target("keras_bert_impl", ("KerasHub",), 1.10),
+        Target("keras_bert_impl, mixed", ("KerasHub, mixed",), 1.10),
+    ],
+}
+
+
+def gigaflop(layers: int) -> float:
+    """Multiplications and additions of the matrix products of one call, in 1e9."""
+    (rows, length), hidden = SHAPE, 768
+    return rows * length * layers * 2 * (12 * hidden**2 + 2 * length * hidden) / 1e9
+
+
+def differences(runs: dict[str, dict[str, Series]]) -> str:
+    """How far each peer's hidden states are from those of torch in float32."""
+    reference = runs["float32"]["torch"].first
+    rows = []
+    for precision, series in runs.items():
+        for name, turns in series.items():
+            apart = np.abs(np.asarray(turns.first, "float32") - reference)
+            rows.append((f"{name}, {precision}", f"{apart.max():.1e}", f"{np.sqrt((apart**2).mean()):.1e}"))
+    return table(("peer", "largest difference", "root mean square"), rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--calls", type=int, default=2, help="calls in one turn")
+    parser.add_argument("--layers", type=int, default=12)
+    arguments = parser.parse_args()
+
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = Path(temporary)
+        export = multiprocessing.get_context("spawn").Process(target=checkpoint, args=(directory, arguments.layers))
+        export.start()
+        export.join()
+        runs = {
+            precision: run(group, rounds=arguments.rounds) for precision, group in peers(directory, arguments.calls).items()
+        }
+    amount = gigaflop(arguments.layers)
+    sections = [
+        f"## {precision}\n\n{comparison(series, ours='keras_bert_impl', gigaflop=amount)}"
+        for precision, series in runs.items()
+    ]
+    verdicts = [target.line(runs[precision], precision) for precision, targets in TARGETS.items() for target in targets]
+    write(
+        f"Inference of BERT with {arguments.layers} layers, {SHAPE[0]} × {SHAPE[1]} tokens",
+        "\n".join(verdicts),
+        quiet(*runs.values()),
+        *sections,
+        f"## Hidden states beside torch in float32\n\n{differences(runs)}",
+    )
+
+
+if __name__ == "__main__":
+    main()

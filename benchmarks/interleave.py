@@ -1,0 +1,150 @@
+"""Measures peers side by side: A B C A B C …, so that whatever disturbs the machine disturbs them alike.
+
+Each peer lives in a process of its own, so that thread pools and imports do not meet. The processes start once and then
+block on a pipe until it is their turn; what they burn while they should be idle is measured too, and so is what
+everything else on the machine takes.
+"""
+
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+
+# Libraries read these when they are imported, in the peer's process.
+_ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "HF_HUB_OFFLINE": "1"}
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Something to measure.
+
+    Args:
+        name: how the report calls it.
+        make: a module-level function, called in the peer's own process; returns the call that is timed.
+        arguments: its keyword arguments.
+        calls: calls in one turn.
+    """
+
+    name: str
+    make: Callable[..., Callable[[], Any]]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    calls: int = 1
+
+
+@dataclass
+class Series:
+    """What the turns of one peer took.
+
+    Attributes:
+        first: what the first call returned.
+        seconds: of each turn, per call.
+        core_seconds: what a call took of all cores together; steadier than the former where others use them too.
+        idle: share of one core that the peer burned between its turns.
+        others: share of the whole machine that other processes took in each turn.
+    """
+
+    first: Any
+    seconds: list[float] = field(default_factory=list)
+    core_seconds: list[float] = field(default_factory=list)
+    idle: list[float] = field(default_factory=list)
+    others: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """Seconds of a call."""
+        return statistics.median(self.seconds)
+
+
+def run(peers: Sequence[Peer], *, rounds: int, warm_up: int = 2) -> dict[str, Series]:
+    """Starts every peer, then gives each one turn a round; the series by the peers' names."""
+    context = multiprocessing.get_context("spawn")
+    workers, series = [], {}
+    for peer in peers:
+        pipe, far_end = context.Pipe()
+        process = context.Process(target=_serve, args=(far_end, peer, warm_up), daemon=True)
+        process.start()
+        far_end.close()
+        series[peer.name] = Series(first=pipe.recv())
+        workers.append((process, pipe, series[peer.name]))
+        print(f"  {peer.name} is ready", flush=True)
+    for number in range(rounds):
+        for _, pipe, turns in workers:
+            pipe.send(True)
+            result = pipe.recv()
+            for name, value in result.items():
+                getattr(turns, name).append(value)
+        print(f"  round {number + 1} of {rounds}", flush=True)
+    for process, pipe, _ in workers:
+        pipe.send(False)
+        process.join()
+    return series
+
+
+def _serve(pipe: Any, peer: Peer, warm_up: int) -> None:
+    """The peer's process."""
+    os.environ.update(_ENVIRONMENT)
+    call = peer.make(**peer.arguments)
+    first = call()
+    for _ in range(warm_up):
+        call()
+    pipe.send(first)
+    rest = _Clock()
+    while pipe.recv():
+        idle = rest.own / rest.wall
+        turn = _Clock()
+        for _ in range(peer.calls):
+            call()
+        wall, own, busy = turn.wall, turn.own, turn.busy
+        others = max(0.0, busy - own) / (wall * psutil.cpu_count())
+        rest = _Clock()
+        pipe.send(
+            {"seconds": wall / peer.calls, "core_seconds": own / peer.calls, "idle": idle, "others": others}
+        )
+
+
+class _Clock:
+    """Seconds since it was made: on the wall, on the cores by this process, and on the cores by everything."""
+
+    def __init__(self) -> None:
+        self._start = self._now()
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        machine = psutil.cpu_times()
+        return time.perf_counter(), time.process_time(), sum(machine) - machine.idle - machine.iowait - machine.guest
+
+    @property
+    def wall(self) -> float:
+        return time.perf_counter() - self._start[0]
+
+    @property
+    def own(self) -> float:
+        return time.process_time() - self._start[1]
+
+    @property
+    def busy(self) -> float:
+        return self._now()[2] - self._start[2]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as fast the first of two series is: of the medians, and the quartiles of the rounds' ratios."""
+
+    medians: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, ours: Series, theirs: Series) -> "Ratio":
+        """The ratio of two series of the same run."""
+        paired = [b / a for a, b in zip(ours.seconds, theirs.seconds, strict=True)]
+        low, _, high = statistics.quantiles(paired, n=4, method="inclusive")
+        return cls(theirs.median / ours.median, low, high)
+
+    def __str__(self) -> str:
+        return f"{self.medians:.3f} ({self.low:.3f} to {self.high:.3f})"
