@@ -1,0 +1,214 @@
+"""Each layer alone against the module of transformers over the same weights."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import beside_torch
+import keras
+import numpy as np
+import pytest
+import torch
+from keras import ops
+from transformers.activations import ACT2FN
+from transformers.models.bert import modeling_bert
+
+from keras_bert_impl import layers
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.layers.base import ACTIVATIONS, activation
+from keras_bert_impl.layers.product import LogitsDense
+
+CONFIG = beside_torch.config(layer_norm_eps=1e-7)
+SETTINGS = {
+    **beside_torch.SIZES,
+    "hidden_act": CONFIG.hidden_act,
+    "layer_norm_eps": CONFIG.layer_norm_eps,
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "initializer_range": 0.02,
+    "tie_word_embeddings": False,
+}
+BATCH, LENGTH = beside_torch.BATCH, beside_torch.LENGTH
+
+_draw = np.random.default_rng(0)
+STATES = _draw.normal(size=(BATCH, LENGTH, 32)).astype("float32")
+RESIDUAL = _draw.normal(size=(BATCH, LENGTH, 32)).astype("float32")
+WIDE = _draw.normal(size=(BATCH, LENGTH, 37)).astype("float32")
+POOLED = _draw.normal(size=(BATCH, 32)).astype("float32")
+MASK = beside_torch.inputs()["attention_mask"]
+BIAS = ((1 - MASK) * -1e9).astype("float32")[:, None, None]  # [BATCH, 1, 1, LENGTH]
+IDS = _draw.integers(0, 99, (BATCH, LENGTH))
+SEGMENTS = _draw.integers(0, 3, (BATCH, LENGTH))
+POSITIONS = _draw.integers(0, 61, (BATCH, LENGTH))
+
+# Layer: what it is called with.
+CASES: dict[str, tuple[np.ndarray, ...]] = {
+    "BertEmbeddings": (IDS, SEGMENTS, POSITIONS),
+    "BertSelfAttention": (STATES, BIAS),
+    "BertSelfOutput": (RESIDUAL, STATES),
+    "BertAttention": (STATES, BIAS),
+    "BertIntermediate": (STATES,),
+    "BertOutput": (WIDE, STATES),
+    "BertLayer": (STATES, BIAS),
+    "BertEncoder": (STATES, BIAS),
+    "BertPooler": (STATES,),
+    "BertPredictionHeadTransform": (STATES,),
+    "BertLMPredictionHead": (STATES,),
+    "BertOnlyMLMHead": (STATES,),
+    "BertOnlyNSPHead": (POOLED,),
+    "BertPreTrainingHeads": (STATES, POOLED),
+}
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """What the constructor of a layer asks for."""
+    parameters = inspect.signature(getattr(layers, name)).parameters
+    settings = {**SETTINGS, "input_size": 32 if name == "BertSelfOutput" else 37}
+    return {key: settings[key] for key in parameters if key in settings}
+
+
+def make(name: str, **changes: Any) -> keras.layers.Layer:
+    """A layer by its name."""
+    return getattr(layers, name)(**{**settings_of(name), **changes})
+
+
+def module(name: str) -> torch.nn.Module:
+    """Transformers' module with random weights."""
+    made = beside_torch.randomise(getattr(modeling_bert, name)(CONFIG))
+    for part in made.modules():
+        if isinstance(part, modeling_bert.BertLMPredictionHead):
+            part.decoder.bias = part.bias  # the whole model ties them
+    return made
+
+
+def copy_weights(layer: keras.layers.Layer, source: torch.nn.Module) -> None:
+    """Sets all weights of a built layer to those of the module; none may be left over on either side."""
+    arrays = {name: tensor.numpy() for name, tensor in source.state_dict().items() if not name.endswith("_ids")}
+    for variable in layer.weights:
+        *parts, kind = variable.path.split("/")[1:]
+        parts = [part.replace("layer_", "layer.") for part in parts]
+        last = {"kernel": "weight", "gamma": "weight", "embeddings": "weight", "beta": "bias", "bias": "bias"}[kind]
+        array = arrays.pop(".".join([*parts, last]))
+        variable.assign(array.T if kind == "kernel" else array)
+    assert set(arrays) <= {name for name in arrays if name.endswith("decoder.bias")}
+
+
+def flatten(outputs: Any) -> list[np.ndarray]:
+    """The arrays of whatever a layer or module returns, without the attentions that torch's give unasked."""
+    if hasattr(outputs, "last_hidden_state"):
+        outputs = outputs.last_hidden_state
+    if isinstance(outputs, dict):
+        outputs = tuple(outputs.values())
+    parts = outputs if isinstance(outputs, tuple) else (outputs,)
+    return [part.detach().numpy() if isinstance(part, torch.Tensor) else ops.convert_to_numpy(part) for part in parts]
+
+
+def torch_run(name: str, source: torch.nn.Module) -> list[np.ndarray]:
+    tensors = [torch.from_numpy(array) for array in CASES[name]]
+    keep = 2 if name == "BertPreTrainingHeads" else 1
+    return flatten(source(*tensors))[:keep]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_same_outputs(name: str) -> None:
+    layer, source = make(name), module(name)
+    layer(*CASES[name])
+    copy_weights(layer, source)
+    for ours, theirs in zip(flatten(layer(*CASES[name])), torch_run(name, source), strict=True):
+        assert ours.shape == theirs.shape
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=5e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_config_and_file_make_it_again(name: str, tmp_path: Path) -> None:
+    layer = make(name)
+    inputs = [keras.Input(array.shape[1:], dtype=array.dtype) for array in CASES[name]]
+    model = keras.Model(inputs, layer(*inputs))
+    assert settings_of(name).items() <= layer.get_config().items()
+    assert type(layer).from_config(layer.get_config()).get_config() == layer.get_config()
+    model.save(tmp_path / "layer.keras")
+    loaded = keras.saving.load_model(tmp_path / "layer.keras")
+    for before, after in zip(flatten(model(list(CASES[name]))), flatten(loaded(list(CASES[name]))), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("name", ["BertSelfAttention", "BertAttention", "BertLayer", "BertEncoder"])
+def test_dropout_acts_in_training_only(name: str) -> None:
+    layer = make(name)
+    still, again, moved = (flatten(layer(*CASES[name], training=training))[0] for training in (False, False, True))
+    np.testing.assert_array_equal(still, again)
+    assert np.abs(still - moved).max() > 0.01
+
+
+def test_attention_probabilities() -> None:
+    layer, source = make("BertSelfAttention"), module("BertSelfAttention")
+    layer(STATES)
+    copy_weights(layer, source)
+    _, ours = layer(STATES, BIAS, output_attentions=True)
+    _, theirs = source(torch.from_numpy(STATES), torch.from_numpy(BIAS))
+    np.testing.assert_allclose(ops.convert_to_numpy(ours), theirs.detach().numpy(), atol=1e-6)
+    np.testing.assert_array_equal(ops.convert_to_numpy(ours) * (BIAS != 0), 0)
+
+
+def test_embeddings_fill_in_segments_and_positions() -> None:
+    layer, source = make("BertEmbeddings"), module("BertEmbeddings")
+    layer(IDS)
+    copy_weights(layer, source)
+    theirs = source(torch.from_numpy(IDS)).detach().numpy()
+    np.testing.assert_allclose(ops.convert_to_numpy(layer(IDS)), theirs, atol=2e-6)
+
+
+def test_embeddings_refuse_long_rows() -> None:
+    with pytest.raises(InputError, match="the rows are 62 tokens long; this model has 61 positions"):
+        make("BertEmbeddings")(np.zeros((2, 62), "int32"))
+
+
+def test_head_picks_positions_before_the_product() -> None:
+    head, positions = make("BertOnlyMLMHead"), np.array([[1, 5, 6]] * BATCH)
+    everywhere = ops.convert_to_numpy(head(STATES))
+    picked = ops.convert_to_numpy(head(STATES, positions=positions))
+    np.testing.assert_allclose(picked, everywhere[:, [1, 5, 6]], atol=2e-6)
+
+
+def test_tied_head_uses_the_words_handed_in() -> None:
+    tied, own = make("BertOnlyMLMHead", tie_word_embeddings=True), make("BertOnlyMLMHead")
+    words = _draw.normal(size=(99, 32)).astype("float32")
+    own(STATES)
+    tied(STATES, word_embeddings=words)
+    weights = {variable.path.split("/", 1)[1]: variable for variable in own.weights}
+    weights["predictions/decoder/kernel"].assign(words.T)
+    for variable in tied.weights:
+        variable.assign(weights[variable.path.split("/", 1)[1]])
+    assert len(own.weights) == len(tied.weights) + 1
+    np.testing.assert_allclose(flatten(tied(STATES, word_embeddings=words)), flatten(own(STATES)), atol=2e-6)
+
+
+@pytest.mark.parametrize("hidden_act", ACTIVATIONS)
+def test_activations(hidden_act: str) -> None:
+    numbers = np.linspace(-9, 9, 1009, dtype="float32")
+    theirs = ACT2FN[hidden_act](torch.from_numpy(numbers)).numpy()
+    np.testing.assert_allclose(ops.convert_to_numpy(activation(hidden_act)(numbers)), theirs, atol=2e-6)
+
+
+def test_unknown_activation() -> None:
+    with pytest.raises(InputError, match="hidden_act 'gelu_10' is not supported; there are gelu, "):
+        make("BertIntermediate", hidden_act="gelu_10")
+
+
+def test_bias_of_packed_rows() -> None:
+    sequences = np.array([[1, 1, 2, 2, 2, 0, 0]])
+    bias = ops.convert_to_numpy(layers.BertAttentionBias()(np.zeros((1, 7), "int32"), sequence_ids=sequences))[0, 0]
+    expected = np.equal.outer(sequences[0], sequences[0]) & (sequences[0] != 0)
+    np.testing.assert_array_equal(bias == 0, expected)
+    assert bias[~expected].max() <= -1e9
+
+
+@pytest.mark.parametrize(("dtype", "exact"), [("float32", 2e-6), ("mixed_bfloat16", 0.05)])
+def test_logits_are_float32_and_near_float64(dtype: str, exact: float) -> None:
+    """Large common terms, as real decoders have them: float32 sums of 300 such lose digits."""
+    dense = LogitsDense(11, dtype=dtype)
+    numbers = _draw.normal(size=(17, 300)) + 3
+    dense.build((None, 300))
+    logits = ops.convert_to_numpy(ops.cast(dense(numbers.astype("float32")), "float32"))
+    expected = numbers.astype("float32").astype("float64") @ ops.convert_to_numpy(dense.kernel).astype("float64")
+    assert np.abs(logits - expected).max() <= exact * np.abs(expected).max()
