@@ -6,8 +6,8 @@ does nothing else. What a job measured is kept as JSON, so that a run that was c
     python benchmarks/finetune.py CHECKPOINT keras_bert_impl/assets/movie_snippets --precision float32 --seeds 1 2 3
     python benchmarks/finetune.py CHECKPOINT keras_bert_impl/assets/movie_snippets --report
 
-Expected time on two cores: 18 minutes a seed in float32, 12 in bfloat16. Targets: at most half of torch's time; accuracy
-on validation and test together, paired by seed, with the 95 % interval of the difference above minus one point; peak
+Expected time on two cores: 18 minutes a seed in float32, 12 in bfloat16. Targets: at most half of torch's time;
+accuracy on validation and test together, paired by seed, with the 95 % interval of the difference above minus one point; peak
 memory above the bare imports not above torch's.
 """
 
@@ -83,25 +83,24 @@ def write_report(results):
         )
     header = ("job", "s", "s torch", "ratio", "MB", "MB torch", "padded", "padded torch", "accuracy", "accuracy torch")
     difference = np.array([accuracy(p["finetune_keras"]) - accuracy(p["finetune_torch"]) for p in pairs.values()])
-    low, high = stats.t.interval(
-        0.95, len(difference) - 1, loc=difference.mean(), scale=stats.sem(difference)
-    )
+    low, high = stats.t.interval(0.95, len(difference) - 1, loc=difference.mean(), scale=stats.sem(difference))
     memory = max(p["finetune_keras"]["megabytes"] / p["finetune_torch"]["megabytes"] for p in pairs.values())
     verdicts = [
-        f"- Time, {precision}: {statistics.median(values):.3f} of torch's in the median of {len(values)} (target: at most 0.5)"
+        f"- Time, {precision}: {statistics.median(values):.3f} of torch's in the median of {len(values)} pairs "
+        "(target: at most 0.5)"
         for precision, values in ratios.items()
     ]
     verdicts += [
-        f"- Accuracy: {difference.mean():+.4f} in the mean of {len(difference)} pairs, 95 % interval {low:+.4f} to {high:+.4f} "
-        "(target: above -0.01)",
+        f"- Accuracy: {difference.mean():+.4f} in the mean of {len(difference)} pairs, 95 % interval {low:+.4f} to "
+        f"{high:+.4f} (target: above -0.01)",
         f"- Peak memory above the imports: at most {memory:.3f} of torch's (target: at most 1)",
     ]
     report.write(
         "Fine-tuning MiniLM on the film snippets",
         "3 epochs of 8,452 rows, batch 32, AdamW 5e-5, 10 % warm-up, linear decay, weight decay 0.01, clipping at 1. "
-        "Torch: random batches, dynamic padding. Here: batches of similar length. 's': seconds of training alone; a dash "
-        "where the machine did other work too. 'padded': tokens computed for one real token. Accuracy: on the 2,114 rows "
-        "of validation and test together, after the last epoch.",
+        "Torch: random batches, dynamic padding. Here: batches of similar length. 's': seconds of training alone; a "
+        "dash where the machine did other work too. 'padded': tokens computed for one real token. Accuracy: on the "
+        "2,114 rows of validation and test together, after the last epoch.",
         report.table(header, rows),
         "\n".join(verdicts),
     )

@@ -1,4 +1,4 @@
-"""This package's side of ``finetune.py``: the fine-tuning job as plain ``compile`` and ``fit``.
+"""Our side of ``finetune.py``: the fine-tuning job as plain ``compile`` and ``fit``.
 
 A process of its own, so that its memory and time are its own. The schedule, the optimizer's settings and the rows are
 those of ``finetune_torch.py``; batches are of rows of similar length.
@@ -59,9 +59,7 @@ def main():
     optimizer = adamw(learning_rate=arguments.learning_rate, steps=len(batches))
     model.compile(optimizer=optimizer, **task.compile_arguments())
     start = time.perf_counter()
-    model.fit(
-        for_fit(batches), steps_per_epoch=batches.per_epoch, epochs=arguments.epochs, shuffle=False, verbose=0
-    )
+    model.fit(for_fit(batches), steps_per_epoch=batches.per_epoch, epochs=arguments.epochs, shuffle=False, verbose=0)
     seconds = time.perf_counter() - start
     memory = peak_megabytes() - floor
 

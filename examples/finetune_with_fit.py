@@ -2,7 +2,7 @@
 
     python examples/finetune_with_fit.py --rows 2000
 
-Expected: about 0.80 of the validation snippets right after one epoch over 2,000 rows. Time: about a minute on two cores.
+Expected: about 0.80 of the validation snippets right after one epoch over 2,000 rows. Time: a minute on two cores.
 """
 
 import argparse

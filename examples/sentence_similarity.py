@@ -11,7 +11,11 @@ from keras import ops
 from keras_bert_impl import BertModel, BertTokenizer
 from keras_bert_impl.recipes.material import fetch_checkpoint
 
-SENTENCES = ["She put her savings into the bank.", "He deposited the cash in his account.", "The river burst its banks."]
+SENTENCES = [
+    "She put her savings into the bank.",
+    "He deposited the cash in his account.",
+    "The river burst its banks.",
+]
 
 
 def main():

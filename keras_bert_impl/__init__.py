@@ -32,7 +32,18 @@ _HOMES = {
     "BertForQuestionAnswering": "models",
     "BertForMultipleChoice": "models",
 }
-_ROOMS = ("checkpoints", "data", "interop", "layers", "models", "recipes", "serving", "tasks", "tokenization", "training")
+_ROOMS = (
+    "checkpoints",
+    "data",
+    "interop",
+    "layers",
+    "models",
+    "recipes",
+    "serving",
+    "tasks",
+    "tokenization",
+    "training",
+)
 
 __all__ = [
     "BertConfig",

@@ -101,7 +101,9 @@ class BertConfig:
         for key in (*_SIZES, "type_vocab_size"):
             self._check(key, _is_int(getattr(self, key)) and getattr(self, key) > 0, "a whole number above 0")
         for key in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-            self._check(key, _is_number(getattr(self, key)) and 0 <= getattr(self, key) < 1, "a number from 0 to below 1")
+            self._check(
+                key, _is_number(getattr(self, key)) and 0 <= getattr(self, key) < 1, "a number from 0 to below 1"
+            )
         for key in ("initializer_range", "layer_norm_eps"):
             self._check(key, _is_number(getattr(self, key)) and getattr(self, key) > 0, "a number above 0")
         self._check("hidden_act", isinstance(self.hidden_act, str), "the name of an activation")

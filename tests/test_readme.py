@@ -14,7 +14,7 @@ from tests.hub_server import Hub, serve
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] i went to the bank we sat on river a great film waste of time .".split()
+WORDS = """[PAD] [UNK] [CLS] [SEP] [MASK] i went to the bank we sat on river a great film waste of time .""".split()
 
 
 @pytest.fixture
@@ -34,7 +34,9 @@ def test_python_blocks(uncased, tmp_path):
     with serve(Hub(models={"bert-base-uncased": {"main": uncased}})) as hub:
         environment = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hub")}
         environment.pop("HF_HUB_OFFLINE", None)
-        result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        result = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
     assert result.returncode == 0, result.stderr
     assert "(2, 9, 32) (2, 32)" in result.stdout
     reopened = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "my-classifier")

@@ -110,7 +110,9 @@ def state_dict(arrays: Mapping[str, np.ndarray], *, prefix: str, num_hidden_laye
     return result
 
 
-def _why_ignored(name: str, names: Mapping[str, str], tensors: Mapping[str, Any], shapes: Mapping[str, Any]) -> str | None:
+def _why_ignored(
+    name: str, names: Mapping[str, str], tensors: Mapping[str, Any], shapes: Mapping[str, Any]
+) -> str | None:
     """The reason to leave a tensor out, or None."""
     for pattern, reason in IGNORED.items():
         if re.fullmatch(pattern, name):
@@ -133,7 +135,8 @@ def _newly_initialised(
     if needed:
         shown = ", ".join(needed[:5]) + (f" and {len(needed) - 5} more" if len(needed) > 5 else "")
         raise InputError(
-            f"{source} lacks {shown}. Embeddings and encoder must be whole; is the configuration the one of these weights?"
+            f"{source} lacks {shown}. Embeddings and encoder must be whole. "
+            "Is the configuration the one of these weights?"
         )
     return [
         Entry(_name(path), "newly initialised", tuple(shapes[path]), reasons.get(path, "not in the file"))

@@ -22,7 +22,7 @@ class LoadReport:
     """The fate of each tensor of a file and of each weight of the model.
 
     ``loaded``: the file's tensor is in the model. ``newly initialised``: the file lacks it, so the model's is random.
-    ``ignored``: left out on purpose, for the reason given. ``unexpected``: the file's tensor has no place and no reason.
+    ``ignored``: left out on purpose, for the reason given. ``unexpected``: no place for the file's tensor is known.
 
     >>> report = LoadReport("demo", (Entry("pooler.dense.bias", "loaded", (32,)),))
     >>> print(report)

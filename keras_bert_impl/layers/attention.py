@@ -26,7 +26,7 @@ class BertSelfAttention(BertBaseLayer):
         hidden_states: ``[batch, length, hidden_size]``; or flattened to ``[batch * length, hidden_size]``, then the
             bias tells batch and length.
         attention_bias: ``[batch, 1, 1 or length, length]`` from ``BertAttentionBias``; None means all see all.
-        query_states: ``[batch, hidden_size]``, the state of the one token of each row that asks; None means that all do.
+        query_states: ``[batch, hidden_size]``, the one token of each row that asks; None means that all do.
         output_attentions: whether to return the attention probabilities too.
 
     Returns:
@@ -59,9 +59,7 @@ class BertSelfAttention(BertBaseLayer):
 
         def dense(name: str) -> keras.layers.Dense:
             initializer = truncated_normal(initializer_range)
-            return keras.layers.Dense(
-                hidden_size, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
-            )
+            return keras.layers.Dense(hidden_size, kernel_initializer=initializer, dtype=self.dtype_policy, name=name)
 
         self.query = dense("query")
         self.key = dense("key")

@@ -126,8 +126,8 @@ class BertEncoder(BertBaseLayer):
         attention_bias: ``[batch, 1, 1 or length, length]`` from ``BertAttentionBias``.
         output_hidden_states: whether to return the hidden states before and after each block.
         output_attentions: whether to return each block's attention probabilities.
-        first_token_only: whether only the first token's last hidden state is asked for, which spares the last block most
-            of its work.
+        first_token_only: whether only the first token's last hidden state is asked for, which spares the last block
+            most of its work.
 
     Returns:
         a dictionary of ``last_hidden_state``, ``[batch, length, hidden_size]`` (``[batch, 1, hidden_size]`` with

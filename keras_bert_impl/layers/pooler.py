@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_bert_impl.layers.base import BertBaseLayer, truncated_normal
 from keras_bert_impl.layers.gather import gather_positions

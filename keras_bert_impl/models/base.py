@@ -148,7 +148,7 @@ class BertPreTrainedModel(keras.Model):
 
     @classmethod
     def pool(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
-        """The graph up to the pooler, for heads that stand on the first token alone: ``pooler_output`` and the extras."""
+        """The graph up to the pooler, for heads on the first token alone: ``pooler_output`` and the extra outputs."""
         outputs = cls.encode(parts, inputs, first_token_only=not any(extra.values()), **extra)
         pooled = parts["pooler"](outputs.pop("last_hidden_state"))
         return {**outputs, "pooler_output": pooled}
@@ -198,7 +198,11 @@ class BertPreTrainedModel(keras.Model):
                 unknown. (Tensors are not read back for this check.)
         """
         ids = inputs.get("input_ids") if isinstance(inputs, Mapping) else inputs
-        if isinstance(ids, np.ndarray) and ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < self.config.vocab_size:
+        if (
+            isinstance(ids, np.ndarray)
+            and ids.size
+            and not 0 <= int(ids.min()) <= int(ids.max()) < self.config.vocab_size
+        ):
             raise InputError(
                 f"input_ids go from {ids.min()} to {ids.max()}; this model's vocabulary has {self.config.vocab_size} "
                 "words. Is the tokenizer the one of this model?"
@@ -251,7 +255,9 @@ class BertPreTrainedModel(keras.Model):
         model.load_pretrained(opened, strict=strict, new_heads=new_heads)
         return model
 
-    def load_pretrained(self, source: str | Path | Source, *, strict: bool = False, new_heads: bool = False) -> LoadReport:
+    def load_pretrained(
+        self, source: str | Path | Source, *, strict: bool = False, new_heads: bool = False
+    ) -> LoadReport:
         """Takes over the weights of a checkpoint of the same configuration; see ``from_pretrained``."""
         opened = source if isinstance(source, Source) else open_source(source)
         variables = {variable.path: variable for variable in self.weights}
@@ -269,7 +275,7 @@ class BertPreTrainedModel(keras.Model):
         return report
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """All weights as float32 NumPy arrays under their PyTorch names, in PyTorch's layout; tied ones under both names."""
+        """All weights under their PyTorch names and in PyTorch's layout, float32; tied ones under both names."""
         arrays = {variable.path: np.asarray(ops.convert_to_numpy(variable), "float32") for variable in self.weights}
         return state_dict(arrays, prefix=self.checkpoint_prefix, num_hidden_layers=self.config.num_hidden_layers)
 

@@ -13,9 +13,7 @@ from keras_bert_impl.models.base import BertPreTrainedModel, Parts, Tensors
 
 def _dense(config: BertConfig, units: int, name: str) -> LogitsDense:
     """The last layer: float32 under every policy, so that logits are."""
-    return LogitsDense(
-        units, kernel_initializer=truncated_normal(config.initializer_range), dtype="float32", name=name
-    )
+    return LogitsDense(units, kernel_initializer=truncated_normal(config.initializer_range), dtype="float32", name=name)
 
 
 def _dropout(config: BertConfig, policy: Any) -> keras.layers.Dropout:

@@ -64,9 +64,7 @@ class BertForPreTraining(BertPreTrainedModel):
         outputs = cls.encode(parts, inputs, **extra)
         states = outputs.pop("last_hidden_state")
         pooled = parts["pooler"](states, positions=inputs["next_sentence_positions"])
-        logits = parts["cls"](
-            states, pooled, word_embeddings=_decoder(parts), positions=inputs["masked_lm_positions"]
-        )
+        logits = parts["cls"](states, pooled, word_embeddings=_decoder(parts), positions=inputs["masked_lm_positions"])
         return {**logits, **outputs}
 
 

@@ -6,7 +6,6 @@ import keras
 
 from keras_bert_impl.layers import BertLayer
 
-
 # What stands inside ``bert`` in the published models with a head.
 _BACKBONE = ("embeddings", "encoder", "pooler")
 
