@@ -7,8 +7,8 @@ does nothing else. What a job measured is kept as JSON, so that a run that was c
     python benchmarks/finetune.py CHECKPOINT keras_bert_impl/assets/movie_snippets --report
 
 Expected time on two cores: 18 minutes a seed in float32, 12 in bfloat16. Targets: at most half of torch's time;
-accuracy on validation and test together, paired by seed, with the 95 % interval of the difference above minus one point; peak
-memory above the bare imports not above torch's.
+accuracy on validation and test together, paired by seed, with the 95 % interval of the difference above minus one
+point; peak memory above the bare imports not above torch's.
 """
 
 import argparse

@@ -105,7 +105,8 @@ def state_dict(arrays: Mapping[str, np.ndarray], *, prefix: str, num_hidden_laye
         own = path.startswith((*_BACKBONE, "pooler/"))
         result[(prefix if own else "") + name] = np.ascontiguousarray(array)
     if _BIAS in result:
-        result.setdefault(_DECODER, result.get(prefix + _WORDS))
+        if _DECODER not in result:
+            result[_DECODER] = result[prefix + _WORDS]
         result[DECODER_BIAS] = result[_BIAS]
     return result
 
