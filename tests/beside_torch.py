@@ -15,7 +15,7 @@ SIZES = {
     "max_position_embeddings": 61,
     "type_vocab_size": 3,
 }
-BATCH, LENGTH, CHOICES, LABELS = 13, 7, 2, 6
+BATCH, LENGTH, CHOICES, LABELS = 13, 7, 8, 6
 
 
 def config(**changes: Any) -> transformers.BertConfig:

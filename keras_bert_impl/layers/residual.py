@@ -44,10 +44,10 @@ class BertResidual(BertBaseLayer):
         self.dense = keras.layers.Dense(
             hidden_size, kernel_initializer=truncated_normal(initializer_range), dtype=self.dtype_policy, name="dense"
         )
-        self.dropout = keras.layers.Dropout(hidden_dropout_prob, dtype=self.dtype_policy, name="dropout")
         self.LayerNorm = keras.layers.LayerNormalization(
             epsilon=layer_norm_eps, dtype=self.dtype_policy, name="LayerNorm"
         )
+        self.dropout = keras.layers.Dropout(hidden_dropout_prob, dtype=self.dtype_policy, name="dropout")
 
     def build(self, *_: Any) -> None:
         """Makes the dense layer and the layer norm."""
