@@ -1,6 +1,7 @@
 """What all layers here share: a complete ``get_config``, initializers and activations by their published names."""
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,9 +9,22 @@ import keras
 
 from keras_bert_impl.errors import InputError
 
+@keras.ops.custom_gradient
+def _exact_gelu(x: Any) -> Any:
+    """GELU with erf, which keeps only its input for the gradient and not the four arrays between."""
+
+    def gradient(*args: Any, upstream: Any = None) -> Any:
+        (upstream,) = args if upstream is None else (upstream,)
+        below = 0.5 * (1 + keras.ops.erf(x * math.sqrt(0.5)))  # the normal distribution up to x
+        density = keras.ops.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+        return upstream * (below + x * density)
+
+    return keras.activations.gelu(x, approximate=False), gradient
+
+
 # Published name of the activation: function of Keras. The exact GELU is the one with erf, from the BERT paper's code.
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
-    "gelu": lambda x: keras.activations.gelu(x, approximate=False),
+    "gelu": _exact_gelu,
     "gelu_python": lambda x: keras.activations.gelu(x, approximate=False),
     "gelu_new": lambda x: keras.activations.gelu(x, approximate=True),
     "gelu_fast": lambda x: keras.activations.gelu(x, approximate=True),
