@@ -41,7 +41,7 @@ def checkpoint(directory: Path, layers: int) -> None:
 
 
 def keras_bert(directory: Path, dtype: str) -> Callable[[], Any]:
-    """This package: the bare model in a ``tf.function``."""
+    """The bare model of this package in a ``tf.function``."""
     import tensorflow as tf
 
     from keras_bert_impl import BertModel
@@ -65,7 +65,7 @@ def keras_hub(directory: Path, dtype: str) -> Callable[[], Any]:
 
 
 def torch_model(directory: Path, dtype: str, autocast: bool = False) -> Callable[[], Any]:
-    """transformers on torch, with its fused attention."""
+    """BERT of transformers on torch, with its fused attention."""
     import torch
     from transformers import BertModel
 
@@ -164,7 +164,8 @@ def main() -> None:
         export.start()
         export.join()
         runs = {
-            precision: run(group, rounds=arguments.rounds) for precision, group in peers(directory, arguments.calls).items()
+            precision: run(group, rounds=arguments.rounds)
+            for precision, group in peers(directory, arguments.calls).items()
         }
     amount = gigaflop(arguments.layers)
     sections = [

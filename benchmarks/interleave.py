@@ -56,7 +56,7 @@ class Series:
 
     @property
     def median(self) -> float:
-        """Seconds of a call."""
+        """Median of the seconds of a call."""
         return statistics.median(self.seconds)
 
 
@@ -102,9 +102,7 @@ def _serve(pipe: Any, peer: Peer, warm_up: int) -> None:
         wall, own, busy = turn.wall, turn.own, turn.busy
         others = max(0.0, busy - own) / (wall * psutil.cpu_count())
         rest = _Clock()
-        pipe.send(
-            {"seconds": wall / peer.calls, "core_seconds": own / peer.calls, "idle": idle, "others": others}
-        )
+        pipe.send({"seconds": wall / peer.calls, "core_seconds": own / peer.calls, "idle": idle, "others": others})
 
 
 class _Clock:

@@ -1,4 +1,4 @@
-"""``model.predict`` over many batches beside a loop over the bare model in a ``tf.function``.
+"""The time of ``model.predict`` over many batches beside a loop over the bare model in a ``tf.function``.
 
     python benchmarks/predict.py            # eight minutes on two cores
 
@@ -26,7 +26,7 @@ def model_and_inputs(layers: int, batches: int) -> tuple[Any, dict[str, np.ndarr
 
 
 def predict(layers: int, batches: int) -> Callable[[], Any]:
-    """``model.predict``."""
+    """The call of ``model.predict``."""
     model, inputs = model_and_inputs(layers, batches)
     return lambda: model.predict(inputs, batch_size=ROWS, verbose=0)["pooler_output"]
 

@@ -53,14 +53,15 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def comparison(series: Mapping[str, Series], *, ours: str, gigaflop: float) -> str:
-    """One run: milliseconds of a call, its rate, and ``ours`` against each of the others."""
+    """One run as a table: milliseconds of a call, on the clock and of all cores together, and ``ours`` against each."""
     rows = []
     for name, turns in series.items():
         low, _, high = statistics.quantiles(turns.seconds, n=4, method="inclusive")
         ratio = "" if name == ours else str(Ratio.of(series[ours], turns))
         milliseconds = f"{turns.median * 1e3:.1f} ({low * 1e3:.1f} to {high * 1e3:.1f})"
-        rows.append((name, milliseconds, f"{gigaflop / turns.median:.0f}", ratio))
-    return table(("peer", "ms, median (quartiles)", "GFLOP/s", f"times as fast: {ours}"), rows)
+        core = f"{statistics.median(turns.core_seconds) * 1e3:.1f}"
+        rows.append((name, milliseconds, core, f"{gigaflop / turns.median:.0f}", ratio))
+    return table(("peer", "ms, median (quartiles)", "core-ms", "GFLOP/s", f"times as fast: {ours}"), rows)
 
 
 def quiet(*runs: Mapping[str, Series]) -> str:
@@ -69,8 +70,8 @@ def quiet(*runs: Mapping[str, Series]) -> str:
     others = [share for turn in turns for share in turn.others]
     idle = max(statistics.median(turn.idle) for turn in turns)
     return (
-        f"Other processes took {statistics.median(others):.1%} of the machine during a turn in the median, {max(others):.1%} "
-        f"at most. A peer that waited for its turn burned at most {idle:.1%} of one core."
+        f"Other processes took {statistics.median(others):.1%} of the machine during a turn in the median, "
+        f"{max(others):.1%} at most. A peer that waited for its turn burned at most {idle:.1%} of one core."
     )
 
 
@@ -86,7 +87,7 @@ def write(title: str, *sections: str) -> Path:
     slug = re.sub(r"[^a-z0-9]+", "-", f"{model} {cores} cores".lower())
     command = shlex.join(["python", f"benchmarks/{script.name}", *sys.argv[1:]])
     facts = (
-        f"- Machine: {model}, {cores} cores, {', '.join(flag for flag in _FLAGS if flag in flags)}; {platform.system()}",
+        f"- Machine: {model}, {cores} cores, {', '.join(flag for flag in _FLAGS if flag in flags)}",
         f"- Versions: Python {platform.python_version()}, {', '.join(_versions())}",
         f"- Command: `{command}`",
         f"- Date: {today}",

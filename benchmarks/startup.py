@@ -19,7 +19,10 @@ from report import table, write
 IMPORTS = {
     "import keras": ("", "import keras"),
     "import keras_bert_impl, after Keras": ("import keras", "import keras_bert_impl"),
-    "BertModel and BertTokenizer, after Keras": ("import keras", "from keras_bert_impl import BertModel, BertTokenizer"),
+    "BertModel and BertTokenizer, after Keras": (
+        "import keras",
+        "from keras_bert_impl import BertModel, BertTokenizer",
+    ),
 }
 LIMITS = {"keras-bert --help": 0.5, "import keras_bert_impl, after Keras": 0.3}
 
@@ -37,7 +40,12 @@ def seconds_of_import(before: str, timed: str) -> float:
     code = f"import time\n{before}\nstart = time.perf_counter()\n{timed}\nprint(time.perf_counter() - start)"
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, check=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", code],
+        env=environment,
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     return float(done.stdout)
 
@@ -61,7 +69,9 @@ def main() -> None:
         f"- {name} in under {limit} s: {medians[name]:.3f} s – {'reached' if medians[name] < limit else '**missed**'}"
         for name, limit in LIMITS.items()
     ]
-    rows = [(name, f"{medians[name]:.3f}", f"{min(values):.3f}", f"{max(values):.3f}") for name, values in figures.items()]
+    rows = [
+        (name, f"{medians[name]:.3f}", f"{min(values):.3f}", f"{max(values):.3f}") for name, values in figures.items()
+    ]
     write(
         "Start of the command and the import", "\n".join(verdicts), table(("what", "s, median", "least", "most"), rows)
     )

@@ -30,7 +30,7 @@ def batch(shape: tuple[int, int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 
 def keras_bert(size: dict[str, int], shape: tuple[int, int], precision: str) -> Callable[[], Any]:
-    """This package, as its fine-tuning compiles it."""
+    """The classifier of this package, as its fine-tuning compiles it."""
     from keras_bert_impl import BertConfig, BertForSequenceClassification
     from keras_bert_impl.tasks import TASKS
     from keras_bert_impl.training import PRECISIONS, adamw
@@ -42,7 +42,7 @@ def keras_bert(size: dict[str, int], shape: tuple[int, int], precision: str) -> 
 
 
 def keras_hub(size: dict[str, int], shape: tuple[int, int], precision: str) -> Callable[[], Any]:
-    """KerasHub's classifier."""
+    """The classifier of KerasHub."""
     import keras
     import keras_hub
 
@@ -67,7 +67,7 @@ def keras_hub(size: dict[str, int], shape: tuple[int, int], precision: str) -> C
 
 
 def torch_model(size: dict[str, int], shape: tuple[int, int], precision: str, fused: bool) -> Callable[[], Any]:
-    """transformers on torch, with its fused attention."""
+    """The classifier of transformers on torch, with its fused attention."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification
 
