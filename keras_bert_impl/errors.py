@@ -7,3 +7,6 @@ class InputError(ValueError):
     The command line prints the message alone and leaves with exit code 2. Anything else that is raised is a defect of
     this package (or a condition of the machine, an ``OSError``).
     """
+
+    # Keras writes the arguments of a layer's call around the message of an error that lacks this mark.
+    _keras_call_info_injected = True

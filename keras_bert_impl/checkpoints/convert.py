@@ -46,11 +46,13 @@ def assign(
     found: dict[str, np.ndarray] = {}
     entries: list[Entry] = []
     reasons: dict[str, str] = {}
-    dialect_of = {published_name(key): key for key in tensors}
+    spelling: dict[str, str] = {}
+    for key in tensors:
+        spelling.setdefault(published_name(key), key)
     for key, tensor in tensors.items():
         name = published_name(key)
         shape = tuple(tensor.shape)
-        reason = _why_ignored(name, dialect_of, tensors, shapes)
+        reason = _why_ignored(name, spelling, tensors, shapes)
         if reason is not None:
             entries.append(Entry(key, "ignored", shape, reason))
             continue
@@ -63,7 +65,7 @@ def assign(
             entries.append(Entry(key, "ignored", shape, NO_SUCH_HEAD))
             continue
         if path in found:
-            raise InputError(f"{source}: {key} is there twice, in two spellings ({dialect_of[name]}).")
+            raise InputError(f"{source}: {key} is there twice, in two spellings ({spelling[name]}).")
         transposed = row.tf1_transposed if "/" in key or key.startswith("output_") else row.torch_transposed
         array = tensor.T if transposed else tensor
         if array.shape != tuple(shapes[path]):

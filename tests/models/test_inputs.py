@@ -22,18 +22,26 @@ def model() -> models.BertModel:
     [
         (
             {"input_ids": IDS, "attention_masks": IDS},
-            "has the inputs .*'attention_masks'.*; BertModel takes input_ids, ",
+            "^The call has the inputs .*'attention_masks'.*; BertModel takes input_ids, ",
         ),
-        ({"attention_mask": IDS}, "lacks input_ids; BertModel takes input_ids, token_type_ids"),
-        ({"input_ids": IDS + 95}, "go from 95 to [0-9]+; this model's vocabulary has 99 words. Is the tokenizer"),
+        ({"attention_mask": IDS}, "^The call lacks input_ids; BertModel takes input_ids, token_type_ids"),
+        (
+            {"input_ids": IDS + 95},
+            "^input_ids go from 95 to [0-9]+; this model's vocabulary has 99 words. Is the tokenizer",
+        ),
         ({"input_ids": IDS - 1}, "go from -1 to"),
         (IDS + 95, "vocabulary has 99 words"),
-        ({"input_ids": np.ones((2, 62), "int32")}, "the rows are 62 tokens long; this model has 61 positions"),
+        ({"input_ids": np.ones((2, 62), "int32")}, "^the rows are 62 tokens long; this model has 61 positions"),
     ],
 )
 def test_refused(model, inputs: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         model(inputs)
+
+
+def test_predict_refuses_as_clearly(model) -> None:
+    with pytest.raises(InputError, match=r"^the rows are 62 tokens long; this model has 61 positions"):
+        model.predict({"input_ids": np.ones((2, 62), "int32")}, verbose=0)
 
 
 def test_longest_row_passes(model) -> None:

@@ -1,0 +1,278 @@
+"""From a file's tensors to a model: every head into every other, every spelling, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import beside_torch
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.numpy import save_file
+
+from keras_bert_impl import models
+from keras_bert_impl.checkpoints.convert import assign
+from keras_bert_impl.config import BertConfig
+from keras_bert_impl.errors import InputError
+
+Tensors = dict[str, np.ndarray]
+CLASSES = [
+    "BertModel",
+    "BertForPreTraining",
+    "BertForMaskedLM",
+    "BertForNextSentencePrediction",
+    "BertForSequenceClassification",
+    "BertForTokenClassification",
+    "BertForQuestionAnswering",
+    "BertForMultipleChoice",
+]
+TIED = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}
+# The bias has two names too; which of them counts depends on what the file has.
+SHARED = {*TIED, "cls.predictions.bias"}
+LAYERS = {"num_hidden_layers": 2}
+
+
+def tensors_of(name: str, **changes: Any) -> Tensors:
+    """The state of a random model of transformers, tied names included."""
+    return {key: tensor.numpy() for key, tensor in beside_torch.bert(name, **LAYERS, **changes).state_dict().items()}
+
+
+def shapes_of(name: str, **changes: Any) -> dict[str, tuple[int, ...]]:
+    labels = (
+        {0: "LABEL_0"} if name == "BertForMultipleChoice" else {i: f"LABEL_{i}" for i in range(beside_torch.LABELS)}
+    )
+    model = getattr(models, name)(BertConfig(**{**beside_torch.SIZES, **LAYERS, **changes}, id2label=labels))
+    return {weight.path: tuple(weight.shape) for weight in model.weights}
+
+
+@pytest.fixture(scope="module")
+def states() -> dict[str, Tensors]:
+    return {name: tensors_of(name) for name in CLASSES}
+
+
+@pytest.fixture(scope="module")
+def shapes() -> dict[str, dict[str, tuple[int, ...]]]:
+    return {name: shapes_of(name) for name in CLASSES}
+
+
+def bare(names: Any) -> set[str]:
+    return {name.removeprefix("bert.") for name in names}
+
+
+@pytest.mark.parametrize("into", CLASSES)
+@pytest.mark.parametrize("of", CLASSES)
+def test_every_head_into_every_other(of: str, into: str, states, shapes) -> None:
+    arrays, report = assign(states[of], shapes[into], source=of, new_heads=True)
+    have, want = bare(states[of]) - SHARED, bare(states[into]) - SHARED
+    heads = {name for name in have & want if name.startswith("classifier")}
+    other_labels = {name for name in heads if states[of][name].shape != states[into][name].shape}
+    assert bare(report.names("loaded")) - SHARED == have & want - other_labels
+    assert bare(report.names("newly initialised")) - SHARED == (want - have) | other_labels
+    assert bare(report.names("ignored")) - SHARED == have - want
+    assert ("cls/predictions/bias" in arrays) == ({of, into} <= {"BertForPreTraining", "BertForMaskedLM"})
+    assert report.names("unexpected") == []
+    assert {path: array.shape for path, array in arrays.items()}.items() <= shapes[into].items()
+
+
+def same_arrays(one: Tensors, other: Tensors) -> None:
+    assert one.keys() == other.keys()
+    for path, array in one.items():
+        np.testing.assert_array_equal(array, other[path], err_msg=path)
+
+
+def old_spelling(name: str) -> str:
+    return name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+
+
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("prefixed", [True, False])
+def test_spellings_of_pytorch_files(prefixed: bool, old: bool, states, shapes) -> None:
+    state = states["BertForPreTraining"]
+    names = {name: name if prefixed else name.removeprefix("bert.") for name in state}
+    spelled = {(old_spelling(names[name]) if old else names[name]): array for name, array in state.items()}
+    expected, _ = assign(state, shapes["BertForPreTraining"], source="published")
+    found, report = assign(spelled, shapes["BertForPreTraining"], source="spelled otherwise")
+    same_arrays(found, expected)
+    assert report.names("newly initialised") == report.names("unexpected") == []
+
+
+def as_google(name: str, state: Tensors, head: dict[str, str]) -> Tensors:
+    """What Google's code would have saved: kernels are transposed, the ``output_weights`` of heads are not."""
+    result: Tensors = {"global_step": np.array(7)}
+    for key, array in state.items():
+        if key in TIED:
+            continue
+        if key in head:
+            tf1, value = head[key], array
+        elif key.endswith("embeddings.weight"):
+            tf1, value = key.removesuffix(".weight"), array
+        elif "LayerNorm" in key:
+            tf1, value = old_spelling(key), array
+        else:
+            tf1, value = key.replace(".weight", ".kernel"), array.T if key.endswith(".weight") else array
+        tf1 = tf1.replace(".layer.", ".layer_").replace(".", "/")
+        result |= {tf1: value, f"{tf1}/adam_m": np.zeros_like(value), f"{tf1}/adam_v": np.zeros_like(value)}
+    return result
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        (
+            "BertForPreTraining",
+            {
+                "cls.predictions.bias": "cls/predictions/output_bias",
+                "cls.seq_relationship.weight": "cls/seq_relationship/output_weights",
+                "cls.seq_relationship.bias": "cls/seq_relationship/output_bias",
+            },
+        ),
+        ("BertForSequenceClassification", {"classifier.weight": "output_weights", "classifier.bias": "output_bias"}),
+        (
+            "BertForQuestionAnswering",
+            {"qa_outputs.weight": "cls/squad/output_weights", "qa_outputs.bias": "cls/squad/output_bias"},
+        ),
+    ],
+)
+def test_google_checkpoints(name: str, head: dict[str, str], states, shapes) -> None:
+    state = states[name]
+    if "cls.predictions.bias" in state:
+        state = {**state, "cls.predictions.bias": state["cls.predictions.decoder.bias"]}
+    google = as_google(name, state, head)
+    expected, _ = assign(state, shapes[name], source="PyTorch")
+    found, report = assign(google, shapes[name], source="Google")
+    same_arrays(found, expected)
+    assert report.names("unexpected") == report.names("newly initialised") == []
+    slots = [key for key in google if key.endswith(("adam_m", "adam_v"))]
+    assert sorted(report.names("ignored")) == sorted([*slots, "global_step"])
+
+
+def without(state: Tensors, *names: str) -> Tensors:
+    return {key: array for key, array in state.items() if key not in names}
+
+
+QUERY = "encoder.layer.1.attention.self.query.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: without(state, QUERY), f"demo lacks {QUERY}. Embeddings and encoder must be whole"),
+        (
+            lambda state: {key: array for key, array in state.items() if "layer.1." not in key},
+            ".value.weight and 11 more. Embeddings and encoder must be whole",
+        ),
+        (
+            lambda state: {**state, "embeddings.word_embeddings.weight": np.zeros((98, 32))},
+            "embeddings.word_embeddings.weight has the shape [98, 32]; the configuration asks for [99, 32]",
+        ),
+        (
+            lambda state: {**state, "encoder.layer.0.intermediate.dense.weight": np.zeros((41, 32))},
+            "intermediate.dense.weight has the shape [41, 32]; the configuration asks for [37, 32]",
+        ),
+        (
+            lambda state: {**state, "bert.pooler.dense.bias": state["pooler.dense.bias"]},
+            "demo: bert.pooler.dense.bias is there twice, in two spellings (pooler.dense.bias)",
+        ),
+        (
+            lambda state: {**state, "embeddings.LayerNorm.gamma": state["embeddings.LayerNorm.weight"]},
+            "embeddings.LayerNorm.gamma is there twice, in two spellings (embeddings.LayerNorm.weight)",
+        ),
+    ],
+)
+def test_refused(change: Any, message: str, states, shapes) -> None:
+    with pytest.raises(InputError) as caught:
+        assign(change(states["BertModel"]), shapes["BertModel"], source="demo")
+    assert message in str(caught.value)
+
+
+def test_a_head_for_other_labels(states, shapes) -> None:
+    other = {**shapes["BertForSequenceClassification"], "classifier/kernel": (32, 9), "classifier/bias": (9,)}
+    with pytest.raises(
+        InputError, match=r"classifier.weight has the shape \[6, 32\]; the configuration asks for \[9, 32\]"
+    ):
+        assign(states["BertForSequenceClassification"], other, source="demo")
+    arrays, report = assign(states["BertForSequenceClassification"], other, source="demo", new_heads=True)
+    assert report.names("newly initialised") == ["classifier.weight", "classifier.bias"]
+    assert "the file's is for other labels, 6×32" in str(report)
+    assert not any(path.startswith("classifier") for path in arrays)
+
+
+def test_what_has_no_place_is_unexpected(states, shapes) -> None:
+    state = {
+        **states["BertModel"],
+        "encoder.layer.2.output.dense.bias": np.zeros(32),
+        "head.dense.weight": np.zeros((3, 32)),
+        "embeddings.position_ids": np.arange(61)[None],
+    }
+    _, report = assign(state, shapes["BertModel"], source="demo")
+    assert report.names("unexpected") == ["encoder.layer.2.output.dense.bias", "head.dense.weight"]
+    assert report.names("ignored") == ["embeddings.position_ids"]
+
+
+def test_a_decoder_that_is_tied_by_the_configuration_only(states, shapes) -> None:
+    state = states["BertForMaskedLM"]
+    other = {**state, "cls.predictions.decoder.weight": state["cls.predictions.decoder.weight"] + 1}
+    reasons = [
+        {entry.name: entry.reason for entry in assign(tensors, shapes["BertForMaskedLM"], source="demo")[1].entries}
+        for tensors in (state, other)
+    ]
+    assert reasons[0]["cls.predictions.decoder.weight"] == "tied to the word embeddings"
+    assert "though the file's differs" in reasons[1]["cls.predictions.decoder.weight"]
+
+
+def test_report_as_text(states, shapes) -> None:
+    """What `keras-bert convert` prints."""
+    state = {**without(states["BertForTokenClassification"], "classifier.bias"), "step": np.array(3)}
+    _, report = assign(state, shapes["BertModel"], source="runs/names")
+    numbers = sum(array.size for name, array in state.items() if name.startswith("bert."))
+    assert str(report) == (
+        "runs/names\n"
+        f"  {len(state) - 2} tensors loaded, {numbers:,} numbers\n"
+        "  1 ignored: this model has no such head\n"
+        "    classifier.weight  6×32\n"
+        "  1 unexpected\n"
+        "    step  scalar\n"
+        "  2 newly initialised: not in the file\n"
+        "    pooler.dense.weight  32×32\n"
+        "    pooler.dense.bias  32"
+    )
+    lines = report.table().splitlines()
+    assert len(lines) == len(state) + 2
+    assert lines[0].split() == ["bert.embeddings.word_embeddings.weight", "99×32", "loaded"]
+
+
+def write(directory: Path, model: Any, tensors: Tensors) -> None:
+    model.config.save_pretrained(directory)
+    save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, directory / "model.safetensors")
+
+
+def test_strict(tmp_path: Path) -> None:
+    model = beside_torch.bert("BertModel", **LAYERS)
+    state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    write(tmp_path, model, {**state, "head.dense.weight": np.zeros((3, 32), "float32")})
+    assert models.BertModel.from_pretrained(tmp_path).load_report.names("unexpected") == ["head.dense.weight"]
+    with pytest.raises(InputError, match=r"holds unexpected tensors: head\.dense\.weight"):
+        models.BertModel.from_pretrained(tmp_path, strict=True)
+    write(tmp_path, model, state)
+    assert models.BertModel.from_pretrained(tmp_path, strict=True).load_report.names("unexpected") == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions(dtype: torch.dtype, tmp_path: Path) -> None:
+    beside_torch.bert("BertForTokenClassification", **LAYERS).to(dtype).save_pretrained(tmp_path)
+    expected = transformers.BertForTokenClassification.from_pretrained(tmp_path, dtype=torch.float32).state_dict()
+    ours = models.BertForTokenClassification.from_pretrained(tmp_path).state_dict()
+    assert ours.keys() == expected.keys()
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array, expected[name].numpy(), err_msg=name)
+
+
+def test_other_labels_by_name(tmp_path: Path) -> None:
+    beside_torch.bert("BertForSequenceClassification", **LAYERS).save_pretrained(tmp_path)
+    labels = {0: "bad", 1: "good", 2: "neither"}
+    model = models.BertForSequenceClassification.from_pretrained(tmp_path, id2label=labels, new_heads=True)
+    model.save_pretrained(tmp_path / "again")
+    reopened = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "again")
+    assert reopened.config.id2label == labels
+    assert reopened.config.label2id == {"bad": 0, "good": 1, "neither": 2}
+    assert reopened.classifier.weight.shape == (3, 32)

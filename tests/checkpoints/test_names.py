@@ -1,0 +1,82 @@
+"""The name table beside the parameters that transformers has, and beside Google's names."""
+
+import re
+
+import beside_torch
+import pytest
+import transformers
+
+from keras_bert_impl.checkpoints.names import DECODER_BIAS, ROWS, all_names, published_name, row_of, torch_name
+
+CLASSES = [
+    "BertModel",
+    "BertForPreTraining",
+    "BertForMaskedLM",
+    "BertForNextSentencePrediction",
+    "BertForSequenceClassification",
+    "BertForTokenClassification",
+    "BertForQuestionAnswering",
+    "BertForMultipleChoice",
+]
+
+
+def test_the_table_has_all_that_transformers_has_and_nothing_else() -> None:
+    theirs = {
+        name.removeprefix("bert.")
+        for model in CLASSES
+        for name, _ in getattr(transformers, model)(beside_torch.config()).named_parameters(remove_duplicate=False)
+    }
+    assert {name for _, name in all_names(beside_torch.SIZES["num_hidden_layers"])} | {DECODER_BIAS} == theirs
+
+
+def test_there_and_back() -> None:
+    for path, name in all_names(11):
+        assert row_of(name) == (row_of(name)[0], path)
+        assert torch_name(path) == (row_of(name)[0], name)
+    assert (
+        len(set(all_names(11))) == len({path for path, _ in all_names(11)}) == len({name for _, name in all_names(11)})
+    )
+
+
+def by_transformers_4(name: str) -> str:
+    """The PyTorch name of a TF1 name by the rules of transformers 4 (``load_tf_weights_in_bert``)."""
+    parts = []
+    for part in name.removeprefix("bert/").split("/"):
+        words = {
+            "kernel": "weight",
+            "gamma": "weight",
+            "output_weights": "weight",
+            "beta": "bias",
+            "output_bias": "bias",
+        }
+        parts += [words.get(part, re.sub(r"^layer_(\d+)$", r"layer.\1", part))]
+        parts += ["weight"] if part.endswith("_embeddings") else []
+    return ".".join(parts)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.tf1], ids=lambda row: row.tf1)
+def test_google_names(row) -> None:
+    google = row.tf1.replace("{i}", "11")
+    # Heads of Google's fine-tuning scripts stand at the top, or under "cls/squad".
+    heads = {"weight": "classifier.weight", "bias": "classifier.bias"}
+    expected = by_transformers_4(google).replace("cls.squad", "qa_outputs")
+    assert row.torch.replace("{i}", "11") == heads.get(expected, expected)
+    for spelling in {google, f"bert/{google}"} if not google.startswith(("cls", "output")) else {google}:
+        assert published_name(spelling) == row.torch.replace("{i}", "11")
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("bert.embeddings.LayerNorm.gamma", "embeddings.LayerNorm.weight"),
+        ("encoder.layer.10.attention.output.LayerNorm.beta", "encoder.layer.10.attention.output.LayerNorm.bias"),
+        ("cls.predictions.transform.LayerNorm.gamma", "cls.predictions.transform.LayerNorm.weight"),
+        ("pooler.dense.weight", "pooler.dense.weight"),
+        ("roberta.pooler.dense.weight", "roberta.pooler.dense.weight"),
+        ("mixer.gamma", "mixer.gamma"),
+        ("bert/encoder/layer_0/crossattention/query/kernel", "encoder/layer_0/crossattention/query/kernel"),
+    ],
+)
+def test_spellings(key: str, name: str) -> None:
+    assert published_name(key) == name
+    assert row_of("mixer.gamma") is None
