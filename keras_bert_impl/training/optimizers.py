@@ -1,5 +1,6 @@
 """The optimizer and the learning-rate schedule of BERT's fine-tuning."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -42,6 +43,23 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         return {"learning_rate": self.learning_rate, "steps": self.steps, "warmup_steps": self.warmup_steps}
 
 
+@keras.saving.register_keras_serializable(package="keras_bert_impl")
+class AdamW(keras.optimizers.AdamW):
+    """Keras' AdamW, which clips by the norm of the gradients on TensorFlow too.
+
+    There the gradient of an embedding comes as slices, several for a word that is several times in the batch, and Keras
+    takes the norm of the slices for that of their sum.
+    """
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        """Updates the variables."""
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            grads = [gradient if gradient is None else tf.convert_to_tensor(gradient) for gradient in grads]
+        super().apply(grads, trainable_variables)
+
+
 def adamw(
     *,
     learning_rate: float,
@@ -49,7 +67,7 @@ def adamw(
     warmup: float = 0.1,
     weight_decay: float = 0.01,
     clip_norm: float = 1.0,
-) -> keras.optimizers.AdamW:
+) -> AdamW:
     """AdamW as BERT is fine-tuned with it: decay but not on biases and layer norms, warm-up, linear decay, clipping.
 
     Args:
@@ -62,7 +80,7 @@ def adamw(
     >>> adamw(learning_rate=5e-5, steps=1000).weight_decay
     0.01
     """
-    optimizer = keras.optimizers.AdamW(
+    optimizer = AdamW(
         WarmupLinearDecay(learning_rate, steps=steps, warmup_steps=round(warmup * steps)),
         weight_decay=weight_decay,
         epsilon=1e-8,
