@@ -13,39 +13,50 @@ _LABEL: dict[str, Any] = {"ha": "center", "bbox": {"facecolor": "white", "edgeco
 _POINTS = 100
 
 
-def block_means(running_means: Sequence[Sequence[float]], *, points: int = _POINTS) -> tuple[np.ndarray, np.ndarray]:
-    """Training loss averaged over short stretches.
+def step_losses(running_means: Sequence[Sequence[float]], rows: Sequence[int]) -> np.ndarray:
+    """The loss of each step, from the means that Keras shows.
 
     Args:
-        running_means: for each epoch Keras' running mean of the loss after each step.
+        running_means: for each epoch, after each step, the mean of the loss over the epoch's rows so far.
+        rows: how many rows the batch of each step had, over all epochs.
+
+    Returns:
+        float64 ``[steps]``.
+
+    >>> step_losses([[4.0, 3.5], [2.0, 1.75]], rows=[3, 3, 3, 1]).tolist()
+    [4.0, 3.0, 2.0, 1.0]
+    """
+    counts = np.split(np.asarray(rows), np.cumsum([len(means) for means in running_means])[:-1])
+    sums = [np.diff(means * np.cumsum(count), prepend=0) for means, count in zip(running_means, counts, strict=True)]
+    return np.concatenate(sums) / rows
+
+
+def block_means(losses: np.ndarray, *, points: int = _POINTS) -> tuple[np.ndarray, np.ndarray]:
+    """Losses averaged over stretches of steps.
+
+    Args:
+        losses: the loss of each step.
         points: how many stretches, at most.
 
     Returns:
-        the last step of each stretch, counted from 1 over all epochs, and the mean loss of its steps.
+        the last step of each stretch, counted from 1, and the mean loss of its steps.
 
-    >>> steps, losses = block_means([[4.0, 3.0], [2.0, 1.5]], points=4)
+    >>> steps, losses = block_means(np.array([4.0, 3.0, 2.0, 1.0]), points=2)
     >>> steps.tolist(), losses.tolist()
-    ([1, 2, 3, 4], [4.0, 2.0, 2.0, 1.0])
+    ([2, 4], [3.5, 1.5])
     """
-    sums = [np.diff(np.asarray(means) * np.arange(1, len(means) + 1), prepend=0) for means in running_means if means]
-    losses = np.concatenate(sums)
     blocks = np.array_split(np.arange(len(losses)), min(points, len(losses)))
     return np.array([block[-1] + 1 for block in blocks]), np.array([losses[block].mean() for block in blocks])
 
 
 def save_learning_curve(
-    path: Path,
-    running_means: Sequence[Sequence[float]],
-    validation: Sequence[Mapping[str, Any]],
-    *,
-    metric: str,
-    best_epoch: int,
+    path: Path, losses: np.ndarray, validation: Sequence[Mapping[str, Any]], *, metric: str, best_epoch: int
 ) -> None:
     """Draws the training loss over the steps and the validation metric over the epochs into a PNG file.
 
     Args:
         path: where to.
-        running_means: for each epoch Keras' running mean of the loss after each step.
+        losses: the loss of each step, over all epochs, which have the same number of steps.
         validation: for each epoch the metrics on the validation data.
         metric: which of them is drawn.
         best_epoch: the one whose checkpoint was kept, counted from 1; it is marked.
@@ -53,16 +64,17 @@ def save_learning_curve(
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    steps, losses = block_means(running_means)
+    steps, means = block_means(losses)
     epochs, values = np.arange(1, len(validation) + 1), [entry[metric] for entry in validation]
     name = metric.replace("_", " ")
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.plot(steps, losses, color=_BLUE, marker=".", markersize=3)
-    left.set(title="Training loss", xlabel="step", xlim=(0, steps[-1]), ylim=(0, 1.1 * losses.max()))
-    for end in np.cumsum([len(means) for means in running_means])[:-1]:
-        left.axvline(end, color="grey", linewidth=0.8, linestyle=":")
-    left.text(0.98, 0.03, f"each point: mean of {-(-steps[-1] // len(steps))} steps", transform=left.transAxes, **_NOTE)
+    left.plot(steps, means, color=_BLUE, marker=".", markersize=3)
+    left.set(title="Training loss", xlabel="step", xlim=(0, len(losses)), ylim=(0, 1.1 * means.max()))
+    for epoch in epochs[:-1]:
+        left.axvline(epoch * len(losses) / len(epochs), color="grey", linewidth=0.8, linestyle=":")
+    note = f"each point: mean of {-(-len(losses) // len(steps))} steps" if len(steps) < len(losses) else ""
+    left.text(0.98, 0.03, note, transform=left.transAxes, **_NOTE)
     right.plot(epochs, values, color=_ORANGE, marker="o")
     right.plot(best_epoch, values[best_epoch - 1], color=_ORANGE, marker="o", markersize=11)
     for epoch, value in zip(epochs, values, strict=True):

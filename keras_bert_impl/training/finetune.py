@@ -12,7 +12,7 @@ import numpy as np
 
 import keras_bert_impl
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data import BUCKETS, Features, LengthBatches, for_fit
+from keras_bert_impl.data import BUCKETS, LengthBatches, for_fit
 from keras_bert_impl.data.columns import Columns, count_examples
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import new_directory, to_json, write_text
@@ -21,7 +21,7 @@ from keras_bert_impl.tasks import TASKS, Task
 from keras_bert_impl.tasks.run import predict
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training.card import model_card
-from keras_bert_impl.training.curves import block_means, save_learning_curve
+from keras_bert_impl.training.curves import block_means, save_learning_curve, step_losses
 from keras_bert_impl.training.keep_best import KeepBest
 from keras_bert_impl.training.optimizers import adamw
 from keras_bert_impl.training.settings import PRECISIONS, FineTuning
@@ -90,6 +90,9 @@ def finetune(
         model = row.model_class.from_pretrained(opened, new_heads=True, dtype=PRECISIONS[settings.precision], **changes)
         say(str(model.load_report))
         lengths = BUCKETS if keras.backend.backend() == "jax" else ()
+        batches = LengthBatches(
+            features["train"], settings.batch_size, seed=settings.seed, epochs=settings.epochs, lengths=lengths
+        )
 
         def score(name: str) -> dict[str, float]:
             predictions = predict(
@@ -99,14 +102,15 @@ def finetune(
 
         keep = KeepBest(directory, score=lambda: score("valid"), metric=row.main_metric)
         start = time.perf_counter()
-        _fit(model, row, features["train"], settings=settings, lengths=lengths, callbacks=[keep])
+        _fit(model, row, batches, settings=settings, callbacks=[keep])
         seconds = time.perf_counter() - start
         if keep.best_epoch != settings.epochs:
             model.load_pretrained(directory)
         figures = {"valid": keep.validation[keep.best_epoch - 1]} | ({} if test is None else {"test": score("test")})
         for name, values in figures.items():
             say(f"{name}: " + ", ".join(f"{key} {value:.4f}" for key, value in values.items()))
-        steps, losses = block_means(keep.running_means)
+        losses = step_losses(keep.running_means, [len(batches.rows(k)) for k in range(len(batches))])
+        steps, means = block_means(losses)
         metrics: dict[str, Any] = {
             "task": row.name,
             "source": str(source),
@@ -117,13 +121,13 @@ def finetune(
             "best_epoch": keep.best_epoch,
             "validation": keep.validation,
             **figures,
-            "training_loss": {"step": steps.tolist(), "loss": [round(loss, 5) for loss in losses.tolist()]},
+            "training_loss": {"step": steps.tolist(), "loss": [round(mean, 5) for mean in means.tolist()]},
             "versions": _versions(),
         }
         tokenizer.save_pretrained(directory)
         save_learning_curve(
             directory / "learning_curve.png",
-            keep.running_means,
+            losses,
             keep.validation,
             metric=row.main_metric,
             best_epoch=keep.best_epoch,
@@ -135,16 +139,9 @@ def finetune(
 
 
 def _fit(
-    model: Any,
-    row: Task,
-    features: Features,
-    *,
-    settings: FineTuning,
-    lengths: tuple[int, ...],
-    callbacks: list[keras.callbacks.Callback],
+    model: Any, row: Task, batches: LengthBatches, *, settings: FineTuning, callbacks: list[keras.callbacks.Callback]
 ) -> None:
     """Plain ``compile`` and ``fit``."""
-    batches = LengthBatches(features, settings.batch_size, seed=settings.seed, epochs=settings.epochs, lengths=lengths)
     optimizer = adamw(
         learning_rate=settings.learning_rate,
         steps=len(batches),
