@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+import small
 
 import keras_bert_impl
 from keras_bert_impl.errors import InputError
@@ -66,3 +67,39 @@ def shared_data() -> Path:
     if not directory.is_dir():
         pytest.skip(f"{directory} is not there; KERAS_BERT_SHARED names the directory that holds data/")
     return directory
+
+
+@pytest.fixture(scope="session")
+def snippets(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
+    """A few film snippets: ``train.tsv`` 61, ``valid.tsv`` 23, ``test.tsv`` 17."""
+    directory = tmp_path_factory.mktemp("snippets")
+    for name, count in {"train": 61, "valid": 23, "test": 17}.items():
+        lines = (data_dir / f"{name}.tsv").read_text(encoding="utf-8").split("\n")[: count + 1]
+        (directory / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def small_bert(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
+    """A random BERT, 2 layers, 32 hidden, 131 positions, with a vocabulary for film snippets and no head."""
+    lines = (data_dir / "train.tsv").read_text(encoding="utf-8").split("\n")[1:1001]
+    texts = [line.split("\t")[0] for line in lines]
+    return small.write_checkpoint(tmp_path_factory.mktemp("checkpoints") / "small_bert", texts)
+
+
+@pytest.fixture(scope="session")
+def sentiment_run(tmp_path_factory: pytest.TempPathFactory, small_bert: Path, snippets: Path) -> Path:
+    """`small_bert` fine-tuned on `snippets` by the command line with `small.finetune_arguments`."""
+    from keras_bert_impl.cli.main import main
+
+    output = tmp_path_factory.mktemp("runs") / "sentiment"
+    assert main(small.finetune_arguments(small_bert, snippets, output)) == 0
+    return output
+
+
+@pytest.fixture(scope="session")
+def sentiment_export(tmp_path_factory: pytest.TempPathFactory, sentiment_run: Path) -> Path:
+    """`sentiment_run` as a SavedModel."""
+    from keras_bert_impl.serving import export_saved_model
+
+    return export_saved_model(sentiment_run, tmp_path_factory.mktemp("saved_models") / "sentiment" / "1")

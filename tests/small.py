@@ -1,0 +1,122 @@
+"""A small random BERT, made by transformers and torch, and a few examples of each task, for tests of whole jobs."""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 997,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 37,
+    "max_position_embeddings": 131,
+    # Ten times the usual, so that so small a network tells texts apart, and learns in a few steps.
+    "initializer_range": 0.2,
+}
+
+
+def write_vocabulary(directory: Path, texts: list[str], *, vocab_size: int) -> None:
+    """An uncased ``vocab.txt``: special tokens, characters, and the words that are most frequent in the texts."""
+    words = Counter(word for text in texts for word in re.findall(r"\w+|[^\w\s]", text.lower()))
+    characters = sorted({character for word in words for character in word})
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{c}" for c in characters)]
+    tokens += sorted(words.keys() - set(tokens), key=lambda word: (-words[word], word))
+    (directory / "vocab.txt").write_text("\n".join(tokens[:vocab_size]) + "\n", encoding="utf-8")
+
+
+def write_checkpoint(directory: Path, texts: list[str], *, model: str = "BertModel", **config: Any) -> Path:
+    """A model of random weights with its vocabulary, as transformers saves it."""
+    import torch
+    import transformers
+
+    directory.mkdir(parents=True)
+    write_vocabulary(directory, texts, vocab_size=SIZES["vocab_size"])
+    torch.manual_seed(3)
+    transformers.utils.logging.disable_progress_bar()
+    getattr(transformers, model)(transformers.BertConfig(**SIZES, **config)).save_pretrained(directory)
+    return directory
+
+
+def finetune_arguments(checkpoint: Path, snippets: Path, output: Path, *more: str) -> list[str]:
+    """A fine-tuning of seconds, which learns its 61 training examples and little else."""
+    data = [part for name in ("train", "valid", "test") for part in (f"--{name}", str(snippets / f"{name}.tsv"))]
+    settings = ["--epochs", "12", "--batch-size", "8", "--learning-rate", "3e-3", "--max-length", "29"]
+    return ["finetune", str(checkpoint), *data, "--output", str(output), *settings, *more]
+
+
+PAIRS = """\
+A plane is taking off.\tAn air plane is taking off.\t5.0
+A man is playing a large flute.\tA man is playing a flute.\t3.8
+A man is smoking.\tA man is skating.\t0.5
+Three men are playing chess.\tTwo men are playing chess.\t2.6
+The dog runs.\tA cat sleeps in the sun.\t0.0
+A woman slices an onion.\tA woman is cutting an onion.\t4.2
+A boy sings 😀\tA boy sings.\t4.75
+\tNothing stands before this.\t1.0
+"""
+
+TAGGED = """\
+Ada B-person
+Lovelace I-person
+lived O
+in O
+London B-location
+. O
+
+Paris B-location
+greets O
+Grace B-person
+Hopper I-person
+
+nothing O
+here O
+"""
+
+_CONTEXTS = {
+    "Ada Lovelace wrote the first program in London.": {
+        "Who wrote the first program?": "Ada Lovelace",
+        "Where?": "London",
+    },
+    "The film was shot in Rome, and it rained 😀 all week.": {
+        "Where was the film shot?": "Rome",
+        "How long?": "all week",
+    },
+    "She saw Paris once, in 1925, and never again.": {"When did she see Paris?": "1925", "What did she see?": "Paris"},
+}
+
+QUESTIONS = {
+    "data": [
+        {
+            "paragraphs": [
+                {
+                    "context": context,
+                    "qas": [
+                        {
+                            "id": f"{i}.{question}",
+                            "question": question,
+                            "answers": [{"text": answer, "answer_start": context.index(answer)}],
+                        }
+                        for question, answer in questions.items()
+                    ],
+                }
+                for i, (context, questions) in enumerate(_CONTEXTS.items())
+            ]
+        }
+    ]
+}
+
+
+def write_examples(directory: Path) -> dict[str, Path]:
+    """A file for each task but classification; returns the files by the task's name."""
+    files = {
+        "regression": directory / "pairs.tsv",
+        "tagging": directory / "tagged.conll",
+        "question-answering": directory / "questions.json",
+    }
+    files["regression"].write_text(f"text\ttext_pair\tlabel\n{PAIRS}", encoding="utf-8")
+    files["tagging"].write_text(TAGGED, encoding="utf-8")
+    files["question-answering"].write_text(json.dumps(QUESTIONS), encoding="utf-8")
+    return files

@@ -1,0 +1,304 @@
+"""Fine-tuning as a whole: the directory of a run, read back by transformers and scored by scikit-learn and NumPy."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import matplotlib.image
+import numpy as np
+import pytest
+import safetensors.numpy
+import small
+import torch
+import transformers
+from sklearn.metrics import accuracy_score, f1_score
+
+from keras_bert_impl.cli.main import main
+from keras_bert_impl.config import BertConfig
+from keras_bert_impl.data import LengthBatches, read_table
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.serving import Predictor
+from keras_bert_impl.tasks import TASKS
+from keras_bert_impl.tokenization import BertTokenizer
+from keras_bert_impl.training import FineTuning, finetune
+
+FILES = {
+    "README.md",
+    "config.json",
+    "learning_curve.png",
+    "metrics.json",
+    "model.safetensors",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+}
+
+
+def metrics_of(run: Path) -> dict[str, Any]:
+    return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+
+
+def torch_logits(run: Path, texts: list[str], pairs: list[str] | None = None, *, max_length: int) -> np.ndarray:
+    """What transformers says, from the files of a run alone."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(run)
+    model, loading = transformers.AutoModelForSequenceClassification.from_pretrained(run, output_loading_info=True)
+    assert not loading["missing_keys"]
+    assert not loading["unexpected_keys"]
+    inputs = tokenizer(texts, pairs, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
+    with torch.no_grad():
+        return model.eval()(**inputs).logits.numpy()
+
+
+def test_the_directory_is_whole(sentiment_run: Path) -> None:
+    assert {path.name for path in sentiment_run.iterdir()} == FILES
+    assert not list(sentiment_run.parent.glob(".*"))
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_metrics_are_those_of_the_checkpoint_in_transformers(sentiment_run: Path, snippets: Path, split: str) -> None:
+    columns = read_table(snippets / f"{split}.tsv")
+    names = metrics_of(sentiment_run)["labels"]
+    logits = torch_logits(sentiment_run, columns["text"], max_length=29)
+    found = [names[i] for i in logits.argmax(axis=1)]
+    assert metrics_of(sentiment_run)[split] == pytest.approx(
+        {
+            "accuracy": accuracy_score(columns["label"], found),
+            "macro_f1": f1_score(columns["label"], found, average="macro"),
+            "f1": f1_score(columns["label"], found, pos_label="1"),
+        }
+    )
+
+
+def test_training_learns_its_examples(sentiment_run: Path) -> None:
+    metrics = metrics_of(sentiment_run)
+    losses = metrics["training_loss"]["loss"]
+    assert losses[-1] < 0.3 * losses[0]
+    assert metrics["training_loss"]["step"] == list(range(1, 12 * 8 + 1))
+
+
+def test_metrics_tell_all_about_the_run(sentiment_run: Path, small_bert: Path) -> None:
+    metrics = metrics_of(sentiment_run)
+    assert (metrics["task"], metrics["source"], metrics["labels"]) == ("classification", str(small_bert), ["0", "1"])
+    assert metrics["examples"] == {"train": 61, "valid": 23, "test": 17}
+    assert metrics["settings"] == {
+        "epochs": 12,
+        "batch_size": 8,
+        "learning_rate": 3e-3,
+        "warmup": 0.1,
+        "weight_decay": 0.01,
+        "clip_norm": 1.0,
+        "max_length": 29,
+        "precision": "float32",
+        "seed": 1,
+    }
+    accuracies = [figures["accuracy"] for figures in metrics["validation"]]
+    assert len(accuracies) == 12
+    assert metrics["best_epoch"] == 1 + int(np.argmax(accuracies))
+    assert metrics["valid"] == metrics["validation"][metrics["best_epoch"] - 1]
+    assert metrics["versions"].keys() == {"keras_bert_impl", "keras", "numpy", "backend"}
+
+
+def test_the_picture_is_a_picture(sentiment_run: Path) -> None:
+    path = sentiment_run / "learning_curve.png"
+    assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert matplotlib.image.imread(path).shape == (480, 1200, 4)
+
+
+def test_the_model_card_is_one_for_the_hub(sentiment_run: Path, small_bert: Path) -> None:
+    card = huggingface_hub.ModelCard.load(sentiment_run / "README.md")
+    assert (card.data.base_model, card.data.library_name) == (str(small_bert), "keras")
+    assert "classification" in card.data.tags
+    metrics = metrics_of(sentiment_run)
+    for split in ("valid", "test"):
+        figures = " | ".join(f"{value:.4f}" for value in metrics[split].values())
+        assert f"| {split} | {metrics['examples'][split]} | {figures} |" in card.text
+    assert "keras-bert predict sentiment --file FILE" in card.text
+    assert "epoch {} of 12".format(metrics["best_epoch"]) in card.text
+
+
+def test_the_same_seed_gives_the_same_weights_in_another_process(
+    sentiment_run: Path, small_bert: Path, snippets: Path, tmp_path: Path
+) -> None:
+    arguments = small.finetune_arguments(small_bert, snippets, tmp_path / "again")
+    subprocess.run([sys.executable, "-m", "keras_bert_impl.cli.main", *arguments], check=True, capture_output=True)
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == (sentiment_run / "model.safetensors").read_bytes()
+    same = {**metrics_of(sentiment_run), "seconds": 0}
+    assert {**metrics_of(tmp_path / "again"), "seconds": 0} == same
+
+
+@pytest.mark.slow
+def test_another_seed_gives_another_head_and_order(
+    sentiment_run: Path, small_bert: Path, snippets: Path, tmp_path: Path
+) -> None:
+    assert main(small.finetune_arguments(small_bert, snippets, tmp_path / "run", "--seed", "7")) == 0
+    losses = [metrics_of(run)["training_loss"]["loss"] for run in (sentiment_run, tmp_path / "run")]
+    assert abs(losses[0][0] - losses[1][0]) > 1e-3
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_steps_without_dropout_are_those_of_transformers_on_torch(
+    snippets: Path, tmp_path: Path, precision: str
+) -> None:
+    columns = read_table(snippets / "train.tsv")
+    # With a head to start from, because a new one is random.
+    without_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    checkpoint = small.write_checkpoint(
+        tmp_path / "checkpoint", columns["text"], model="BertForSequenceClassification", **without_dropout
+    )
+    settings = FineTuning(
+        epochs=1, batch_size=8, learning_rate=1e-3, weight_decay=0.5, max_length=29, precision=precision, seed=11
+    )
+    data = {"train": snippets / "train.tsv", "valid": snippets / "valid.tsv"}
+    metrics = finetune(checkpoint, **data, output=tmp_path / "run", settings=settings, say=lambda line: None)
+
+    theirs, losses = torch_training(checkpoint, columns, settings)
+
+    close = {"float32": 1e-4, "bfloat16": 0.03}[precision]
+    np.testing.assert_allclose(metrics["training_loss"]["loss"], losses, rtol=close)
+    start = safetensors.numpy.load_file(checkpoint / "model.safetensors")
+    ours = safetensors.numpy.load_file(tmp_path / "run" / "model.safetensors")
+    assert ours.keys() == theirs.keys()
+    assert {array.dtype for array in ours.values()} == {np.dtype("float32")}
+    # The softmax makes the gradient of the keys' biases zero, so that they follow rounding alone.
+    compared = [name for name in theirs if not name.endswith("key.bias")] if precision == "float32" else []
+    for name in compared:
+        # Adam divides by a gradient's size, so elsewhere, too, weights whose gradient is next to zero follow rounding.
+        moved = theirs[name] - start[name]
+        assert np.square(ours[name] - theirs[name]).mean() < 1e-5 * np.square(moved).mean(), name
+
+
+def torch_training(
+    checkpoint: Path, columns: dict[str, list[Any]], settings: FineTuning
+) -> tuple[dict[str, np.ndarray], list[float]]:
+    """Weights and losses of the same training as people write it for torch."""
+    model = transformers.BertForSequenceClassification.from_pretrained(checkpoint).train()
+    decayed = transformers.trainer_pt_utils.get_parameter_names(model, [torch.nn.LayerNorm], ["bias"])
+    groups = [
+        {"params": [p for name, p in model.named_parameters() if (name in decayed) == decays], "weight_decay": decay}
+        for decays, decay in ((True, settings.weight_decay), (False, 0.0))
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
+    task = TASKS["classification"]
+    encode = {"config": BertConfig.from_pretrained(checkpoint), "max_length": settings.max_length}
+    columns = {**columns, "label": [f"LABEL_{label}" for label in columns["label"]]}
+    features = task.encode(columns, BertTokenizer.from_pretrained(checkpoint), **encode)
+    batches = LengthBatches(features, settings.batch_size, seed=settings.seed)
+    schedule = transformers.get_linear_schedule_with_warmup(optimizer, round(0.1 * len(batches)), len(batches))
+    losses = []
+    for k in range(len(batches)):
+        # Keras adds epsilon before the bias correction, torch after it.
+        for group in optimizer.param_groups:
+            group["eps"] = 1e-8 / (1 - 0.999 ** (k + 1)) ** 0.5
+        inputs, labels = batches[k]
+        tensors = {name: torch.tensor(value, dtype=torch.long) for name, value in inputs.items()}
+        loss = model(**tensors, labels=torch.tensor(labels["logits"], dtype=torch.long)).loss
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+        optimizer.step()
+        schedule.step()
+    return {name: parameter.detach().numpy() for name, parameter in model.named_parameters()}, losses
+
+
+def test_regression_on_pairs_from_columns_in_one_batch(small_bert: Path, tmp_path: Path) -> None:
+    columns = read_table(small.write_examples(tmp_path)["regression"])
+    columns = {name: values for name, values in columns.items() if name != "where"}
+    columns["text"][0] += " It is very, very high." * 30
+    run = tmp_path / "not" / "there" / "run"
+    settings = FineTuning(epochs=20, batch_size=64, learning_rate=3e-3, max_length=59)
+    said: list[str] = []
+    metrics = finetune(
+        small_bert, task="regression", train=columns, valid=columns, output=run, settings=settings, say=said.append
+    )
+    found = torch_logits(run, columns["text"], columns["text_pair"], max_length=59)[:, 0]
+    correlation = np.corrcoef(np.array(columns["label"], float), found)[0, 1]
+    assert metrics["valid"]["pearson"] == pytest.approx(correlation, abs=1e-4)
+    assert metrics["valid"]["pearson"] > 0.5
+    assert (metrics["labels"], metrics["examples"]) == (["value"], {"train": 8, "valid": 8})
+    assert metrics["training_loss"]["step"] == list(range(1, 21))
+    assert "test" not in metrics
+    config = json.loads((run / "config.json").read_text())
+    assert (config["problem_type"], config["id2label"]) == ("regression", {"0": "value"})
+    assert said[:2] == [f"{name}: 1 of 8 texts are longer than max_length and were cut." for name in ("train", "valid")]
+    assert "  2 newly initialised: not in the file" in said[2]
+    assert said[-1] == f"valid: pearson {metrics['valid']['pearson']:.4f}, spearman {metrics['valid']['spearman']:.4f}"
+
+
+@pytest.mark.parametrize(
+    ("task", "model_class", "figures", "labels"),
+    [
+        (
+            "tagging",
+            transformers.AutoModelForTokenClassification,
+            {"precision", "recall", "f1", "accuracy"},
+            ["O", "B-location", "B-person", "I-person"],
+        ),
+        ("question-answering", transformers.AutoModelForQuestionAnswering, {"exact_match", "f1"}, ["start", "end"]),
+    ],
+)
+def test_tasks_with_an_output_a_token(
+    small_bert: Path, tmp_path: Path, task: str, model_class: Any, figures: set[str], labels: list[str]
+) -> None:
+    path = small.write_examples(tmp_path)[task]
+    settings = FineTuning(epochs=30, batch_size=5, learning_rate=5e-3, max_length=41)
+    data = {"train": path, "valid": path, "test": path}
+    run = tmp_path / "run"
+    metrics = finetune(small_bert, task=task, **data, output=run, settings=settings, say=lambda line: None)
+    assert {path.name for path in run.iterdir()} == FILES
+    assert metrics["valid"].keys() == metrics["test"].keys() == figures
+    assert metrics["test"] == metrics["valid"]
+    assert metrics["valid"]["f1"] > 0.9
+    assert metrics["labels"] == labels
+
+    predictor = Predictor(run)
+    model, loading = model_class.from_pretrained(run, output_loading_info=True)
+    assert not loading["missing_keys"]
+    assert not loading["unexpected_keys"]
+    assert list(model.config.id2label.values()) == labels
+    inputs = predictor.tokenizer(["Ada Lovelace lived in Paris."])
+    ours = predictor.task.model_class.from_pretrained(run)(inputs)
+    with torch.no_grad():
+        theirs = model.eval()(**{name: torch.tensor(value, dtype=torch.long) for name, value in inputs.items()})
+    for name, logits in ours.items():
+        np.testing.assert_allclose(np.asarray(logits), theirs[name].numpy(), atol=2e-5, err_msg=name)
+
+
+def test_wrong_arguments_say_what_is_wrong(small_bert: Path, tmp_path: Path) -> None:
+    columns = {"text": ["a", "b"], "label": ["0", "1"]}
+    empty: dict[str, list[Any]] = {"text": [], "label": []}
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"task": "translation"}, r"No task is named 'translation'; there are classification, regression"),
+        ({"valid": empty}, r"valid: the columns have \{'text': 0, 'label': 0\} entries"),
+        ({"train": {"text": ["a"], "label": ["0", "1"]}}, r"train: the columns have \{'text': 1, 'label': 2\} entries"),
+        ({"valid": {"text": ["c"], "label": ["2"]}}, r"example 1: the label '2' was not in the training data"),
+        ({"task": "tagging", "columns": {"text": "x"}, "train": "x.conll"}, r"files for tagging have no named columns"),
+    ]
+    for changes, message in wrong:
+        with pytest.raises(InputError, match=message):
+            finetune(small_bert, **{"train": columns, "valid": columns, "output": tmp_path / "run", **changes})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("epochs", 0, "epochs is 0; a whole number above 0"),
+        ("batch_size", -1, "batch_size is -1; a whole number above 0"),
+        ("max_length", 0, "max_length is 0; a whole number above 0"),
+        ("learning_rate", float("nan"), "learning_rate is nan; a number above 0"),
+        ("clip_norm", 0.0, "clip_norm is 0.0; a number above 0"),
+        ("warmup", 1.5, "warmup is 1.5; a share from 0 to 1"),
+        ("weight_decay", -0.1, "weight_decay is -0.1; 0 or more"),
+        ("precision", "float16", "precision is 'float16'; float32 or bfloat16"),
+        ("seed", -1, "seed is -1; a whole number from 0 to 4294967295"),
+        ("seed", 2**32, "seed is 4294967296; a whole number from 0 to 4294967295"),
+    ],
+)
+def test_settings_out_of_range(name: str, value: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        FineTuning(**{name: value})

@@ -1,0 +1,116 @@
+"""The optimizer against torch's AdamW, and the schedule against transformers'."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from keras_bert_impl.config import BertConfig
+from keras_bert_impl.models import BertForSequenceClassification
+from keras_bert_impl.training import WarmupLinearDecay, adamw
+
+STEPS = 13
+
+# Variables as BERT names them, with sizes pairwise distinct.
+SHAPES = {"embeddings": (19, 7), "kernel": (7, 5), "bias": (5,), "gamma": (11,), "beta": (3,)}
+DECAYED = ("embeddings", "kernel")
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 1, 4, STEPS])
+def test_schedule_is_that_of_transformers(warmup_steps: int) -> None:
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=3e-4)
+    theirs = transformers.get_linear_schedule_with_warmup(optimizer, warmup_steps, STEPS)
+    ours = WarmupLinearDecay(3e-4, steps=STEPS, warmup_steps=warmup_steps)
+    for step in range(STEPS + 1):
+        np.testing.assert_allclose(float(ours(step)), theirs.get_last_lr()[0], rtol=1e-6, err_msg=f"step {step}")
+        optimizer.step()
+        theirs.step()
+
+
+def test_schedule_ends_at_zero_and_stays_there() -> None:
+    schedule = WarmupLinearDecay(1.0, steps=10, warmup_steps=2)
+    assert [float(schedule(step)) for step in (10, 11, 1000)] == [0, 0, 0]
+
+
+def test_schedule_can_be_saved() -> None:
+    schedule = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(WarmupLinearDecay(0.3, steps=10, warmup_steps=2))
+    )
+    assert [round(float(schedule(step)), 6) for step in (1, 2, 6)] == [0.15, 0.3, 0.15]
+
+
+def test_steps_are_those_of_torch() -> None:
+    """Gradients so large that all but the last steps are clipped, by the norm over all variables together."""
+    generator = np.random.default_rng(5)
+    start = {name: generator.normal(size=shape) for name, shape in SHAPES.items()}
+    sizes = [9.0] * (STEPS - 2) + [1e-2] * 2
+    gradients = [{name: size * generator.normal(size=shape) for name, shape in SHAPES.items()} for size in sizes]
+
+    variables = [keras.Variable(value, name=name, dtype="float32") for name, value in start.items()]
+    ours = adamw(learning_rate=1e-2, steps=STEPS, warmup=0.3, weight_decay=0.1, clip_norm=1.5)
+    parameters = {name: torch.nn.Parameter(torch.tensor(value)) for name, value in start.items()}
+    groups = [
+        {"params": [parameters[name] for name in DECAYED], "weight_decay": 0.1},
+        {"params": [parameters[name] for name in SHAPES if name not in DECAYED], "weight_decay": 0.0},
+    ]
+    theirs = torch.optim.AdamW(groups, lr=1e-2, eps=1e-8)
+    schedule = transformers.get_linear_schedule_with_warmup(theirs, round(0.3 * STEPS), STEPS)
+
+    for step in gradients:
+        ours.apply([keras.ops.convert_to_tensor(step[name], "float32") for name in SHAPES], variables)
+        for name, parameter in parameters.items():
+            parameter.grad = torch.tensor(step[name])
+        torch.nn.utils.clip_grad_norm_(parameters.values(), 1.5)
+        theirs.step()
+        schedule.step()
+
+    for variable, (name, parameter) in zip(variables, parameters.items(), strict=True):
+        moved = parameter.detach().numpy()
+        assert np.abs(moved - start[name]).max() > 1e-2
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), moved, rtol=2e-5, atol=2e-6, err_msg=name)
+
+
+def test_clipping_is_by_the_norm_of_the_gradient_of_repeated_words() -> None:
+    """One word many times in a batch: on TensorFlow its gradient comes in as many slices."""
+    words, dense = keras.layers.Embedding(5, 2, embeddings_initializer="ones"), keras.layers.Dense(1)
+    model = keras.Sequential([words, dense])
+    ids = np.full((7, 3), 4)
+    model.build((None, 3))
+    start = [words.embeddings, dense.kernel, dense.bias]
+    theirs = [torch.nn.Parameter(torch.tensor(keras.ops.convert_to_numpy(variable))) for variable in start]
+    (theirs[0][torch.tensor(ids)] @ theirs[1] + theirs[2] - 10).square().mean().backward()
+    torch.nn.utils.clip_grad_norm_(theirs, 1.0)
+
+    optimizer = adamw(learning_rate=1.0, steps=10, clip_norm=1.0)
+    model.compile(optimizer=optimizer, loss="mse", jit_compile=False)
+    model.train_on_batch(ids, np.full((7, 3, 1), 10.0))
+
+    momentum = next(variable for variable in optimizer.variables if "embeddings_momentum" in variable.path)
+    # Adam's first moment after one step is a tenth of the clipped gradient.
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(momentum), theirs[0].grad.numpy() / 10, rtol=1e-5)
+
+
+def test_decay_reaches_the_weights_that_transformers_decays() -> None:
+    """With gradients of zero nothing but decay moves a weight."""
+    config = BertConfig.preset("tiny", vocab_size=99, max_position_embeddings=17, hidden_dropout_prob=0.0)
+    model = BertForSequenceClassification(config)
+    for variable in model.trainable_variables:
+        variable.assign(keras.ops.ones_like(variable))
+    optimizer = adamw(learning_rate=1.0, steps=2, warmup=0.0, weight_decay=0.25)
+    optimizer.apply(
+        [keras.ops.zeros_like(variable) for variable in model.trainable_variables], model.trainable_variables
+    )
+    moved = {name for name, array in model.state_dict().items() if (array == 0.75).all()}
+    assert {
+        name for name, array in model.state_dict().items() if (array == 1).all()
+    } == model.state_dict().keys() - moved
+
+    theirs = transformers.BertForSequenceClassification(
+        transformers.BertConfig(vocab_size=99, hidden_size=128, num_hidden_layers=2, num_attention_heads=2)
+    )
+    decayed = transformers.trainer_pt_utils.get_parameter_names(
+        theirs, [torch.nn.LayerNorm], ["bias", "layernorm", "rmsnorm"]
+    )
+    assert moved == set(decayed)
