@@ -1,0 +1,20 @@
+"""The examples in the docstrings of all modules run and say what they show."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import keras_bert_impl
+
+MODULES = [module.name for module in pkgutil.walk_packages(keras_bert_impl.__path__, f"{keras_bert_impl.__name__}.")]
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(name)
+    assert module.__doc__, "what is this file for?"
+    assert doctest.testmod(module, optionflags=OPTIONS).failed == 0

@@ -1,0 +1,89 @@
+"""The rooms of the package and who may import whom (docs/design.md), held against the imports in the source."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import keras_bert_impl
+
+PACKAGE = Path(keras_bert_impl.__file__).parent
+
+# Room: the rooms, then the libraries that it may import. All may import the leaves and the standard library.
+LEAVES = {"errors", "files"}
+_BELOW_TASKS = {"config", "data", "models", "sources", "tokenization"}
+ROOMS: dict[str, tuple[set[str], set[str]]] = {
+    "errors": (set(), set()),
+    "files": (set(), set()),
+    "sources": (set(), {"huggingface_hub"}),
+    "config": ({"sources"}, set()),
+    "layers": (set(), {"keras", "numpy"}),
+    "checkpoints": ({"config", "sources"}, {"ml_dtypes", "numpy", "safetensors", "tensorflow"}),
+    "models": ({"checkpoints", "config", "layers", "sources"}, {"keras", "numpy"}),
+    "tokenization": ({"sources"}, {"numpy", "tokenizers"}),
+    "data": ({"config", "tokenization"}, {"grain", "keras", "numpy", "tensorflow", "tensorflow_datasets"}),
+    "tasks": (_BELOW_TASKS, {"keras", "numpy", "scipy", "sklearn"}),
+    "training": ({*_BELOW_TASKS, "tasks"}, {"keras", "matplotlib", "numpy", "tensorflow"}),
+    "serving": ({*_BELOW_TASKS, "tasks"}, {"keras", "numpy", "tensorflow"}),
+    "interop": (
+        {"checkpoints", "config", "models", "sources", "tokenization"},
+        {"keras", "numpy", "safetensors", "torch", "transformers"},
+    ),
+    "recipes": ({*_BELOW_TASKS, "checkpoints", "interop", "serving", "tasks", "training"}, set()),
+    "cli": ({*_BELOW_TASKS, "interop", "recipes", "serving", "tasks", "training"}, set()),
+}
+
+# Library: the only files that may import it. What starts slowly or may be absent is imported inside a function.
+ONLY_IN = {
+    "huggingface_hub": {"sources.py"},
+    "tensorflow": {
+        "checkpoints/tf1.py",
+        "data/feed.py",
+        "serving/predictor.py",
+        "serving/saved_model.py",
+        "training/optimizers.py",
+    },
+    "tensorflow_datasets": {"data/tfds.py"},
+    "torch": {"interop/reference.py"},
+    "transformers": {"interop/reference.py"},
+}
+INSIDE_FUNCTIONS = {"huggingface_hub", "tensorflow", "tensorflow_datasets"}
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.name != "__init__.py")
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """The dotted names that a piece of source imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            at_top = node.module == PACKAGE.name
+            yield from (f"{node.module}.{alias.name}" for alias in node.names) if at_top else [str(node.module)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports(path: Path) -> None:
+    name = path.relative_to(PACKAGE).as_posix()
+    room = name.split("/")[0].removesuffix(".py")
+    rooms, libraries = ROOMS[room]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    outside = [node for node in tree.body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    started = {found.split(".")[0] for node in outside for found in imports(node)}
+    for found in imports(tree):
+        first, *rest = found.split(".")
+        if first == PACKAGE.name:
+            target = rest[0] if rest else "__version__"
+            assert target in {room, *rooms, *LEAVES, "__version__"}, f"{room} may not import the room {target}"
+        elif first not in sys.stdlib_module_names:
+            assert first in libraries, f"{room} may not import {first}"
+            assert name in ONLY_IN.get(first, {name}), f"{first} belongs in {ONLY_IN[first]}"
+            assert first not in started & INSIDE_FUNCTIONS, f"{first} is imported inside a function"
+
+
+def test_every_room_is_in_the_table() -> None:
+    found = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES}
+    assert found == set(ROOMS)
