@@ -1,0 +1,88 @@
+"""Predictions of a fine-tuned model, against transformers and plain Python."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from keras_bert_impl.data import read_table
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.serving import Predictor
+from keras_bert_impl.tokenization import BertTokenizer
+
+
+@pytest.fixture(scope="module")
+def predictor(sentiment_run: Path) -> Predictor:
+    return Predictor(sentiment_run)
+
+
+def their_scores(run: Path, *texts: list[str], max_length: int = 131) -> list[list[float]]:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(run)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(run).eval()
+    inputs = tokenizer(*texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
+    with torch.no_grad():
+        return model(**inputs).logits.softmax(-1).tolist()
+
+
+def scores(predictions: list[dict[str, Any]]) -> list[list[float]]:
+    return [list(prediction["scores"].values()) for prediction in predictions]
+
+
+def close(found: list[list[float]], expected: list[list[float]]) -> bool:
+    return found == [pytest.approx(row, abs=1e-5) for row in expected]
+
+
+def test_texts_and_pairs_in_their_order(predictor: Predictor, sentiment_run: Path, snippets: Path) -> None:
+    texts = [text[:49] for text in read_table(snippets / "train.tsv")["text"]] + ["", "😀", " \t "]
+    assert close(scores(predictor.texts(texts)), their_scores(sentiment_run, texts))
+    assert close(scores(predictor.texts(texts, texts[::-1])), their_scores(sentiment_run, texts, texts[::-1]))
+    for prediction in predictor.texts(texts):
+        assert prediction["score"] == max(prediction["scores"].values()) == prediction["scores"][prediction["label"]]
+
+
+def test_nothing_to_predict(predictor: Predictor) -> None:
+    assert predictor.texts([]) == []
+
+
+def test_a_text_beyond_the_positions_is_cut_and_told(predictor: Predictor, sentiment_run: Path) -> None:
+    texts = ["good " * 400, "bad"]
+    with pytest.warns(UserWarning, match="1 of 2 texts are longer than 131 tokens and were cut"):
+        predictions = predictor.texts(texts)
+    assert close(scores(predictions), their_scores(sentiment_run, texts))
+    with pytest.warns(UserWarning, match="1 of 1 texts are longer than 7 tokens"):
+        shorter = Predictor(sentiment_run, max_length=7).texts(texts[:1])
+    assert close(scores(shorter), their_scores(sentiment_run, texts[:1], max_length=7))
+
+
+def test_labels_count_for_scores_alone(predictor: Predictor) -> None:
+    columns = {"text": ["good", "bad"], "label": ["1", "surprise"], "where": ["x.tsv, line 2", "x.tsv, line 3"]}
+    assert len(predictor.columns(columns)) == 2
+    with pytest.raises(InputError, match=r"x\.tsv, line 3: the label 'surprise' was not in the training data"):
+        predictor.score(columns)
+
+
+@pytest.mark.parametrize(
+    ("max_length", "message"),
+    [(132, "max_length is 132, but the model has 131 positions"), (0, "max_length=0 has no room")],
+)
+def test_lengths_that_do_not_fit(sentiment_run: Path, max_length: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Predictor(sentiment_run, max_length=max_length).texts(["good"])
+
+
+def test_a_tokenizer_of_another_model_is_refused(sentiment_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (run / name).symlink_to(sentiment_run / name)
+    vocabulary = BertTokenizer.from_pretrained(sentiment_run).vocabulary
+    BertTokenizer([*vocabulary, "[more]"]).save_pretrained(run)
+    with pytest.raises(InputError, match="the tokenizer has 998 tokens, but the model's vocabulary has 997"):
+        Predictor(run).texts(["good"])
+
+
+def test_only_fine_tuned_models_predict(small_bert: Path) -> None:
+    with pytest.raises(InputError, match="a fine-tuned model was expected, one of BertForQuestionAnswering"):
+        Predictor(small_bert)
