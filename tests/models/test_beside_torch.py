@@ -76,7 +76,8 @@ def test_keras_file(pair, tmp_path: Path) -> None:
     "pair", ["BertModel", "BertForPreTraining", "BertForQuestionAnswering", "BertForMultipleChoice"], indirect=True
 )
 def test_fit_on_ids_alone(pair) -> None:
-    model = pair.reload()
+    # Without dropout, whose noise can be larger than one step of learning.
+    model = pair.reload(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     ids = {"input_ids": pair.inputs["input_ids"]}
     targets = {name: np.zeros(value.shape, "float32") for name, value in model(ids).items()}
     model.compile(optimizer=keras.optimizers.SGD(0.01), loss=dict.fromkeys(targets, "mse"))
