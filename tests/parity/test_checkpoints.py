@@ -1,0 +1,62 @@
+"""The real checkpoints beside transformers on torch: hidden states, pooler and heads, on pairs and with padding."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import beside_torch
+import numpy as np
+import pytest
+import transformers
+from keras import ops
+
+from keras_bert_impl import BertTokenizer, models
+
+TEXTS = [
+    "By turns very dark and very funny.",
+    'Café Müller, 1925: "naïve", they said – twice!',
+    "A compendium of Solondz's own worst instincts in under 90 minutes.",
+    "",
+    "😀 日本語",
+]
+PAIRS = ["It's good.", "Who directed it?", "", "Rome", "unaffable"]
+# Reactions for the chemistry vocabulary, whose tokens stand apart so that BERT's own rules find them.
+REACTIONS = ["N c 1 c c c c 2 c n c c c 1 2 . O = C", "C C ( = O ) O >> C C ( = O ) N", "Br c 1 c c", "[ C ]", "F . Cl"]
+
+# Fixture, directory in it, class, and what its configuration warns of.
+CASES = [
+    ("minilm", ".", "BertModel", None),
+    ("rxn", "bert_pretrained", "BertForPreTraining", None),
+    ("rxn", "bert_ft", "BertModel", None),
+    ("rxn", "bert_ft_10k_25s", "BertForSequenceClassification", "num_labels is 50 beside an id2label of 2"),
+    ("tiny_cassette", ".", "BertForMaskedLM", None),
+]
+LIMIT = 2e-5
+
+
+@pytest.mark.parametrize(("fixture", "folder", "name", "warning"), CASES)
+def test_outputs(fixture: str, folder: str, name: str, warning: str | None, request: pytest.FixtureRequest) -> None:
+    directory: Path = request.getfixturevalue(fixture) / folder
+    with pytest.warns(UserWarning, match=warning) if warning else nullcontext():
+        ours = getattr(models, name).from_pretrained(directory, output_hidden_states=True)
+    theirs = getattr(transformers, name).from_pretrained(directory, attn_implementation="eager")
+    lower = {"do_lower_case": False} if fixture == "rxn" else {}
+    texts = REACTIONS if fixture == "rxn" else TEXTS
+    tokenizer = BertTokenizer.from_pretrained(directory, **lower)
+    for inputs in (tokenizer(texts), tokenizer(texts, texts[::-1] if fixture == "rxn" else PAIRS)):
+        check(
+            ours.predict_on_batch(inputs),
+            beside_torch.run(theirs, inputs, output_hidden_states=True),
+            inputs["attention_mask"].astype(bool),
+        )
+
+
+def check(ours: dict[str, Any], theirs: dict[str, Any], tokens: np.ndarray) -> None:
+    """Within the limit; logits, which are larger than 1, in proportion to their size."""
+    for state, expected in zip(ours.pop("hidden_states"), theirs["hidden_states"], strict=True):
+        np.testing.assert_allclose(state[tokens], expected[tokens], rtol=0, atol=LIMIT)
+    for name, value in ours.items():
+        each_token = name in ("last_hidden_state", "prediction_logits") or value.shape[:2] == tokens.shape
+        value, expected = (array[tokens] if each_token else array for array in (value, theirs[name]))
+        size = max(1.0, float(np.sqrt(np.mean(np.square(expected)))))
+        np.testing.assert_allclose(ops.convert_to_numpy(value), expected, rtol=0, atol=LIMIT * size, err_msg=name)
