@@ -92,6 +92,7 @@ def write(title: str, *sections: str) -> Path:
         f"- Command: `{command}`",
         f"- Date: {today}",
     )
+    _REPORTS.mkdir(exist_ok=True)
     path = _REPORTS / f"{script.stem}_{slug}_{today}.md"
     path.write_text("\n\n".join([f"# {title}", "\n".join(facts), *sections]) + "\n", encoding="utf-8")
     print(f"{path.read_text(encoding='utf-8')}\n{path}")
