@@ -56,7 +56,8 @@ def open_source(source: str | Path, revision: str | None = None) -> Source:
 
     Args:
         source: tried in this order: a directory; a weights file, or the prefix of a TensorFlow 1 checkpoint
-            (``…/bert_model.ckpt``); the name of a bundled model; a hub name (``name`` or ``organisation/name``).
+            (``…/bert_model.ckpt``); the name of a bundled model; a hub name (``name`` or ``organisation/name``), unless
+            given as a ``Path``.
         revision: branch, tag or commit, for hub names only.
 
     Returns:
@@ -74,6 +75,8 @@ def open_source(source: str | Path, revision: str | None = None) -> Source:
     if not name:
         raise InputError("The source is empty. Give a directory, a weights file or the name of a model.")
     local = _local(name)
+    if local is None and isinstance(source, Path):
+        raise InputError(f"{name}: no such file or directory.")
     if local is None:
         return Source(name, revision=revision)
     if revision is not None:

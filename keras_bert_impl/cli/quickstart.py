@@ -16,7 +16,7 @@ def add_verbs(verbs: Any) -> None:
         "ship with this package, exports it for TF Serving and uses the export in a new process. About 5 minutes on "
         "two cores; a second run takes what the first one made.",
     )
-    quickstart.add_argument("--checkpoint", type=Path, help="a local checkpoint to use instead of fetching one")
+    quickstart.add_argument("--checkpoint", metavar="SOURCE", help="a checkpoint to use instead of fetching one")
     quickstart.add_argument(
         "--output", type=Path, default=Path("runs/sentiment"), help="directory of the run (default: %(default)s)"
     )

@@ -24,7 +24,7 @@ SENTENCES = (
 
 def quickstart(
     *,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     output: Path = Path("runs/sentiment"),
     export: Path = Path("saved_models/sentiment/1"),
     epochs: int = 3,
@@ -33,7 +33,7 @@ def quickstart(
     """Checkpoint, fine-tuning, export, predictions; each step takes over what an earlier run of it has made.
 
     Args:
-        checkpoint: a local checkpoint; None fetches all-MiniLM-L6-v2 once.
+        checkpoint: any source of a checkpoint; None fetches all-MiniLM-L6-v2 once.
         output: the directory of the run.
         export: the directory of the export.
         epochs: of the fine-tuning.
