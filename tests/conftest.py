@@ -4,6 +4,7 @@ Checkpoints are looked for in the directory that ``KERAS_BERT_CHECKPOINTS`` name
 downloaded with pip once. Data beside the repository is found through ``KERAS_BERT_SHARED`` (default: ``../shared``).
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -89,11 +90,12 @@ def small_bert(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path
 
 @pytest.fixture(scope="session")
 def sentiment_run(tmp_path_factory: pytest.TempPathFactory, small_bert: Path, snippets: Path) -> Path:
-    """`small_bert` fine-tuned on `snippets` by the command line with `small.finetune_arguments`."""
+    """`small_bert` fine-tuned by `small.finetune_arguments`; what that printed is in ``said.txt`` beside."""
     from keras_bert_impl.cli.main import main
 
     output = tmp_path_factory.mktemp("runs") / "sentiment"
-    assert main(small.finetune_arguments(small_bert, snippets, output)) == 0
+    with open(output.with_name("said.txt"), "w", encoding="utf-8") as said, contextlib.redirect_stdout(said):
+        assert main(small.finetune_arguments(small_bert, snippets, output)) == 0
     return output
 
 

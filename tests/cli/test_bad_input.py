@@ -1,0 +1,501 @@
+"""Whatever is wrong with what a user gives: one clear line, exit code 2, and nothing left behind."""
+
+import contextlib
+import io
+import json
+import os
+import pickle
+import re
+import resource
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import small
+
+Edit = Callable[[bytes], bytes]
+
+# Texts and labels that are all right: what is wrong stands in the cases.
+FINETUNE = "finetune bert --train train.tsv --valid valid.tsv --output new/run --epochs 1 --max-length 29"
+QUICKSTART = "quickstart --checkpoint bert --epochs 1 --output new/run --export new/model/1"
+
+
+class Case(NamedTuple):
+    """Files that are made or changed, the command line, and what it says."""
+
+    name: str
+    arguments: str | list[str]
+    message: str
+    files: dict[str, bytes | str | Edit | None] = {}  # noqa: RUF012  # None removes a file
+    stdin: bytes = b""
+
+
+def config(**changes: Any) -> Edit:
+    """Changes keys of a ``config.json``; None removes one."""
+
+    def edit(content: bytes) -> bytes:
+        values = {**json.loads(content), **changes}
+        return json.dumps({key: value for key, value in values.items() if value is not None}).encode()
+
+    return edit
+
+
+def tensors(change: Callable[[dict[str, np.ndarray]], Any]) -> Edit:
+    """Changes the tensors of a safetensors file."""
+
+    def edit(content: bytes) -> bytes:
+        arrays = safetensors.numpy.load(content)
+        change(arrays)
+        return safetensors.numpy.save(arrays, metadata={"format": "pt"})
+
+    return edit
+
+
+def header(change: Callable[[dict[str, Any]], Any]) -> Edit:
+    """Changes the header of a safetensors file, and leaves the tensors."""
+
+    def edit(content: bytes) -> bytes:
+        end = 8 + int.from_bytes(content[:8], "little")
+        values = json.loads(content[8:end])
+        change(values)
+        text = json.dumps(values).encode()
+        return len(text).to_bytes(8, "little") + text + content[end:]
+
+    return edit
+
+
+def lines(*changed: str) -> Edit:
+    """A ``vocab.txt`` that begins with other tokens."""
+    return lambda content: "\n".join([*changed, *content.decode().split("\n")[len(changed) :]]).encode()
+
+
+def code_in_bin() -> bytes:
+    """A ``.bin`` that would make the directory ``harm`` if it were unpickled."""
+
+    class Harm:
+        def __reduce__(self) -> Any:
+            return os.mkdir, ("harm",)
+
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("archive/data.pkl", pickle.dumps({"weight": Harm()}, protocol=2))
+    return archive.getvalue()
+
+
+WORDS = "embeddings.word_embeddings.weight"
+NORM = "embeddings.LayerNorm.bias"
+QUERY = "encoder.layer.1.attention.self.query.weight"
+TABLE = "text\tlabel\n"
+
+CASES = [
+    # Where the checkpoint is, and what its configuration says.
+    Case("no such path", "convert ./absent new", r"\./absent: no such file or directory"),
+    Case("no checkpoint", "convert empty new", r"empty holds neither config\.json nor bert_config\.json"),
+    Case("no weights file", "convert train.tsv new", r"train\.tsv is no weights file"),
+    Case(
+        "config: no JSON",
+        "convert bert new",
+        r"bert/config\.json is not JSON: line 1, column 2",
+        {"bert/config.json": "{"},
+    ),
+    Case("config: a list", "convert bert new", r"bert/config\.json holds a JSON list", {"bert/config.json": "[]"}),
+    Case("config: no UTF-8", "convert bert new", r"bert/config\.json is not UTF-8", {"bert/config.json": b"{\xff}"}),
+    Case(
+        "config: lacks a size",
+        "convert bert new",
+        r"bert/config\.json: the configuration lacks hidden_size",
+        {"bert/config.json": config(hidden_size=None)},
+    ),
+    Case(
+        "config: wrong type",
+        "convert bert new",
+        r"bert/config\.json: num_hidden_layers is '2'; a whole number above 0",
+        {"bert/config.json": config(num_hidden_layers="2")},
+    ),
+    Case(
+        "config: heads do not divide",
+        "convert bert new",
+        r"bert/config\.json: hidden_size 32 is not a multiple of num_attention_heads 5",
+        {"bert/config.json": config(num_attention_heads=5)},
+    ),
+    Case(
+        "config: another vocabulary",
+        "convert bert new",
+        r"embeddings\.word_embeddings\.weight has the shape \[997, 32\]; the configuration asks for \[996, 32\]",
+        {"bert/config.json": config(vocab_size=996)},
+    ),
+    Case(
+        "config: another architecture",
+        "convert bert new",
+        r"bert/config\.json: model_type 'roberta' is not supported",
+        {"bert/config.json": config(model_type="roberta")},
+    ),
+    Case(
+        "config: relative positions",
+        "convert bert new",
+        r"position_embedding_type 'relative_key' is not supported",
+        {"bert/config.json": config(position_embedding_type="relative_key")},
+    ),
+    Case(
+        "config: unknown activation",
+        "convert bert new",
+        r"hidden_act.*'swoosh'",
+        {"bert/config.json": config(hidden_act="swoosh")},
+    ),
+    # Weights.
+    Case(
+        "weights: absent",
+        "convert bert new",
+        r"bert has no weights: looked for model",
+        {"bert/model.safetensors": None},
+    ),
+    Case("weights: empty", "convert bert new", r"model\.safetensors is empty", {"bert/model.safetensors": b""}),
+    Case(
+        "weights: truncated",
+        "convert bert new",
+        r"model\.safetensors is truncated or damaged",
+        {"bert/model.safetensors": lambda content: content[:-1000]},
+    ),
+    Case(
+        "weights: a header longer than the file",
+        "convert bert new",
+        r"model\.safetensors is truncated or damaged",
+        {"bert/model.safetensors": lambda content: (10**12).to_bytes(8, "little") + content[8:]},
+    ),
+    Case(
+        "weights: a header that lies about a shape",
+        "convert bert new",
+        r"model\.safetensors is truncated or damaged",
+        {"bert/model.safetensors": header(lambda values: values[WORDS].update(shape=[998, 32]))},
+    ),
+    Case(
+        "weights: a header that lies about a place",
+        "convert bert new",
+        r"model\.safetensors is truncated or damaged",
+        {"bert/model.safetensors": header(lambda values: values[WORDS].update(data_offsets=[0, 10**9]))},
+    ),
+    Case(
+        "weights: an unsupported type",
+        "convert bert new",
+        r"the tensor 'embeddings\.LayerNorm\.bias' is F8_E4M3; supported are F64",
+        {"bert/model.safetensors": header(lambda values: values[NORM].update(dtype="F8_E4M3", shape=[128]))},
+    ),
+    Case(
+        "weights: a wrong shape",
+        "convert bert new",
+        r"query\.weight has the shape \[32, 31\]; the configuration asks for \[32, 32\]",
+        {"bert/model.safetensors": tensors(lambda arrays: arrays.update({QUERY: np.zeros((32, 31), np.float32)}))},
+    ),
+    Case(
+        "weights: no embeddings",
+        "convert bert new",
+        r"bert lacks embeddings\.word_embeddings\.weight",
+        {"bert/model.safetensors": tensors(lambda arrays: arrays.pop(WORDS))},
+    ),
+    Case(
+        "weights: no query",
+        "convert bert new",
+        r"bert lacks encoder\.layer\.1\.attention\.self\.query\.weight",
+        {"bert/model.safetensors": tensors(lambda arrays: arrays.pop(QUERY))},
+    ),
+    Case(
+        "weights: one too many, strictly",
+        "convert bert new --strict",
+        r"bert holds unexpected tensors: encoder\.layer\.2\.bias",
+        {"bert/model.safetensors": tensors(lambda arrays: arrays.update({"encoder.layer.2.bias": np.zeros(3)}))},
+    ),
+    Case(
+        "weights: a .bin that runs code",
+        "convert bert new",
+        r"pytorch_model\.bin",
+        {"bert/model.safetensors": None, "bert/pytorch_model.bin": code_in_bin()},
+    ),
+    Case(
+        "weights: a .bin that is text",
+        "convert bert new",
+        r"pytorch_model\.bin",
+        {"bert/model.safetensors": None, "bert/pytorch_model.bin": "<!DOCTYPE html>"},
+    ),
+    Case(
+        "weights: a shard that is missing",
+        "convert bert new",
+        r"names the shard model-2\.safetensors, which is missing",
+        {
+            "bert/model.safetensors": None,
+            "bert/model.safetensors.index.json": json.dumps({"weight_map": {WORDS: "model-2.safetensors"}}),
+        },
+    ),
+    # Vocabulary.
+    Case(
+        "vocabulary: a token twice",
+        "convert bert new",
+        r"bert/vocab\.txt has '\[UNK\]' on line 2 and on line 6",
+        {"bert/vocab.txt": lines("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[UNK]")},
+    ),
+    Case(
+        "vocabulary: no special tokens",
+        "convert bert new",
+        r"bert: .*cls_token '\[CLS\]', sep_token '\[SEP\]'",
+        {"bert/vocab.txt": lines("[PAD]", "[UNK]", "x1", "x2", "[MASK]")},
+    ),
+    Case(
+        "vocabulary: no UTF-8",
+        "convert bert new",
+        r"bert/vocab\.txt is not UTF-8: byte 0",
+        {"bert/vocab.txt": b"\xff\n"},
+    ),
+    Case("vocabulary: empty", "convert bert new", r"bert/vocab\.txt is empty", {"bert/vocab.txt": ""}),
+    Case("vocabulary: absent", FINETUNE, r"bert has neither tokenizer\.json nor vocab\.txt", {"bert/vocab.txt": None}),
+    Case(
+        "vocabulary: larger than the model's",
+        FINETUNE,
+        r"the tokenizer has 998 tokens, but the model's vocabulary has 997",
+        {"bert/vocab.txt": lambda content: content + b"[more]\n"},
+    ),
+    # The output directory.
+    Case("output: other content", "convert bert empty", r"empty exists and is not empty", {"empty/kept.txt": "kept"}),
+    Case("output: a file", "convert bert train.tsv", r"train\.tsv exists and is not a directory"),
+    Case("output: in a file", "convert bert train.tsv/new", r"train\.tsv/new cannot be made: Not a directory"),
+    Case("output: where none can be", "convert bert /proc/new", r"/proc/new cannot be made: No such file or directory"),
+    Case("output: of a run", FINETUNE, r"new/run exists and is not empty", {"new/run/metrics.json": "{}"}),
+    Case("output: of an export", "export run old/1", r"old/1 exists and is not empty", {"old/1/saved_model.pb": b""}),
+    Case("export: no version", "export run model/v1", r"model/v1 ends in 'v1'; TF Serving looks for .* whole numbers"),
+    Case("export: not fine-tuned", "export bert model/1", r"architectures are \['BertModel'\]; a fine-tuned model"),
+    # Data for training.
+    Case("data: absent", FINETUNE, r"train\.tsv cannot be read: No such file or directory", {"train.tsv": None}),
+    Case(
+        "data: a directory",
+        f"{FINETUNE} --test empty.tsv",
+        r"empty\.tsv cannot be read: Is a directory",
+        {"empty.tsv/x": ""},
+    ),
+    Case("data: empty", FINETUNE, r"train\.tsv is empty; examples were expected", {"train.tsv": ""}),
+    Case(
+        "data: only names",
+        FINETUNE,
+        r"train\.tsv holds no examples, only the line of column names",
+        {"train.tsv": TABLE},
+    ),
+    Case(
+        "data: no label column",
+        FINETUNE,
+        r"valid\.tsv, line 2: there is no column 'label'",
+        {"valid.tsv": "text\tkind\na\t1\n"},
+    ),
+    Case("data: no text column", f"{FINETUNE} --text-column film", r"train\.tsv, line 2: there is no column 'film'"),
+    Case(
+        "data: an unknown ending", f"{FINETUNE} --test a.xlsx", r"a\.xlsx: the ending tells the format", {"a.xlsx": "x"}
+    ),
+    Case(
+        "data: fields",
+        FINETUNE,
+        r"train\.tsv, line 3: 1 fields, but the first line has 2",
+        {"train.tsv": TABLE + "a\t1\nb\n"},
+    ),
+    Case("data: NUL", FINETUNE, r"train\.tsv, line 3: a NUL byte", {"train.tsv": TABLE + "a\t1\n\0\t0\n"}),
+    Case(
+        "data: no UTF-8",
+        FINETUNE,
+        r"train\.tsv is not UTF-8: byte 15, in line 3",
+        {"train.tsv": b"text\tlabel\na\t1\n\xe9\t0\n"},
+    ),
+    Case(
+        "data: one label", FINETUNE, r"train\.tsv, line 2: .* have the label '1'", {"train.tsv": TABLE + "a\t1\nb\t1\n"}
+    ),
+    Case(
+        "data: an empty label",
+        FINETUNE,
+        r"train\.tsv, line 3: the label in column 'label' is empty",
+        {"train.tsv": TABLE + "a\t1\nb\t\n"},
+    ),
+    Case(
+        "data: unknown in valid",
+        FINETUNE,
+        r"valid\.tsv, line 3: the label '2' was not in the",
+        {"valid.tsv": TABLE + "a\t1\nb\t2\n"},
+    ),
+    Case(
+        "data: unknown in test",
+        f"{FINETUNE} --test test.csv",
+        r"test\.csv, line 2: the label 'good' was not in the training data; the model knows '0', '1'",
+        {"test.csv": "text,label\na,good\n"},
+    ),
+    Case("data: no JSON", f"{FINETUNE} --test t.jsonl", r"t\.jsonl, line 1 is no JSON", {"t.jsonl": "{text: 1}\n"}),
+    Case(
+        "data: no number",
+        f"{FINETUNE} --task regression",
+        r"train\.tsv, line 2: the label 'x' is no number",
+        {"train.tsv": TABLE + "a\tx\n"},
+    ),
+    Case(
+        "data: no tags",
+        f"{FINETUNE} --task tagging",
+        r"train\.tsv, line 1: 'word' stands alone",
+        {"train.tsv": "word\n"},
+    ),
+    Case("data: no questions", f"{FINETUNE} --task question-answering", r"train\.tsv is no JSON: line 1"),
+    Case(
+        "data: an answer elsewhere",
+        f"{FINETUNE} --task question-answering --train q.json",
+        r"q\.json: 6 of 6 answers do not stand at their answer_start\. .* data\[0\]\.paragraphs\[0\]\.qas\[0\]",
+        {"q.json": re.sub(r'"answer_start": (\d+)', r'"answer_start": 1\1', json.dumps(small.QUESTIONS))},
+    ),
+    Case(
+        "data: no named columns",
+        f"{FINETUNE} --task tagging --text-column x",
+        r"files for tagging have no named columns",
+    ),
+    # Settings.
+    Case(
+        "settings: beyond the positions",
+        f"{FINETUNE} --max-length 132",
+        r"max_length is 132, but the model has 131 positions",
+    ),
+    Case("settings: no room", f"{FINETUNE} --max-length 1", r"max_length=1 has no room"),
+    Case("settings: no epochs", f"{FINETUNE} --epochs 0", r"epochs is 0; a whole number above 0 was expected"),
+    Case("settings: a rate", f"{FINETUNE} --learning-rate nan", r"learning_rate is nan; a number above 0 was expected"),
+    Case("settings: a seed", f"{FINETUNE} --seed -1", r"seed is -1; a whole number from 0"),
+    # Fine-tuned models in use.
+    Case("predict: no such model", "predict ./absent text", r"\./absent: no such file or directory"),
+    Case("predict: not fine-tuned", "predict bert text", r"architectures are \['BertModel'\]; a fine-tuned model"),
+    Case(
+        "predict: an export of others",
+        "predict old/1 text",
+        r"old/1 is a SavedModel without .*assets\.extra",
+        {"old/1/saved_model.pb": ""},
+    ),
+    Case("predict: some pairs", ["predict", "run", "a\tb", "c"], r"some texts have a TAB and others not"),
+    Case("predict: triples", ["predict", "run", "a\tb\tc"], r"some texts have a TAB and others not, or more than one"),
+    Case(
+        "predict: texts and a file", "predict run text --file train.tsv", r"there are texts and a file \(train\.tsv\)"
+    ),
+    Case("predict: broken UTF-8", "predict run", r"standard input is not UTF-8: byte 3", stdin=b"a\nb\xe9\n"),
+    Case(
+        "predict: a broken argument",
+        ["predict", "run", "good", os.fsdecode(b"b\xe9")],
+        r"text\[1\] has half of a character",
+    ),
+    Case(
+        "predict: beyond the positions",
+        "predict run text --max-length 132",
+        r"max_length is 132, but the model has 131",
+    ),
+    Case("predict: no length", "predict run text --max-length 0", r"max_length=0 has no room"),
+    Case("predict: no file", "predict run --file absent.tsv", r"absent\.tsv cannot be read: No such file"),
+    Case(
+        "predict: weights of another head",
+        "predict run text",
+        r"classifier\.bias has the shape \[2\]; the configuration asks for \[3\]",
+        {"run/config.json": config(id2label={"0": "a", "1": "b", "2": "c"})},
+    ),
+    Case(
+        "evaluate: unknown label",
+        "evaluate run --data x.tsv",
+        r"x\.tsv, line 2: the label '7' was not in",
+        {"x.tsv": TABLE + "a\t7\n"},
+    ),
+    Case(
+        "evaluate: no labels",
+        "evaluate run --data x.tsv",
+        r"x\.tsv, line 2: there is no column 'label'",
+        {"x.tsv": "text\na\n"},
+    ),
+    # Whole jobs refuse before they begin.
+    Case("quickstart: no version", f"{QUICKSTART} --export new/model", r"new/model ends in 'model'; TF Serving"),
+    Case("quickstart: other content", QUICKSTART, r"new/run exists and is not empty", {"new/run/kept": ""}),
+    Case("quickstart: no checkpoint", f"{QUICKSTART} --checkpoint ./absent", r"\./absent: no such file or directory"),
+]
+
+
+@pytest.fixture
+def place(
+    tmp_path: Path, small_bert: Path, sentiment_run: Path, snippets: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The current directory, with ``bert``, a ``run`` of it, data, and an ``empty`` directory."""
+    shutil.copytree(small_bert, tmp_path / "bert")
+    shutil.copytree(sentiment_run, tmp_path / "run")
+    for name in ("train.tsv", "valid.tsv"):
+        shutil.copyfile(snippets / name, tmp_path / name)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def contents(directory: Path) -> dict[str, int]:
+    """All paths below a directory, with the sizes of files."""
+    return {str(path): path.stat().st_size if path.is_file() else 0 for path in directory.rglob("*")}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_one_clear_line_and_nothing_left(
+    case: Case, place: Path, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, content in case.files.items():
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            path.unlink()
+        elif isinstance(content, str):
+            path.write_text(content, encoding="utf-8")
+        else:
+            path.write_bytes(content(path.read_bytes()) if callable(content) else content)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(case.stdin)))
+    before = contents(place)
+
+    ran = run(*(case.arguments.split() if isinstance(case.arguments, str) else case.arguments))
+
+    assert ran.code == 2
+    assert ran.err.startswith("keras-bert: error: ")
+    assert ran.err.count("\n") == 1, ran.err
+    assert re.search(case.message, ran.err), ran.err
+    assert contents(place) == before
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_contradiction_about_labels_only_warns(place: Path, run: Callable[..., Any]) -> None:
+    edit = config(architectures=["BertForSequenceClassification"], num_labels=3, id2label={"0": "a", "1": "b"})
+    (place / "bert" / "config.json").write_bytes(edit((place / "bert" / "config.json").read_bytes()))
+    ran = run("convert", "bert", "new")
+    assert ran.code == 0
+    warning = "keras-bert: warning: num_labels is 3 beside an id2label of 2: 3 labels are taken"
+    assert set(ran.err.splitlines()) == {line for line in ran.err.splitlines() if line.startswith(warning)}
+    assert ran.err
+
+
+def test_a_loss_that_is_no_number_ends_the_training(place: Path, run: Callable[..., Any]) -> None:
+    before = contents(place)
+    ran = run(*FINETUNE.split(), "--learning-rate", "1e30", "--batch-size", "8", "--epochs", "3")
+    assert ran.code == 2
+    assert re.fullmatch(
+        r"keras-bert: error: the loss is (nan|inf) in step \d of epoch \d: .* Choose a lower learning_rate\.\n", ran.err
+    )
+    assert contents(place) == before
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """Files cannot grow beyond 30 kB."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("arguments", ["convert bert new/bert", FINETUNE, "export run new/model/1"])
+def test_a_full_disk(place: Path, run: Callable[..., Any], arguments: str) -> None:
+    before = contents(place)
+    with full_disk():
+        ran = run(*arguments.split())
+    assert ran.code == 2
+    assert ran.err.startswith("keras-bert: error: ")
+    assert ran.err.count("\n") == 1, ran.err
+    assert re.search(r"new/\S+ cannot be written: .*File too large", ran.err), ran.err
+    assert contents(place) == before

@@ -1,0 +1,110 @@
+"""The command line as a whole: help, defaults, exit codes."""
+
+import argparse
+import dataclasses
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import keras_bert_impl
+from keras_bert_impl.cli.finetune import TASK_NAMES
+from keras_bert_impl.cli.main import main, parser
+from keras_bert_impl.tasks import TASKS
+from keras_bert_impl.training import FineTuning
+
+VERBS = ("quickstart", "convert", "verify", "finetune", "evaluate", "predict", "export")
+
+# Prints the help of all verbs, then the modules that this took.
+HELP = f"""
+import sys
+from keras_bert_impl.cli.main import main
+
+for arguments in ["--help"], ["--version"], *([verb, "--help"] for verb in {VERBS}):
+    try:
+        main(arguments)
+    except SystemExit as exit:
+        assert exit.code == 0, arguments
+print("MODULES", *sys.modules)
+"""
+
+
+def verb_parser(verb: str) -> argparse.ArgumentParser:
+    actions = parser()._subparsers._group_actions  # type: ignore[union-attr]
+    return actions[0].choices[verb]  # type: ignore[index,return-value]
+
+
+def test_help_is_quick() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    text, modules = result.stdout.split("MODULES")
+    assert not set(modules.split()) & {"keras", "tensorflow", "torch", "jax", "numpy", "tokenizers", "huggingface_hub"}
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+    assert f"keras-bert {keras_bert_impl.__version__}" in text
+    for verb in VERBS:
+        assert f"usage: keras-bert {verb} " in text
+    assert not result.stderr
+
+
+def test_all_verbs_are_tested() -> None:
+    actions = parser()._subparsers._group_actions  # type: ignore[union-attr]
+    assert tuple(actions[0].choices) == VERBS  # type: ignore[arg-type]
+
+
+def test_task_names_are_those_of_the_tasks() -> None:
+    assert tuple(TASKS) == TASK_NAMES
+
+
+def test_defaults_in_the_help_are_those_of_the_settings() -> None:
+    defaults = dataclasses.asdict(FineTuning())
+    told: dict[str, Any] = {}
+    for action in verb_parser("finetune")._actions:
+        if action.dest in defaults and (found := re.search(r"default: ([\w.-]+)", action.help or "")):
+            told[action.dest] = (action.type or str)(found[1])  # type: ignore[operator]
+    assert told == {name: defaults[name] for name in defaults if name not in ("warmup", "weight_decay", "clip_norm")}
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["translate"], ["convert"], ["finetune", "x"], ["finetune", "x", "--epochs", "two"]]
+)
+def test_usage_errors_exit_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main(arguments)
+    assert exit.value.code == 2
+    assert "usage: keras-bert" in capsys.readouterr().err
+
+
+def test_debug_shows_the_trace(run: Callable[..., Any]) -> None:
+    with pytest.raises(keras_bert_impl.errors.InputError):
+        run("predict", "./absent", "text", "--debug")
+    assert run("predict", "./absent", "text").code == 2
+
+
+# A package's absence is told in a process of its own, because this one has started Keras.
+def test_a_missing_framework_says_how_to_install_it() -> None:
+    program = """
+import sys
+from importlib.machinery import PathFinder
+
+class Hiding(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] == "tensorflow" else super().find_spec(name, path, target)
+
+sys.meta_path = [Hiding if finder is PathFinder else finder for finder in sys.meta_path]
+from keras_bert_impl.cli.main import main
+
+sys.exit(main(["convert", "source", "target"]))
+"""
+    environment = {"PATH": "", "KERAS_BACKEND": "tensorflow"}
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert (result.returncode, result.stdout) == (2, "")
+    message = (
+        r"keras-bert: error: tensorflow is not installed\. Either run: pip install 'keras_bert_impl\[tensorflow\]';.*\n"
+    )
+    assert re.fullmatch(message, result.stderr)

@@ -1,0 +1,174 @@
+"""Each verb on input as people have it."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small
+import transformers
+
+from keras_bert_impl.serving import Predictor
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def stdin(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
+    """Gives bytes as standard input."""
+    return lambda data: monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_convert_writes_what_transformers_opens(run: Run, small_bert: Path, tmp_path: Path) -> None:
+    target = tmp_path / "new" / "bert"
+    ran = run("convert", small_bert, target)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines() == [
+        str(small_bert),
+        "  39 tensors loaded, 50,858 numbers",
+        f"written to {target}",
+    ]
+    model, loading = transformers.AutoModel.from_pretrained(target, output_loading_info=True)
+    assert not loading["missing_keys"]
+    assert not loading["unexpected_keys"]
+    assert model.num_parameters() == 50_858
+    text = "A good film 😀"
+    theirs = transformers.AutoTokenizer.from_pretrained(small_bert)(text)
+    assert transformers.AutoTokenizer.from_pretrained(target)(text) == theirs
+
+
+def test_convert_lists_all_tensors(run: Run, small_bert: Path, tmp_path: Path) -> None:
+    ran = run("convert", small_bert / "model.safetensors", tmp_path / "bert", "--all", "--strict")
+    assert ran.code == 0
+    assert len(ran.out.splitlines()) == 40
+    assert re.search(r"^embeddings\.word_embeddings\.weight +997×32 +loaded$", ran.out, re.MULTILINE)
+
+
+def test_finetune_says_what_it_does(sentiment_run: Path, small_bert: Path) -> None:
+    said = sentiment_run.with_name("said.txt").read_text(encoding="utf-8").splitlines()
+    metrics = json.loads((sentiment_run / "metrics.json").read_text())
+    assert said[0] == "train: 52 of 61 texts are longer than max_length and were cut."
+    assert said[3:8] == [
+        str(small_bert),
+        "  39 tensors loaded, 50,858 numbers",
+        "  2 newly initialised: not in the file",
+        "    classifier.weight  32×2",
+        "    classifier.bias  2",
+    ]
+    assert said[8] == "Epoch 1/12"
+    assert "val_accuracy: {:.4f}".format(metrics["validation"][11]["accuracy"]) in said[-4]
+    for split, line in zip(("valid", "test"), said[-3:-1], strict=True):
+        assert line == f"{split}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics[split].items())
+    assert said[-1] == f"written to {sentiment_run}"
+
+
+@pytest.mark.filterwarnings("default")
+def test_evaluate_gives_the_figures_of_the_run(run: Run, sentiment_run: Path, snippets: Path) -> None:
+    ran = run("evaluate", sentiment_run, "--data", snippets / "test.tsv", "--max-length", "29")
+    assert ran.code == 0
+    expected = json.loads((sentiment_run / "metrics.json").read_text())["test"]
+    assert json.loads(ran.out) == {"examples": 17, **expected}
+    assert ran.err == "keras-bert: warning: 16 of 17 texts are longer than 29 tokens and were cut.\n"
+
+
+def test_evaluate_on_an_export_and_columns_of_other_names(run: Run, sentiment_export: Path, tmp_path: Path) -> None:
+    path = tmp_path / "films.csv"
+    path.write_text('film,verdict\n"good, and bad",1\nbad,0\n')
+    ran = run("evaluate", sentiment_export, "--data", path, "--text-column", "film", "--label-column", "verdict")
+    assert (json.loads(ran.out)["examples"], ran.err) == (2, "")
+
+
+@pytest.mark.parametrize("source", ["sentiment_run", "sentiment_export"])
+def test_predict_takes_arguments_files_and_standard_input(
+    run: Run, stdin: Callable[[bytes], None], tmp_path: Path, source: str, request: pytest.FixtureRequest
+) -> None:
+    directory = request.getfixturevalue(source)
+    texts = ["A good film.", "", "so bad 😀"]
+    expected = Predictor(directory).texts(texts)
+    assert lines(run("predict", directory, *texts).out) == expected
+    file = tmp_path / "texts.jsonl"
+    file.write_text("".join(json.dumps({"text": text, "label": "unknown"}) + "\n" for text in texts))
+    assert lines(run("predict", directory, "--file", file).out) == expected
+    for ending in ("\n", "\r\n"):
+        stdin(ending.join([*texts, ""]).encode())
+        ran = run("predict", directory)
+        assert (lines(ran.out), ran.err) == (expected, "")
+    pairs = Predictor(directory).texts(["one", "two"], ["first", ""])
+    assert lines(run("predict", directory, "one\tfirst", "two\t").out) == pairs
+
+
+@pytest.mark.parametrize(
+    ("data", "count"), [(b"", 0), (b"\n", 1), (b"\n\n", 2), (b"no newline", 1), (b"\xef\xbb\xbfBOM\n", 1)]
+)
+def test_predict_gives_a_line_for_a_line(
+    run: Run, stdin: Callable[[bytes], None], sentiment_run: Path, data: bytes, count: int
+) -> None:
+    stdin(data)
+    ran = run("predict", sentiment_run)
+    assert (ran.code, len(lines(ran.out)), ran.err) == (0, count, "")
+
+
+def test_predict_into_a_pipe_that_was_closed(sentiment_export: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        ran = run("predict", sentiment_export, *["good"] * 300)
+    assert (ran.code, ran.err) == (141, "")
+
+
+def test_export_gives_what_predict_takes(run: Run, sentiment_run: Path, tmp_path: Path) -> None:
+    target = tmp_path / "saved_models" / "sentiment" / "3"
+    ran = run("export", sentiment_run, target)
+    assert (ran.code, ran.out, ran.err) == (0, f"written to {target}\n", "")
+    assert lines(run("predict", target, "good").out)[0]["label"] in ("0", "1")
+
+
+@pytest.mark.slow
+def test_other_backends_predict_with_exports_but_do_not_make_them(sentiment_export: Path, sentiment_run: Path) -> None:
+    program = """
+import sys
+from keras_bert_impl.cli.main import main
+
+run, export, target = sys.argv[1:]
+assert main(["predict", export, "good"]) == 0
+assert main(["predict", run, "good"]) == 0
+assert main(["export", run, target]) == 2
+"""
+    target = sentiment_run.parent / "model" / "1"
+    command = [sys.executable, "-c", program, str(sentiment_run), str(sentiment_export), str(target)]
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    exported, trained = lines(result.stdout)
+    assert trained["scores"] == pytest.approx(exported["scores"], abs=1e-5)
+    assert result.stderr == (
+        "keras-bert: error: a SavedModel is made by TensorFlow, but Keras runs on jax. Set KERAS_BACKEND=tensorflow.\n"
+    )
+    assert not target.parent.exists()
+
+
+def test_ctrl_c_leaves_nothing(small_bert: Path, snippets: Path, tmp_path: Path) -> None:
+    arguments = small.finetune_arguments(small_bert, snippets, tmp_path / "runs" / "long", "--epochs", "100000")
+    command = [sys.executable, "-m", "keras_bert_impl.cli.main", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("Epoch 3/"):
+                break
+        assert list((tmp_path / "runs").glob(".long.*.partial/model.safetensors"))
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "keras-bert: interrupted; nothing half-written was left\n"
+    assert not list(tmp_path.iterdir())
