@@ -1,6 +1,7 @@
 """The certificate: what it measures on checkpoints made by transformers, and what it does not let pass."""
 
 import dataclasses
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import beside_torch
 import numpy as np
 import pytest
 import transformers
+from hub_server import Hub, serve
 from safetensors.numpy import load_file, save_file
 
 from keras_bert_impl import BertConfig, BertTokenizer
@@ -231,6 +233,18 @@ except InputError as error:
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert 'torch is not installed: `pip install "keras_bert_impl[verify]"`' in result.stdout, result.stderr
+
+
+@pytest.mark.slow
+def test_a_hub_name(tagger: Path, tmp_path: Path) -> None:
+    with serve(Hub(models={"somebody/tagger": {"main": tagger}})) as hub:
+        environment = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hub")}
+        environment.pop("HF_HUB_OFFLINE", None)
+        command = [sys.executable, "-m", "keras_bert_impl.cli.main", "verify", "somebody/tagger"]
+        result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("somebody/tagger: BertModel, BertForTokenClassification in")
+    assert "\nVERIFIED" in result.stdout
 
 
 @pytest.mark.slow

@@ -1,0 +1,60 @@
+"""Which classes a checkpoint is for, by the tensors of transformers' models."""
+
+import beside_torch
+import pytest
+
+from keras_bert_impl.models.auto import head_classes
+
+ONE_LAYER = {"num_hidden_layers": 1}
+
+
+def names_of(*models: str) -> set[str]:
+    return {name for model in models for name in beside_torch.bert(model, **ONE_LAYER).state_dict()}
+
+
+def chosen(names: set[str], *architectures: str) -> list[str]:
+    return [model.__name__ for model in head_classes(names, architectures)]
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("BertModel", []),
+        ("BertForPreTraining", ["BertForPreTraining"]),
+        ("BertForMaskedLM", ["BertForMaskedLM"]),
+        ("BertForNextSentencePrediction", ["BertForNextSentencePrediction"]),
+        ("BertForSequenceClassification", ["BertForSequenceClassification"]),
+        ("BertForTokenClassification", ["BertForTokenClassification"]),
+        ("BertForQuestionAnswering", ["BertForQuestionAnswering"]),
+        # Nothing tells it from a classifier of sequences but the configuration.
+        ("BertForMultipleChoice", ["BertForSequenceClassification"]),
+    ],
+)
+def test_by_tensors_alone(model: str, expected: list[str]) -> None:
+    assert chosen(names_of(model)) == expected
+    assert chosen(names_of(model), model) == ([model] if expected else [])
+
+
+def test_several_heads() -> None:
+    names = names_of("BertForPreTraining", "BertForQuestionAnswering", "BertForTokenClassification")
+    assert chosen(names, "BertForTokenClassification") == [
+        "BertForPreTraining",
+        "BertForQuestionAnswering",
+        "BertForTokenClassification",
+    ]
+
+
+def test_all_heads_count_whatever_the_configuration_names() -> None:
+    """The published bert-base-uncased says that it is a BertForMaskedLM, and has the other head too."""
+    assert chosen(names_of("BertForPreTraining"), "BertForMaskedLM") == ["BertForPreTraining"]
+
+
+def test_a_head_on_a_pooler_that_is_not_there() -> None:
+    names = {name for name in names_of("BertForPreTraining") if "pooler" not in name}
+    assert chosen(names) == ["BertForMaskedLM"]
+
+
+def test_google_names() -> None:
+    google = {"bert/pooler/dense/kernel", "output_weights", "output_bias"}
+    assert chosen(google) == ["BertForSequenceClassification"]
+    assert chosen({"cls/squad/output_weights", "cls/squad/output_bias"}) == ["BertForQuestionAnswering"]
