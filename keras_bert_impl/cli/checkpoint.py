@@ -21,6 +21,11 @@ def add_verbs(verbs: Any) -> None:
     convert.add_argument("--revision", help="branch, tag or commit of a hub name")
     convert.add_argument("--strict", action="store_true", help="refuse a file with unexpected tensors")
     convert.add_argument("--all", action="store_true", help="print a line for each tensor")
+    convert.add_argument(
+        "--cased",
+        action=argparse.BooleanOptionalAction,
+        help="whether the vocabulary is cased, where a bare vocab.txt does not say (default: not)",
+    )
     convert.set_defaults(run=_convert)
 
     verify = verbs.add_parser(
@@ -36,7 +41,13 @@ def _convert(options: argparse.Namespace) -> int:
     start()
     from keras_bert_impl.recipes.convert import convert
 
-    report = convert(options.source, options.directory, revision=options.revision, strict=options.strict)
+    report = convert(
+        options.source,
+        options.directory,
+        revision=options.revision,
+        strict=options.strict,
+        cased=options.cased,
+    )
     print(report.table() if options.all else report)
     print(f"written to {options.directory}")
     return 0

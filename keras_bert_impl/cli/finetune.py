@@ -12,9 +12,13 @@ TASK_NAMES = ("classification", "regression", "tagging", "question-answering")
 
 def add_column_options(verb: argparse.ArgumentParser) -> None:
     """Options that say which columns of a table are what."""
-    verb.add_argument("--text-column", help="column of the text (default: text); a number if the file has no header")
-    verb.add_argument("--pair-column", help="column of the second text (default: text_pair, where there is one)")
-    verb.add_argument("--label-column", help="column of the label (default: label)")
+    helps = {
+        "text": "column of the text (default: text); a number if the file has no header",
+        "pair": "column of the second text (default: text_pair, where there is one)",
+        "label": "column of the label (default: label)",
+    }
+    for role, help in helps.items():
+        verb.add_argument(f"--{role}-column", metavar="NAME", help=help)
 
 
 def column_options(options: argparse.Namespace) -> dict[str, str]:

@@ -13,7 +13,12 @@ from keras_bert_impl.tokenization import BertTokenizer
 
 
 def convert(
-    source: str | Path, directory: str | Path, *, revision: str | None = None, strict: bool = False
+    source: str | Path,
+    directory: str | Path,
+    *,
+    revision: str | None = None,
+    strict: bool = False,
+    cased: bool | None = None,
 ) -> LoadReport:
     """Reads a checkpoint with the heads that it holds, and writes it with its tokenizer, if it has one.
 
@@ -22,6 +27,7 @@ def convert(
         directory: where to; must not exist or be empty.
         revision: branch, tag or commit of a hub name.
         strict: whether a tensor that has no place in any BERT is an error.
+        cased: whether the vocabulary is cased; None takes what the tokenizer's files say, else that it is not.
 
     Returns:
         what became of each tensor.
@@ -38,6 +44,7 @@ def convert(
         model = (models or [BertModel])[0].from_pretrained(opened, strict=strict)
         model.save_pretrained(temporary)
         if opened.file("tokenizer.json") or opened.file("vocab.txt"):
-            BertTokenizer.from_pretrained(source, revision=revision).save_pretrained(temporary)
+            overrides = {} if cased is None else {"do_lower_case": not cased}
+            BertTokenizer.from_pretrained(source, revision=revision, **overrides).save_pretrained(temporary)
     assert model.load_report is not None
     return model.load_report

@@ -1,5 +1,6 @@
 """SavedModels as TF Serving takes them: ``NAME/VERSION/``, with the tokenizer and the configuration inside."""
 
+import re
 from pathlib import Path
 
 from keras_bert_impl.config import BertConfig
@@ -65,8 +66,9 @@ def export_saved_model(source: str | Path, directory: str | Path) -> Path:
         try:
             model.export(temporary, verbose=False)
         except tf.errors.OpError as error:
-            # What TensorFlow makes of a full disk, among others.
-            raise OSError(f"{directory} cannot be written: {error.message}") from error
+            # What TensorFlow makes of a full disk, among others. It puts the names of its operations around the message.
+            reason = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*?\]", "", error.message)
+            raise OSError(f"{directory} cannot be written: {reason}") from error
         tokenizer.save_pretrained(temporary / EXTRA)
         write_text(temporary / EXTRA / "config.json", to_json(config.to_dict()))
     return directory
