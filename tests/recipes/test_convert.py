@@ -1,0 +1,122 @@
+"""Conversion of real checkpoints: what is written holds the very numbers that were read, and transformers opens it."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import small
+import tensorflow as tf
+import torch
+import transformers
+
+from keras_bert_impl.recipes.convert import convert
+
+# Fixture, directory in it, and the class of what is written.
+REAL = [
+    ("minilm", ".", "BertModel"),
+    ("tiny_cassette", ".", "BertForMaskedLM"),
+    ("rxn", "bert_pretrained", "BertForPreTraining"),
+    ("rxn", "bert_ft", "BertModel"),
+    ("rxn", "bert_ft_10k_25s", "BertForSequenceClassification"),
+]
+
+
+def published(directory: Path) -> dict[str, np.ndarray]:
+    """The tensors of a checkpoint as the format's own reader gives them."""
+    if (directory / "model.safetensors").is_file():
+        return safetensors.numpy.load_file(directory / "model.safetensors")
+    tensors = torch.load(directory / "pytorch_model.bin", map_location="cpu", weights_only=True)
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize(("fixture", "name", "architecture"), REAL)
+@pytest.mark.filterwarnings("ignore:num_labels is 50 beside an id2label of 2:UserWarning")
+def test_real_checkpoints(
+    fixture: str, name: str, architecture: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    source, target = request.getfixturevalue(fixture) / name, tmp_path / "converted"
+
+    # The vocabulary of reactions does not say that it is cased.
+    report = convert(source, target, cased=True if fixture == "rxn" else None)
+
+    assert not report.names("unexpected")
+    assert json.loads((target / "config.json").read_text())["architectures"] == [architecture]
+    model, loading = getattr(transformers, architecture).from_pretrained(target, output_loading_info=True)
+    assert not loading["missing_keys"]
+    assert not loading["unexpected_keys"]
+    before, after = published(source), model.state_dict()
+    assert {*report.names("loaded"), *report.names("ignored")} == set(before)
+    for name in report.names("loaded"):
+        today = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+        there = next(key for key in (today, f"bert.{today}", today.removeprefix("bert.")) if key in after)
+        np.testing.assert_array_equal(after[there].numpy(), before[name], err_msg=name)
+    assert all(re.search(r"position_ids|decoder\.|predictions\.bias", name) for name in report.names("ignored"))
+
+
+def test_a_vocabulary_that_does_not_say_whether_it_is_cased(rxn: Path, tmp_path: Path) -> None:
+    for cased in (True, False):
+        convert(rxn / "bert_ft", tmp_path / str(cased), cased=cased)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / str(cased))
+        assert tokenizer.tokenize("Cl") == (["Cl"] if cased else ["[UNK]"])
+
+
+@pytest.mark.parametrize("fixture", ["minilm", "tiny_cassette"])
+def test_the_tokenizer_goes_with_it(fixture: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    source = request.getfixturevalue(fixture)
+    convert(source, tmp_path / "converted")
+    texts = ["A quiet, funny and deeply moving film.", "Ünïcode 😀 [SEP] naïve", ""]
+    before, after = (transformers.AutoTokenizer.from_pretrained(place) for place in (source, tmp_path / "converted"))
+    assert after(texts)["input_ids"] == before(texts, padding=False)["input_ids"]
+
+
+def test_googles_format(tmp_path: Path) -> None:
+    """A checkpoint as google-research/bert saves it, whose names and layouts transformers itself knows how to read."""
+    source, target = tmp_path / "uncased_L-2_H-32_A-4", tmp_path / "converted"
+    source.mkdir()
+    small.write_vocabulary(source, ["a good film"], vocab_size=997)
+    sizes = {**small.SIZES, "vocab_size": 31, "hidden_act": "gelu", "type_vocab_size": 2}
+    (source / "bert_config.json").write_text(json.dumps(sizes))
+    model = transformers.BertForPreTraining(transformers.BertConfig(**sizes))
+    google = dict(google_variables(model.state_dict()))
+    tf.raw_ops.SaveV2(
+        prefix=str(source / "bert_model.ckpt"),
+        tensor_names=list(google),
+        shape_and_slices=[""] * len(google),
+        tensors=[tf.constant(array) for array in google.values()],
+    )
+
+    report = convert(source, target, strict=True)
+
+    assert {entry.status for entry in report.entries} == {"loaded"}
+    converted = transformers.BertForPreTraining.from_pretrained(target)
+    for name, tensor in model.state_dict().items():
+        np.testing.assert_array_equal(converted.state_dict()[name].numpy(), tensor.numpy(), err_msg=name)
+    assert (target / "vocab.txt").read_bytes() == (source / "vocab.txt").read_bytes()
+
+
+def google_variables(tensors: dict[str, Any]) -> Any:
+    """PyTorch's tensors under the names of google-research/bert's ``modeling.py``, kernels transposed."""
+    for name, tensor in tensors.items():
+        if name.endswith("position_ids") or name.startswith("cls.predictions.decoder"):
+            continue
+        array = tensor.numpy()
+        if name.startswith("cls.seq_relationship"):
+            yield "cls/seq_relationship/output_" + name.rsplit(".", 1)[1] + "s" * name.endswith("weight"), array
+        elif name == "cls.predictions.bias":
+            yield "cls/predictions/output_bias", array
+        else:
+            google = name.replace("encoder.layer.", "encoder.layer_").replace(".", "/")
+            for torch_ending, google_ending in (
+                ("_embeddings/weight", "_embeddings"),
+                ("LayerNorm/weight", "LayerNorm/gamma"),
+                ("LayerNorm/bias", "LayerNorm/beta"),
+                ("/weight", "/kernel"),
+            ):
+                if google.endswith(torch_ending):
+                    google = google.removesuffix(torch_ending) + google_ending
+                    break
+            yield google, array.T if google.endswith("kernel") else array
