@@ -9,7 +9,7 @@ from keras_bert_impl.data import BUCKETS
 from keras_bert_impl.data.columns import Columns
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.serving.saved_model import EXTRA, is_saved_model
-from keras_bert_impl.tasks.lookup import task_of
+from keras_bert_impl.tasks.lookup import load_fine_tuned, task_of
 from keras_bert_impl.tasks.run import Run, predict
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -45,7 +45,7 @@ class Predictor:
         import keras
 
         self._lengths = BUCKETS if keras.backend.backend() == "jax" else ()
-        return self.task.model_class.from_pretrained(source).predict_on_batch
+        return load_fine_tuned(source, self.task).predict_on_batch
 
     def texts(self, texts: list[str], text_pairs: list[str] | None = None) -> list[dict[str, Any]]:
         """Predictions for texts, pairs of texts, or questions and their contexts."""

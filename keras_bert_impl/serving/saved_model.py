@@ -6,7 +6,7 @@ from pathlib import Path
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import new_directory, refuse_other_content, to_json, write_text
-from keras_bert_impl.tasks.lookup import task_of
+from keras_bert_impl.tasks.lookup import load_fine_tuned, task_of
 from keras_bert_impl.tokenization import BertTokenizer
 
 # TF Serving leaves this folder of a SavedModel alone, and so does TensorFlow: it is for files that go with the model.
@@ -61,12 +61,12 @@ def export_saved_model(source: str | Path, directory: str | Path) -> Path:
 
     config = BertConfig.from_pretrained(source)
     tokenizer = BertTokenizer.from_pretrained(source)
-    model = task_of(config).model_class.from_pretrained(source)
+    model = load_fine_tuned(source, task_of(config))
     with new_directory(directory) as temporary:
         try:
             model.export(temporary, verbose=False)
         except tf.errors.OpError as error:
-            # What TensorFlow makes of a full disk, among others. It puts the names of its operations around the message.
+            # What TensorFlow makes of a full disk, among others, with names of its operations around the message.
             reason = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*?\]", "", error.message)
             raise OSError(f"{directory} cannot be written: {reason}") from error
         tokenizer.save_pretrained(temporary / EXTRA)

@@ -1,4 +1,7 @@
-"""Which task a fine-tuned model was made for."""
+"""Which task a fine-tuned model was made for, and the model itself."""
+
+from pathlib import Path
+from typing import Any
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
@@ -24,3 +27,18 @@ def task_of(config: BertConfig) -> Task:
     # As in transformers: without a problem_type, one label means regression.
     problem = config.problem_type or ("regression" if config.num_labels == 1 else "single_label_classification")
     return next(row for row in rows if row.problem_type == problem)
+
+
+def load_fine_tuned(source: str | Path, task: Task) -> Any:
+    """The model of a checkpoint that has all of the task's head.
+
+    Raises:
+        InputError: the checkpoint cannot be used, or its head would be random.
+    """
+    model = task.model_class.from_pretrained(source)
+    if lacking := model.load_report.names("newly initialised"):
+        raise InputError(
+            f"{source} lacks {', '.join(lacking)}: it was not fine-tuned for {task.name}. "
+            "'keras-bert finetune' does that."
+        )
+    return model

@@ -91,6 +91,9 @@ def code_in_bin() -> bytes:
 WORDS = "embeddings.word_embeddings.weight"
 NORM = "embeddings.LayerNorm.bias"
 QUERY = "encoder.layer.1.attention.self.query.weight"
+QA_HEAD = tensors(
+    lambda arrays: arrays.update({"qa_outputs.weight": np.zeros((2, 32)), "qa_outputs.bias": np.zeros(2)})
+)
 TABLE = "text\tlabel\n"
 
 CASES = [
@@ -388,6 +391,21 @@ CASES = [
     ),
     Case("predict: no length", "predict run text --max-length 0", r"max_length=0 has no room"),
     Case("predict: no file", "predict run --file absent.tsv", r"absent\.tsv cannot be read: No such file"),
+    *(
+        Case(
+            f"{verb}: a head that is not in the file",
+            arguments,
+            r"run lacks qa_outputs\.weight, qa_outputs\.bias: it was not fine-tuned for question-answering",
+            {"run/config.json": config(architectures=["BertForQuestionAnswering"])},
+        )
+        for verb, arguments in (("predict", ["predict", "run", "Who?\tShe."]), ("export", "export run model/1"))
+    ),
+    Case(
+        "predict: a question alone",
+        "predict run Who?",
+        r"questions need contexts: give each question as a pair",
+        {"run/config.json": config(architectures=["BertForQuestionAnswering"]), "run/model.safetensors": QA_HEAD},
+    ),
     Case(
         "predict: weights of another head",
         "predict run text",
