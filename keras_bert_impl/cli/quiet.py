@@ -28,9 +28,10 @@ def start(operations: str = "keras.ops") -> None:
         try:
             importlib.import_module(operations).zeros(1)  # The first operation looks for devices.
         except ModuleNotFoundError as error:
+            others = "; or install another backend of Keras, and set KERAS_BACKEND to jax or torch"
             raise InputError(
-                f"{error.name} is not installed. Either run: pip install 'keras_bert_impl[tensorflow]'; or install "
-                "another backend of Keras, and set KERAS_BACKEND to jax or torch."
+                f"{error.name} is not installed. Run: pip install 'keras_bert_impl[tensorflow]'"
+                f"{others if operations == 'keras.ops' else ''}."
             ) from error
         except BaseException:
             notes.seek(0)

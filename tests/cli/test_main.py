@@ -104,7 +104,5 @@ sys.exit(main(["convert", "source", "target"]))
     environment = {"PATH": "", "KERAS_BACKEND": "tensorflow"}
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert (result.returncode, result.stdout) == (2, "")
-    message = (
-        r"keras-bert: error: tensorflow is not installed\. Either run: pip install 'keras_bert_impl\[tensorflow\]';.*\n"
-    )
+    message = r"keras-bert: error: tensorflow is not installed\. Run: pip install 'keras_bert_impl\[tensorflow\]';.*\n"
     assert re.fullmatch(message, result.stderr)

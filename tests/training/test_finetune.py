@@ -1,6 +1,7 @@
 """Fine-tuning as a whole: the directory of a run, read back by transformers and scored by scikit-learn and NumPy."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -128,6 +129,38 @@ def test_the_same_seed_gives_the_same_weights_in_another_process(
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == (sentiment_run / "model.safetensors").read_bytes()
     same = {**metrics_of(sentiment_run), "seconds": 0}
     assert {**metrics_of(tmp_path / "again"), "seconds": 0} == same
+
+
+@pytest.mark.slow
+def test_jax_where_tensorflow_is_missing(small_bert: Path, snippets: Path, tmp_path: Path) -> None:
+    program = """
+import sys
+from importlib.machinery import PathFinder
+
+class Hiding(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        hidden = name.partition(".")[0] in ("tensorflow", "torch", "transformers")
+        return None if hidden else super().find_spec(name, path, target)
+
+sys.meta_path = [Hiding if finder is PathFinder else finder for finder in sys.meta_path]
+from keras_bert_impl.cli.main import main
+
+sys.exit(main(sys.argv[1:]))
+"""
+    for command in (
+        small.finetune_arguments(small_bert, snippets, tmp_path / "run"),
+        ["evaluate", str(tmp_path / "run"), "--data", str(snippets / "test.tsv"), "--max-length", "29"],
+    ):
+        environment = {**os.environ, "KERAS_BACKEND": "jax"}
+        result = subprocess.run(
+            [sys.executable, "-c", program, *command], env=environment, capture_output=True, text=True
+        )
+        assert result.returncode == 0, result.stderr
+    metrics = metrics_of(tmp_path / "run")
+    assert metrics["versions"]["backend"].startswith("jax ")
+    assert metrics["training_loss"]["loss"][-1] < 0.3 * metrics["training_loss"]["loss"][0]
+    assert json.loads(result.stdout) == pytest.approx({"examples": 17, **metrics["test"]})
 
 
 @pytest.mark.slow
