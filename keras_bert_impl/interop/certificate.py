@@ -5,8 +5,9 @@ import textwrap
 
 import numpy as np
 
-# Largest difference of any number from transformers' in float32, times the output's root mean square where that is above
-# 1 (logits): float32 has a fixed number of digits. Torch beside torch, through Keras, differs by 2.5e-5 where logits are 30.
+# Largest difference of any number from transformers' in float32, times the output's root mean square where that is
+# above 1 (logits): float32 has a fixed number of digits. Torch beside torch, through Keras, differs by 2.5e-5 where
+# logits are 30.
 MAX_DIFFERENCE = 2e-5
 # How many times farther from float64 than torch's own numbers ours may be. Fewer tokens or sequences tell nothing.
 MAX_RATIO = 1.5

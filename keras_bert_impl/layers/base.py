@@ -9,6 +9,7 @@ import keras
 
 from keras_bert_impl.errors import InputError
 
+
 @keras.ops.custom_gradient
 def _exact_gelu(x: Any) -> Any:
     """GELU with erf, which keeps only its input for the gradient and not the four arrays between."""
