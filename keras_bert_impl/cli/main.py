@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from keras_bert_impl import __version__
 from keras_bert_impl.cli import checkpoint, finetune, quickstart, use
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code: 0, or 2 for input that cannot be used, or what the verb says."""
     options = parser().parse_args(arguments)
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes what it needs by position
+        warnings.showwarning = _warning_printer()
         return _run(options)
 
 
@@ -55,9 +55,16 @@ def _run(options: argparse.Namespace) -> int:
         return 128 + signal.SIGINT
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
-    if issubclass(category, UserWarning):
-        print(f"keras-bert: warning: {message}", file=sys.stderr)
+def _warning_printer() -> Callable[..., None]:
+    """Prints each warning for users once, though several readers of one file give it."""
+    shown = set()
+
+    def show(message: Warning | str, category: type[Warning], *_: object) -> None:
+        if issubclass(category, UserWarning) and str(message) not in shown:
+            shown.add(str(message))
+            print(f"keras-bert: warning: {message}", file=sys.stderr)
+
+    return show
 
 
 if __name__ == "__main__":

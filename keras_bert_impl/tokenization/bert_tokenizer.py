@@ -119,7 +119,8 @@ class BertTokenizer:
         if "do_lower_case" not in arguments and looks_cased(tokenizer.vocabulary):
             warnings.warn(
                 f"{opened.name} does not say whether it is cased, so text will be lower-cased, but many tokens of its "
-                "vocab.txt have capitals. Pass do_lower_case=False if it is cased, True if it is not.",
+                "vocab.txt have capitals. Pass do_lower_case=False if it is cased, True if it is not (on the command "
+                "line: keras-bert convert with --cased or --no-cased).",
                 stacklevel=2,
             )
         return tokenizer
