@@ -160,7 +160,12 @@ assert main(["export", run, target]) == 2
 
 def test_ctrl_c_leaves_nothing(small_bert: Path, snippets: Path, tmp_path: Path) -> None:
     arguments = small.finetune_arguments(small_bert, snippets, tmp_path / "runs" / "long", "--epochs", "100000")
-    command = [sys.executable, "-m", "keras_bert_impl.cli.main", *arguments]
+    # Set here, for a process that was started in the background of a shell ignores Ctrl-C.
+    code = (
+        "import signal, sys; from keras_bert_impl.cli.main import main; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
