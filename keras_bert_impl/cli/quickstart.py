@@ -13,7 +13,7 @@ def add_verbs(verbs: Any) -> None:
         "quickstart",
         help="the whole way on real data: checkpoint, fine-tuning, export, predictions",
         description="Fetches a real PyTorch checkpoint (all-MiniLM-L6-v2), fine-tunes it on 8,452 film snippets that "
-        "ship with this package, exports it for TF Serving and uses the export in a new process. About 5 minutes on "
+        "ship with this package, exports it for TF Serving and uses the export in a new process. About 6 minutes on "
         "two cores; a second run takes what the first one made.",
     )
     quickstart.add_argument("--checkpoint", metavar="SOURCE", help="a checkpoint to use instead of fetching one")

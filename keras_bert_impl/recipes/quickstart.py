@@ -16,9 +16,9 @@ SNIPPETS = Path(__file__).parents[1] / "assets" / "movie_snippets"
 
 SENTENCES = (
     "A quiet, funny and deeply moving film.",
-    "Two hours of my life that I will never get back.",
+    "A dull and predictable waste of two hours.",
     "The plot is thin, but the actors make up for it.",
-    "Not the disaster that I had been told to expect.",
+    "Neither funny nor moving.",
 )
 
 
@@ -62,14 +62,14 @@ def quickstart(
             output=output,
             settings=FineTuning(epochs=epochs, precision=precision),
         )
-        print(f"   written to {output}: checkpoint, metrics.json, learning_curve.png, README.md")
+        print(f"   written to {output}, with learning_curve.png and README.md")
     print("\n3. Export for TF Serving", flush=True)
     if exported:
         print(f"   {export} is there already and is reused; remove it to export anew.")
     else:
         export_saved_model(output, export)
         print(f"   written to {export}")
-    print("\n4. The export in a new process, which has TensorFlow and the tokenizer but not Keras", flush=True)
+    print("\n4. The export in a new process, as a server runs it", flush=True)
     labels = _classify(export)
     for sentence, label in zip(SENTENCES, labels, strict=True):
         print(f"   {'positive' if label == '1' else 'negative'}  {sentence}")
