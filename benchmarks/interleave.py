@@ -69,20 +69,28 @@ def run(peers: Sequence[Peer], *, rounds: int, warm_up: int = 2) -> dict[str, Se
         process = context.Process(target=_serve, args=(far_end, peer, warm_up), daemon=True)
         process.start()
         far_end.close()
-        series[peer.name] = Series(first=pipe.recv())
-        workers.append((process, pipe, series[peer.name]))
+        series[peer.name] = Series(first=_receive(process, pipe, peer.name))
+        workers.append((process, pipe, peer.name))
         print(f"  {peer.name} is ready", flush=True)
     for number in range(rounds):
-        for _, pipe, turns in workers:
+        for process, pipe, peer_name in workers:
             pipe.send(True)
-            result = pipe.recv()
-            for name, value in result.items():
-                getattr(turns, name).append(value)
+            for name, value in _receive(process, pipe, peer_name).items():
+                getattr(series[peer_name], name).append(value)
         print(f"  round {number + 1} of {rounds}", flush=True)
     for process, pipe, _ in workers:
         pipe.send(False)
         process.join()
     return series
+
+
+def _receive(process: Any, pipe: Any, name: str) -> Any:
+    """What a peer sends next."""
+    try:
+        return pipe.recv()
+    except EOFError:
+        process.join()
+        raise SystemExit(f"{name} ended with exit code {process.exitcode}; -9 means that memory ran out.") from None
 
 
 def _serve(pipe: Any, peer: Peer, warm_up: int) -> None:
