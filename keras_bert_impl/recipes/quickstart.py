@@ -25,6 +25,7 @@ SENTENCES = (
 def quickstart(
     *,
     checkpoint: str | Path | None = None,
+    data: Path = SNIPPETS,
     output: Path = Path("runs/sentiment"),
     export: Path = Path("saved_models/sentiment/1"),
     epochs: int = 3,
@@ -34,6 +35,7 @@ def quickstart(
 
     Args:
         checkpoint: any source of a checkpoint; None fetches all-MiniLM-L6-v2 once.
+        data: a directory with ``train.tsv``, ``valid.tsv`` and ``test.tsv``; label 1 means positive.
         output: the directory of the run.
         export: the directory of the export.
         epochs: of the fine-tuning.
@@ -56,9 +58,9 @@ def quickstart(
     else:
         finetune(
             source,
-            train=SNIPPETS / "train.tsv",
-            valid=SNIPPETS / "valid.tsv",
-            test=SNIPPETS / "test.tsv",
+            train=data / "train.tsv",
+            valid=data / "valid.tsv",
+            test=data / "test.tsv",
             output=output,
             settings=FineTuning(epochs=epochs, precision=precision),
         )

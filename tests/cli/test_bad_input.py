@@ -424,6 +424,8 @@ CASES = [
         r"x\.tsv, line 2: there is no column 'label'",
         {"x.tsv": "text\na\n"},
     ),
+    Case("verify: no such path", "verify ./absent", r"\./absent: no such file or directory"),
+    Case("verify: no weights", "verify bert", r"bert has no weights: looked for", {"bert/model.safetensors": None}),
     # Whole jobs refuse before they begin.
     Case("quickstart: no version", f"{QUICKSTART} --export new/model", r"new/model ends in 'model'; TF Serving"),
     Case("quickstart: other content", QUICKSTART, r"new/run exists and is not empty", {"new/run/kept": ""}),
