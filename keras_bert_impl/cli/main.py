@@ -6,6 +6,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from keras_bert_impl import __version__
 from keras_bert_impl.cli import checkpoint, finetune, quickstart, use
@@ -26,6 +27,14 @@ def parser() -> argparse.ArgumentParser:
     for verb in verbs.choices.values():
         verb.add_argument("--debug", action="store_true", help="show the stack trace of an error")
     return result
+
+
+def command() -> NoReturn:
+    """The console command. Ends the process at once: TensorFlow's threads write lines when Python ends under them."""
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,4 +77,4 @@ def _warning_printer() -> Callable[..., None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -162,8 +162,8 @@ def test_ctrl_c_leaves_nothing(small_bert: Path, snippets: Path, tmp_path: Path)
     arguments = small.finetune_arguments(small_bert, snippets, tmp_path / "runs" / "long", "--epochs", "100000")
     # Set here, for a process that was started in the background of a shell ignores Ctrl-C.
     code = (
-        "import signal, sys; from keras_bert_impl.cli.main import main; "
-        "signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main(sys.argv[1:]))"
+        "import signal; from keras_bert_impl.cli.main import command; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); command()"
     )
     command = [sys.executable, "-c", code, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
