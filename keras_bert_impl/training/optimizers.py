@@ -45,10 +45,11 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class AdamW(keras.optimizers.AdamW):
-    """Keras' AdamW, which clips by the norm of the gradients on TensorFlow too.
+    """Keras' AdamW, which on TensorFlow clips by the norm of the gradients too, and is faster.
 
     There the gradient of an embedding comes as slices, several for a word that is several times in the batch, and Keras
-    takes the norm of the slices for that of their sum.
+    takes the norm of the slices for that of their sum. And Keras updates a variable by a dozen operations, each going
+    through memory, where TensorFlow has one.
     """
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
@@ -58,6 +59,28 @@ class AdamW(keras.optimizers.AdamW):
 
             grads = [gradient if gradient is None else tf.convert_to_tensor(gradient) for gradient in grads]
         super().apply(grads, trainable_variables)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Updates one variable; on TensorFlow by its one operation for that."""
+        if keras.backend.backend() != "tensorflow" or self.amsgrad:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        import tensorflow as tf
+
+        index = self._get_variable_index(variable)
+        step = tf.cast(self.iterations + 1, variable.dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=tf.pow(self.beta_1, step),
+            beta2_power=tf.pow(self.beta_2, step),
+            lr=tf.cast(learning_rate, variable.dtype),
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
 
 
 def adamw(

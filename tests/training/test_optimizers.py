@@ -1,5 +1,9 @@
 """The optimizer against torch's AdamW, and the schedule against transformers'."""
 
+import json
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -114,3 +118,37 @@ def test_decay_reaches_the_weights_that_transformers_decays() -> None:
         theirs, [torch.nn.LayerNorm], ["bias", "layernorm", "rmsnorm"]
     )
     assert moved == set(decayed)
+
+
+DISTRIBUTED = """
+import json, sys
+import keras, numpy as np, tensorflow as tf
+from keras_bert_impl.training import adamw
+
+devices = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
+generator = np.random.default_rng(0)
+words, labels = generator.integers(0, 11, (40, 3)), generator.normal(size=(40, 7))
+
+
+def train(strategy):
+    keras.utils.set_random_seed(1)
+    with strategy.scope():
+        layers = [keras.layers.Embedding(11, 5), keras.layers.Flatten(), keras.layers.Dense(7)]
+        model = keras.Sequential([keras.Input((3,), dtype="int32"), *layers])
+        start = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+        model.compile(optimizer=adamw(learning_rate=1e-2, steps=20), loss="mse")
+        model.fit(words, labels, batch_size=8, epochs=3, shuffle=False, verbose=0)
+    return [(keras.ops.convert_to_numpy(w), w0) for w, w0 in zip(model.weights, start)]
+
+
+one, two = train(tf.distribute.get_strategy()), train(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+print(json.dumps([[float(abs(a - b).max()), float(abs(a - a0).max())] for (a, a0), (b, _) in zip(one, two)]))
+"""
+
+
+def test_two_devices_step_as_one() -> None:
+    done = subprocess.run([sys.executable, "-c", DISTRIBUTED], capture_output=True, text=True, check=True)
+    for apart, moved in json.loads(done.stdout.splitlines()[-1]):
+        assert moved > 1e-2
+        assert apart < 1e-6
