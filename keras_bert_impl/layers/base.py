@@ -10,17 +10,24 @@ import keras
 from keras_bert_impl.errors import InputError
 
 
+def _normal(x: Any) -> Any:
+    """The normal distribution up to x."""
+    return 0.5 * (1 + keras.ops.erf(x * math.sqrt(0.5)))
+
+
 @keras.ops.custom_gradient
 def _exact_gelu(x: Any) -> Any:
-    """GELU with erf, which keeps only its input for the gradient and not the four arrays between."""
+    """GELU with erf, which keeps only its input for the gradient and not the four arrays between.
+
+    Keras' own has erfc, for which TensorFlow has no fast kernel in bfloat16.
+    """
 
     def gradient(*args: Any, upstream: Any = None) -> Any:
         (upstream,) = args if upstream is None else (upstream,)
-        below = 0.5 * (1 + keras.ops.erf(x * math.sqrt(0.5)))  # the normal distribution up to x
         density = keras.ops.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
-        return upstream * (below + x * density)
+        return upstream * (_normal(x) + x * density)
 
-    return keras.activations.gelu(x, approximate=False), gradient
+    return x * _normal(x), gradient
 
 
 # Published name of the activation: function of Keras. The exact GELU is the one with erf, from the BERT paper's code.
