@@ -59,9 +59,7 @@ class AdamW(keras.optimizers.AdamW):
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         """Updates the variables."""
         if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
-
-            grads = [gradient if gradient is None else tf.convert_to_tensor(gradient) for gradient in grads]
+            grads = [_summed(gradient) for gradient in grads]
         super().apply(grads, trainable_variables)
 
     def _clip_gradients(self, grads: Sequence[Any]) -> Sequence[Any]:
@@ -97,8 +95,20 @@ class AdamW(keras.optimizers.AdamW):
             beta1=self.beta_1,
             beta2=self.beta_2,
             epsilon=self.epsilon,
-            grad=gradient,
+            grad=tf.convert_to_tensor(gradient),
         )
+
+
+def _summed(gradient: Any) -> Any:
+    """The same gradient with one slice a row, if it comes as slices."""
+    import tensorflow as tf
+
+    if not isinstance(gradient, tf.IndexedSlices):
+        return gradient
+    rows, slice_of = tf.unique(gradient.indices)
+    return tf.IndexedSlices(
+        tf.math.unsorted_segment_sum(gradient.values, slice_of, tf.size(rows)), rows, gradient.dense_shape
+    )
 
 
 def adamw(
