@@ -22,7 +22,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "layers": (set(), {"keras", "numpy"}),
     "checkpoints": ({"config", "sources"}, {"ml_dtypes", "numpy", "safetensors", "tensorflow"}),
     "models": ({"checkpoints", "config", "layers", "sources"}, {"keras", "numpy"}),
-    "tokenization": ({"sources"}, {"numpy", "tokenizers"}),
+    "tokenization": ({"sources"}, {"numpy", "tensorflow", "tokenizers"}),
     "data": ({"config", "tokenization"}, {"grain", "keras", "numpy", "tensorflow", "tensorflow_datasets"}),
     "tasks": (_BELOW_TASKS, {"keras", "numpy", "scipy", "sklearn"}),
     "training": ({*_BELOW_TASKS, "tasks"}, {"keras", "matplotlib", "numpy", "tensorflow"}),
@@ -41,8 +41,16 @@ ONLY_IN = {
     "tensorflow": {
         "checkpoints/tf1.py",
         "data/feed.py",
+        "serving/graphs/classification.py",
+        "serving/graphs/embedding.py",
+        "serving/graphs/masked_lm.py",
+        "serving/graphs/question_answering.py",
+        "serving/graphs/served.py",
+        "serving/graphs/tagging.py",
         "serving/predictor.py",
         "serving/saved_model.py",
+        "serving/signatures.py",
+        "tokenization/in_graph.py",
         "training/optimizers.py",
     },
     "tensorflow_datasets": {"data/tfds.py"},
@@ -50,6 +58,9 @@ ONLY_IN = {
     "transformers": {"interop/reference.py"},
 }
 INSIDE_FUNCTIONS = {"huggingface_hub", "tensorflow", "tensorflow_datasets"}
+
+# Files of TensorFlow operations: they import it at their top, and others import them inside functions.
+GRAPHS = ("serving/graphs/", "serving/signatures.py", "tokenization/in_graph.py")
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.name != "__init__.py")
 
@@ -72,12 +83,18 @@ def test_imports(path: Path) -> None:
     rooms, libraries = ROOMS[room]
     tree = ast.parse(path.read_text(encoding="utf-8"))
     outside = [node for node in tree.body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    started = {found.split(".")[0] for node in outside for found in imports(node)}
+    is_graph = name.startswith(GRAPHS)
+    started = set() if is_graph else {found for node in outside for found in imports(node)}
+    started |= {found.split(".")[0] for found in started}
     for found in imports(tree):
         first, *rest = found.split(".")
         if first == PACKAGE.name:
             target = rest[0] if rest else "__version__"
             assert target in {room, *rooms, *LEAVES, "__version__"}, f"{room} may not import the room {target}"
+            at_top = found in started and "/".join(rest).startswith(
+                tuple(graph.removesuffix(".py") for graph in GRAPHS)
+            )
+            assert not at_top, f"{found} starts TensorFlow and is imported inside a function"
         elif first not in sys.stdlib_module_names:
             assert first in libraries, f"{room} may not import {first}"
             assert name in ONLY_IN.get(first, {name}), f"{first} belongs in {ONLY_IN[first]}"

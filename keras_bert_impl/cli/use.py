@@ -38,10 +38,13 @@ def add_verbs(verbs: Any) -> None:
     export = verbs.add_parser(
         "export",
         help="write a SavedModel for TF Serving",
-        description="Writes a SavedModel with a signature over token ids; tokenizer and labels stand in assets.extra.",
+        description="Writes a SavedModel that takes raw text: its tokenizer is in the graph, as plain TensorFlow "
+        "operations. Labels and vocabulary stand in assets.extra.",
     )
-    export.add_argument("model", help="directory of a run")
+    export.add_argument("model", help="directory of a run, or another checkpoint")
     export.add_argument("directory", type=Path, help="NAME/VERSION, for example saved_models/sentiment/1")
+    export.add_argument("--max-length", type=int, metavar="N", help="longest row in tokens (default: all positions)")
+    export.add_argument("--attentions", action="store_true", help="add a signature with attention maps")
     export.set_defaults(run=_export)
 
 
@@ -94,5 +97,8 @@ def _export(options: argparse.Namespace) -> int:
     start()
     from keras_bert_impl.serving import export_saved_model
 
-    print(f"written to {export_saved_model(options.model, options.directory)}")
+    written = export_saved_model(
+        options.model, options.directory, max_length=options.max_length, attentions=options.attentions
+    )
+    print(f"written to {written}")
     return 0

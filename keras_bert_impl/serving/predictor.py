@@ -91,7 +91,7 @@ def _files_of(export: Path) -> Path:
 
 
 def _served(directory: Path) -> Run:
-    """The default signature of a SavedModel."""
+    """The signature over ids of a SavedModel."""
     try:
         import tensorflow as tf
     except ImportError as error:
@@ -100,7 +100,7 @@ def _served(directory: Path) -> Run:
 
     def run(inputs: dict[str, Any]) -> dict[str, Any]:
         # By way of `loaded`, for the signature alone does not keep the variables.
-        outputs = loaded.signatures["serving_default"](**{name: tf.constant(value) for name, value in inputs.items()})
+        outputs = loaded.signatures["ids"](**{name: tf.constant(value) for name, value in inputs.items()})
         return {name: value.numpy() for name, value in outputs.items()}
 
     return run

@@ -1,4 +1,4 @@
-"""SavedModels as TF Serving takes them: ``NAME/VERSION/``, with the tokenizer and the configuration inside."""
+"""SavedModels as TF Serving takes them: ``NAME/VERSION/``, from text to answer, with all that they need inside."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import new_directory, refuse_other_content, to_json, write_text
-from keras_bert_impl.tasks.lookup import load_fine_tuned, task_of
 from keras_bert_impl.tokenization import BertTokenizer
 
 # TF Serving leaves this folder of a SavedModel alone, and so does TensorFlow: it is for files that go with the model.
@@ -28,16 +27,19 @@ def check_export_directory(directory: Path) -> None:
     refuse_other_content(directory)
 
 
-def export_saved_model(source: str | Path, directory: str | Path) -> Path:
-    """Exports a fine-tuned model with a signature over token ids.
+def export_saved_model(
+    source: str | Path, directory: str | Path, *, max_length: int | None = None, attentions: bool = False
+) -> Path:
+    """Exports a model with its tokenizer, so that it answers raw text, on a TensorFlow without Keras and TF Text.
 
-    The signature ``serving_default`` takes int32 ``input_ids``, ``token_type_ids`` and ``attention_mask``
-    ``[batch, length]`` and gives the model's outputs by name. Beside it, under ``assets.extra``, stand ``config.json``
-    with the labels and the tokenizer's files.
+    The signatures are those of `keras_bert_impl.serving.signatures`. Under ``assets.extra`` stand ``config.json`` with
+    the labels and the tokenizer's files.
 
     Args:
-        source: the directory of a run, or any source of a fine-tuned checkpoint.
+        source: the directory of a run, or any source of a checkpoint that ``ENDPOINTS`` knows.
         directory: ``NAME/VERSION``, the version a whole number as TF Serving wants it; must not exist or be empty.
+        max_length: the longest row in tokens; None takes as many as the model has positions.
+        attentions: whether to add a signature ``attentions``.
 
     Returns:
         ``directory``.
@@ -59,12 +61,16 @@ def export_saved_model(source: str | Path, directory: str | Path) -> Path:
         )
     import tensorflow as tf
 
+    from keras_bert_impl.serving.signatures import load_served, signatures
+
     config = BertConfig.from_pretrained(source)
     tokenizer = BertTokenizer.from_pretrained(source)
-    model = load_fine_tuned(source, task_of(config))
+    served, model = load_served(source, config, tokenizer, max_length=max_length)
+    module = tf.Module()
+    module.model_variables = [variable.value for variable in model.variables]
     with new_directory(directory) as temporary:
         try:
-            model.export(temporary, verbose=False)
+            tf.saved_model.save(module, str(temporary), signatures=signatures(served, model, attentions=attentions))
         except tf.errors.OpError as error:
             # What TensorFlow makes of a full disk, among others, with names of its operations around the message.
             reason = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*?\]", "", error.message)

@@ -36,9 +36,14 @@ def load_fine_tuned(source: str | Path, task: Task) -> Any:
         InputError: the checkpoint cannot be used, or its head would be random.
     """
     model = task.model_class.from_pretrained(source)
+    refuse_new_head(model, source)
+    return model
+
+
+def refuse_new_head(model: Any, source: str | Path) -> None:
+    """Raises ``InputError`` if some weights were not in the checkpoint, for then the head's answers are random."""
     if lacking := model.load_report.names("newly initialised"):
         raise InputError(
-            f"{source} lacks {', '.join(lacking)}: it was not fine-tuned for {task.name}. "
+            f"{source} lacks {', '.join(lacking)}: it was not trained as {type(model).__name__}. "
             "'keras-bert finetune' does that."
         )
-    return model

@@ -14,13 +14,13 @@ from keras_bert_impl.tasks.squad_metrics import exact_match, f1
 from keras_bert_impl.tokenization import BertTokenizer
 
 # Numbers of the published run_squad.py: tokens of a question, tokens of an answer, candidates that share the score.
-_LONGEST_QUESTION = 64
-_LONGEST_ANSWER = 30
-_CANDIDATES = 20
+LONGEST_QUESTION = 64
+LONGEST_ANSWER = 30
+CANDIDATES = 20
 
 # The names of the two labels tell whether training had questions without answer: these point at [CLS], the first token.
-_ALWAYS_ANSWERED = ["start", "end"]
-_OR_NO_ANSWER = ["start or no answer", "end or no answer"]
+ALWAYS_ANSWERED = ["start", "end"]
+OR_NO_ANSWER = ["start or no answer", "end or no answer"]
 
 
 def from_texts(texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> Columns:
@@ -32,7 +32,7 @@ def from_texts(texts: Sequence[str], text_pairs: Sequence[str] | None = None) ->
 
 def label_names(columns: Columns) -> list[str]:
     """Names of the model's two outputs, which tell whether some questions have no answer (SQuAD 2.0)."""
-    return _ALWAYS_ANSWERED if all(answers["text"] for answers in columns["answers"]) else _OR_NO_ANSWER
+    return ALWAYS_ANSWERED if all(answers["text"] for answers in columns["answers"]) else OR_NO_ANSWER
 
 
 def encode(columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> Features:
@@ -46,7 +46,7 @@ def encode(columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, ma
     """
     check_fit(tokenizer, config, max_length=max_length, pairs=True)
     rows = tokenizer(
-        _shortened(columns["question"], tokenizer, limit=min(_LONGEST_QUESTION, max_length // 4)),
+        _shortened(columns["question"], tokenizer, limit=min(LONGEST_QUESTION, max_length // 4)),
         columns["context"],
         padding=False,
         truncation="only_second",
@@ -142,7 +142,7 @@ def decode(
         start, end = start_logits[row].astype(np.float64), end_logits[row].astype(np.float64)
         spans[example] += _best_spans(start, end, characters[row])
         no_answer[example] = min(no_answer[example], start[0] + end[0])
-    may_have_none = list(config.id2label.values()) == _OR_NO_ANSWER
+    may_have_none = list(config.id2label.values()) == OR_NO_ANSWER
     return [
         {"id": columns["id"][i], **_choose(found, columns["context"][i], no_answer[i] if may_have_none else None)}
         for i, found in enumerate(spans)
@@ -154,10 +154,10 @@ def _best_spans(start: np.ndarray, end: np.ndarray, characters: np.ndarray) -> l
     tokens = np.flatnonzero(characters[:, 0] >= 0)
     if not tokens.size:
         return []
-    reach = np.concatenate([end[tokens], np.full(_LONGEST_ANSWER - 1, -np.inf)])
+    reach = np.concatenate([end[tokens], np.full(LONGEST_ANSWER - 1, -np.inf)])
     # [start, length - 1]: the sum of both logits.
-    sums = start[tokens, None] + np.lib.stride_tricks.sliding_window_view(reach, _LONGEST_ANSWER)
-    count = min(_CANDIDATES, sums.size)
+    sums = start[tokens, None] + np.lib.stride_tricks.sliding_window_view(reach, LONGEST_ANSWER)
+    count = min(CANDIDATES, sums.size)
     best = np.argpartition(sums, -count, axis=None)[-count:]
     best = best[sums.flat[best] > -np.inf]
     first, extra = np.unravel_index(best, sums.shape)
@@ -170,7 +170,7 @@ def _choose(spans: list[_Span], context: str, no_answer: float | None) -> dict[s
     best: dict[tuple[int, int], _Span] = {}
     for span in sorted(spans, key=lambda span: -span.logit):
         best.setdefault((span.start, span.end), span)
-    candidates = list(best.values())[:_CANDIDATES]
+    candidates = list(best.values())[:CANDIDATES]
     logits = [span.logit for span in candidates] + ([] if no_answer is None else [no_answer])
     if not logits:
         return {"answer": "", "start": None, "end": None, "score": 0.0}

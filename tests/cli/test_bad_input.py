@@ -269,7 +269,6 @@ CASES = [
     Case("output: of a run", FINETUNE, r"new/run exists and is not empty", {"new/run/metrics.json": "{}"}),
     Case("output: of an export", "export run old/1", r"old/1 exists and is not empty", {"old/1/saved_model.pb": b""}),
     Case("export: no version", "export run model/v1", r"model/v1 ends in 'v1'; TF Serving looks for .* whole numbers"),
-    Case("export: not fine-tuned", "export bert model/1", r"architectures are \['BertModel'\]; a fine-tuned model"),
     # Data for training.
     Case("data: absent", FINETUNE, r"train\.tsv cannot be read: No such file or directory", {"train.tsv": None}),
     Case(
@@ -395,7 +394,7 @@ CASES = [
         Case(
             f"{verb}: a head that is not in the file",
             arguments,
-            r"run lacks qa_outputs\.weight, qa_outputs\.bias: it was not fine-tuned for question-answering",
+            r"run lacks qa_outputs\.weight, qa_outputs\.bias: it was not trained as BertForQuestionAnswering",
             {"run/config.json": config(architectures=["BertForQuestionAnswering"])},
         )
         for verb, arguments in (("predict", ["predict", "run", "Who?\tShe."]), ("export", "export run model/1"))

@@ -1,0 +1,169 @@
+"""From text to answer by an export's graph, against the Keras model with the host's tokenizer and transformers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import torch
+import transformers
+
+from keras_bert_impl import models
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.serving import Predictor, export_saved_model
+from keras_bert_impl.tokenization import BertTokenizer
+
+TEXTS = ["A good film.", "", "Naïve, not good – and far too long " * 9, "bad 日本", "\ufffd x\x00y"]
+# What a client sends as it is, broken UTF-8 included.
+SENT = tf.constant([*(text.encode() for text in TEXTS[:-1]), b"\xff x\x00y"])
+
+
+def exported(small_bert: Path, root: Path, name: str, *, attentions: bool = False, **changes: Any) -> tuple[Path, Any]:
+    """A model with random heads: its directory and its loaded export, with rows of 31 tokens at most."""
+    keras.utils.set_random_seed(7)
+    run = root / name
+    model = getattr(models, name).from_pretrained(small_bert, **changes)
+    # Heads are initialised so small that all answers would be alike.
+    for weight in model.trainable_weights[-2:]:
+        weight.assign(keras.random.normal(weight.shape, seed=3))
+    model.save_pretrained(run)
+    BertTokenizer.from_pretrained(small_bert).save_pretrained(run)
+    directory = export_saved_model(run, root / "saved" / name / "1", max_length=31, attentions=attentions)
+    return run, tf.saved_model.load(str(directory))
+
+
+def answers(loaded: Any, signature: str = "serving_default", **texts: Any) -> dict[str, np.ndarray]:
+    """What a signature answers, as NumPy arrays."""
+    found = loaded.signatures[signature](**{name: tf.constant(value) for name, value in texts.items()})
+    return {name: value.numpy() for name, value in found.items()}
+
+
+def strings(array: np.ndarray) -> Any:
+    """Bytes as text."""
+    return np.vectorize(bytes.decode, otypes=[object])(array).tolist()
+
+
+@pytest.mark.filterwarnings("ignore:.* texts are longer than:UserWarning")
+def test_classification(small_bert: Path, tmp_path: Path) -> None:
+    labels = {0: "dull", 1: "fine", 2: "größer"}
+    run, loaded = exported(small_bert, tmp_path, "BertForSequenceClassification", id2label=labels)
+    predictor = Predictor(run, max_length=31)
+    found = answers(loaded, text=SENT)
+    assert found.keys() == {"label", "scores"}
+    expected = predictor.texts(TEXTS)
+    assert strings(found["label"]) == [prediction["label"] for prediction in expected]
+    np.testing.assert_allclose(found["scores"], [list(p["scores"].values()) for p in expected], atol=1e-6)
+    pairs = answers(loaded, "pair", text=SENT, text_pair=SENT[::-1])
+    expected = predictor.texts(TEXTS, TEXTS[::-1])
+    np.testing.assert_allclose(pairs["scores"], [list(p["scores"].values()) for p in expected], atol=1e-6)
+    assert answers(loaded, text=tf.constant([], tf.string))["scores"].shape == (0, 3)
+
+
+@pytest.mark.filterwarnings("ignore:.* texts are longer than:UserWarning")
+def test_regression(small_bert: Path, tmp_path: Path) -> None:
+    changes = {"id2label": {0: "value"}, "problem_type": "regression"}
+    run, loaded = exported(small_bert, tmp_path, "BertForSequenceClassification", **changes)
+    found = answers(loaded, text=SENT)
+    np.testing.assert_allclose(
+        found["scores"][:, 0], [p["value"] for p in Predictor(run, max_length=31).texts(TEXTS)], atol=1e-5
+    )
+
+
+def test_tagging(small_bert: Path, tmp_path: Path) -> None:
+    run, loaded = exported(small_bert, tmp_path, "BertForTokenClassification", id2label={0: "O", 1: "B-x", 2: "I-x"})
+    texts = [text for text in TEXTS if "日" not in text and "\x00" not in text]
+    found = answers(loaded, text=texts)
+    for i, (text, expected) in enumerate(zip(texts, Predictor(run, max_length=31).texts(texts), strict=True)):
+        count = len(expected["words"])
+        assert strings(found["tokens"][i]) == expected["words"] + [""] * (found["tokens"].shape[1] - count)
+        assert strings(found["labels"][i][:count]) == expected["tags"]
+        np.testing.assert_allclose(found["scores"][i][:count], expected["scores"], atol=1e-6)
+        spans = zip(found["start"][i][:count], found["end"][i][:count], strict=True)
+        assert [text[start:end] for start, end in spans] == expected["words"]
+        assert set(found["start"][i][count:].tolist()) <= {-1}
+    assert len({tag for tags in found["labels"][2] for tag in tags}) > 1
+    assert answers(loaded, text=tf.constant([], tf.string))["tokens"].shape == (0, 0)
+
+
+@pytest.mark.parametrize("labels", [{0: "start", 1: "end"}, {0: "start or no answer", 1: "end or no answer"}])
+def test_question_answering(small_bert: Path, tmp_path: Path, labels: dict[int, str]) -> None:
+    run, loaded = exported(small_bert, tmp_path, "BertForQuestionAnswering", id2label=labels)
+    questions = ["Who is good?", "What is long, and why is it so far too long for a film?" * 3, "", "bad?", "?"]
+    found = answers(loaded, question=questions, context=SENT)
+    for i, expected in enumerate(Predictor(run, max_length=31).texts(questions, TEXTS)):
+        assert found["answer"][i].decode() == expected["answer"]
+        place = [None if value < 0 else value for value in (int(found["start"][i]), int(found["end"][i]))]
+        assert place == [expected["start"], expected["end"]]
+        assert found["score"][i] == pytest.approx(expected["score"], abs=1e-5)
+    nothing = tf.constant([], tf.string)
+    assert answers(loaded, question=nothing, context=nothing)["answer"].shape == (0,)
+
+
+@pytest.mark.parametrize("name", ["BertForMaskedLM", "BertForPreTraining"])
+def test_masked_words(small_bert: Path, tmp_path: Path, name: str) -> None:
+    run, loaded = exported(small_bert, tmp_path, name)
+    texts = ["A [MASK] film is [MASK].", "no mask", "[MASK]"]
+    found = answers(loaded, text=texts)
+    assert found["tokens"].shape == found["scores"].shape == (3, 2, 5)
+    assert [(row != b"").any(axis=1).tolist() for row in found["tokens"]] == [[True, True], [False] * 2, [True, False]]
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(run)
+    model = transformers.AutoModelForMaskedLM.from_pretrained(run).eval()
+    inputs = tokenizer(texts, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        probabilities = model(**inputs).logits.softmax(-1)
+    row, column = (inputs["input_ids"] == tokenizer.mask_token_id).nonzero(as_tuple=True)
+    best = probabilities[row, column].topk(5)
+    here = found["tokens"] != b""
+    np.testing.assert_allclose(found["scores"][here].reshape(-1, 5), best.values, atol=1e-6)
+    assert strings(found["tokens"][here].reshape(-1, 5)) == [
+        tokenizer.convert_ids_to_tokens(ids) for ids in best.indices
+    ]
+
+
+def test_vectors(small_bert: Path, tmp_path: Path) -> None:
+    run, loaded = exported(small_bert, tmp_path, "BertModel")
+    found = answers(loaded, "embed", text=SENT)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(run)
+    inputs = tokenizer(TEXTS, padding=True, truncation=True, max_length=31, return_tensors="pt")
+    with torch.no_grad():
+        states = transformers.AutoModel.from_pretrained(run).eval()(**inputs).last_hidden_state
+    weights = inputs["attention_mask"][:, :, None]
+    np.testing.assert_allclose(found["mean"], (states * weights).sum(1) / weights.sum(1), atol=1e-5)
+    np.testing.assert_allclose(found["cls"], states[:, 0], atol=1e-5)
+
+
+def test_attentions(small_bert: Path, tmp_path: Path) -> None:
+    run, loaded = exported(small_bert, tmp_path, "BertForSequenceClassification", attentions=True)
+    found = answers(loaded, "attentions", text=SENT[:1])
+    tokenizer = transformers.AutoTokenizer.from_pretrained(run)
+    model = transformers.AutoModel.from_pretrained(run, attn_implementation="eager").eval()
+    with torch.no_grad():
+        expected = model(**tokenizer(TEXTS[:1], return_tensors="pt"), output_attentions=True).attentions
+    np.testing.assert_allclose(found["attentions"], torch.stack(expected, 1), atol=1e-6)
+    assert strings(found["tokens"][0]) == ["[CLS]", *tokenizer.tokenize(TEXTS[0]), "[SEP]"]
+
+
+def test_anything_can_be_sent(small_bert: Path, tmp_path: Path) -> None:
+    """Long, broken and hostile texts: an answer each, and no crash."""
+    _, loaded = exported(small_bert, tmp_path, "BertForQuestionAnswering", id2label={0: "start", 1: "end"})
+    sent = [b"good " * 200_000, b"\xc3" * 100_000, b"[MASK][SEP]" * 9_000, bytes(range(256)), "é".encode() * 500_000]
+    found = answers(loaded, question=sent, context=sent[::-1])
+    assert found["answer"].shape == (5,)
+    assert np.isfinite(found["score"]).all()
+
+
+def test_models_that_are_not_served(small_bert: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    models.BertForMultipleChoice.from_pretrained(small_bert).save_pretrained(run)
+    BertTokenizer.from_pretrained(small_bert).save_pretrained(run)
+    with pytest.raises(InputError, match=r"architectures are \['BertForMultipleChoice'\]; one of .* was expected"):
+        export_saved_model(run, tmp_path / "saved" / "1")
+    config = json.loads((small_bert / "config.json").read_text(encoding="utf-8"))
+    (run / "config.json").write_text(json.dumps(config | {"architectures": ["BertForMaskedLM"]}), encoding="utf-8")
+    with pytest.raises(InputError, match=r"lacks .*it was not trained as BertForMaskedLM"):
+        export_saved_model(run, tmp_path / "saved" / "1")
+    assert not (tmp_path / "saved").exists()

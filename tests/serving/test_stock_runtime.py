@@ -1,0 +1,55 @@
+"""Exports in TensorFlow's C library, which knows no Python, no Keras and no TF Text."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from keras_bert_impl.serving import Predictor
+
+TEXTS = ["A good film.", "bad, naïve 日本 👍", "", "[MASK] unaffable " * 50]
+
+
+@pytest.fixture(scope="session")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``client.c``, compiled."""
+    if not (compiler := shutil.which("cc")):
+        pytest.skip("no C compiler; on Debian: apt-get install gcc libc6-dev")
+    library = Path(tf.__file__).parent
+    program = tmp_path_factory.mktemp("client") / "client"
+    command = [compiler, "-Wall", "-Werror", "-O1", Path(__file__).with_name("client.c"), "-o", program]
+    command += ["-I", library / "include", "-L", library, f"-Wl,-rpath,{library}"]
+    command += ["-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"]
+    subprocess.run(command, check=True)
+    return program
+
+
+def meta_graph(export: Path) -> tf.compat.v1.MetaGraphDef:
+    content = saved_model_pb2.SavedModel.FromString((export / "saved_model.pb").read_bytes())
+    return next(graph for graph in content.meta_graphs if "serve" in graph.meta_info_def.tags)
+
+
+def test_a_c_program_gets_the_answers_of_keras(client: Path, sentiment_export: Path, sentiment_run: Path) -> None:
+    signature = meta_graph(sentiment_export).signature_def["serving_default"]
+    names = [signature.inputs["text"].name, signature.outputs["label"].name, signature.outputs["scores"].name]
+    command = [client, sentiment_export, "1", *names]
+    done = subprocess.run(command, input="\n".join(TEXTS) + "\n", capture_output=True, text=True, check=True)
+    labels, scores = (line.split("\t") for line in done.stdout.splitlines())
+    with pytest.warns(UserWarning, match="1 of 4 texts are longer"):
+        expected = Predictor(sentiment_run).texts(TEXTS)
+    assert labels == [prediction["label"] for prediction in expected]
+    flat = [score for prediction in expected for score in prediction["scores"].values()]
+    assert [float(score) for score in scores] == pytest.approx(flat, abs=1e-5)
+
+
+def test_all_operations_are_plain_tensorflow(sentiment_export: Path) -> None:
+    graph = meta_graph(sentiment_export).graph_def
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    operations = {node.op for node in nodes} - {function.signature.name for function in graph.library.function}
+    assert "UnicodeDecode" in operations
+    known = set(tf.raw_ops.__dict__) | {"Placeholder", "NoOp"}
+    assert operations <= known
+    assert not {operation for operation in operations if "PyFunc" in operation}
