@@ -47,9 +47,11 @@ ONLY_IN = {
         "serving/graphs/question_answering.py",
         "serving/graphs/served.py",
         "serving/graphs/tagging.py",
+        "serving/guide.py",
         "serving/predictor.py",
         "serving/saved_model.py",
         "serving/signatures.py",
+        "serving/warmup.py",
         "tokenization/in_graph.py",
         "training/optimizers.py",
     },
@@ -60,7 +62,13 @@ ONLY_IN = {
 INSIDE_FUNCTIONS = {"huggingface_hub", "tensorflow", "tensorflow_datasets"}
 
 # Files of TensorFlow operations: they import it at their top, and others import them inside functions.
-GRAPHS = ("serving/graphs/", "serving/signatures.py", "tokenization/in_graph.py")
+GRAPHS = (
+    "serving/graphs/",
+    "serving/guide.py",
+    "serving/signatures.py",
+    "serving/warmup.py",
+    "tokenization/in_graph.py",
+)
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.name != "__init__.py")
 

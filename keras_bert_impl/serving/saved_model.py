@@ -33,7 +33,8 @@ def export_saved_model(
     """Exports a model with its tokenizer, so that it answers raw text, on a TensorFlow without Keras and TF Text.
 
     The signatures are those of `keras_bert_impl.serving.signatures`. Under ``assets.extra`` stand ``config.json`` with
-    the labels and the tokenizer's files.
+    the labels, the tokenizer's files, and the requests that TF Serving runs before a version takes traffic; and
+    ``README.md`` shows how to serve and ask it.
 
     Args:
         source: the directory of a run, or any source of a checkpoint that ``ENDPOINTS`` knows.
@@ -61,7 +62,9 @@ def export_saved_model(
         )
     import tensorflow as tf
 
+    from keras_bert_impl.serving.guide import guide
     from keras_bert_impl.serving.signatures import load_served, signatures
+    from keras_bert_impl.serving.warmup import NAME, write_warmup
 
     config = BertConfig.from_pretrained(source)
     tokenizer = BertTokenizer.from_pretrained(source)
@@ -77,4 +80,8 @@ def export_saved_model(
             raise OSError(f"{directory} cannot be written: {reason}") from error
         tokenizer.save_pretrained(temporary / EXTRA)
         write_text(temporary / EXTRA / "config.json", to_json(config.to_dict()))
+        loaded = tf.saved_model.load(str(temporary))
+        name = directory.absolute().parent.name
+        write_warmup(temporary / EXTRA / NAME, name, loaded.signatures)
+        write_text(temporary / "README.md", guide(name, loaded.signatures))
     return directory

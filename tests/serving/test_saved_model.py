@@ -22,6 +22,7 @@ TEXTS = ["A good film.", "", "😀", "not a good film, and far too long " * 5]
 def test_the_directory_is_as_tf_serving_takes_it(sentiment_export: Path, sentiment_run: Path) -> None:
     assert {path.name for path in sentiment_export.iterdir()} == {
         "assets",
+        "README.md",
         "assets.extra",
         "fingerprint.pb",
         "saved_model.pb",
@@ -31,6 +32,7 @@ def test_the_directory_is_as_tf_serving_takes_it(sentiment_export: Path, sentime
     assert {path.name for path in extra.iterdir()} == {
         "config.json",
         "special_tokens_map.json",
+        "tf_serving_warmup_requests",
         "tokenizer.json",
         "tokenizer_config.json",
         "vocab.txt",

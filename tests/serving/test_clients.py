@@ -1,0 +1,82 @@
+"""What a client of TF Serving sends: the requests that an export's own page shows, and its warm-up file."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("tensorflow_serving.apis.predict_pb2", reason="needs the package tensorflow-serving-api")
+
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+from tf_server import Service, start
+
+
+@pytest.fixture(scope="module")
+def service(sentiment_export: Path) -> Service:
+    return Service(sentiment_export)
+
+
+@pytest.fixture(scope="module")
+def port(service: Service) -> Iterator[int]:
+    server, port = start(service)
+    yield port
+    server.stop(None)
+
+
+@pytest.fixture
+def page(sentiment_export: Path) -> str:
+    return (sentiment_export / "README.md").read_text(encoding="utf-8")
+
+
+def expected(page: str) -> dict[str, Any]:
+    """The answer that the page shows."""
+    return json.loads(re.search(r"```json\n(.*?)```", page, re.DOTALL)[1])
+
+
+def close(found: Any, shown: Any) -> bool:
+    if isinstance(shown, dict):
+        return found.keys() == shown.keys() and all(close(found[key], shown[key]) for key in shown)
+    if isinstance(shown, list):
+        return len(found) == len(shown) and all(map(close, found, shown))
+    return found == (pytest.approx(shown, rel=1e-5) if isinstance(shown, float) else shown)
+
+
+def test_the_rest_request_of_the_page(service: Service, page: str) -> None:
+    line = next(line for line in page.splitlines() if "curl" in line)
+    *_, body = shlex.split(line)
+    assert close(service.rest(body), expected(page))
+    assert "/v1/models/sentiment:predict" in line
+
+
+def test_the_grpc_client_of_the_page(port: int, page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    client = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
+    assert "localhost:8500" in client
+    exec(compile(client.replace("localhost:8500", f"localhost:{port}"), "README.md", "exec"), {})
+    found = eval(capsys.readouterr().out)
+    shown = expected(page)["predictions"][0]
+    assert found.keys() == shown.keys()
+    assert found["label"] == [shown["label"].encode()]
+    assert found["scores"][0] == pytest.approx(shown["scores"], rel=1e-5)
+
+
+def test_the_warm_up_requests_run(sentiment_export: Path, service: Service) -> None:
+    path = sentiment_export / "assets.extra" / "tf_serving_warmup_requests"
+    logs = [
+        prediction_log_pb2.PredictionLog.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(path))
+    ]
+    asked = set()
+    for log in logs:
+        assert log.WhichOneof("log_type") == "predict_log"
+        request = log.predict_log.request
+        assert request.model_spec.name == "sentiment"
+        asked.add(request.model_spec.signature_name)
+        batch = {tf.make_ndarray(tensor).shape[0] for tensor in request.inputs.values()}
+        answer = service.Predict(request, None)
+        assert {tf.make_ndarray(tensor).shape[0] for tensor in answer.outputs.values()} == batch
+    assert asked == {"serving_default", "pair", "ids"}
+    assert len(logs) == 2 * len(asked)

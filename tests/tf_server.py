@@ -1,0 +1,53 @@
+"""A minimal server of exports, which speaks TF Serving's two protocols: gRPC and REST."""
+
+import json
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import grpc
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+
+class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Answers ``PredictRequest`` messages with a SavedModel's signatures."""
+
+    def __init__(self, export: Path) -> None:
+        self.loaded = tf.saved_model.load(str(export))
+
+    def run(self, signature: str, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The outputs of a signature by name."""
+        return self.loaded.signatures[signature or "serving_default"](**inputs)
+
+    def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802, the protocol's name
+        """One request."""
+        inputs = {name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in request.inputs.items()}
+        response = predict_pb2.PredictResponse()
+        for name, value in self.run(request.model_spec.signature_name, inputs).items():
+            response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+        return response
+
+    def rest(self, body: str) -> dict[str, Any]:
+        """What TF Serving answers to a REST request for predictions in rows."""
+        given = json.loads(body)
+        names = given["instances"][0].keys()
+        inputs = {name: tf.constant([row[name] for row in given["instances"]]) for name in names}
+        outputs = {name: value.numpy() for name, value in self.run(given.get("signature_name", ""), inputs).items()}
+        rows = [{name: _plain(value[i]) for name, value in outputs.items()} for i in range(len(given["instances"]))]
+        return {"predictions": rows}
+
+
+def start(service: Service) -> tuple[Any, int]:
+    """A gRPC server on a free port, and the port."""
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=2))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
+    port = server.add_insecure_port("localhost:0")
+    server.start()
+    return server, port
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
+    return [_plain(entry) for entry in value] if getattr(value, "ndim", 0) else value.item()
