@@ -41,6 +41,7 @@ ONLY_IN = {
     "tensorflow": {
         "checkpoints/tf1.py",
         "data/feed.py",
+        "serving/check.py",
         "serving/graphs/classification.py",
         "serving/graphs/embedding.py",
         "serving/graphs/masked_lm.py",
@@ -63,6 +64,7 @@ INSIDE_FUNCTIONS = {"huggingface_hub", "tensorflow", "tensorflow_datasets"}
 
 # Files of TensorFlow operations: they import it at their top, and others import them inside functions.
 GRAPHS = (
+    "serving/check.py",
     "serving/graphs/",
     "serving/guide.py",
     "serving/signatures.py",

@@ -47,6 +47,15 @@ def add_verbs(verbs: Any) -> None:
     export.add_argument("--attentions", action="store_true", help="add a signature with attention maps")
     export.set_defaults(run=_export)
 
+    check = verbs.add_parser(
+        "serve-check",
+        help="look at an export as a server would",
+        description="Checks place, operations, signatures, warm-up requests and tokenizer of a SavedModel, without "
+        "Keras. The exit code is 1 if something is not as a server needs it.",
+    )
+    check.add_argument("directory", type=Path, help="NAME/VERSION, for example saved_models/sentiment/1")
+    check.set_defaults(run=_serve_check)
+
 
 def _evaluate(options: argparse.Namespace) -> int:
     predictor = _predictor(options)
@@ -102,3 +111,14 @@ def _export(options: argparse.Namespace) -> int:
     )
     print(f"written to {written}")
     return 0
+
+
+def _serve_check(options: argparse.Namespace) -> int:
+    start("tensorflow")
+    from keras_bert_impl.serving.check import check_export
+
+    failed = 0
+    for check in check_export(options.directory):
+        failed += not check.passed
+        print(f"{'ok    ' if check.passed else 'failed'}  {check.name:11}{check.found}", flush=True)
+    return int(failed > 0)

@@ -10,6 +10,7 @@ import tensorflow as tf
 _PAGE = """# {name}
 
 Made by keras_bert_impl. A TensorFlow SavedModel that takes raw text; any TensorFlow or TF Serving of version 2 runs it.
+In the directory that holds the versions:
 
     docker run -p 8500:8500 -p 8501:8501 \\
         --mount type=bind,source="$PWD",target=/models/{name} \\
@@ -52,6 +53,8 @@ _EXAMPLES = {
     "question": "What was great?",
     "context": "The book was dull. The movie was great.",
 }
+# Longer lists are vectors.
+_SHOWN = 24
 _MASKED = "The [MASK] crossed the river."
 
 
@@ -72,7 +75,7 @@ def guide(name: str, signatures: Mapping[str, Any]) -> str:
     return _PAGE.format(
         name=name,
         body=shlex.quote(json.dumps({"instances": [example]}, ensure_ascii=False)),
-        answer=json.dumps({"predictions": [answer]}, indent=2, ensure_ascii=False),
+        answer=_shown(answer),
         inputs="\n".join(
             f'request.inputs["{key}"].CopyFrom(tf.make_tensor_proto([{value!r}]))' for key, value in example.items()
         ),
@@ -81,6 +84,17 @@ def guide(name: str, signatures: Mapping[str, Any]) -> str:
             for key, function in sorted(signatures.items())
         ),
     )
+
+
+def _shown(answer: Mapping[str, Any]) -> str:
+    """The body of an answer, an output a line; of vectors only the beginning."""
+    lines = []
+    for name, value in answer.items():
+        text = json.dumps(value, ensure_ascii=False)
+        if isinstance(value, list) and len(value) > _SHOWN:
+            text = f"{json.dumps(value[:4], ensure_ascii=False)[:-1]}, …]"
+        lines.append(f"  {json.dumps(name)}: {text}")
+    return '{"predictions": [{\n' + ",\n".join(lines) + "\n}]}"
 
 
 def _named(specs: Mapping[str, Any]) -> str:

@@ -78,6 +78,7 @@ def export_saved_model(
             # What TensorFlow makes of a full disk, among others, with names of its operations around the message.
             reason = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*?\]", "", error.message)
             raise OSError(f"{directory} cannot be written: {reason}") from error
+        tokenizer.model_max_length = served.max_length
         tokenizer.save_pretrained(temporary / EXTRA)
         write_text(temporary / EXTRA / "config.json", to_json(config.to_dict()))
         loaded = tf.saved_model.load(str(temporary))

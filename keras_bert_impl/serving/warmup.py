@@ -47,10 +47,11 @@ def write_warmup(path: Path, model: str, signatures: Mapping[str, Any]) -> None:
     """Writes the requests for a model of that name."""
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, inputs in warmup_inputs(signatures):
-            writer.write(_prediction_log(model, signature, inputs))
+            writer.write(prediction_log(model, signature, inputs))
 
 
-def _prediction_log(model: str, signature: str, inputs: Mapping[str, Any]) -> bytes:
+def prediction_log(model: str, signature: str, inputs: Mapping[str, Any]) -> bytes:
+    """A serialized ``PredictionLog`` with one request."""
     spec = _field(_SPEC_NAME, model.encode()) + _field(_SPEC_SIGNATURE, signature.encode())
     request = _field(_REQUEST_SPEC, spec)
     for name, value in inputs.items():

@@ -17,7 +17,7 @@ from keras_bert_impl.cli.main import main, parser
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.training import FineTuning
 
-VERBS = ("quickstart", "convert", "verify", "finetune", "evaluate", "predict", "export")
+VERBS = ("quickstart", "convert", "verify", "finetune", "evaluate", "predict", "export", "serve-check")
 
 # Prints the help of all verbs, then the modules that this took.
 HELP = f"""

@@ -67,7 +67,8 @@ def test_the_grpc_client_of_the_page(port: int, page: str, capsys: pytest.Captur
 def test_the_warm_up_requests_run(sentiment_export: Path, service: Service) -> None:
     path = sentiment_export / "assets.extra" / "tf_serving_warmup_requests"
     logs = [
-        prediction_log_pb2.PredictionLog.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(path))
+        prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        for record in tf.data.TFRecordDataset(str(path), buffer_size=1 << 18)
     ]
     asked = set()
     for log in logs:

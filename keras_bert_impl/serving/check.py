@@ -1,0 +1,105 @@
+"""Whether a server can take an export as it is."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.serving.saved_model import EXTRA
+from keras_bert_impl.serving.warmup import NAME, prediction_log, warmup_inputs
+from keras_bert_impl.tokenization import BertTokenizer
+
+_SENTENCES = [
+    "It was a great movie.",
+    "",
+    "Naïve İstanbul ﬁ 日本語 한국어 👍🏽 [MASK] e\u0301",
+    "a" * 120,
+    "so\x00 far\u200d " * 300,
+]
+_BUFFER = 1 << 18
+# Rounding of the same numbers in another order.
+_NEAR = 1e-4
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at: its name, whether it is as it must be, and what was found."""
+
+    name: str
+    passed: bool
+    found: str
+
+
+def check_export(directory: str | Path) -> Iterator[Check]:
+    """Looks at an export as a server would, without Keras.
+
+    Args:
+        directory: ``NAME/VERSION``.
+
+    Yields:
+        a `Check` for its place, its operations, its signatures (all warm-up requests are run), its warm-up file, and,
+        where a signature over ids answers the same question, the tokenizer in the graph against the one of its files.
+
+    Raises:
+        InputError: there is no SavedModel.
+
+    >>> for check in check_export("saved_models/sentiment/1"):  # doctest: +SKIP
+    ...     print(check)
+    """
+    directory = Path(directory)
+    path = directory / "saved_model.pb"
+    if not path.is_file():
+        raise InputError(f"{directory} has no saved_model.pb. Make an export with 'keras-bert export'.")
+    is_version = directory.absolute().name.isdecimal()
+    yield Check("place", is_version, f"version {directory.absolute().name}" if is_version else "no version number")
+    unknown, count = _unknown_operations(path)
+    found = f"not TensorFlow's: {', '.join(unknown)}" if unknown else f"{count} kinds, all TensorFlow's"
+    yield Check("operations", not unknown, found)
+    loaded = tf.saved_model.load(str(directory))
+    names = ", ".join(sorted(loaded.signatures))
+    requests = list(warmup_inputs(loaded.signatures))
+    for signature, inputs in requests:
+        loaded.signatures[signature](**inputs)
+    yield Check("signatures", "serving_default" in loaded.signatures, f"{names}: {len(requests)} requests run")
+    yield _warmup(directory / EXTRA / NAME, directory.absolute().parent.name, requests)
+    if check := _tokenizer(directory, loaded):
+        yield check
+
+
+def _unknown_operations(path: Path) -> tuple[list[str], int]:
+    """Operations of the graph that a plain TensorFlow does not have, and how many kinds there are."""
+    content = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    used: set[str] = set()
+    for graph in (meta.graph_def for meta in content.meta_graphs):
+        own = {function.signature.name for function in graph.library.function}
+        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+        used |= {node.op for node in nodes} - own
+    return sorted(operation for operation in used if not hasattr(tf.raw_ops, operation)), len(used)
+
+
+def _warmup(path: Path, model: str, requests: list[tuple[str, dict[str, Any]]]) -> Check:
+    if not path.is_file():
+        return Check("warm-up", False, f"{EXTRA}/{NAME} is missing")
+    records = [record.numpy() for record in tf.data.TFRecordDataset(str(path), buffer_size=_BUFFER)]
+    expected = [prediction_log(model, signature, inputs) for signature, inputs in requests]
+    same = sorted(records) == sorted(expected)
+    return Check("warm-up", same, f"{len(records)} requests" + ("" if same else f", not those of {model}"))
+
+
+def _tokenizer(directory: Path, loaded: Any) -> Check | None:
+    """The answers to texts beside those to the ids that the host's tokenizer gives for them."""
+    text, ids = loaded.signatures["serving_default"], loaded.signatures.get("ids")
+    if ids is None or "scores" not in text.structured_outputs.keys() & ids.structured_outputs.keys():
+        return None
+    tokenizer = BertTokenizer.from_pretrained(directory / EXTRA)
+    batch = tokenizer(
+        _SENTENCES,
+    )
+    expected = ids(**{name: tf.constant(value) for name, value in batch.items()})["scores"].numpy()
+    apart = float(np.abs(text(text=tf.constant(_SENTENCES))["scores"].numpy() - expected).max())
+    return Check("tokenizer", apart < _NEAR, f"text and the host's ids give answers at most {apart:.1e} apart")
