@@ -3,6 +3,8 @@
 import argparse
 import json
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +71,26 @@ def _predict(options: argparse.Namespace) -> int:
         raise InputError(f"there are texts and a file ({options.file}) to predict for; give one of them.")
     predictor = _predictor(options)
     if options.file:
-        columns = predictor.task.read_file(options.file, labelled=False, columns=column_options(options))
-        predictions = predictor.columns(columns)
+        predictions = _counted(predictor.file(options.file, columns=column_options(options)))
     else:
         predictions = predictor.texts(*_texts(options.texts or _standard_input()))
     for prediction in predictions:
         print(json.dumps(prediction, ensure_ascii=False))
     return 0
+
+
+def _counted(predictions: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The same; tells on a terminal how many there were, unless they are printed there themselves."""
+    is_shown = sys.stderr.isatty() and not sys.stdout.isatty()
+    begin, told = time.monotonic(), 0.0
+    for count, prediction in enumerate(predictions, 1):
+        yield prediction
+        seconds = time.monotonic() - begin
+        if is_shown and seconds - told > 1:
+            told = seconds
+            print(f"\r{count:,} examples, {count / seconds:,.0f} a second", end="", file=sys.stderr, flush=True)
+    if told:
+        print(file=sys.stderr)
 
 
 def _predictor(options: argparse.Namespace) -> Any:

@@ -29,6 +29,8 @@ class LengthBatches:
         epochs: how many times all rows come.
         lengths: the lengths that batches may be padded to; empty for the longest row of each batch. The longest row of
             all is always allowed.
+        most_tokens: without a seed, how many tokens a batch may hold, padding included: batches of short rows have more
+            rows than ``batch_size``, those of long rows fewer, but one at least. None: all have ``batch_size`` rows.
 
     Item ``k``:
         ``(inputs,)``, ``(inputs, labels)`` or ``(inputs, labels, weights)``, dictionaries of arrays
@@ -49,17 +51,21 @@ class LengthBatches:
         seed: int | None = None,
         epochs: int = 1,
         lengths: Sequence[int] = (),
+        most_tokens: int | None = None,
     ) -> None:
         self.features = features
         self.batch_size = batch_size
         self.seed = seed
         self.epochs = epochs
-        self.per_epoch = -(-len(features) // batch_size)
+        self.most_tokens = most_tokens
         self._row_lengths = features.lengths
         longest = int(self._row_lengths.max())
         shorter = sorted(length for length in lengths if length < longest) if lengths else range(longest)
         self._allowed = np.array([*shorter, longest])
         self._epoch: tuple[int, list[np.ndarray]] = (-1, [])
+        if most_tokens:
+            self._epoch = (0, self._order(0))
+        self.per_epoch = len(self._epoch[1]) or -(-len(features) // batch_size)
 
     def __len__(self) -> int:
         return self.per_epoch * self.epochs
@@ -89,12 +95,22 @@ class LengthBatches:
         rows = len(self.features)
         cuts = range(self.batch_size, rows, self.batch_size)
         if self.seed is None:
-            return np.split(np.argsort(-self._row_lengths, kind="stable"), cuts)
+            order = np.argsort(-self._row_lengths, kind="stable")
+            return np.split(order, self._token_cuts(order, self.most_tokens) if self.most_tokens else cuts)
         generator = np.random.default_rng((self.seed, epoch))
         shuffled = generator.permutation(rows)
         window = np.arange(rows) // (_WINDOW * self.batch_size)
         batches = np.split(shuffled[np.lexsort((self._row_lengths[shuffled], window))], cuts)
         return [batches[i] for i in generator.permutation(len(batches))]
+
+    def _token_cuts(self, order: np.ndarray, most: int) -> list[int]:
+        """Where batches of at most so many tokens begin, the first left out; ``order`` has the longest rows first."""
+        cuts, begin = [], 0
+        while begin < len(order):
+            width = self._allowed[np.searchsorted(self._allowed, self._row_lengths[order[begin]])]
+            begin += max(1, most // int(width))
+            cuts.append(begin)
+        return cuts[:-1]
 
 
 def restore(outputs: Iterable[dict[str, Any]], batches: LengthBatches, *, per_token: bool) -> dict[str, Values]:

@@ -4,6 +4,8 @@ Readers add a column ``where`` that says where each example stood, so that later
 """
 
 import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from keras_bert_impl.errors import InputError
@@ -11,6 +13,17 @@ from keras_bert_impl.errors import InputError
 Columns = dict[str, list[Any]]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def in_chunks(examples: Iterable[dict[str, Any]], size: int | None = None) -> Iterator[Columns]:
+    """Columns of so many examples at a time; None takes all at once.
+
+    >>> list(in_chunks([{"text": "a"}, {"text": "b"}, {"text": "c"}], 2))
+    [{'text': ['a', 'b']}, {'text': ['c']}]
+    """
+    iterator = iter(examples)
+    while chunk := list(islice(iterator, size)):
+        yield {name: [example[name] for example in chunk] for name in chunk[0]}
 
 
 def where(columns: Columns, index: int) -> str:

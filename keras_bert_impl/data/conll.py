@@ -1,11 +1,13 @@
 """Tagged words from CoNLL files."""
 
 import re
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from keras_bert_impl.data.columns import Columns
-from keras_bert_impl.data.text import read_data_text
+from keras_bert_impl.data.columns import Columns, in_chunks
+from keras_bert_impl.data.text import read_data_lines
 from keras_bert_impl.data.tfds import is_tfds, tfds_records
 from keras_bert_impl.errors import InputError
 
@@ -32,15 +34,21 @@ def read_conll(path: str | Path, *, labelled: bool = True) -> Columns:
     >>> read_conll(path)["words"]
     [['Ada', 'Lovelace'], ['Paris']]
     """
-    columns = _from_tfds(str(path)) if is_tfds(path) else _from_file(path, labelled)
-    if not labelled:
-        del columns["label"]
-    return columns
+    return next(in_chunks(conll_examples(path, labelled=labelled)))
 
 
-def _from_file(path: str | Path, labelled: bool) -> Columns:
-    columns: Columns = {"where": [], "words": [], "label": []}
-    lines = enumerate(read_data_text(path).split("\n"), 1)
+def conll_examples(path: str | Path, *, labelled: bool = True) -> Iterator[dict[str, Any]]:
+    """The examples of `read_conll`, one after the other, as they are read: files may be larger than the memory."""
+    is_first = True
+    for example in _from_tfds(str(path)) if is_tfds(path) else _from_file(path, labelled):
+        is_first = False
+        yield example if labelled else {name: value for name, value in example.items() if name != "label"}
+    if is_first:
+        raise InputError(f"{path} holds no words.")
+
+
+def _from_file(path: str | Path, labelled: bool) -> Iterator[dict[str, Any]]:
+    lines = read_data_lines(path)
     width = 0
     for is_between, group in groupby(lines, lambda line: not line[1].strip() or line[1].startswith("-DOCSTART-")):
         if is_between:
@@ -52,12 +60,11 @@ def _from_file(path: str | Path, labelled: bool) -> Columns:
             width = width or len(fields)
             _check(fields, place=f"{path}, line {number}", width=width, labelled=labelled)
             rows.append((number, fields))
-        columns["where"].append(f"{path}, line {rows[0][0]}")
-        columns["words"].append([fields[0] for _, fields in rows])
-        columns["label"].append([fields[-1] for _, fields in rows])
-    if not columns["words"]:
-        raise InputError(f"{path} holds no words.")
-    return columns
+        yield {
+            "where": f"{path}, line {rows[0][0]}",
+            "words": [fields[0] for _, fields in rows],
+            "label": [fields[-1] for _, fields in rows],
+        }
 
 
 def _check(fields: list[str], *, place: str, width: int, labelled: bool) -> None:
@@ -69,12 +76,8 @@ def _check(fields: list[str], *, place: str, width: int, labelled: bool) -> None
         raise InputError(f"{place}: {len(fields)} columns, but the first line has {width}.")
 
 
-def _from_tfds(spec: str) -> Columns:
-    columns: Columns = {"where": [], "words": [], "label": []}
+def _from_tfds(spec: str) -> Iterator[dict[str, Any]]:
     for place, record in tfds_records(spec):
         if "tokens" not in record or "tags" not in record:
             raise InputError(f"{spec} has {', '.join(map(repr, record))}; 'tokens' and 'tags' were expected.")
-        columns["where"].append(place)
-        columns["words"].append(record["tokens"])
-        columns["label"].append(record["tags"])
-    return columns
+        yield {"where": place, "words": record["tokens"], "label": record["tags"]}

@@ -51,6 +51,13 @@ def read_squad(path: str | Path, *, labelled: bool = True) -> Columns:
     return columns
 
 
+def squad_examples(path: str | Path, *, labelled: bool = True) -> Iterator[dict[str, Any]]:
+    """The examples of `read_squad`, one after the other; JSON is read as a whole all the same."""
+    columns = read_squad(path, labelled=labelled)
+    for values in zip(*columns.values(), strict=True):
+        yield dict(zip(columns, values, strict=True))
+
+
 def _questions(path: str | Path) -> Iterator[tuple[str, Any, Any]]:
     try:
         value = json.loads(read_data_text(path))

@@ -1,14 +1,13 @@
 """Texts, pairs and labels from TSV, CSV and JSONL files, and from TensorFlow Datasets."""
 
 import csv
-import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.data.columns import Columns, check_text
-from keras_bert_impl.data.text import read_data_text
+from keras_bert_impl.data.columns import Columns, check_text, in_chunks
+from keras_bert_impl.data.text import read_data_lines
 from keras_bert_impl.data.tfds import is_tfds, tfds_records
 from keras_bert_impl.errors import InputError
 
@@ -49,12 +48,26 @@ def read_table(
     >>> read_table(path, text="0", text_pair="1", label="2")["text_pair"]
     ['A plane, in the air.']
     """
+    names = {"text": text, "text_pair": text_pair, "label": label}
+    return next(in_chunks(table_examples(path, **names, labelled=labelled)))
+
+
+def table_examples(
+    path: str | Path,
+    *,
+    text: str = "text",
+    text_pair: str = "text_pair",
+    label: str = "label",
+    labelled: bool = True,
+) -> Iterator[dict[str, Any]]:
+    """The examples of `read_table`, one after the other, as they are read: files may be larger than the memory."""
     names = {"text": text, "text_pair": text_pair, **({"label": label} if labelled else {})}
-    columns: Columns = {"where": [], **{role: [] for role in names}}
+    is_first = True
     for place, record in _records(path, header=not text.isdecimal()):
-        if not columns["where"] and text_pair == "text_pair" and text_pair not in record:
-            del names["text_pair"], columns["text_pair"]
-        columns["where"].append(place)
+        if is_first and text_pair == "text_pair" and text_pair not in record:
+            del names["text_pair"]
+        is_first = False
+        example = {"where": place}
         for role, name in names.items():
             if name not in record:
                 raise InputError(
@@ -62,10 +75,10 @@ def read_table(
                     f"Say which of them holds the {role}."
                 )
             check = _label if role == "label" else check_text
-            columns[role].append(check(record[name], name=name, place=place))
-    if not columns["where"]:
+            example[role] = check(record[name], name=name, place=place)
+        yield example
+    if is_first:
         raise InputError(f"{path} holds no examples, only the line of column names.")
-    return columns
 
 
 def _records(path: str | Path, *, header: bool) -> Records:
@@ -104,10 +117,17 @@ def _named(path: str | Path, rows: Iterator[tuple[int, list[str]]], header: bool
 
 
 def _tsv(path: str | Path, header: bool) -> Records:
-    lines = read_data_text(path).removesuffix("\n").split("\n")
-    # In a file of one column an empty line is an empty text; else it is no row.
-    rows = ((number, line.split("\t")) for number, line in enumerate(lines, 1) if line or "\t" not in lines[0])
-    return _named(path, rows, header)
+    return _named(path, _tsv_rows(path), header)
+
+
+def _tsv_rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
+    is_one_column = False
+    for number, line in read_data_lines(path):
+        if number == 1:
+            is_one_column = "\t" not in line
+        # In a file of one column an empty line is an empty text; else it is no row.
+        if line or is_one_column:
+            yield number, line.split("\t")
 
 
 def _csv(path: str | Path, header: bool) -> Records:
@@ -116,7 +136,7 @@ def _csv(path: str | Path, header: bool) -> Records:
 
 def _csv_rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
     # Strict, because else a quote that is never closed silently swallows the rest of the file.
-    reader = csv.reader(io.StringIO(read_data_text(path), newline=""), strict=True)
+    reader = csv.reader((f"{line}\n" for _, line in read_data_lines(path)), strict=True)
     line = 1
     try:
         for fields in reader:
@@ -128,7 +148,7 @@ def _csv_rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _jsonl(path: str | Path, header: bool) -> Records:
-    for number, line in enumerate(read_data_text(path).split("\n"), 1):
+    for number, line in read_data_lines(path):
         if not line.strip():
             continue
         place = f"{path}, line {number}"

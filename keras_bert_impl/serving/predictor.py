@@ -1,11 +1,12 @@
 """Prediction from texts or files, with a fine-tuned model or with its export."""
 
 import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data import BUCKETS
+from keras_bert_impl.data import BUCKETS, Features
 from keras_bert_impl.data.columns import Columns
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.serving.saved_model import EXTRA, is_saved_model
@@ -59,6 +60,30 @@ class Predictor:
         """
         return self._predict({name: values for name, values in columns.items() if name not in ("label", "answers")})
 
+    def file(
+        self, path: str | Path, *, columns: Mapping[str, str] | None = None, size: int = 4096
+    ) -> Iterator[dict[str, Any]]:
+        """Predictions for the examples of a file in their order, as it is read: it may be larger than the memory.
+
+        Args:
+            path: a file as the task reads it; labels in it are not looked at.
+            columns: names of its columns, under the keywords of the task's ``file_columns``.
+            size: examples that are sorted by length and predicted together.
+
+        Raises:
+            InputError: the file cannot be used; what was read before has been predicted then.
+
+        Warns:
+            UserWarning: once, behind the last one: texts were longer than ``max_length`` and were cut.
+        """
+        truncated = seen = 0
+        for chunk in self.task.read_chunks(path, size, columns=columns or {}):
+            features = self._encode(chunk)
+            truncated += features.truncated
+            seen += len(features)
+            yield from self._run_over(features, chunk)
+        self._warn(truncated, seen)
+
     def score(self, columns: Columns) -> dict[str, float]:
         """The task's figures on columns with labels.
 
@@ -71,13 +96,21 @@ class Predictor:
         return self.task.score(self._predict(columns), columns)
 
     def _predict(self, columns: Columns) -> list[dict[str, Any]]:
-        features = self.task.encode(columns, self.tokenizer, self.config, max_length=self.max_length)
-        if features.truncated:
-            warnings.warn(
-                f"{features.truncated} of {len(features)} texts are longer than {self.max_length} tokens and were cut.",
-                stacklevel=3,
-            )
+        features = self._encode(columns)
+        self._warn(features.truncated, len(features))
+        return self._run_over(features, columns)
+
+    def _encode(self, columns: Columns) -> Features:
+        return self.task.encode(columns, self.tokenizer, self.config, max_length=self.max_length)
+
+    def _run_over(self, features: Features, columns: Columns) -> list[dict[str, Any]]:
         return predict(self._run, features, columns, task=self.task, config=self.config, lengths=self._lengths)
+
+    def _warn(self, truncated: int, texts: int) -> None:
+        if truncated:
+            warnings.warn(
+                f"{truncated} of {texts} texts are longer than {self.max_length} tokens and were cut.", stacklevel=4
+            )
 
 
 def _files_of(export: Path) -> Path:

@@ -21,7 +21,7 @@ def predict(
     *,
     task: Task,
     config: BertConfig,
-    batch_size: int = 64,
+    most_tokens: int = 4096,
     lengths: tuple[int, ...] = (),
 ) -> list[dict[str, Any]]:
     """Predictions for examples, in their order; rows of similar length share batches.
@@ -32,12 +32,12 @@ def predict(
         columns: the examples.
         task: the task's row.
         config: the model's configuration.
-        batch_size: rows in a batch.
+        most_tokens: tokens in a batch, padding included.
         lengths: the lengths that batches may be padded to; empty for the longest row of each batch.
 
     Returns:
         a dictionary for each example, ready for JSON.
     """
-    batches = LengthBatches(features, batch_size, lengths=lengths)
+    batches = LengthBatches(features, 1, lengths=lengths, most_tokens=most_tokens)
     outputs = (run(batches[k][0]) for k in range(len(batches)))
     return task.decode(restore(outputs, batches, per_token=task.per_token), features, columns, config)

@@ -1,13 +1,13 @@
 """``Task``: everything that differs between tasks, in one row; nothing else branches by task."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data.columns import Columns
+from keras_bert_impl.data.columns import Columns, in_chunks
 from keras_bert_impl.data.features import Features
 from keras_bert_impl.errors import InputError
 
@@ -22,6 +22,7 @@ class Task:
         problem_type: for the model's ``config.json``.
         per_token: whether the model's outputs have an entry a token.
         read: ``read(path, *, labelled=True) -> columns``; reads a file.
+        examples: the same as an iterator over ``{column: value}``, which reads as it goes.
         from_texts: ``from_texts(texts, text_pairs=None) -> columns``, for texts to predict that stand in no file.
         labels: ``labels(columns) -> names``, the names of the model's labels, found in the training data.
         encode: ``encode(columns, tokenizer, config, *, max_length) -> features``, with labels if the columns have them.
@@ -40,6 +41,7 @@ class Task:
     problem_type: str | None
     per_token: bool
     read: Callable[..., Columns]
+    examples: Callable[..., Iterator[dict[str, Any]]]
     from_texts: Callable[..., Columns]
     labels: Callable[[Columns], list[str]]
     encode: Callable[..., Features]
@@ -62,9 +64,17 @@ class Task:
         Raises:
             InputError: names for a format without named columns; or the file cannot be used.
         """
+        self._check_columns(columns)
+        return self.read(path, labelled=labelled, **columns)
+
+    def read_chunks(self, path: str | Path, size: int, *, columns: Mapping[str, str]) -> Iterator[Columns]:
+        """Reads a file without labels, so many examples at a time; see `read_file`."""
+        self._check_columns(columns)
+        return in_chunks(self.examples(path, labelled=False, **columns), size)
+
+    def _check_columns(self, columns: Mapping[str, str]) -> None:
         if unknown := sorted(set(columns) - set(self.file_columns)):
             raise InputError(f"files for {self.name} have no named columns; leave out {', '.join(unknown)}.")
-        return self.read(path, labelled=labelled, **columns)
 
     @property
     def model_class(self) -> Any:

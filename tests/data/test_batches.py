@@ -121,3 +121,21 @@ def test_film_snippets_have_little_padding(minilm: Path, data_dir: Path) -> None
     batches = LengthBatches(Features({"input_ids": ids}, {}, {}, np.arange(len(ids))), 32, seed=3)
     padded = sum(batches[k][0]["input_ids"].size for k in range(len(batches)))
     assert padded / ids.offsets[-1] < 1.04
+
+
+@pytest.mark.parametrize("lengths", [(), BUCKETS])
+def test_batches_are_filled_by_tokens(lengths: tuple[int, ...]) -> None:
+    rows = features(count=301)
+    batches = LengthBatches(rows, 1, lengths=lengths, most_tokens=120)
+    shapes = [batches[k][0]["input_ids"].shape for k in range(len(batches))]
+    assert sorted(row for batch in epoch(batches, 0) for row in batch) == list(range(301))
+    assert max(size * width for size, width in shapes) <= 120
+    assert all((size + 1) * width > 120 for size, width in shapes[:-1])
+    outputs = ({"logits": batches[k][1]["logits"]} for k in range(len(batches)))
+    assert restore(outputs, batches, per_token=False)["logits"].tolist() == list(range(301))
+
+
+def test_a_row_longer_than_a_batch_is_a_batch() -> None:
+    rows = features(count=11)
+    batches = LengthBatches(rows, 1, most_tokens=2)
+    assert len(batches) == 11 - int((rows.lengths == 1).sum()) // 2

@@ -1,5 +1,7 @@
 """Predictions of a fine-tuned model, against transformers and plain Python."""
 
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +88,35 @@ def test_a_tokenizer_of_another_model_is_refused(sentiment_run: Path, tmp_path: 
 def test_only_fine_tuned_models_predict(small_bert: Path) -> None:
     with pytest.raises(InputError, match="a fine-tuned model was expected, one of BertForQuestionAnswering"):
         Predictor(small_bert)
+
+
+def test_a_file_is_predicted_as_it_is_read(predictor: Predictor, tmp_path: Path) -> None:
+    """Through a pipe whose second half is written only when the first half's predictions are there."""
+    pipe = tmp_path / "texts.tsv"
+    os.mkfifo(pipe)
+    texts = [f"a {'good ' * (i % 11)}film {i}" for i in range(3000)]
+    first_are_there = threading.Event()
+
+    def write() -> None:
+        with open(pipe, "w", encoding="utf-8") as file:
+            file.write("text\n" + "".join(f"{text}\n" for text in texts[:2000]))
+            file.flush()
+            assert first_are_there.wait(60)
+            file.writelines(f"{text}\n" for text in texts[2000:])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    found = []
+    for prediction in predictor.file(pipe, size=257):
+        found.append(prediction)
+        first_are_there.set()
+    writer.join()
+    assert close(scores(found), scores(predictor.texts(texts)))
+
+
+def test_a_file_tells_once_what_was_cut(predictor: Predictor, tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text('{"text": "good"}\n' * 5 + f'{{"text": "{"good " * 400}"}}\n' * 2, encoding="utf-8")
+    with pytest.warns(UserWarning, match="2 of 7 texts are longer than 131 tokens and were cut") as told:
+        assert len(list(predictor.file(path, size=2))) == 7
+    assert len(told) == 1
