@@ -26,12 +26,17 @@ def read_text(path: Path) -> str:
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"{path} is not UTF-8: byte {error.start}, in line {line}, is 0x{error.object[error.start]:02x}. "
-            "Save the file as UTF-8."
-        ) from error
+        raise not_utf8(path, error, line=line) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def not_utf8(path: str | Path, error: UnicodeDecodeError, *, line: int, offset: int = 0) -> InputError:
+    """What to say of a byte that is not UTF-8, in bytes that begin at ``offset`` of the file."""
+    return InputError(
+        f"{path} is not UTF-8: byte {offset + error.start}, in line {line}, is 0x{error.object[error.start]:02x}. "
+        "Save the file as UTF-8."
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:

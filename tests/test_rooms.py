@@ -53,6 +53,7 @@ ONLY_IN = {
         "serving/saved_model.py",
         "serving/signatures.py",
         "serving/warmup.py",
+        "tokenization/flat.py",
         "tokenization/in_graph.py",
         "training/optimizers.py",
     },
@@ -69,6 +70,7 @@ GRAPHS = (
     "serving/guide.py",
     "serving/signatures.py",
     "serving/warmup.py",
+    "tokenization/flat.py",
     "tokenization/in_graph.py",
 )
 

@@ -4,29 +4,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import read_text
+from keras_bert_impl.files import not_utf8
 
 
 def read_data_text(path: str | Path) -> str:
     """The text of a UTF-8 data file, without the byte order mark that spreadsheets write, with line feeds only.
 
     Raises:
-        InputError: the file is missing, empty, not UTF-8, or holds a NUL byte.
+        InputError: as `read_data_lines` does.
     """
-    text = read_text(Path(path)).removeprefix("\ufeff").replace("\r\n", "\n")
-    if not text.strip():
-        raise InputError(f"{path} is empty; examples were expected.")
-    if (position := text.find("\0")) >= 0:
-        line = text.count("\n", 0, position) + 1
-        raise InputError(f"{path}, line {line}: a NUL byte. This is no text file, or not UTF-8: save it as UTF-8 text.")
-    return text
+    return "\n".join(line for _, line in read_data_lines(path))
 
 
 def read_data_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """Numbers and texts of the lines of a UTF-8 data file, without their ends, one after the other.
 
     Raises:
-        InputError: as `read_data_text` does, when the line in question is reached.
+        InputError: the file is missing, empty, not UTF-8, or holds a NUL byte; when the line in question is reached.
     """
     begin = 0
     is_empty = True
@@ -36,10 +30,7 @@ def read_data_lines(path: str | Path) -> Iterator[tuple[int, str]]:
                 try:
                     line = raw.decode("utf-8")
                 except UnicodeDecodeError as error:
-                    raise InputError(
-                        f"{path} is not UTF-8: byte {begin + error.start}, in line {number}, is "
-                        f"0x{raw[error.start]:02x}. Save the file as UTF-8."
-                    ) from error
+                    raise not_utf8(path, error, line=number, offset=begin) from error
                 if "\0" in line:
                     raise InputError(
                         f"{path}, line {number}: a NUL byte. This is no text file, or not UTF-8: save it as UTF-8 text."

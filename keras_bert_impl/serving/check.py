@@ -97,9 +97,7 @@ def _tokenizer(directory: Path, loaded: Any) -> Check | None:
     if ids is None or "scores" not in text.structured_outputs.keys() & ids.structured_outputs.keys():
         return None
     tokenizer = BertTokenizer.from_pretrained(directory / EXTRA)
-    batch = tokenizer(
-        _SENTENCES,
-    )
+    batch = tokenizer(_SENTENCES)
     expected = ids(**{name: tf.constant(value) for name, value in batch.items()})["scores"].numpy()
     apart = float(np.abs(text(text=tf.constant(_SENTENCES))["scores"].numpy() - expected).max())
     return Check("tokenizer", apart < _NEAR, f"text and the host's ids give answers at most {apart:.1e} apart")

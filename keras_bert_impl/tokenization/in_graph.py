@@ -20,6 +20,7 @@ import tensorflow as tf
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tokenization.alphabet import PAGE, make_alphabet
 from keras_bert_impl.tokenization.bert_tokenizer import BertTokenizer
+from keras_bert_impl.tokenization.flat import decode, lower_bound, part_of, places_where, ragged_positions
 from keras_bert_impl.tokenization.piece_table import SLOT_BITS, PieceTable, Spelling, make_piece_table
 from keras_bert_impl.tokenization.token_trie import TokenTrie, make_token_trie
 
@@ -201,7 +202,7 @@ class InGraphTokenizer:
             words = _first_words(words, stream.splits, most_words)
         found, ids = self._whole_words(words)
         # Unknown characters at the start of a word make it unknown at once.
-        in_pieces = _where(
+        in_pieces = places_where(
             ~found
             & (words.length <= _LONGEST_WORD)
             & (_gather(words.codes, words.start + 1) > self._alphabet.unknown_letter)
@@ -211,7 +212,7 @@ class InGraphTokenizer:
             lambda: self._with_pieces(words, ids, in_pieces, size=tf.size(stream.codes)),
             lambda: (words.start, words.length, ids),
         )
-        splits = _lower_bound(start, stream.splits)
+        splits = lower_bound(start, stream.splits)
         if not with_places:
             return Tokens(ids, splits)
         begin, end = _gather(stream.begin, start), _gather(stream.end, start + length - 1)
@@ -220,14 +221,7 @@ class InGraphTokenizer:
     # -- characters
 
     def _characters(self, texts: Any, *, with_places: bool) -> "_Stream":
-        decoded = tf.raw_ops.UnicodeDecode(
-            input=tf.strings.join([texts, " "]),
-            input_encoding="UTF-8",
-            errors="replace",
-            replacement_char=0xFFFD,
-            Tsplits=tf.int32,
-        )
-        splits, points = decoded.row_splits, decoded.char_values
+        points, splits = decode(tf.strings.join([texts, " "]))
         alphabet = self._alphabet
         page = _gather(tf.constant(alphabet.page_of), points // PAGE)
         codes = tf.cast(_gather(_small(alphabet.pages.reshape(-1)), page * PAGE + points % PAGE), tf.int32)
@@ -252,11 +246,11 @@ class InGraphTokenizer:
     def _expand(self, stream: "_Stream") -> "_Stream":
         expanded = _gather(tf.constant(self._alphabet.expansions), stream.codes)
         is_there = expanded >= 0
-        flat = _where(tf.reshape(is_there, [-1]))
+        flat = places_where(tf.reshape(is_there, [-1]))
         origin = flat // self._alphabet.expansions.shape[1]
         return _Stream(
             codes=_gather(tf.reshape(expanded, [-1]), flat),
-            splits=_lower_bound(origin, stream.splits),
+            splits=lower_bound(origin, stream.splits),
             begin=_gather(stream.begin, origin) if _is_given(stream.begin) else stream.begin,
             end=_gather(stream.end, origin) if _is_given(stream.end) else stream.end,
         )
@@ -269,7 +263,7 @@ class InGraphTokenizer:
         if not trie.longest:
             return stream
         size = tf.size(symbols)
-        column = tf.raw_ops.LowerBound(sorted_inputs=trie.symbols[None], values=symbols[None])[0]
+        column = lower_bound(tf.constant(trie.symbols), symbols)
         is_known = _gather(tf.constant(np.append(trie.symbols, np.int32(-1))), column) == symbols
         column = tf.where(is_known, column, trie.columns - 1)
         # The space behind a text is not the text's own.
@@ -278,7 +272,7 @@ class InGraphTokenizer:
         )
         column = tf.concat([column, tf.fill([trie.longest], trie.columns - 1)], axis=0)
         next_state = tf.constant(trie.next_state)
-        start = _where(_gather(next_state, column[:size]) < trie.no_match)
+        start = places_where(_gather(next_state, column[:size]) < trie.no_match)
         state, length, token = tf.zeros_like(start), tf.zeros_like(start), tf.zeros_like(start)
         for k in range(trie.longest):
             state = _gather(next_state, state * trie.columns + _gather(column, start + k))
@@ -333,12 +327,12 @@ class InGraphTokenizer:
         for _ in range(_ROUNDS):
             reached = tf.maximum(reached, tf.math.unsorted_segment_max(reached, leads_to, places + 1))
             leads_to = _gather(leads_to, leads_to)
-        reached = _where(reached[:-1] > 0)
+        reached = places_where(reached[:-1] > 0)
         # A reached place without a piece makes the whole word unknown.
         reached_word = _gather(word, reached)
         is_stuck = tf.cast(_gather(piece_length, reached) == 0, tf.int32)
         is_unknown = tf.math.unsorted_segment_max(is_stuck, reached_word, tf.size(in_pieces))
-        taken = _gather(reached, _where(_gather(is_unknown, reached_word) < 1))
+        taken = _gather(reached, places_where(_gather(is_unknown, reached_word) < 1))
 
         # All tokens in the order of their places.
         taken_position = _gather(position, taken)[:, None]
@@ -348,7 +342,7 @@ class InGraphTokenizer:
         )
         lengths = tf.tensor_scatter_nd_update(tf.zeros([size], tf.int32), words.start[:, None], words.length)
         lengths = tf.tensor_scatter_nd_update(lengths, taken_position, _gather(piece_length, taken))
-        position = _where(tokens >= 0)
+        position = places_where(tokens >= 0)
         return position, _gather(lengths, position), _gather(tokens, position)
 
     def _longest_pieces(self, words: "_Words", position: Any, distance: Any, rest: Any) -> tuple[Any, Any]:
@@ -374,7 +368,7 @@ class InGraphTokenizer:
         first_pair = tf.cumsum(most, exclusive=True)
         sums = sums[1:] - _gather(sums, _gather(first_pair, place))
         piece, is_hit = _look_up(table, sums)
-        hit = _where(is_hit)
+        hit = places_where(is_hit)
         piece, place, last = _gather(piece, hit), _gather(place, hit), _gather(last, hit)
 
         # Other characters can have the same sum, so the spellings are compared.
@@ -428,19 +422,19 @@ def _words(codes: Any, splits: Any, first_letter: int, *, margin: int) -> _Words
     is_edge = tf.minimum(padded[:-margin], padded[1 : 1 - margin or None]) < first_letter
     is_character = codes > 0
     is_start = is_character & is_edge[:-1]
-    start = _where(is_start)
-    end = _where(is_character & is_edge[1:])
+    start = places_where(is_start)
+    end = places_where(is_character & is_edge[1:])
     return _Words(start, end - start + 1, padded, is_start)
 
 
 def _first_words(words: _Words, splits: Any, most: int) -> _Words:
     """The first words of each text."""
-    row_start = _lower_bound(words.start, splits)
+    row_start = lower_bound(words.start, splits)
 
     def cut() -> tuple[Any, Any]:
         number = tf.range(tf.size(words.start))
-        row = tf.raw_ops.UpperBound(sorted_inputs=row_start[None], values=number[None])[0] - 1
-        kept = _where(number - _gather(row_start, row) < most)
+        row = part_of(row_start, number)
+        kept = places_where(number - _gather(row_start, row) < most)
         return _gather(words.start, kept), _gather(words.length, kept)
 
     is_long = tf.reduce_max(row_start[1:] - row_start[:-1]) > most
@@ -464,10 +458,10 @@ def _common_spellings(table: PieceTable, length: int) -> np.ndarray:
 
 def _without_overlaps(start: Any, length: Any) -> Any:
     """Which of ascending spans remain if each that is taken rules out those that begin in it; empty ones never do."""
-    there = _where(length > 0)
+    there = places_where(length > 0)
     start, length = _gather(start, there), _gather(length, there)
     count = tf.size(there)
-    leads_to = tf.concat([_lower_bound(start, start + length), [count]], axis=0)
+    leads_to = tf.concat([lower_bound(start, start + length), [count]], axis=0)
     taken = tf.concat([tf.fill([tf.minimum(count, 1)], 1), tf.zeros([tf.maximum(count, 1)], tf.int32)], axis=0)
     taken = taken[: count + 1]
 
@@ -476,18 +470,12 @@ def _without_overlaps(start: Any, length: Any) -> Any:
         return rounds * 2, taken, _gather(leads_to, leads_to)
 
     _, taken, _ = tf.while_loop(lambda rounds, *_: rounds < count, double, [1, taken, leads_to])
-    return _gather(there, _where(taken[:-1] > 0))
+    return _gather(there, places_where(taken[:-1] > 0))
 
 
 def lengths_of(tokens: Tokens) -> Any:
     """How many tokens each text has: int32 ``[texts]``."""
     return tokens.splits[1:] - tokens.splits[:-1]
-
-
-def ragged_positions(lengths: Any) -> tuple[Any, Any]:
-    """For parts of these lengths, behind one another: each entry's part, and its number there; int32 ``[all]``."""
-    part = tf.repeat(tf.range(tf.size(lengths)), lengths)
-    return part, tf.range(tf.size(part)) - tf.gather(tf.cumsum(lengths, exclusive=True), part)
 
 
 def _is_given(places: Any) -> bool:
@@ -502,12 +490,3 @@ def _small(values: np.ndarray) -> Any:
 
 def _gather(values: Any, places: Any) -> Any:
     return tf.gather(values, places)
-
-
-def _where(condition: Any) -> Any:
-    return tf.cast(tf.squeeze(tf.where(condition), 1), tf.int32)
-
-
-def _lower_bound(ascending: Any, values: Any) -> Any:
-    """For each value the number of entries below it."""
-    return tf.raw_ops.LowerBound(sorted_inputs=ascending[None], values=values[None])[0]

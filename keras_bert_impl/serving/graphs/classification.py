@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_bert_impl.serving.graphs.served import IDS, TEXT, Endpoint, Served, Tensors
+from keras_bert_impl.serving.graphs.served import TEXT, Endpoint, Served, Tensors, ids_endpoint
 from keras_bert_impl.tasks.lookup import task_of
 
 
@@ -34,11 +34,7 @@ def endpoints(served: Served) -> dict[str, Endpoint]:
     def of_pair(text: Any, text_pair: Any) -> Tensors:
         return without_logits(served.in_graph(text, text_pair, max_length=served.max_length))
 
-    def of_ids(**inputs: Any) -> Tensors:
-        return answer(inputs)
-
-    ids = dict.fromkeys(("input_ids", "token_type_ids", "attention_mask"), IDS)
-    found = {"serving_default": Endpoint(of_text, {"text": TEXT}), "ids": Endpoint(of_ids, ids)}
+    found = {"serving_default": Endpoint(of_text, {"text": TEXT}), "ids": ids_endpoint(answer)}
     if served.config.type_vocab_size > 1:
         found["pair"] = Endpoint(of_pair, {"text": TEXT, "text_pair": TEXT})
     return found

@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_bert_impl.serving.graphs.served import TEXT, Endpoint, Served, Tensors, model_endpoint
+from keras_bert_impl.serving.graphs.served import TEXT, Endpoint, Served, Tensors, ids_endpoint
 
 
 def endpoints(served: Served) -> dict[str, Endpoint]:
@@ -25,4 +25,4 @@ def endpoints(served: Served) -> dict[str, Endpoint]:
         }
 
     embed = Endpoint(of_text, {"text": TEXT})
-    return {"serving_default": embed, "embed": embed, "ids": model_endpoint(served)}
+    return {"serving_default": embed, "embed": embed, "ids": ids_endpoint(served.run)}

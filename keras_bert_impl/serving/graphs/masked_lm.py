@@ -4,7 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_bert_impl.serving.graphs.served import TEXT, Endpoint, Served, Tensors, dense, model_endpoint
+from keras_bert_impl.serving.graphs.served import TEXT, Endpoint, Served, Tensors, dense, ids_endpoint
+from keras_bert_impl.tokenization.flat import lower_bound
 
 # How many words are told for each mask.
 MOST_LIKELY = 5
@@ -21,7 +22,7 @@ def endpoints(served: Served) -> dict[str, Endpoint]:
     def of_text(text: Any) -> Tensors:
         inputs = served.in_graph(text, max_length=served.max_length)
         place = tf.cast(tf.where(inputs["input_ids"] == served.tokenizer.mask_token_id), tf.int32)
-        splits = tf.raw_ops.LowerBound(sorted_inputs=place[:, 0][None], values=tf.range(tf.size(text) + 1)[None])[0]
+        splits = lower_bound(place[:, 0], tf.range(tf.size(text) + 1))
         positions = dense(place[:, 1], splits, 0)
         masks = tf.shape(positions)[1]
         # The model wants a position at least.
@@ -36,4 +37,4 @@ def endpoints(served: Served) -> dict[str, Endpoint]:
         is_mask = (tf.range(masks)[None] < (splits[1:] - splits[:-1])[:, None])[:, :, None]
         return {"tokens": tf.where(is_mask, tf.gather(words, best), ""), "scores": tf.where(is_mask, scores, 0.0)}
 
-    return {"serving_default": Endpoint(of_text, {"text": TEXT}), "ids": model_endpoint(served)}
+    return {"serving_default": Endpoint(of_text, {"text": TEXT}), "ids": ids_endpoint(served.run)}

@@ -10,12 +10,12 @@ from keras_bert_impl.serving.graphs.served import (
     Served,
     Tensors,
     all_words,
-    code_points,
-    model_endpoint,
+    ids_endpoint,
     substrings,
     windows,
 )
 from keras_bert_impl.tasks.question_answering import CANDIDATES, LONGEST_ANSWER, LONGEST_QUESTION, OR_NO_ANSWER
+from keras_bert_impl.tokenization.flat import decode
 from keras_bert_impl.tokenization.in_graph import lengths_of
 
 # A logit that no answer has, and its candidate's place.
@@ -69,7 +69,7 @@ def endpoints(served: Served) -> dict[str, Endpoint]:
         if may_have_none:
             has_answer &= logit[:, 0] >= no_answer
         begin, stop = begin[:, 0], stop[:, 0]
-        points, splits = code_points(context)
+        points, splits = decode(context)
         answer = substrings(
             points, splits[:-1] + tf.where(has_answer, begin, 0), splits[:-1] + tf.where(has_answer, stop, 0)
         )
@@ -82,7 +82,7 @@ def endpoints(served: Served) -> dict[str, Endpoint]:
 
     return {
         "serving_default": Endpoint(of_text, {"question": TEXT, "context": TEXT}),
-        "ids": model_endpoint(served),
+        "ids": ids_endpoint(served.run),
     }
 
 

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.tokenization import BertTokenizer
-from keras_bert_impl.tokenization.in_graph import InGraphTokenizer, ragged_positions
+from keras_bert_impl.tokenization.flat import ragged_positions
+from keras_bert_impl.tokenization.in_graph import InGraphTokenizer
 
 TEXT = tf.TensorSpec([None], tf.string)
 IDS = tf.TensorSpec([None, None], tf.int32)
@@ -45,11 +46,11 @@ class Endpoint(NamedTuple):
     inputs: dict[str, tf.TensorSpec]
 
 
-def model_endpoint(served: Served) -> Endpoint:
-    """The model's own outputs for ids."""
+def ids_endpoint(function: Callable[[Tensors], Tensors]) -> Endpoint:
+    """The signature over the inputs that a tokenizer gives, for a function of them; ``served.run`` is one."""
 
     def of_ids(**inputs: Any) -> Tensors:
-        return served.run(inputs)
+        return function(inputs)
 
     return Endpoint(of_ids, dict.fromkeys(("input_ids", "token_type_ids", "attention_mask"), IDS))
 
@@ -94,14 +95,6 @@ def reach(rows: Windows) -> Any:
 def all_words(max_length: int) -> int:
     """How many words of a text the windows can hold."""
     return MOST_WINDOWS * max_length
-
-
-def code_points(texts: Any) -> tuple[Any, Any]:
-    """The characters of texts, int32 ``[characters]``, and where each text begins, int32 ``[texts + 1]``."""
-    decoded = tf.raw_ops.UnicodeDecode(
-        input=texts, input_encoding="UTF-8", errors="replace", replacement_char=0xFFFD, Tsplits=tf.int32
-    )
-    return decoded.char_values, decoded.row_splits
 
 
 def substrings(points: Any, begin: Any, end: Any) -> Any:

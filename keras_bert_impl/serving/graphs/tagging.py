@@ -11,14 +11,14 @@ from keras_bert_impl.serving.graphs.served import (
     Tensors,
     Windows,
     all_words,
-    code_points,
     dense,
-    model_endpoint,
+    ids_endpoint,
     reach,
     substrings,
     windows,
 )
-from keras_bert_impl.tokenization.in_graph import lengths_of, ragged_positions
+from keras_bert_impl.tokenization.flat import decode, lower_bound, places_where, ragged_positions
+from keras_bert_impl.tokenization.in_graph import lengths_of
 
 
 def endpoints(served: Served) -> dict[str, Endpoint]:
@@ -44,19 +44,19 @@ def endpoints(served: Served) -> dict[str, Endpoint]:
         # The first token of each word, in the windows' reach.
         owner, number = ragged_positions(lengths)
         in_reach = number < tf.gather(reach(rows), owner)
-        token = tf.cast(tf.squeeze(tf.where(tokens.is_first & in_reach), 1), tf.int32)
+        token = places_where(tokens.is_first & in_reach)
         owner, number = tf.gather(owner, token), tf.gather(number, token)
         row = _best_row(rows, owner, number, step=size - overlap)
         probabilities = tf.nn.softmax(tf.gather_nd(logits, tf.stack([row, 1 + number - tf.gather(rows.start, row)], 1)))
         best = tf.argmax(probabilities, axis=-1)
 
         # A word ends where its last token does: before the next word's first token, or at the end of its text.
-        splits = tf.raw_ops.LowerBound(sorted_inputs=token[None], values=tokens.splits[None])[0]
+        splits = lower_bound(token, tokens.splits)
         next_first = tf.concat([token[1:], [0]], axis=0)
         is_last = tf.range(tf.size(token)) + 1 == tf.gather(splits, owner + 1)
         last = tf.where(is_last, tf.gather(tokens.splits, owner + 1), next_first) - 1
         begin, end = tf.gather(tokens.begin, token), tf.gather(tokens.end, last)
-        points, text_splits = code_points(text)
+        points, text_splits = decode(text)
         offset = tf.gather(text_splits, owner)
         names = tf.constant(list(served.config.id2label.values()))
         return {
@@ -67,7 +67,7 @@ def endpoints(served: Served) -> dict[str, Endpoint]:
             "end": dense(end, splits, -1),
         }
 
-    return {"serving_default": Endpoint(of_text, {"text": TEXT}), "ids": model_endpoint(served)}
+    return {"serving_default": Endpoint(of_text, {"text": TEXT}), "ids": ids_endpoint(served.run)}
 
 
 def _best_row(rows: Windows, owner: Any, number: Any, *, step: int) -> Any:
