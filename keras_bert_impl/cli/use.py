@@ -12,6 +12,9 @@ from keras_bert_impl.cli.finetune import add_column_options, column_options
 from keras_bert_impl.cli.quiet import start
 from keras_bert_impl.errors import InputError
 
+# The names in ``serving.FORMATS``, which takes seconds to import.
+_FORMATS = ("saved_model", "onnx", "openvino", "litert")
+
 
 def add_verbs(verbs: Any) -> None:
     """Adds the verbs to the parser."""
@@ -39,14 +42,25 @@ def add_verbs(verbs: Any) -> None:
 
     export = verbs.add_parser(
         "export",
-        help="write a SavedModel for TF Serving",
+        help="write a SavedModel for TF Serving, or a file for another runtime",
         description="Writes a SavedModel that takes raw text: its tokenizer is in the graph, as plain TensorFlow "
-        "operations. Labels and vocabulary stand in assets.extra.",
+        "operations. The other formats take ids. Labels and tokenizer go with each. Prints how far the answers are "
+        "from the float32 model's.",
     )
     export.add_argument("model", help="directory of a run, or another checkpoint")
-    export.add_argument("directory", type=Path, help="NAME/VERSION, for example saved_models/sentiment/1")
+    export.add_argument("directory", type=Path, help="for a SavedModel NAME/VERSION, as saved_models/sentiment/1")
+    export.add_argument("--format", choices=_FORMATS, default=_FORMATS[0], help="(default: %(default)s)")
+    export.add_argument(
+        "--precision",
+        choices=["float32", "bfloat16", "int8"],
+        default="float32",
+        help="bfloat16 for weights and arithmetic, int8 for weights (default: %(default)s)",
+    )
+    export.add_argument("--data", metavar="F", help="a file with labels: compare the task's figure before and after")
+    export.add_argument("--force", action="store_true", help="keep an export whose figure fell by over half a point")
     export.add_argument("--max-length", type=int, metavar="N", help="longest row in tokens (default: all positions)")
     export.add_argument("--attentions", action="store_true", help="add a signature with attention maps")
+    add_column_options(export)
     export.set_defaults(run=_export)
 
     check = verbs.add_parser(
@@ -94,9 +108,11 @@ def _counted(predictions: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _predictor(options: argparse.Namespace) -> Any:
-    from keras_bert_impl.serving import Predictor, is_saved_model
+    from keras_bert_impl.serving import FORMATS, Predictor, format_of
 
-    start("tensorflow" if is_saved_model(options.model) else "keras.ops")
+    kind = format_of(options.model)
+    if kind in (None, FORMATS["saved_model"]):
+        start("tensorflow" if kind else "keras.ops")
     return Predictor(options.model, max_length=options.max_length)
 
 
@@ -119,12 +135,23 @@ def _standard_input() -> list[str]:
 
 def _export(options: argparse.Namespace) -> int:
     start()
-    from keras_bert_impl.serving import export_saved_model
+    from keras_bert_impl.serving import export_model
 
-    written = export_saved_model(
-        options.model, options.directory, max_length=options.max_length, attentions=options.attentions
+    exported = export_model(
+        options.model,
+        options.directory,
+        format=options.format,
+        precision=options.precision,
+        max_length=options.max_length,
+        attentions=options.attentions,
+        data=options.data,
+        columns=column_options(options),
+        force=options.force,
     )
-    print(f"written to {written}")
+    print(f"answers on 32 film snippets are at most {exported.difference:.1e} from the float32 model's")
+    if exported.metric:
+        print(f"{exported.metric} on {options.data}: {exported.before:.4f} before, {exported.after:.4f} after")
+    print(f"written to {exported.directory}")
     return 0
 
 

@@ -35,9 +35,11 @@ class BertAttentionBias(BertBaseLayer):
     def call(self, input_ids: Any, attention_mask: Any = None, sequence_ids: Any = None) -> Any:
         """See the class."""
         allowed = ops.ones_like(input_ids) if attention_mask is None else attention_mask
-        allowed = ops.cast(allowed, "bool")[:, None, None, :]  # [batch, 1, 1, keys]
+        # Not by slices with None, of which converters to other runtimes know few.
+        allowed = ops.expand_dims(ops.cast(allowed, "bool"), (1, 2))  # [batch, 1, 1, keys]
         if sequence_ids is not None:
-            same = ops.equal(sequence_ids[:, None, :, None], sequence_ids[:, None, None, :])
-            allowed = allowed & same & ops.not_equal(sequence_ids, 0)[:, None, None, :]  # [batch, 1, queries, keys]
+            keys = ops.expand_dims(sequence_ids, (1, 2))
+            same = ops.equal(ops.expand_dims(sequence_ids, (1, 3)), keys)
+            allowed = allowed & same & ops.not_equal(keys, 0)  # [batch, 1, queries, keys]
         forbidden = _FORBIDDEN.get(self.compute_dtype, _FORBIDDEN_ELSE)
         return (1 - ops.cast(allowed, self.compute_dtype)) * forbidden

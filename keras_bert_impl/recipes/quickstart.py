@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import read_json
+from keras_bert_impl.files import read_json, refuse_other_content
 from keras_bert_impl.recipes.material import fetch_checkpoint
-from keras_bert_impl.serving import export_saved_model, is_saved_model
-from keras_bert_impl.serving.saved_model import check_export_directory
+from keras_bert_impl.serving import export_model, format_of
+from keras_bert_impl.serving.saved_model import check_version
 from keras_bert_impl.training import FineTuning, finetune
 
 SNIPPETS = Path(__file__).parents[1] / "assets" / "movie_snippets"
@@ -44,9 +44,10 @@ def quickstart(
     Returns:
         the label of each of ``SENTENCES``, predicted by the export in a new process.
     """
-    exported = is_saved_model(export)
+    exported = format_of(export)
     if not exported:
-        check_export_directory(export)  # Now, not after the training.
+        check_version(export)  # Now, not after the training.
+        refuse_other_content(export)
     print("1. Checkpoint", flush=True)
     source = checkpoint or fetch_checkpoint("all-MiniLM-L6-v2")
     print(f"   {source}\n\n2. Fine-tuning on film snippets", flush=True)
@@ -69,7 +70,7 @@ def quickstart(
     if exported:
         print(f"   {export} is there already and is reused; remove it to export anew.")
     else:
-        export_saved_model(output, export)
+        export_model(output, export)
         print(f"   written to {export}")
     print("\n4. The export in a new process, as a server runs it", flush=True)
     labels = _classify(export)

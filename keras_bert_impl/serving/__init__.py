@@ -1,6 +1,7 @@
-"""Exports for servers, and prediction with models and exports."""
+"""Exports for servers and other runtimes, and prediction with models and exports."""
 
+from keras_bert_impl.serving.export import Exported, export_model
+from keras_bert_impl.serving.formats import FORMATS, format_of
 from keras_bert_impl.serving.predictor import Predictor
-from keras_bert_impl.serving.saved_model import export_saved_model, is_saved_model
 
-__all__ = ["Predictor", "export_saved_model", "is_saved_model"]
+__all__ = ["FORMATS", "Exported", "Predictor", "export_model", "format_of"]

@@ -1,4 +1,4 @@
-"""Prediction from texts or files, with a fine-tuned model or with its export."""
+"""Prediction from texts or files, with a fine-tuned model or with an export of it."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -9,16 +9,16 @@ from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data import BUCKETS, Features
 from keras_bert_impl.data.columns import Columns
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.serving.saved_model import EXTRA, is_saved_model
+from keras_bert_impl.serving.formats import Format, format_of
 from keras_bert_impl.tasks.lookup import load_fine_tuned, task_of
 from keras_bert_impl.tasks.run import Run, predict
 from keras_bert_impl.tokenization import BertTokenizer
 
 
 class Predictor:
-    """A fine-tuned model, or a SavedModel of one, with its tokenizer, labels and task.
+    """A fine-tuned model, or an export of one, with its tokenizer, labels and task.
 
-    A SavedModel is run by TensorFlow, without Keras.
+    An export is run by its own runtime, without Keras.
 
     Args:
         source: the directory of a run or of an export, or any source of a fine-tuned checkpoint.
@@ -32,15 +32,15 @@ class Predictor:
     """
 
     def __init__(self, source: str | Path, *, max_length: int | None = None) -> None:
-        exported = is_saved_model(source)
-        files = _files_of(Path(source)) if exported else source
+        exported = format_of(source)
+        files = _files_of(Path(source), exported) if exported else source
         self.config = BertConfig.from_pretrained(files)
         self.task = task_of(self.config)
         self.tokenizer = BertTokenizer.from_pretrained(files)
         positions = min(self.config.max_position_embeddings, self.tokenizer.model_max_length)
         self.max_length = positions if max_length is None else max_length
         self._lengths: tuple[int, ...] = ()
-        self._run: Run = _served(Path(source)) if exported else self._loaded(source)
+        self._run: Run = exported.open(Path(source) / exported.file) if exported else self._loaded(source)
 
     def _loaded(self, source: str | Path) -> Run:
         import keras
@@ -113,27 +113,11 @@ class Predictor:
             )
 
 
-def _files_of(export: Path) -> Path:
+def _files_of(export: Path, kind: Format) -> Path:
     """The folder of an export that holds its configuration and tokenizer."""
-    if not (export / EXTRA).is_dir():
+    if not (export / kind.extra / "config.json").is_file():
         raise InputError(
-            f"{export} is a SavedModel without the folder {EXTRA} for tokenizer and labels. "
+            f"{export} has a {kind.file}, but no {Path(kind.extra) / 'config.json'} with the labels. "
             "Make it with 'keras-bert export'."
         )
-    return export / EXTRA
-
-
-def _served(directory: Path) -> Run:
-    """The signature over ids of a SavedModel."""
-    try:
-        import tensorflow as tf
-    except ImportError as error:
-        raise InputError('a SavedModel needs TensorFlow: pip install "keras_bert_impl[tensorflow]".') from error
-    loaded = tf.saved_model.load(str(directory))
-
-    def run(inputs: dict[str, Any]) -> dict[str, Any]:
-        # By way of `loaded`, for the signature alone does not keep the variables.
-        outputs = loaded.signatures["ids"](**{name: tf.constant(value) for name, value in inputs.items()})
-        return {name: value.numpy() for name, value in outputs.items()}
-
-    return run
+    return export / kind.extra

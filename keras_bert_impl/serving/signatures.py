@@ -1,20 +1,25 @@
 """Which signatures an export of a model has."""
 
 import dataclasses
-import importlib
+import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
 import tensorflow as tf
 
-from keras_bert_impl.config import BertConfig
-from keras_bert_impl.errors import InputError
-from keras_bert_impl.serving.graphs import classification, embedding, masked_lm, question_answering, tagging
+from keras_bert_impl.serving.graphs import (
+    classification,
+    embedding,
+    int8,
+    masked_lm,
+    question_answering,
+    spelled,
+    tagging,
+)
 from keras_bert_impl.serving.graphs.served import IDS, TEXT, Endpoint, Served, Tensors
-from keras_bert_impl.tasks.encoding import check_fit
-from keras_bert_impl.tasks.lookup import refuse_new_head
-from keras_bert_impl.tokenization import BertTokenizer
+from keras_bert_impl.serving.parts import Parts
 from keras_bert_impl.tokenization.in_graph import InGraphTokenizer
 
 # Class of the model: the signatures that it has.
@@ -26,21 +31,6 @@ ENDPOINTS: dict[str, Callable[[Served], dict[str, Endpoint]]] = {
     "BertForPreTraining": masked_lm.endpoints,
     "BertModel": embedding.endpoints,
 }
-
-
-def class_of(architectures: list[str]) -> str:
-    """The class of a checkpoint that can be exported.
-
-    Raises:
-        InputError: there is none.
-    """
-    for name in architectures:
-        if name in ENDPOINTS:
-            return name
-    raise InputError(
-        f"the configuration's architectures are {architectures}; one of {', '.join(ENDPOINTS)} was expected. "
-        "'keras-bert finetune' makes a model that can be exported."
-    )
 
 
 def attention_endpoint(served: Served) -> Endpoint:
@@ -62,42 +52,61 @@ def attention_endpoint(served: Served) -> Endpoint:
     return Endpoint(of_text, {"text": TEXT})
 
 
-def load_served(
-    source: str | Path, config: BertConfig, tokenizer: BertTokenizer, *, max_length: int | None
-) -> tuple[Served, Any]:
-    """The model of a checkpoint, ready for its signatures, and the Keras model itself.
+def signatures(parts: Parts) -> tuple[dict[str, Any], list[Any]]:
+    """The signatures of a model, and the variables that they read.
 
-    Raises:
-        InputError: the checkpoint is of a class that is not served, lacks its head, or does not fit the tokenizer.
+    Returns:
+        concrete functions by name; and all that must be saved with them.
     """
-    name = class_of(config.extra.get("architectures") or [])
-    length = min(config.max_position_embeddings, tokenizer.model_max_length) if max_length is None else max_length
-    check_fit(tokenizer, config, max_length=length, pairs=name == "BertForQuestionAnswering")
-    in_graph = InGraphTokenizer(tokenizer)
-    model = getattr(importlib.import_module("keras_bert_impl.models"), name).from_pretrained(source)
-    if name != "BertModel":  # whose vectors do not need the pooler
-        refuse_new_head(model, source)
-    return Served(_traced(model), tokenizer, in_graph, config, length), model
-
-
-def _traced(model: Any) -> Callable[[Tensors], Tensors]:
-    """The model as one function, so that all signatures share its graph."""
-    traced = tf.function(lambda inputs: model(inputs, training=False), reduce_retracing=True, autograph=False)
-
-    def run(inputs: Tensors) -> Tensors:
-        return traced({name: tf.ensure_shape(value, IDS.shape) for name, value in inputs.items()})
-
-    return run
-
-
-def signatures(served: Served, model: Any, *, attentions: bool) -> dict[str, Any]:
-    """The concrete functions of all signatures of a model, by name."""
-    endpoints = dict(ENDPOINTS[type(model).__name__](served))
-    if attentions:
-        looking = _traced(model.with_outputs(output_attentions=True))
+    run, kept = _inference(parts)
+    served = Served(
+        run=functools.partial(run, parts.model),
+        tokenizer=parts.tokenizer,
+        in_graph=InGraphTokenizer(parts.tokenizer),
+        config=parts.config,
+        max_length=parts.max_length,
+    )
+    endpoints = dict(ENDPOINTS[type(parts.model).__name__](served))
+    if parts.attentions:
+        looking = functools.partial(run, parts.model.with_outputs(output_attentions=True))
         endpoints["attentions"] = attention_endpoint(dataclasses.replace(served, run=looking))
     found = {}
     for name, (function, inputs) in endpoints.items():
         specs = {key: tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in inputs.items()}
         found[name] = tf.function(function, autograph=False).get_concrete_function(**specs)
-    return found
+    variables = {id(variable): variable for function in found.values() for variable in function.graph.variables}
+    return found, [*kept, *variables.values()]
+
+
+def _inference(parts: Parts) -> tuple[Callable[[Any, Tensors], Tensors], list[Any]]:
+    """Runs the model, or a twin of it, on inputs; and the weights that are kept otherwise than in its variables."""
+    kept: list[Any] = []
+
+    def store(values: np.ndarray, axis: int = 0) -> Any:
+        kept.append(int8.stored(values, axis) if parts.precision == "int8" else tf.Variable(values))
+        return kept[-1]
+
+    others = spelled.calls(parts.model, spelled.TENSORFLOW, store)
+    merged = {id(weight) for layer, _ in others for weight in layer.weights}
+    replaced = [
+        (variable, store(keras.ops.convert_to_numpy(variable), axis=int(variable.name == "embeddings")))
+        for variable in parts.model.weights
+        if parts.precision == "int8" and id(variable) not in merged
+    ]
+
+    # One function for each model, so that all signatures share its graph.
+    @functools.cache
+    def traced(model: Any) -> Any:
+        def call(inputs: Tensors) -> Tensors:
+            values = [(variable, weight.value()) for variable, weight in replaced]
+            with keras.StatelessScope(state_mapping=values), spelled.calling(others):
+                outputs = model(inputs, training=False)
+            # No client reads bfloat16.
+            return tf.nest.map_structure(lambda value: tf.cast(value, tf.float32), outputs)
+
+        return tf.function(call, reduce_retracing=True, autograph=False)
+
+    def run(model: Any, inputs: Tensors) -> Tensors:
+        return traced(model)({name: tf.ensure_shape(value, IDS.shape) for name, value in inputs.items()})
+
+    return run, kept

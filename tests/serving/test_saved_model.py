@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.models import BertForQuestionAnswering, BertForSequenceClassification, BertForTokenClassification
-from keras_bert_impl.serving import Predictor, export_saved_model
+from keras_bert_impl.serving import Predictor, export_model
 from keras_bert_impl.tokenization import BertTokenizer
 
 TEXTS = ["A good film.", "", "😀", "not a good film, and far too long " * 5]
@@ -94,7 +94,7 @@ def test_a_model_and_its_export_predict_the_same(small_bert: Path, tmp_path: Pat
     keras.utils.set_random_seed(3)
     model_class.from_pretrained(small_bert, id2label={0: "O", 1: "B-x"}).save_pretrained(run)
     BertTokenizer.from_pretrained(small_bert).save_pretrained(run)
-    assert export_saved_model(run, export) == export
+    assert export_model(run, export).directory == export
     pairs = TEXTS[1:] + TEXTS[:1] if model_class is BertForQuestionAnswering else None
     predictions = [Predictor(source, max_length=31).texts(TEXTS, pairs) for source in (run, export)]
     assert len(predictions[0]) == len(TEXTS)
@@ -117,11 +117,11 @@ def test_what_cannot_be_exported_leaves_nothing(sentiment_run: Path, tmp_path: P
     ]
     for run, directory, message in wrong:
         with pytest.raises(InputError, match=message):
-            export_saved_model(run, directory)
+            export_model(run, directory)
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
 def test_labels_and_tokenizer_must_be_in_the_export(tmp_path: Path) -> None:
     tf.saved_model.save(tf.Module(), str(tmp_path / "1"))
-    with pytest.raises(InputError, match=r"1 is a SavedModel without the folder assets\.extra"):
+    with pytest.raises(InputError, match=r"1 has a saved_model\.pb, but no assets\.extra/config.json"):
         Predictor(tmp_path / "1")

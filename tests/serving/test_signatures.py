@@ -13,7 +13,7 @@ import transformers
 
 from keras_bert_impl import models
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.serving import Predictor, export_saved_model
+from keras_bert_impl.serving import Predictor, export_model
 from keras_bert_impl.tokenization import BertTokenizer
 
 TEXTS = ["A good film.", "", "Naïve, not good – and far too long " * 9, "bad 日本", "\ufffd x\x00y"]
@@ -31,7 +31,7 @@ def exported(small_bert: Path, root: Path, name: str, *, attentions: bool = Fals
         weight.assign(keras.random.normal(weight.shape, seed=3))
     model.save_pretrained(run)
     BertTokenizer.from_pretrained(small_bert).save_pretrained(run)
-    directory = export_saved_model(run, root / "saved" / name / "1", max_length=31, attentions=attentions)
+    directory = export_model(run, root / "saved" / name / "1", max_length=31, attentions=attentions).directory
     return run, tf.saved_model.load(str(directory))
 
 
@@ -161,9 +161,9 @@ def test_models_that_are_not_served(small_bert: Path, tmp_path: Path) -> None:
     models.BertForMultipleChoice.from_pretrained(small_bert).save_pretrained(run)
     BertTokenizer.from_pretrained(small_bert).save_pretrained(run)
     with pytest.raises(InputError, match=r"architectures are \['BertForMultipleChoice'\]; one of .* was expected"):
-        export_saved_model(run, tmp_path / "saved" / "1")
+        export_model(run, tmp_path / "saved" / "1")
     config = json.loads((small_bert / "config.json").read_text(encoding="utf-8"))
     (run / "config.json").write_text(json.dumps(config | {"architectures": ["BertForMaskedLM"]}), encoding="utf-8")
     with pytest.raises(InputError, match=r"lacks .*it was not trained as BertForMaskedLM"):
-        export_saved_model(run, tmp_path / "saved" / "1")
+        export_model(run, tmp_path / "saved" / "1")
     assert not (tmp_path / "saved").exists()

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_bert_impl.serving import Predictor
+from keras_bert_impl.serving import Predictor, export_model
 
 TEXTS = ["A good film.", "bad, naïve 日本 👍", "", "[MASK] unaffable " * 50]
 
@@ -32,7 +32,12 @@ def meta_graph(export: Path) -> tf.compat.v1.MetaGraphDef:
     return next(graph for graph in content.meta_graphs if "serve" in graph.meta_info_def.tags)
 
 
-def test_a_c_program_gets_the_answers_of_keras(client: Path, sentiment_export: Path, sentiment_run: Path) -> None:
+@pytest.mark.parametrize(("precision", "near"), [("float32", 1e-5), ("bfloat16", 0.02), ("int8", 0.02)])
+def test_a_c_program_gets_the_answers_of_keras(
+    client: Path, sentiment_export: Path, sentiment_run: Path, tmp_path: Path, precision: str, near: float
+) -> None:
+    if precision != "float32":
+        sentiment_export = export_model(sentiment_run, tmp_path / "sentiment" / "1", precision=precision).directory
     signature = meta_graph(sentiment_export).signature_def["serving_default"]
     names = [signature.inputs["text"].name, signature.outputs["label"].name, signature.outputs["scores"].name]
     command = [client, sentiment_export, "1", *names]
@@ -42,7 +47,7 @@ def test_a_c_program_gets_the_answers_of_keras(client: Path, sentiment_export: P
         expected = Predictor(sentiment_run).texts(TEXTS)
     assert labels == [prediction["label"] for prediction in expected]
     flat = [score for prediction in expected for score in prediction["scores"].values()]
-    assert [float(score) for score in scores] == pytest.approx(flat, abs=1e-5)
+    assert [float(score) for score in scores] == pytest.approx(flat, abs=near)
 
 
 def test_all_operations_are_plain_tensorflow(sentiment_export: Path) -> None:

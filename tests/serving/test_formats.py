@@ -1,0 +1,181 @@
+"""Exports for all runtimes, in all precisions, against transformers on torch with the same weights."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from keras_bert_impl.cli.main import main
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.serving import FORMATS, Predictor, export_model, format_of
+from keras_bert_impl.serving.graphs import int8
+from keras_bert_impl.tokenization import BertTokenizer
+
+TEXTS = ["A good film.", "", "Naïve, not good – and far too long", "bad 日本", "so dull"]
+
+
+def reference(run: Path) -> torch.nn.Module:
+    """The fine-tuned model in transformers."""
+    return transformers.BertForSequenceClassification.from_pretrained(run).eval()
+
+
+def logits(model: torch.nn.Module, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """What transformers makes of a tokenizer's output."""
+    with torch.no_grad():
+        return model(**{name: torch.from_numpy(values).long() for name, values in inputs.items()}).logits.numpy()
+
+
+def rounded_to_int8(model: torch.nn.Module) -> torch.nn.Module:
+    """The same with each matrix at 255 levels for each output, or each token."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                scale = parameter.abs().amax(1, keepdim=True).double().clamp(min=1e-30) / 127
+                parameter.copy_((parameter.double() / scale).round() * scale)
+    return model
+
+
+def export(run: Path, root: Path, name: str, precision: str = "float32", **settings: Any) -> Path:
+    """An export of a format."""
+    return export_model(run, root / name / "1", format=name, precision=precision, **settings).directory
+
+
+def outputs(directory: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """An export's logits."""
+    kind = format_of(directory)
+    assert kind is not None
+    return np.asarray(kind.open(directory / kind.file)(inputs)["logits"])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_float32_gives_the_logits_of_torch(sentiment_run: Path, tmp_path: Path, name: str) -> None:
+    directory = export(sentiment_run, tmp_path, name)
+    tokenizer, model = BertTokenizer.from_pretrained(sentiment_run), reference(sentiment_run)
+    for texts in (TEXTS, TEXTS[:1], TEXTS[2:4]):
+        inputs = tokenizer(texts)
+        np.testing.assert_allclose(outputs(directory, inputs), logits(model, inputs), atol=1e-5)
+    found, expected = (Predictor(source).texts(TEXTS) for source in (directory, sentiment_run))
+    assert [prediction["label"] for prediction in found] == [prediction["label"] for prediction in expected]
+
+
+def test_bfloat16_is_near(sentiment_run: Path, tmp_path: Path) -> None:
+    directory = export(sentiment_run, tmp_path, "saved_model", "bfloat16")
+    inputs = BertTokenizer.from_pretrained(sentiment_run)(TEXTS)
+    found, expected = outputs(directory, inputs), logits(reference(sentiment_run), inputs)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=0.03)
+    assert np.abs(found - expected).max() > 1e-5
+    sizes = [(directory / "variables" / "variables.data-00000-of-00001").stat().st_size]
+    full = export(sentiment_run, tmp_path / "full", "saved_model")
+    sizes.append((full / "variables" / "variables.data-00000-of-00001").stat().st_size)
+    assert sizes[0] < 0.6 * sizes[1]
+
+
+def test_int8_gives_the_logits_of_rounded_weights(
+    sentiment_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(int8, "_LEAST", 1)
+    directory = export(sentiment_run, tmp_path, "saved_model", "int8")
+    inputs = BertTokenizer.from_pretrained(sentiment_run)(TEXTS)
+    model = reference(sentiment_run)
+    exact = logits(model, inputs)
+    expected = logits(rounded_to_int8(model), inputs)
+    np.testing.assert_allclose(outputs(directory, inputs), expected, atol=1e-5)
+    assert np.abs(exact - expected).max() > 1e-4
+    # Loaded twice in a process, and again after the first is gone.
+    np.testing.assert_allclose(outputs(directory, inputs), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["onnx", "litert"])
+def test_int8_of_other_runtimes_is_near(sentiment_run: Path, tmp_path: Path, name: str) -> None:
+    directory = export(sentiment_run, tmp_path, name, "int8")
+    inputs = BertTokenizer.from_pretrained(sentiment_run)(TEXTS)
+    expected = logits(reference(sentiment_run), inputs)
+    np.testing.assert_allclose(outputs(directory, inputs), expected, atol=0.1)
+
+
+@pytest.mark.parametrize("name", [name for name, kind in FORMATS.items() if not kind.takes_text])
+def test_the_page_of_an_export_runs(sentiment_run: Path, tmp_path: Path, name: str) -> None:
+    directory = export(sentiment_run, tmp_path, name, max_length=31)
+    page = (directory / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    code += "import json; print(json.dumps(outputs['logits'].tolist()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=directory, capture_output=True, text=True, check=True)
+    shape, values = done.stdout.splitlines()[-2:]
+    assert shape == "logits (2, 2)"
+    inputs = BertTokenizer.from_pretrained(sentiment_run)(["It was a great movie.", "A dull film."])
+    np.testing.assert_allclose(json.loads(values), logits(reference(sentiment_run), inputs), atol=0.02)
+
+
+def test_other_kinds_of_models(small_bert: Path, tmp_path: Path) -> None:
+    directory = export_model(small_bert, tmp_path / "vectors", format="onnx").directory
+    inputs = BertTokenizer.from_pretrained(small_bert)(TEXTS)
+    kind = FORMATS["onnx"]
+    found = kind.open(directory / kind.file)(inputs)
+    model = transformers.BertModel.from_pretrained(small_bert).eval()
+    with torch.no_grad():
+        expected = model(**{name: torch.from_numpy(values).long() for name, values in inputs.items()})
+    np.testing.assert_allclose(found["last_hidden_state"], expected.last_hidden_state.numpy(), atol=1e-5)
+    np.testing.assert_allclose(found["pooler_output"], expected.pooler_output.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            "x --format openvino --precision int8",
+            "openvino is written in float32, not in int8, which saved_model, onnx",
+        ),
+        (
+            "x --format onnx --precision bfloat16",
+            r"onnx is written in float32 or int8, not in bfloat16, which saved_mo",
+        ),
+        ("x --format litert --attentions", "attention maps are a signature of a SavedModel"),
+        ("x/v1", "x/v1 ends in 'v1'"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused(
+    sentiment_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: str, message: str
+) -> None:
+    target, *rest = options.split()
+    assert main(["export", str(sentiment_run), str(tmp_path / target), *rest]) == 2
+    assert re.search(message, capsys.readouterr().err.replace("\n", " "))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_library_is_named(sentiment_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    with pytest.raises(InputError, match=r'tf2onnx is missing .* pip install "keras_bert_impl\[onnx\]"'):
+        export(sentiment_run, tmp_path, "onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_whose_figure_falls_is_refused_unless_forced(
+    sentiment_run: Path,
+    snippets: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["export", str(sentiment_run), str(tmp_path / "x" / "1"), "--precision", "int8"]
+    arguments += ["--data", str(snippets / "train.tsv")]
+    monkeypatch.setattr(int8, "_LEAST", 1)
+    assert main(arguments) == 0
+    said = capsys.readouterr().out.splitlines()
+    before, after = re.fullmatch(r"accuracy on \S+train.tsv: (\S+) before, (\S+) after", said[1]).groups()
+    assert abs(float(before) - float(after)) <= 0.005
+    # So few levels that little is left of the model.
+    monkeypatch.setattr(int8, "_LARGEST", 0.2)
+    arguments[2] = str(tmp_path / "y" / "1")
+    assert main(arguments) == 2
+    assert re.search(r"accuracy on \S+ falls from \S+ to \S+, by more than half a point", capsys.readouterr().err)
+    assert not (tmp_path / "y").exists()
+    assert main([*arguments, "--force"]) == 0
+    assert (tmp_path / "y" / "1" / "saved_model.pb").is_file()
