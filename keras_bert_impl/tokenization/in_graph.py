@@ -33,8 +33,8 @@ _COMMON_LENGTH = 12
 # Words of the two texts of a pair that are counted to tell which is longer. Of two texts that have more, either may be
 # taken for the longer one, which can move one token from one to the other.
 _COMPARED_WORDS = 4096
-# Room for a piece's number beside its length in one integer.
-_PIECE_BITS = 20
+# Room for a piece's slot beside its length in one integer.
+_RANK_BITS = 20
 
 
 class Tokens(NamedTuple):
@@ -95,7 +95,7 @@ class InGraphTokenizer:
         self._literal = make_token_trie([[ord(c) for c in token] for token in literal], list(literal.values()))
         self._normalized = make_token_trie([self._plain(token) for token in normalized], list(normalized.values()))
         self._pieces = make_piece_table(self._spellings(words), alphabet.codes)
-        if len(self._pieces.ids) > 1 << _PIECE_BITS:
+        if len(self._pieces.slot_sum) > 1 << _RANK_BITS:
             raise InputError(f"A vocabulary of {len(words)} tokens is too large for a tokenizer inside of a graph.")
 
     def _plain(self, text: str) -> list[int]:
@@ -207,15 +207,15 @@ class InGraphTokenizer:
             & (words.length <= _LONGEST_WORD)
             & (_gather(words.codes, words.start + 1) > self._alphabet.unknown_letter)
         )
-        start, length, ids = tf.cond(
+        start, last, ids = tf.cond(
             tf.size(in_pieces) > 0,
-            lambda: self._with_pieces(words, ids, in_pieces, size=tf.size(stream.codes)),
-            lambda: (words.start, words.length, ids),
+            lambda: self._with_pieces(words, ids, in_pieces, size=tf.size(stream.codes), with_places=with_places),
+            lambda: (words.start, words.start + words.length - 1, ids),
         )
         splits = lower_bound(start, stream.splits)
         if not with_places:
             return Tokens(ids, splits)
-        begin, end = _gather(stream.begin, start), _gather(stream.end, start + length - 1)
+        begin, end = _gather(stream.begin, start), _gather(stream.end, last)
         return Tokens(ids, splits, begin, end, is_first=_gather(words.is_start, start))
 
     # -- characters
@@ -223,8 +223,9 @@ class InGraphTokenizer:
     def _characters(self, texts: Any, *, with_places: bool) -> "_Stream":
         points, splits = decode(tf.strings.join([texts, " "]))
         alphabet = self._alphabet
-        page = _gather(tf.constant(alphabet.page_of), points // PAGE)
-        codes = tf.cast(_gather(_small(alphabet.pages.reshape(-1)), page * PAGE + points % PAGE), tf.int32)
+        page, place = _parts(points, PAGE)
+        page = _gather(tf.constant(alphabet.page_of), page)
+        codes = tf.cast(_gather(_small(alphabet.pages.reshape(-1)), page * PAGE + place), tf.int32)
         begin = end = tf.constant([], tf.int32)
         if with_places:
             _, begin = ragged_positions(splits[1:] - splits[:-1])
@@ -296,11 +297,11 @@ class InGraphTokenizer:
         """Which words the vocabulary has, and the ids of all words: of those that it lacks the unknown token's."""
         table, alphabet = self._pieces, self._alphabet
         common = min(_COMMON_LENGTH, table.longest)
-        letter = tf.range(common)[None]
-        codes = _gather(words.codes, words.start[:, None] + letter + 1)
-        codes = tf.where(letter < words.length[:, None], codes, 0)
-        sums = tf.reduce_sum(_gather(tf.constant(table.weights), codes + letter * table.codes), axis=1)
-        piece, is_hit = _look_up(table, sums)
+        codes = _letters(words, words.start, words.length, common)
+        rows = tf.range(common)[None] * table.codes
+        sums = tf.reduce_sum(_gather(tf.constant(table.weights), codes + rows), axis=1)
+        slot, is_hit = _look_up(table, sums)
+        piece = self._piece_of(slot)
         spelling = _gather(_small(_common_spellings(table, common)), piece)
         is_hit &= (words.length <= common) & tf.reduce_all(tf.cast(spelling, tf.int32) == codes, axis=1)
         ids = tf.where(is_hit, _gather(tf.constant(table.ids), piece), self._unknown_id)
@@ -310,16 +311,43 @@ class InGraphTokenizer:
         token_id = _gather(tf.constant(self._token_ids), tf.where(is_token, number, 0))
         return is_hit | is_token, tf.where(is_token, token_id, ids)
 
-    def _with_pieces(self, words: "_Words", ids: Any, in_pieces: Any, *, size: Any) -> tuple[Any, Any, Any]:
-        """Places, lengths and ids of all tokens, with some of the words taken apart."""
-        table = self._pieces
+    def _with_pieces(
+        self, words: "_Words", ids: Any, in_pieces: Any, *, size: Any, with_places: bool
+    ) -> tuple[Any, Any, Any]:
+        """First and last places and ids of all tokens, with some words taken apart; the last only with places."""
+        walked = self._walk(words, in_pieces, spelled=False)
+        # Other characters can have a piece's sum. That is so rare that only what was taken is compared.
+        position, length, piece = tf.cond(
+            walked.is_exact, lambda: walked[:3], lambda: self._walk(words, in_pieces, spelled=True)[:3]
+        )
+
+        def at_places(of_words: Any, of_pieces: Any) -> Any:
+            spread = tf.tensor_scatter_nd_update(tf.fill([size], -1), words.start[:, None], of_words)
+            return tf.tensor_scatter_nd_update(spread, position[:, None], of_pieces)
+
+        tokens = at_places(ids, _gather(tf.constant(self._pieces.ids), piece))
+        found = places_where(tokens >= 0)
+        last = found
+        if with_places:
+            last = _gather(at_places(words.start + words.length - 1, position + length - 1), found)
+        return found, last, _gather(tokens, found)
+
+    def _walk(self, words: "_Words", in_pieces: Any, *, spelled: bool) -> "_Walked":
+        """The pieces of some words, the longest first; none of words that they do not cover.
+
+        Args:
+            words: all words.
+            in_pieces: ``[words]``, the numbers of those that are taken apart.
+            spelled: whether each piece that may be there is compared with the characters that stand there.
+        """
         start, length = _gather(words.start, in_pieces), _gather(words.length, in_pieces)
         # Every place in these words: its word, and its distance from the word's start.
         place = tf.cast(tf.where(tf.range(tf.reduce_max(length))[None] < length[:, None]), tf.int32)
         word, distance = place[:, 0], place[:, 1]
         position = _gather(start, word) + distance
         places = tf.size(word)
-        piece_length, piece = self._longest_pieces(words, position, distance, _gather(length, word) - distance)
+        rest = _gather(length, word) - distance
+        piece_length, slot = self._longest_pieces(words, position, distance, rest, spelled=spelled)
 
         # From each place with a piece on to the place behind it; a place without leads to itself.
         leads_to = tf.concat([tf.range(places) + piece_length, [places]], axis=0)
@@ -328,59 +356,73 @@ class InGraphTokenizer:
             reached = tf.maximum(reached, tf.math.unsorted_segment_max(reached, leads_to, places + 1))
             leads_to = _gather(leads_to, leads_to)
         reached = places_where(reached[:-1] > 0)
+        position, distance, word = (_gather(values, reached) for values in (position, distance, word))
+        piece_length, piece = _gather(piece_length, reached), self._piece_of(_gather(slot, reached))
+        is_stuck = piece_length == 0
+        is_exact = tf.reduce_all(is_stuck | self._stands_there(words, position, distance, piece_length, piece))
         # A reached place without a piece makes the whole word unknown.
-        reached_word = _gather(word, reached)
-        is_stuck = tf.cast(_gather(piece_length, reached) == 0, tf.int32)
-        is_unknown = tf.math.unsorted_segment_max(is_stuck, reached_word, tf.size(in_pieces))
-        taken = _gather(reached, places_where(_gather(is_unknown, reached_word) < 1))
+        is_unknown = tf.math.unsorted_segment_max(tf.cast(is_stuck, tf.int32), word, tf.size(in_pieces))
+        taken = places_where(_gather(is_unknown, word) < 1)
+        position, piece_length, piece = (_gather(values, taken) for values in (position, piece_length, piece))
+        return _Walked(position, piece_length, piece, is_exact)
 
-        # All tokens in the order of their places.
-        taken_position = _gather(position, taken)[:, None]
-        tokens = tf.tensor_scatter_nd_update(tf.fill([size], -1), words.start[:, None], ids)
-        tokens = tf.tensor_scatter_nd_update(
-            tokens, taken_position, _gather(tf.constant(table.ids), _gather(piece, taken))
-        )
-        lengths = tf.tensor_scatter_nd_update(tf.zeros([size], tf.int32), words.start[:, None], words.length)
-        lengths = tf.tensor_scatter_nd_update(lengths, taken_position, _gather(piece_length, taken))
-        position = places_where(tokens >= 0)
-        return position, _gather(lengths, position), _gather(tokens, position)
-
-    def _longest_pieces(self, words: "_Words", position: Any, distance: Any, rest: Any) -> tuple[Any, Any]:
-        """The longest piece at each place of words, by length (0 for none) and number.
+    def _longest_pieces(
+        self, words: "_Words", position: Any, distance: Any, rest: Any, *, spelled: bool
+    ) -> tuple[Any, Any]:
+        """The longest piece at each place of words, by length (0 for none) and slot.
 
         Args:
             words: all words.
             position: ``[places]``, places in the stream.
             distance: ``[places]``, their distances from the starts of their words.
             rest: ``[places]``, characters from there to the end of the word.
+            spelled: see `_walk`.
         """
         table = self._pieces
         places = tf.size(position)
         most = tf.minimum(rest, table.longest)
         # All pairs of a place and the last character of a piece that could begin there, ordered.
-        pair = tf.cast(tf.where(tf.range(table.longest)[None] < most[:, None]), tf.int32)
+        pair = tf.cast(tf.where(_ones(most, table.longest)), tf.int32)
         place, last = pair[:, 0], pair[:, 1]
-        code = _gather(words.codes, _gather(position, place) + last + 1)
-        continues = _gather(distance, place) > 0
-        row = tf.where((last == 0) & continues, table.longest, last)
+        code = _gather(words.codes, _gather(position + 1, place) + last)
         # One cumulative sum over all pairs; what stood before a place's first pair is taken off.
-        sums = tf.concat([[0], tf.cumsum(_gather(tf.constant(table.weights), code + row * table.codes))], axis=0)
-        first_pair = tf.cumsum(most, exclusive=True)
-        sums = sums[1:] - _gather(sums, _gather(first_pair, place))
-        piece, is_hit = _look_up(table, sums)
-        hit = places_where(is_hit)
-        piece, place, last = _gather(piece, hit), _gather(place, hit), _gather(last, hit)
+        sums = tf.concat([[0], tf.cumsum(_gather(tf.constant(table.weights), code + last * table.codes))], axis=0)
+        before = _gather(sums, tf.cumsum(most, exclusive=True))
+        before -= tf.where(distance > 0, table.continued, 0)
+        slot, is_hit = _look_up(table, sums[1:] - _gather(before, place))
+        if spelled:
+            is_hit &= self._stands_there(
+                words, _gather(position, place), _gather(distance, place), last + 1, self._piece_of(slot)
+            )
+        rank = tf.where(is_hit, (last + 1) * (1 << _RANK_BITS) + slot, 0)
+        length, slot = _parts(tf.maximum(tf.math.unsorted_segment_max(rank, place, places), 0), 1 << _RANK_BITS)
+        return length, slot
 
-        # Other characters can have the same sum, so the spellings are compared.
-        letter = tf.range(table.longest)[None]
-        codes = _gather(words.codes, _gather(position, place)[:, None] + letter + 1)
-        codes = tf.where(letter <= last[:, None], codes, 0)
-        spelling = tf.cast(_gather(_small(table.spelling), piece), tf.int32)
-        is_same = tf.reduce_all(spelling == codes, axis=1)
-        is_same &= _gather(tf.constant(table.continues), piece) == (_gather(distance, place) > 0)
-        rank = tf.where(is_same, (last + 1) * (1 << _PIECE_BITS) + piece, 0)
-        rank = tf.maximum(tf.math.unsorted_segment_max(rank, place, places), 0)
-        return rank // (1 << _PIECE_BITS), rank % (1 << _PIECE_BITS)
+    def _piece_of(self, slot: Any) -> Any:
+        return _gather(tf.constant(self._pieces.slot_piece), slot)
+
+    def _stands_there(self, words: "_Words", position: Any, distance: Any, length: Any, piece: Any) -> Any:
+        """Whether these very pieces stand at these places: bool ``[places]``."""
+        table = self._pieces
+        codes = _letters(words, position, length, table.longest)
+        is_same = tf.reduce_all(tf.cast(_gather(_small(table.spelling), piece), tf.int32) == codes, axis=1)
+        return is_same & (_gather(tf.constant(table.continues), piece) == (distance > 0))
+
+
+class _Walked(NamedTuple):
+    """The pieces of words.
+
+    Attributes:
+        position: ``[pieces]``, their places in the stream.
+        length: ``[pieces]``.
+        piece: ``[pieces]``, their numbers.
+        is_exact: whether all places that were reached have the characters of their pieces.
+    """
+
+    position: Any
+    length: Any
+    piece: Any
+    is_exact: Any
 
 
 class _Stream(NamedTuple):
@@ -427,6 +469,18 @@ def _words(codes: Any, splits: Any, first_letter: int, *, margin: int) -> _Words
     return _Words(start, end - start + 1, padded, is_start)
 
 
+def _letters(words: _Words, position: Any, length: Any, most: int) -> Any:
+    """The codes from places of the stream on, ``[places, most]``; 0 behind each one's length."""
+    # The stream's codes have a space before them.
+    codes = _gather(words.codes, position[:, None] + tf.range(1, most + 1)[None])
+    return codes * _ones(length, most)
+
+
+def _ones(lengths: Any, most: int) -> Any:
+    """Rows ``[lengths, most]`` with so many ones, then zeros: from a table, for that is faster than to compare."""
+    return _gather(tf.constant(np.tri(most + 1, most, -1, np.int32)), tf.minimum(lengths, most))
+
+
 def _first_words(words: _Words, splits: Any, most: int) -> _Words:
     """The first words of each text."""
     row_start = lower_bound(words.start, splits)
@@ -443,11 +497,11 @@ def _first_words(words: _Words, splits: Any, most: int) -> _Words:
 
 
 def _look_up(table: PieceTable, sums: Any) -> tuple[Any, Any]:
-    """For sums of weights the pieces in their slots, and whether the sums are theirs."""
+    """For sums of weights their slots, and whether they are those of the pieces there."""
     shift = _gather(tf.constant(table.shifts), tf.cast(sums & (len(table.shifts) - 1), tf.int32))
     home = tf.cast(tf.bitwise.right_shift(sums, np.int64(SLOT_BITS)) & (len(table.slot_sum) - 1), tf.int32)
     slot = (home + shift) & (len(table.slot_sum) - 1)
-    return _gather(tf.constant(table.slot_piece), slot), _gather(tf.constant(table.slot_sum), slot) == sums
+    return slot, _gather(tf.constant(table.slot_sum), slot) == sums
 
 
 def _common_spellings(table: PieceTable, length: int) -> np.ndarray:
@@ -486,6 +540,11 @@ def _is_given(places: Any) -> bool:
 def _small(values: np.ndarray) -> Any:
     """A constant of 16 bits where they are enough."""
     return tf.constant(values.astype(np.int16 if np.abs(values).max() < 1 << 15 else np.int32))
+
+
+def _parts(values: Any, size: int) -> tuple[Any, Any]:
+    """Quotient and rest by a power of two, of numbers that are not negative."""
+    return tf.bitwise.right_shift(values, size.bit_length() - 1), tf.bitwise.bitwise_and(values, size - 1)
 
 
 def _gather(values: Any, places: Any) -> Any:

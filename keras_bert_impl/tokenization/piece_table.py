@@ -24,14 +24,14 @@ class Spelling(NamedTuple):
 class PieceTable:
     """Finds a piece by the sum of its characters' weights.
 
-    The weight of code ``c`` at place ``k`` of a piece is ``weights[k * codes + c]``; the first character of a piece
-    that goes on a word has the place ``longest``. A sum's bucket has a shift that gives each of its pieces a slot of
-    its own.
+    The weight of code ``c`` at place ``k`` of a piece is ``weights[k * codes + c]``, and a piece that goes on a word
+    weighs ``continued`` more. A sum's bucket has a shift that gives each of its pieces a slot of its own.
 
     Attributes:
         longest: characters of the longest piece.
         codes: how many codes there are.
-        weights: int64 ``[(longest + 1) * codes]``; code 0 weighs nothing at any place.
+        weights: int64 ``[longest * codes]``; code 0 weighs nothing at any place.
+        continued: an int64.
         shifts: int32 ``[buckets]``, a power of two of them.
         slot_piece: int32 ``[slots]``, a power of two; the number of the piece there, or of the last one, which is none.
         slot_sum: int64 ``[slots]``, the sum of the piece there, or -1.
@@ -44,6 +44,7 @@ class PieceTable:
     longest: int
     codes: int
     weights: np.ndarray
+    continued: np.int64
     shifts: np.ndarray
     slot_piece: np.ndarray
     slot_sum: np.ndarray
@@ -61,20 +62,20 @@ def make_piece_table(pieces: Sequence[Spelling], codes: int) -> PieceTable:
     for row, piece in zip(spelling, pieces, strict=False):
         row[: len(piece.codes)] = piece.codes
     places = spelling[:-1].astype(np.int32) + codes * np.arange(longest, dtype=np.int32)
-    places[continues[:-1], 0] += codes * longest
 
     slots = 1 << int(2 * len(pieces)).bit_length()
     generator = np.random.default_rng(0)
     while True:
-        weights = generator.integers(1, 1 << _WEIGHT_BITS, (longest + 1, codes))
-        weights[:, 0] = 0
-        sums = weights.reshape(-1)[places].sum(axis=1)
+        weights = generator.integers(1, 1 << _WEIGHT_BITS, longest * codes)
+        continued = generator.integers(1, 1 << _WEIGHT_BITS)
+        weights[::codes] = 0
+        sums = weights[places].sum(axis=1) + continued * continues[:-1]
         if hashed := _arrange(sums, slots=slots, buckets=slots // 8):
             shifts, slot_piece = hashed
             break
     slot_sum = np.where(slot_piece < len(pieces), np.append(sums, -1)[slot_piece], -1)
     ids = np.array([piece.id for piece in pieces] + [0], np.int32)
-    return PieceTable(longest, codes, weights.reshape(-1), shifts, slot_piece, slot_sum, spelling, continues, ids)
+    return PieceTable(longest, codes, weights, continued, shifts, slot_piece, slot_sum, spelling, continues, ids)
 
 
 def _arrange(sums: np.ndarray, *, slots: int, buckets: int) -> tuple[np.ndarray, np.ndarray] | None:

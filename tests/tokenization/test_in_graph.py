@@ -11,7 +11,8 @@ import tensorflow as tf
 from tokenizers import AddedToken
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.tokenization import BertTokenizer
+from keras_bert_impl.tokenization import BertTokenizer, piece_table
+from keras_bert_impl.tokenization import in_graph as in_graph_module
 from keras_bert_impl.tokenization.in_graph import InGraphTokenizer
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -177,3 +178,29 @@ def test_tokens_that_must_be_single_words_are_refused(minilm: Path) -> None:
 def test_combining_characters_whose_order_matters_are_refused() -> None:
     with pytest.raises(InputError, match=r"U\+302E, U\+16FF0"):
         InGraphTokenizer(BertTokenizer([*SPECIAL, "a\u302e", "b\U00016ff0"]))
+
+
+@pytest.mark.parametrize("collide", [True, False])
+def test_characters_that_share_the_sum_of_a_piece(monkeypatch: pytest.MonkeyPatch, collide: bool) -> None:
+    """With weights so small that other characters have a piece's sum, every piece is compared; else only the taken."""
+    if collide:
+        for module in (in_graph_module, piece_table):
+            monkeypatch.setattr(module, "SLOT_BITS", 3)
+        monkeypatch.setattr(piece_table, "_WEIGHT_BITS", 7)
+    letters = "abcdefgh"
+    pieces = [*letters, *(f"##{letter}" for letter in letters), "ab", "##cd", "##efg", "bad", "##head", "dead", "##ce"]
+    tokenizer = BertTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces])
+    tables = InGraphTokenizer(tokenizer)
+    walked, walk = [], tables._walk
+
+    def spy(*arguments: Any, spelled: bool) -> Any:
+        walked.append(spelled)
+        return walk(*arguments, spelled=spelled)
+
+    monkeypatch.setattr(tables, "_walk", spy)
+    generator = random.Random(5)
+    for _ in range(40):
+        words = ["".join(generator.choices(letters, k=generator.randint(1, 12))) for _ in range(9)]
+        found = tables(tf.constant([" ".join(words)]), max_length=128)["input_ids"].numpy()
+        np.testing.assert_array_equal(found, tokenizer([" ".join(words)], max_length=128)["input_ids"])
+    assert set(walked) == {False, collide}
