@@ -1,11 +1,12 @@
 """Exports for all runtimes, in all precisions, against transformers on torch with the same weights."""
 
+import functools
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -42,9 +43,16 @@ def rounded_to_int8(model: torch.nn.Module) -> torch.nn.Module:
     return model
 
 
-def export(run: Path, root: Path, name: str, precision: str = "float32", **settings: Any) -> Path:
-    """An export of a format."""
-    return export_model(run, root / name / "1", format=name, precision=precision, **settings).directory
+@pytest.fixture(scope="module")
+def export(sentiment_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Gives an export of a format in a precision, made once."""
+    root = tmp_path_factory.mktemp("exports")
+
+    @functools.cache
+    def made(name: str, precision: str = "float32") -> Path:
+        return export_model(sentiment_run, root / name / precision / "1", format=name, precision=precision).directory
+
+    return made
 
 
 def outputs(directory: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
@@ -55,8 +63,8 @@ def outputs(directory: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_float32_gives_the_logits_of_torch(sentiment_run: Path, tmp_path: Path, name: str) -> None:
-    directory = export(sentiment_run, tmp_path, name)
+def test_float32_gives_the_logits_of_torch(export: Callable[..., Path], sentiment_run: Path, name: str) -> None:
+    directory = export(name)
     tokenizer, model = BertTokenizer.from_pretrained(sentiment_run), reference(sentiment_run)
     for texts in (TEXTS, TEXTS[:1], TEXTS[2:4]):
         inputs = tokenizer(texts)
@@ -65,24 +73,25 @@ def test_float32_gives_the_logits_of_torch(sentiment_run: Path, tmp_path: Path, 
     assert [prediction["label"] for prediction in found] == [prediction["label"] for prediction in expected]
 
 
-def test_bfloat16_is_near(sentiment_run: Path, tmp_path: Path) -> None:
-    directory = export(sentiment_run, tmp_path, "saved_model", "bfloat16")
+def test_bfloat16_is_near(export: Callable[..., Path], sentiment_run: Path) -> None:
+    directory = export("saved_model", "bfloat16")
     inputs = BertTokenizer.from_pretrained(sentiment_run)(TEXTS)
     found, expected = outputs(directory, inputs), logits(reference(sentiment_run), inputs)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=0.03)
     assert np.abs(found - expected).max() > 1e-5
-    sizes = [(directory / "variables" / "variables.data-00000-of-00001").stat().st_size]
-    full = export(sentiment_run, tmp_path / "full", "saved_model")
-    sizes.append((full / "variables" / "variables.data-00000-of-00001").stat().st_size)
-    assert sizes[0] < 0.6 * sizes[1]
+    half, full = (
+        (made / "variables" / "variables.data-00000-of-00001").stat().st_size
+        for made in (directory, export("saved_model"))
+    )
+    assert half < 0.6 * full
 
 
 def test_int8_gives_the_logits_of_rounded_weights(
     sentiment_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(int8, "_LEAST", 1)
-    directory = export(sentiment_run, tmp_path, "saved_model", "int8")
+    directory = export_model(sentiment_run, tmp_path / "x" / "1", precision="int8").directory
     inputs = BertTokenizer.from_pretrained(sentiment_run)(TEXTS)
     model = reference(sentiment_run)
     exact = logits(model, inputs)
@@ -94,16 +103,16 @@ def test_int8_gives_the_logits_of_rounded_weights(
 
 
 @pytest.mark.parametrize("name", ["onnx", "litert"])
-def test_int8_of_other_runtimes_is_near(sentiment_run: Path, tmp_path: Path, name: str) -> None:
-    directory = export(sentiment_run, tmp_path, name, "int8")
+def test_int8_of_other_runtimes_is_near(export: Callable[..., Path], sentiment_run: Path, name: str) -> None:
+    directory = export(name, "int8")
     inputs = BertTokenizer.from_pretrained(sentiment_run)(TEXTS)
     expected = logits(reference(sentiment_run), inputs)
     np.testing.assert_allclose(outputs(directory, inputs), expected, atol=0.1)
 
 
 @pytest.mark.parametrize("name", [name for name, kind in FORMATS.items() if not kind.takes_text])
-def test_the_page_of_an_export_runs(sentiment_run: Path, tmp_path: Path, name: str) -> None:
-    directory = export(sentiment_run, tmp_path, name, max_length=31)
+def test_the_page_of_an_export_runs(export: Callable[..., Path], sentiment_run: Path, name: str) -> None:
+    directory = export(name)
     page = (directory / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     code += "import json; print(json.dumps(outputs['logits'].tolist()))"
@@ -153,7 +162,7 @@ def test_what_a_format_cannot_hold_is_refused(
 def test_a_missing_library_is_named(sentiment_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     with pytest.raises(InputError, match=r'tf2onnx is missing .* pip install "keras_bert_impl\[onnx\]"'):
-        export(sentiment_run, tmp_path, "onnx")
+        export_model(sentiment_run, tmp_path / "x", format="onnx")
     assert not list(tmp_path.iterdir())
 
 
