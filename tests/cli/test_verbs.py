@@ -153,7 +153,7 @@ assert main(["export", run, target]) == 2
     exported, trained = lines(result.stdout)
     assert trained["scores"] == pytest.approx(exported["scores"], abs=1e-5)
     assert result.stderr == (
-        "keras-bert: error: a SavedModel is made by TensorFlow, but Keras runs on jax. Set KERAS_BACKEND=tensorflow.\n"
+        "keras-bert: error: an export is made by TensorFlow, but Keras runs on jax. Set KERAS_BACKEND=tensorflow.\n"
     )
     assert not target.parent.exists()
 
