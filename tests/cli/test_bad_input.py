@@ -369,7 +369,7 @@ CASES = [
     Case(
         "predict: an export of others",
         "predict old/1 text",
-        r"old/1 is a SavedModel without .*assets\.extra",
+        r"old/1 has a saved_model\.pb, but no assets\.extra/config\.json",
         {"old/1/saved_model.pb": ""},
     ),
     Case("predict: some pairs", ["predict", "run", "a\tb", "c"], r"some texts have a TAB and others not"),
