@@ -54,7 +54,8 @@ def prediction_log(model: str, signature: str, inputs: Mapping[str, Any]) -> byt
     """A serialized ``PredictionLog`` with one request."""
     spec = _field(_SPEC_NAME, model.encode()) + _field(_SPEC_SIGNATURE, signature.encode())
     request = _field(_REQUEST_SPEC, spec)
-    for name, value in inputs.items():
+    # A loaded signature has its inputs in an order that differs from process to process.
+    for name, value in sorted(inputs.items()):
         tensor = tf.make_tensor_proto(value).SerializeToString(deterministic=True)
         request += _field(_REQUEST_INPUTS, _field(_ENTRY_KEY, name.encode()) + _field(_ENTRY_VALUE, tensor))
     return _field(_LOG_PREDICT, _field(_PREDICT_REQUEST, request))

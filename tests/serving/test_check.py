@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.serving.check import check_export
+from keras_bert_impl.serving.warmup import prediction_log
 from keras_bert_impl.tokenization import BertTokenizer
 
 
@@ -60,3 +61,10 @@ def test_operations_of_others(tmp_path: Path) -> None:
 def test_no_export(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no saved_model\.pb\. Make an export with 'keras-bert export'"):
         list(check_export(tmp_path))
+
+
+def test_a_warm_up_request_does_not_depend_on_the_order_of_inputs() -> None:
+    inputs = {name: tf.ones([2, 3], tf.int32) for name in ("input_ids", "token_type_ids", "attention_mask")}
+    backwards = dict(reversed(inputs.items()))
+    assert list(backwards) != list(inputs)
+    assert prediction_log("x", "ids", backwards) == prediction_log("x", "ids", inputs)
