@@ -54,12 +54,12 @@ def _attention(layer: BertSelfAttention, store: Store) -> Callable[..., Any]:
         flat = tf.reshape(hidden_states, [-1, layer.hidden_size])
         projected = tf.nn.bias_add(tf.matmul(flat, kernel.value()), bias.value())
         projected = tf.reshape(projected, tf.stack([batch, length, 3, heads, size]))
-        query, key, value = tf.unstack(_transpose(projected, [2, 0, 3, 1, 4]))  # [batch, heads, length, size]
+        query, key, value = tf.unstack(tf.transpose(projected, [2, 0, 3, 1, 4]))  # [batch, heads, length, size]
         # One token of a row asks: in these models always the first.
         query = query if query_states is None else query[:, :, :1]
         scores = tf.matmul(query, key, transpose_b=True) + attention_bias
         attentions = tf.nn.softmax(tf.cast(scores, tf.float32))
-        context = _transpose(tf.matmul(tf.cast(attentions, value.dtype), value), [0, 2, 1, 3])
+        context = tf.transpose(tf.matmul(tf.cast(attentions, value.dtype), value), [0, 2, 1, 3])
         context = tf.reshape(context, tf.shape(hidden_states if query_states is None else query_states))
         return (context, attentions) if output_attentions else context
 
@@ -69,14 +69,6 @@ def _attention(layer: BertSelfAttention, store: Store) -> Callable[..., Any]:
 def _scaled(weight: Any, scale: float) -> np.ndarray:
     values = keras.ops.convert_to_numpy(weight)
     return (values * np.float32(scale)).astype(values.dtype)
-
-
-def _transpose(values: Any, axes: list[int]) -> Any:
-    """By way of integers: for floats TensorFlow takes oneDNN, which is ten times slower on one sentence."""
-    return tf.bitcast(tf.transpose(tf.bitcast(values, _INTEGERS[values.dtype.size]), axes), values.dtype)
-
-
-_INTEGERS = {2: tf.int16, 4: tf.int32}
 
 
 def _layer_norm(layer: keras.layers.LayerNormalization, _: Store) -> Callable[..., Any]:
