@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from in_graph_speed import SENTENCE, in_graph
 from interleave import Peer, Ratio, Series, run
 from report import Target, quiet, table, write
 
-SENTENCE = "It was a great movie with a clever plot and good actors."
 _SHAPES = {"one sentence": (1, 16), "a batch": (8, 128)}
 
 
@@ -48,21 +48,14 @@ def saved_model(export: Path, settings: bool = True) -> Callable[[], Any]:
     return lambda: loaded.signatures["embed"](text=given)["mean"].numpy()
 
 
-def bare(checkpoint: Path, export: Path, tokens: bool) -> Callable[[], Any]:
-    """The bare Keras model in a ``tf.function``, or the tokenizer of the graph alone."""
+def bare(checkpoint: Path) -> Callable[[], Any]:
+    """The bare Keras model in a ``tf.function``."""
     frozen(True)
     import tensorflow as tf
 
     from keras_bert_impl import BertModel, BertTokenizer
-    from keras_bert_impl.tokenization.in_graph import InGraphTokenizer
 
     tokenizer = BertTokenizer.from_pretrained(checkpoint)
-    if tokens:
-        tables = InGraphTokenizer(tokenizer)
-        spec = [tf.TensorSpec([None], tf.string)]
-        of_text = tf.function(lambda given: tables(given, max_length=512)["input_ids"], input_signature=spec)
-        given = tf.constant([SENTENCE])
-        return lambda: of_text(given).numpy()
     model = BertModel.from_pretrained(checkpoint)
     inputs = {name: tf.constant(value) for name, value in tokenizer([SENTENCE]).items()}
     spec = {name: tf.TensorSpec([None, None], tf.int32) for name in inputs}
@@ -210,8 +203,8 @@ def main() -> None:
         peers = [
             Peer(ours, saved_model, {"export": text}, 30),
             Peer("SavedModel, TensorFlow as it is", saved_model, {"export": text, "settings": False}, 30),
-            Peer("bare Keras model, ids", bare, {"checkpoint": checkpoint, "export": text, "tokens": False}, 30),
-            Peer("tokenizer in the graph", bare, {"checkpoint": checkpoint, "export": text, "tokens": True}, 30),
+            Peer("bare Keras model, ids", bare, {"checkpoint": checkpoint}, 30),
+            Peer("tokenizer in the graph", in_graph, {"checkpoint": checkpoint, "batch": "sentence"}, 30),
             Peer("transformers on torch", torch_pipeline, {"checkpoint": checkpoint}, 30),
             Peer("ONNX Runtime", onnx_pipeline, {"checkpoint": checkpoint, "file": of_torch}, 30),
         ]

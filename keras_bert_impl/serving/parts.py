@@ -6,6 +6,9 @@ from typing import Any
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.tokenization import BertTokenizer
 
+# What a model over ids takes.
+INPUTS = ("input_ids", "token_type_ids", "attention_mask")
+
 
 @dataclass(frozen=True)
 class Parts:

@@ -4,15 +4,14 @@ import contextlib
 import importlib
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.serving.parts import Parts
+from keras_bert_impl.serving.parts import INPUTS, Parts
 from keras_bert_impl.tasks.run import Run
-
-INPUTS = ("input_ids", "token_type_ids", "attention_mask")
 
 
 def library(name: str, extra: str) -> Any:
@@ -34,11 +33,8 @@ def write_onnx(parts: Parts, path: Path) -> None:
     _export(parts, path, "onnx")
     if parts.precision == "int8":
         quantization = library("onnxruntime.quantization", "onnx")
-        logging.disable(logging.WARNING)  # It recommends a step of its own that is for vision models.
-        try:
+        with _quiet():
             quantization.quantize_dynamic(path, path, per_channel=True, weight_type=quantization.QuantType.QInt8)
-        finally:
-            logging.disable(logging.NOTSET)
 
 
 def open_onnx(path: Path) -> Run:
@@ -107,8 +103,6 @@ def _export(parts: Parts, path: Path, name: str, **settings: Any) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Holds back what converters say of themselves."""
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)

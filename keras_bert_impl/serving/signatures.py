@@ -46,7 +46,7 @@ def attention_endpoint(served: Served) -> Endpoint:
         words = tf.constant(served.tokenizer.vocabulary)
         return {
             "tokens": tf.gather(words, inputs["input_ids"]),
-            "attentions": tf.cast(tf.stack(maps, axis=1), tf.float32),
+            "attentions": tf.stack(maps, axis=1),
         }
 
     return Endpoint(of_text, {"text": TEXT})

@@ -395,8 +395,7 @@ class InGraphTokenizer:
                 words, _gather(position, place), _gather(distance, place), last + 1, self._piece_of(slot)
             )
         rank = tf.where(is_hit, (last + 1) * (1 << _RANK_BITS) + slot, 0)
-        length, slot = _parts(tf.maximum(tf.math.unsorted_segment_max(rank, place, places), 0), 1 << _RANK_BITS)
-        return length, slot
+        return _parts(tf.maximum(tf.math.unsorted_segment_max(rank, place, places), 0), 1 << _RANK_BITS)
 
     def _piece_of(self, slot: Any) -> Any:
         return _gather(tf.constant(self._pieces.slot_piece), slot)

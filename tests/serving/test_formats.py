@@ -13,7 +13,7 @@ import pytest
 import torch
 import transformers
 
-from keras_bert_impl.cli.main import main
+from keras_bert_impl.cli.main import main, parser
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.serving import FORMATS, Predictor, export_model, format_of
 from keras_bert_impl.serving.graphs import int8
@@ -157,6 +157,12 @@ def test_what_a_format_cannot_hold_is_refused(
     assert main(["export", str(sentiment_run), str(tmp_path / target), *rest]) == 2
     assert re.search(message, capsys.readouterr().err.replace("\n", " "))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_line_has_all_formats() -> None:
+    (verbs,) = [action.choices for action in parser()._actions if isinstance(action.choices, dict)]
+    (choices,) = [action.choices for action in verbs["export"]._actions if action.dest == "format"]
+    assert tuple(choices) == tuple(FORMATS)
 
 
 def test_a_missing_library_is_named(sentiment_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ def endpoints(served: Served) -> dict[str, Endpoint]:
     is_regression = task_of(served.config).name == "regression"
 
     def answer(inputs: Tensors) -> Tensors:
-        logits = tf.cast(served.run(inputs)["logits"], tf.float32)
+        logits = served.run(inputs)["logits"]
         names = tf.constant(list(served.config.id2label.values()))
         return {
             "label": tf.gather(names, tf.argmax(logits, axis=-1)),

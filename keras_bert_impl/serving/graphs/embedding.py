@@ -17,7 +17,7 @@ def endpoints(served: Served) -> dict[str, Endpoint]:
 
     def of_text(text: Any) -> Tensors:
         inputs = served.in_graph(text, max_length=served.max_length)
-        states = tf.cast(served.run(inputs)["last_hidden_state"], tf.float32)
+        states = served.run(inputs)["last_hidden_state"]
         weights = tf.cast(inputs["attention_mask"], tf.float32)[:, :, None]
         return {
             "mean": tf.reduce_sum(states * weights, axis=1) / tf.reduce_sum(weights, axis=1),

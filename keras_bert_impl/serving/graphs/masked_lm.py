@@ -29,8 +29,7 @@ def endpoints(served: Served) -> dict[str, Endpoint]:
         positions = tf.pad(positions, [[0, 0], [0, tf.maximum(1 - masks, 0)]])
         outputs = served.run({**inputs, "masked_lm_positions": positions})
         logits = outputs["prediction_logits"] if "prediction_logits" in outputs else outputs["logits"]
-        logits = tf.cast(logits, tf.float32)[:, :masks]
-        scores, best = tf.math.top_k(tf.nn.softmax(logits), k=min(MOST_LIKELY, served.config.vocab_size))
+        scores, best = tf.math.top_k(tf.nn.softmax(logits[:, :masks]), k=min(MOST_LIKELY, served.config.vocab_size))
         words = tf.constant(
             served.tokenizer.vocabulary + [""] * (served.config.vocab_size - served.tokenizer.vocab_size)
         )

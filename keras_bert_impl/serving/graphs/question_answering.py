@@ -45,7 +45,7 @@ def endpoints(served: Served) -> dict[str, Endpoint]:
         context_part = (tf.gather(starts[1], rows.text) + rows.start, rows.length)
         inputs, place = served.in_graph.rows(tokens.ids, question_part, context_part)
         outputs = served.run(inputs)
-        start, end = (tf.cast(outputs[name], tf.float32) for name in ("start_logits", "end_logits"))
+        start, end = outputs["start_logits"], outputs["end_logits"]
 
         logit, first, last = _candidates(start, end, asked + 2, rows.length)
         first, last = (tf.gather(place, column, batch_dims=1) for column in (first, last))

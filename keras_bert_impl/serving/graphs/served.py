@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_bert_impl.config import BertConfig
+from keras_bert_impl.serving.parts import INPUTS
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.tokenization.flat import ragged_positions
 from keras_bert_impl.tokenization.in_graph import InGraphTokenizer
@@ -25,7 +26,7 @@ class Served:
     """A model in an export.
 
     Attributes:
-        run: takes ``input_ids``, ``token_type_ids`` and ``attention_mask`` and gives the model's outputs by name.
+        run: takes what `INPUTS` names and gives the model's outputs by name, in float32.
         tokenizer: the model's tokenizer.
         in_graph: the same one as operations.
         config: the model's configuration.
@@ -52,7 +53,7 @@ def ids_endpoint(function: Callable[[Tensors], Tensors]) -> Endpoint:
     def of_ids(**inputs: Any) -> Tensors:
         return function(inputs)
 
-    return Endpoint(of_ids, dict.fromkeys(("input_ids", "token_type_ids", "attention_mask"), IDS))
+    return Endpoint(of_ids, dict.fromkeys(INPUTS, IDS))
 
 
 class Windows(NamedTuple):

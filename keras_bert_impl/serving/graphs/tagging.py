@@ -39,7 +39,7 @@ def endpoints(served: Served) -> dict[str, Endpoint]:
         rows = windows(lengths, tf.fill([tf.size(lengths)], size), overlap)
         first_token = tf.gather(tokens.splits, rows.text) + rows.start
         inputs, _ = served.in_graph.rows(tokens.ids, (first_token, rows.length))
-        logits = tf.cast(served.run(inputs)["logits"], tf.float32)
+        logits = served.run(inputs)["logits"]
 
         # The first token of each word, in the windows' reach.
         owner, number = ragged_positions(lengths)
