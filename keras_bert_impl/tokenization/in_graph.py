@@ -21,7 +21,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.tokenization.alphabet import PAGE, make_alphabet
 from keras_bert_impl.tokenization.bert_tokenizer import BertTokenizer
 from keras_bert_impl.tokenization.flat import decode, lower_bound, part_of, places_where, ragged_positions
-from keras_bert_impl.tokenization.piece_table import SLOT_BITS, PieceTable, Spelling, make_piece_table
+from keras_bert_impl.tokenization.piece_table import PieceTable, Spelling, hash_bits, make_piece_table
 from keras_bert_impl.tokenization.token_trie import TokenTrie, make_token_trie
 
 # WordPiece takes longer words for unknown.
@@ -197,7 +197,7 @@ class InGraphTokenizer:
             with_places: whether to tell where tokens are in their texts.
         """
         stream = self._characters(texts, with_places=with_places)
-        words = _words(stream.codes, stream.splits, self._alphabet.first_letter, margin=self._pieces.longest)
+        words = _words(stream.codes, stream.splits, self._alphabet.first_letter, margin=self._pieces.width)
         if most_words is not None:
             words = _first_words(words, stream.splits, most_words)
         found, ids = self._whole_words(words)
@@ -296,17 +296,15 @@ class InGraphTokenizer:
     def _whole_words(self, words: "_Words") -> tuple[Any, Any]:
         """Which words the vocabulary has, and the ids of all words: of those that it lacks the unknown token's."""
         table, alphabet = self._pieces, self._alphabet
-        common = min(_COMMON_LENGTH, table.longest)
-        codes = _letters(words, words.start, words.length, common)
-        rows = tf.range(common)[None] * table.codes
-        sums = tf.reduce_sum(_gather(tf.constant(table.weights), codes + rows), axis=1)
-        slot, is_hit = _look_up(table, sums)
+        integers = min(-(-_COMMON_LENGTH // len(table.powers)), table.packed.shape[1])
+        packed = _packed(table, words, words.start, words.length, integers)
+        slot, is_hit = _look_up(table, tf.reduce_sum(packed * table.mix[:integers], axis=1))
         piece = self._piece_of(slot)
-        spelling = _gather(_small(_common_spellings(table, common)), piece)
-        is_hit &= (words.length <= common) & tf.reduce_all(tf.cast(spelling, tf.int32) == codes, axis=1)
+        is_hit &= words.length <= integers * len(table.powers)
+        is_hit &= _is_same(_gather(tf.constant(_common_words(table, integers)), piece), packed)
         ids = tf.where(is_hit, _gather(tf.constant(table.ids), piece), self._unknown_id)
         # Special and added tokens are words of one character.
-        number = codes[:, 0] - alphabet.first_token
+        number = _gather(words.codes, words.start + 1) - alphabet.first_token
         is_token = (number >= 0) & (number < len(self._token_ids))
         token_id = _gather(tf.constant(self._token_ids), tf.where(is_token, number, 0))
         return is_hit | is_token, tf.where(is_token, token_id, ids)
@@ -403,8 +401,8 @@ class InGraphTokenizer:
     def _stands_there(self, words: "_Words", position: Any, distance: Any, length: Any, piece: Any) -> Any:
         """Whether these very pieces stand at these places: bool ``[places]``."""
         table = self._pieces
-        codes = _letters(words, position, length, table.longest)
-        is_same = tf.reduce_all(tf.cast(_gather(_small(table.spelling), piece), tf.int32) == codes, axis=1)
+        packed = _packed(table, words, position, length, table.packed.shape[1])
+        is_same = _is_same(_gather(tf.constant(table.packed), piece), packed)
         return is_same & (_gather(tf.constant(table.continues), piece) == (distance > 0))
 
 
@@ -468,11 +466,20 @@ def _words(codes: Any, splits: Any, first_letter: int, *, margin: int) -> _Words
     return _Words(start, end - start + 1, padded, is_start)
 
 
-def _letters(words: _Words, position: Any, length: Any, most: int) -> Any:
-    """The codes from places of the stream on, ``[places, most]``; 0 behind each one's length."""
+def _packed(table: PieceTable, words: _Words, position: Any, length: Any, integers: int) -> Any:
+    """The characters from places of the stream on, packed as the table's pieces: int64 ``[places, integers]``."""
+    most = integers * len(table.powers)
     # The stream's codes have a space before them.
     codes = _gather(words.codes, position[:, None] + tf.range(1, most + 1)[None])
-    return codes * _ones(length, most)
+    # Characters behind the length are multiplied by 0.
+    powers = np.tri(most + 1, most, -1, np.int64) * np.tile(table.powers, integers)
+    weighted = tf.cast(codes, tf.int64) * _gather(tf.constant(powers), tf.minimum(length, most))
+    return tf.reduce_sum(tf.reshape(weighted, [-1, integers, len(table.powers)]), axis=2)
+
+
+def _is_same(packed: Any, others: Any) -> Any:
+    """Whether rows of integers are the same: bool ``[rows]``."""
+    return tf.reduce_all(packed == others, axis=1)
 
 
 def _ones(lengths: Any, most: int) -> Any:
@@ -497,33 +504,41 @@ def _first_words(words: _Words, splits: Any, most: int) -> _Words:
 
 def _look_up(table: PieceTable, sums: Any) -> tuple[Any, Any]:
     """For sums of weights their slots, and whether they are those of the pieces there."""
-    shift = _gather(tf.constant(table.shifts), tf.cast(sums & (len(table.shifts) - 1), tf.int32))
-    home = tf.cast(tf.bitwise.right_shift(sums, np.int64(SLOT_BITS)) & (len(table.slot_sum) - 1), tf.int32)
-    slot = (home + shift) & (len(table.slot_sum) - 1)
+    slots, buckets = len(table.slot_sum), len(table.shifts)
+    bucket_bit, slot_bit = hash_bits(slots, buckets)
+    bucket = tf.cast(tf.bitwise.right_shift(sums, np.int64(bucket_bit)), tf.int32) & (buckets - 1)
+    shift = _gather(tf.constant(table.shifts), bucket)
+    home = tf.cast(tf.bitwise.right_shift(sums, np.int64(slot_bit)) & (slots - 1), tf.int32)
+    slot = (home + shift) & (slots - 1)
     return slot, _gather(tf.constant(table.slot_sum), slot) == sums
 
 
-def _common_spellings(table: PieceTable, length: int) -> np.ndarray:
-    """The first characters of words; -1 for pieces that are longer or go on a word."""
-    fits = (table.spelling[:, length:] == 0).all(axis=1) & ~table.continues
-    return np.where(fits[:, None], table.spelling[:, :length], -1)
+def _common_words(table: PieceTable, integers: int) -> np.ndarray:
+    """The packed characters of words; -1 for pieces that are longer or go on a word."""
+    fits = (table.packed[:, integers:] == 0).all(axis=1) & ~table.continues
+    return np.where(fits[:, None], table.packed[:, :integers], -1)
 
 
 def _without_overlaps(start: Any, length: Any) -> Any:
     """Which of ascending spans remain if each that is taken rules out those that begin in it; empty ones never do."""
     there = places_where(length > 0)
-    start, length = _gather(start, there), _gather(length, there)
-    count = tf.size(there)
-    leads_to = tf.concat([lower_bound(start, start + length), [count]], axis=0)
-    taken = tf.concat([tf.fill([tf.minimum(count, 1)], 1), tf.zeros([tf.maximum(count, 1)], tf.int32)], axis=0)
-    taken = taken[: count + 1]
+    start, end = _gather(start, there), _gather(start + length, there)
+    overlap = tf.reduce_any(end[:-1] > start[1:])
+    return tf.cond(overlap, lambda: _gather(there, _first_of_overlapping(start, end)), lambda: there)
+
+
+def _first_of_overlapping(start: Any, end: Any) -> Any:
+    """Which of ascending spans remain: `_without_overlaps` where there are some."""
+    count = tf.size(start)
+    leads_to = tf.concat([lower_bound(start, end), [count]], axis=0)
+    taken = tf.concat([[1], tf.zeros([count], tf.int32)], axis=0)
 
     def double(rounds: Any, taken: Any, leads_to: Any) -> tuple[Any, Any, Any]:
         taken = tf.maximum(taken, tf.math.unsorted_segment_max(taken, leads_to, count + 1))
         return rounds * 2, taken, _gather(leads_to, leads_to)
 
     _, taken, _ = tf.while_loop(lambda rounds, *_: rounds < count, double, [1, taken, leads_to])
-    return _gather(there, places_where(taken[:-1] > 0))
+    return places_where(taken[:-1] > 0)
 
 
 def lengths_of(tokens: Tokens) -> Any:

@@ -6,10 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Weights are below 2**39, so that sums over the longest piece stay far below 2**63.
-_WEIGHT_BITS = 39
-# The lowest bits of a hash name its bucket, the bits from here its slot before the bucket's shift.
-SLOT_BITS = 17
+# Letters are packed into the lower bits of signed 64-bit integers.
+_PACK_BITS = 63
+_WEIGHT_BITS = 62
 
 
 class Spelling(NamedTuple):
@@ -24,64 +23,98 @@ class Spelling(NamedTuple):
 class PieceTable:
     """Finds a piece by the sum of its characters' weights.
 
-    The weight of code ``c`` at place ``k`` of a piece is ``weights[k * codes + c]``, and a piece that goes on a word
-    weighs ``continued`` more. A sum's bucket has a shift that gives each of its pieces a slot of its own.
+    Characters are packed, several into an integer, the first into the lowest bits. The sum of these integers, weighted,
+    is the piece's, modulo 2**64: so the weight of code ``c`` at place ``k`` is ``weights[k * codes + c]``. A piece that
+    goes on a word weighs ``continued`` more. A sum's highest bits name its bucket, which has a shift that gives each of
+    its pieces a slot of its own.
 
     Attributes:
         longest: characters of the longest piece.
         codes: how many codes there are.
+        powers: int64 ``[characters of an integer]``, what codes are multiplied by to pack them.
+        mix: int64 ``[integers]``, the weights of the integers of a piece.
         weights: int64 ``[longest * codes]``; code 0 weighs nothing at any place.
         continued: an int64.
         shifts: int32 ``[buckets]``, a power of two of them.
         slot_piece: int32 ``[slots]``, a power of two; the number of the piece there, or of the last one, which is none.
         slot_sum: int64 ``[slots]``, the sum of the piece there, or -1.
-        spelling: ``[pieces + 1, longest]``, codes of each piece, 0 behind its last; -1 for the last piece, which is
-            none.
+        packed: int64 ``[pieces + 1, integers]``, the codes of each piece, 0 behind its last; -1 for the last piece,
+            which is none.
         continues: bool ``[pieces + 1]``.
         ids: int32 ``[pieces + 1]``.
     """
 
     longest: int
     codes: int
+    powers: np.ndarray
+    mix: np.ndarray
     weights: np.ndarray
     continued: np.int64
     shifts: np.ndarray
     slot_piece: np.ndarray
     slot_sum: np.ndarray
-    spelling: np.ndarray
+    packed: np.ndarray
     continues: np.ndarray
     ids: np.ndarray
+
+    @property
+    def width(self) -> int:
+        """How many characters fit the integers of a piece."""
+        return self.packed.shape[1] * len(self.powers)
 
 
 def make_piece_table(pieces: Sequence[Spelling], codes: int) -> PieceTable:
     """The table of pieces over an alphabet of so many codes; no two pieces may be the same."""
     longest = max(len(piece.codes) for piece in pieces)
-    continues = np.array([piece.continues for piece in pieces] + [False])
-    spelling = np.zeros((len(pieces) + 1, longest), np.min_scalar_type(-codes))
-    spelling[-1] = -1
-    for row, piece in zip(spelling, pieces, strict=False):
-        row[: len(piece.codes)] = piece.codes
-    places = spelling[:-1].astype(np.int32) + codes * np.arange(longest, dtype=np.int32)
+    bits = (codes - 1).bit_length()
+    powers = np.int64(1) << np.arange(0, _PACK_BITS - bits + 1, bits)
+    integers = -(-longest // len(powers))
+    spelling = np.zeros((len(pieces), integers, len(powers)), np.int64)
+    for row, piece in zip(spelling, pieces, strict=True):
+        row.flat[: len(piece.codes)] = piece.codes
+    packed = (spelling * powers).sum(axis=2)
+    continues = np.array([piece.continues for piece in pieces])
 
     slots = 1 << int(2 * len(pieces)).bit_length()
     generator = np.random.default_rng(0)
     while True:
-        weights = generator.integers(1, 1 << _WEIGHT_BITS, longest * codes)
-        continued = generator.integers(1, 1 << _WEIGHT_BITS)
-        weights[::codes] = 0
-        sums = weights[places].sum(axis=1) + continued * continues[:-1]
+        # Odd, so that none of a character's bits is lost.
+        mix = generator.integers(-(1 << _WEIGHT_BITS), 1 << _WEIGHT_BITS, integers) * 2 + 1
+        continued = generator.integers(1 << _WEIGHT_BITS)
+        sums = (packed * mix).sum(axis=1) + continued * continues
         if hashed := _arrange(sums, slots=slots, buckets=slots // 8):
             shifts, slot_piece = hashed
             break
-    slot_sum = np.where(slot_piece < len(pieces), np.append(sums, -1)[slot_piece], -1)
-    ids = np.array([piece.id for piece in pieces] + [0], np.int32)
-    return PieceTable(longest, codes, weights, continued, shifts, slot_piece, slot_sum, spelling, continues, ids)
+    return PieceTable(
+        longest,
+        codes,
+        powers,
+        mix,
+        (np.outer(mix, powers).reshape(-1, 1)[:longest] * np.arange(codes)).reshape(-1),
+        continued,
+        shifts,
+        slot_piece,
+        slot_sum=np.append(sums, -1)[slot_piece],
+        packed=np.append(packed, np.full((1, integers), -1), axis=0),
+        continues=np.append(continues, False),
+        ids=np.array([piece.id for piece in pieces] + [0], np.int32),
+    )
+
+
+def hash_bits(slots: int, buckets: int) -> tuple[int, int]:
+    """From which bits of a sum on the number of its bucket stands, and that of its slot before the bucket's shift.
+
+    The highest, because a product's bits depend on all bits below them.
+    """
+    bucket = 65 - buckets.bit_length()
+    return bucket, bucket + 1 - slots.bit_length()
 
 
 def _arrange(sums: np.ndarray, *, slots: int, buckets: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """A shift for each bucket such that no two sums share a slot, and the slots; None if these weights allow none."""
-    bucket = sums & (buckets - 1)
-    home = (sums >> SLOT_BITS) & (slots - 1)
+    """A shift for each bucket such that no two sums share a slot, and the slots; None if these sums allow none."""
+    bucket_bit, slot_bit = hash_bits(slots, buckets)
+    bucket = (sums >> bucket_bit) & (buckets - 1)
+    home = (sums >> slot_bit) & (slots - 1)
     shifts = np.zeros(buckets, np.int32)
     slot_piece = np.full(slots, len(sums), np.int32)
     taken = np.zeros(slots, bool)

@@ -185,8 +185,10 @@ def test_characters_that_share_the_sum_of_a_piece(monkeypatch: pytest.MonkeyPatc
     """With weights so small that other characters have a piece's sum, every piece is compared; else only the taken."""
     if collide:
         for module in (in_graph_module, piece_table):
-            monkeypatch.setattr(module, "SLOT_BITS", 3)
-        monkeypatch.setattr(piece_table, "_WEIGHT_BITS", 7)
+            monkeypatch.setattr(module, "hash_bits", lambda slots, buckets: (0, 3))
+        # One letter an integer, with a small weight.
+        monkeypatch.setattr(piece_table, "_PACK_BITS", 8)
+        monkeypatch.setattr(piece_table, "_WEIGHT_BITS", 6)
     letters = "abcdefgh"
     pieces = [*letters, *(f"##{letter}" for letter in letters), "ab", "##cd", "##efg", "bad", "##head", "dead", "##ce"]
     tokenizer = BertTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces])
