@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from keras_bert_impl import __version__
-from keras_bert_impl.cli import checkpoint, finetune, quickstart, use
+from keras_bert_impl.cli import checkpoint, finetune, pretrain, quickstart, use
 from keras_bert_impl.errors import InputError
 
 
@@ -17,12 +17,12 @@ def parser() -> argparse.ArgumentParser:
     """The parser of all verbs."""
     result = argparse.ArgumentParser(
         prog="keras-bert",
-        description="BERT for Keras 3 and TensorFlow: convert, fine-tune, evaluate, predict, export.",
+        description="BERT for Keras 3 and TensorFlow: convert, fine-tune, evaluate, predict, export, pretrain.",
         epilog="'keras-bert VERB --help' tells about a verb. Start with 'keras-bert quickstart'.",
     )
     result.add_argument("--version", action="version", version=f"keras-bert {__version__}")
     verbs = result.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for group in (quickstart, checkpoint, finetune, use):
+    for group in (quickstart, checkpoint, finetune, use, pretrain):
         group.add_verbs(verbs)
     for verb in verbs.choices.values():
         verb.add_argument("--debug", action="store_true", help="show the stack trace of an error")

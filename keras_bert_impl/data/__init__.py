@@ -1,10 +1,14 @@
-"""Examples from files, encoded examples, and batches of them."""
+"""Examples from files, encoded examples, and batches of them; corpora for pretraining."""
 
 from keras_bert_impl.data.batches import BUCKETS, LengthBatches, restore
 from keras_bert_impl.data.columns import Columns, where
 from keras_bert_impl.data.conll import read_conll
+from keras_bert_impl.data.corpus import find_parts, read_documents
 from keras_bert_impl.data.features import Features, Ragged
 from keras_bert_impl.data.feed import for_fit, to_grain
+from keras_bert_impl.data.prepare import prepare
+from keras_bert_impl.data.pretraining import Objective, PretrainingBatches
+from keras_bert_impl.data.shards import TokenCorpus
 from keras_bert_impl.data.squad import read_squad
 from keras_bert_impl.data.tables import read_table
 
@@ -13,9 +17,15 @@ __all__ = [
     "Columns",
     "Features",
     "LengthBatches",
+    "Objective",
+    "PretrainingBatches",
     "Ragged",
+    "TokenCorpus",
+    "find_parts",
     "for_fit",
+    "prepare",
     "read_conll",
+    "read_documents",
     "read_squad",
     "read_table",
     "restore",

@@ -78,6 +78,12 @@ class LengthBatches:
     def __repr__(self) -> str:
         return f"LengthBatches({len(self.features)} rows, batch_size={self.batch_size}, seed={self.seed})"
 
+    def spec(self) -> tuple[dict[str, tuple[tuple[int | None, ...], Any]], ...]:
+        """Shapes and dtypes of all batches, None for what differs."""
+        features = self.features
+        parts = [part for part in (features.inputs, features.labels, features.weights) if part]
+        return tuple({name: _spec(values) for name, values in part.items()} for part in parts)
+
     def rows(self, k: int) -> np.ndarray:
         """Which rows batch ``k`` holds: int64 ``[batch_size]``, or fewer."""
         if not 0 <= k < len(self):
@@ -111,6 +117,12 @@ class LengthBatches:
             begin += max(1, most // int(width))
             cuts.append(begin)
         return cuts[:-1]
+
+
+def _spec(values: Values) -> tuple[tuple[int | None, ...], Any]:
+    if isinstance(values, Ragged):
+        return (None, None, *values.flat.shape[1:]), values.flat.dtype
+    return (None, *values.shape[1:]), values.dtype
 
 
 def restore(outputs: Iterable[dict[str, Any]], batches: LengthBatches, *, per_token: bool) -> dict[str, Values]:

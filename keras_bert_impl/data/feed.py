@@ -1,9 +1,8 @@
 """Batches as ``keras.Model.fit`` takes them: read ahead in the background, from any batch on."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from keras_bert_impl.data.batches import LengthBatches
-from keras_bert_impl.data.features import Ragged, Values
+import numpy as np
 
 if TYPE_CHECKING:
     import grain
@@ -12,7 +11,16 @@ if TYPE_CHECKING:
 _AHEAD = 8
 
 
-def to_grain(batches: LengthBatches, *, start: int = 0) -> "grain.IterDataset":
+class Batches(Protocol):
+    """Batches by their numbers: `LengthBatches` and `PretrainingBatches`."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, k: int) -> tuple[dict[str, np.ndarray], ...]: ...
+    def spec(self) -> tuple[dict[str, tuple[tuple[int | None, ...], Any]], ...]:
+        """Shapes and dtypes of all batches, None for what differs."""
+
+
+def to_grain(batches: Batches, *, start: int = 0) -> "grain.IterDataset":
     """The batches from number ``start`` on as a Grain dataset, whose iterator's state can be saved and set.
 
     For ``fit`` use `for_fit`: given a Grain dataset, Keras on TensorFlow takes the length of all batches from the first
@@ -24,11 +32,12 @@ def to_grain(batches: LengthBatches, *, start: int = 0) -> "grain.IterDataset":
     return grain.MapDataset.source(batches)[start:].to_iter_dataset(options)
 
 
-def for_fit(batches: LengthBatches, *, start: int = 0) -> Any:
-    """The batches from number ``start`` on, for ``fit(..., steps_per_epoch=batches.per_epoch, shuffle=False)``.
+def for_fit(batches: Batches, *, start: int = 0) -> Any:
+    """The batches from number ``start`` on, for ``fit(..., steps_per_epoch=…, shuffle=False)``.
 
     Returns:
-        A ``tf.data.Dataset`` on TensorFlow, whose element types leave all lengths open; a Grain dataset elsewhere.
+        A ``tf.data.Dataset`` on TensorFlow, whose element types leave open what differs from batch to batch; a Grain
+        dataset elsewhere.
     """
     import keras
 
@@ -37,11 +46,5 @@ def for_fit(batches: LengthBatches, *, start: int = 0) -> Any:
         return dataset
     import tensorflow as tf
 
-    def spec(values: Values) -> tf.TensorSpec:
-        open_axes = (None, None, *values.flat.shape[1:]) if isinstance(values, Ragged) else (None, *values.shape[1:])
-        return tf.TensorSpec(open_axes, (values.flat if isinstance(values, Ragged) else values).dtype)
-
-    features = batches.features
-    parts = [part for part in (features.inputs, features.labels, features.weights) if part]
-    signature = tuple({name: spec(values) for name, values in part.items()} for part in parts)
+    signature = tuple({name: tf.TensorSpec(*values) for name, values in part.items()} for part in batches.spec())
     return tf.data.Dataset.from_generator(lambda: dataset, output_signature=signature).prefetch(_AHEAD)

@@ -37,6 +37,7 @@ class Alphabet:
             vocabulary does not have.
         dropped: the code of characters that vanish. It and all above are rare: ``expansions`` says what becomes of
             them.
+        first_start: codes from here stand for characters that begin a token of ``literal_starts``.
         codes: how many plain codes there are; the same number as ``dropped``.
         of: the plain code of each character that the vocabulary has.
         pages: ``[pages, 128]``, codes by the lowest bits of the code point.
@@ -47,6 +48,7 @@ class Alphabet:
     first_token: int
     first_letter: int
     dropped: int
+    first_start: int
     of: dict[Character, int]
     pages: np.ndarray
     page_of: np.ndarray
@@ -101,7 +103,7 @@ def make_alphabet(
     of = {(letter, True): 2 + i for i, letter in enumerate(words)}
     of |= {(letter, False): first_letter + 1 + i for i, letter in enumerate(letters)}
     dropped = first_letter + 1 + len(letters)
-    alphabet = Alphabet(first_token, first_letter, dropped, of, *(np.empty(0),) * 3)
+    alphabet = Alphabet(first_token, first_letter, dropped, 0, of, *(np.empty(0),) * 3)
 
     rare: dict[tuple[int, ...], int] = {(): dropped}
     table = np.full(_CODE_POINTS, alphabet.unknown_letter, np.int32)
@@ -120,7 +122,8 @@ def make_alphabet(
     for row, codes in zip(filled, expansions, strict=True):
         row[: len(codes)] = codes
     pages, page_of = np.unique(table.reshape(-1, PAGE), axis=0, return_inverse=True)
-    return Alphabet(first_token, first_letter, dropped, of, pages, page_of.reshape(-1).astype(np.int32), filled)
+    page_of = page_of.reshape(-1).astype(np.int32)
+    return Alphabet(first_token, first_letter, dropped, len(filled) - len(literal_starts), of, pages, page_of, filled)
 
 
 @functools.lru_cache

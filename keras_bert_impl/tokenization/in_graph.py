@@ -238,10 +238,11 @@ class InGraphTokenizer:
 
     def _rare_characters(self, points: Any, stream: "_Stream") -> "_Stream":
         """Literal tokens, characters that vanish, and characters that become several."""
-        stream = self._mark_tokens(stream, points, self._literal)
+        stream = self._mark_tokens(stream, points, self._literal, stream.codes >= self._alphabet.first_start)
         stream = self._expand(stream)
         if self._normalized.longest:
-            stream = self._expand(self._mark_tokens(stream, stream.codes, self._normalized))
+            is_start = tf.reduce_any(stream.codes[:, None] == self._normalized.starts, axis=1)
+            stream = self._expand(self._mark_tokens(stream, stream.codes, self._normalized, is_start))
         return stream
 
     def _expand(self, stream: "_Stream") -> "_Stream":
@@ -256,35 +257,43 @@ class InGraphTokenizer:
             end=_gather(stream.end, origin) if _is_given(stream.end) else stream.end,
         )
 
-    def _mark_tokens(self, stream: "_Stream", symbols: Any, trie: TokenTrie) -> "_Stream":
+    def _mark_tokens(self, stream: "_Stream", symbols: Any, trie: TokenTrie, is_start: Any) -> "_Stream":
         """Writes a token's code over its first character, and lets the others vanish.
 
         Of tokens that overlap the first counts, and of those that begin together the longest.
+
+        Args:
+            stream: the characters.
+            symbols: ``[characters]``, what the tokens are spelled with.
+            trie: the tokens.
+            is_start: bool ``[characters]``, where a token may begin.
         """
         if not trie.longest:
             return stream
-        size = tf.size(symbols)
-        column = lower_bound(tf.constant(trie.symbols), symbols)
-        is_known = _gather(tf.constant(np.append(trie.symbols, np.int32(-1))), column) == symbols
-        column = tf.where(is_known, column, trie.columns - 1)
-        # The space behind a text is not the text's own.
-        column = tf.tensor_scatter_nd_update(
-            column, stream.splits[1:, None] - 1, tf.fill([tf.size(stream.splits) - 1], trie.columns - 1)
-        )
-        column = tf.concat([column, tf.fill([trie.longest], trie.columns - 1)], axis=0)
-        next_state = tf.constant(trie.next_state)
-        start = places_where(_gather(next_state, column[:size]) < trie.no_match)
+        # The space behind a text is not the text's own; and no token goes on behind the end.
+        ends = stream.splits[1:, None] - 1
+        symbols = tf.tensor_scatter_nd_update(symbols, ends, tf.fill([tf.size(ends)], -1))
+        symbols = tf.concat([symbols, tf.fill([trie.longest], -1)], axis=0)
+        next_state, known = tf.constant(trie.next_state), tf.constant(np.append(trie.symbols, np.int32(-1)))
+        start = places_where(is_start)
         state, length, token = tf.zeros_like(start), tf.zeros_like(start), tf.zeros_like(start)
         for k in range(trie.longest):
-            state = _gather(next_state, state * trie.columns + _gather(column, start + k))
+            symbol = _gather(symbols, start + k)
+            column = lower_bound(known[:-1], symbol)
+            column = tf.where(_gather(known, column) == symbol, column, trie.columns - 1)
+            state = _gather(next_state, state * trie.columns + column)
             ended = _gather(tf.constant(trie.token), state)
             length = tf.where(ended >= 0, k + 1, length)
             token = tf.where(ended >= 0, ended, token)
+            if k == 1:
+                # Most first characters are no more than that.
+                begun = places_where((state != trie.no_match) | (length > 0))
+                start, state, length, token = (_gather(values, begun) for values in (start, state, length, token))
         chosen = _without_overlaps(start, length)
         start, length, token = (_gather(values, chosen) for values in (start, length, token))
+        codes = tf.tensor_scatter_nd_update(stream.codes, start[:, None], token + self._alphabet.first_token)
         rest = tf.cast(tf.where(tf.range(1, trie.longest)[None] < length[:, None]), tf.int32)
         rest = _gather(start, rest[:, 0]) + rest[:, 1] + 1
-        codes = tf.tensor_scatter_nd_update(stream.codes, start[:, None], token + self._alphabet.first_token)
         codes = tf.tensor_scatter_nd_update(codes, rest[:, None], tf.fill([tf.size(rest)], self._alphabet.dropped))
         end = stream.end
         if _is_given(end):

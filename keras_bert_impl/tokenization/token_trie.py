@@ -24,6 +24,11 @@ class TokenTrie:
     longest: int
 
     @property
+    def starts(self) -> np.ndarray:
+        """The symbols that begin a token."""
+        return self.symbols[self.next_state[: len(self.symbols)] != self.no_match]
+
+    @property
     def columns(self) -> int:
         return len(self.symbols) + 1
 

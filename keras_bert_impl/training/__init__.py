@@ -1,7 +1,21 @@
-"""Training: optimizer and schedule, fine-tuning, the directory of a run."""
+"""Training: optimizers and schedule, fine-tuning, pretraining, the directory of a run."""
 
 from keras_bert_impl.training.finetune import finetune
-from keras_bert_impl.training.optimizers import WarmupLinearDecay, adamw
-from keras_bert_impl.training.settings import PRECISIONS, FineTuning
+from keras_bert_impl.training.optimizers import Lamb, WarmupPolynomialDecay, adamw, lamb
+from keras_bert_impl.training.pretrain import pretrain
+from keras_bert_impl.training.published import RECIPES, Recipe
+from keras_bert_impl.training.settings import PRECISIONS, FineTuning, PreTraining
 
-__all__ = ["PRECISIONS", "FineTuning", "WarmupLinearDecay", "adamw", "finetune"]
+__all__ = [
+    "PRECISIONS",
+    "RECIPES",
+    "FineTuning",
+    "Lamb",
+    "PreTraining",
+    "Recipe",
+    "WarmupPolynomialDecay",
+    "adamw",
+    "finetune",
+    "lamb",
+    "pretrain",
+]

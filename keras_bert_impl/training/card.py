@@ -1,4 +1,4 @@
-"""The model card of a run."""
+"""The model cards of runs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -69,4 +69,63 @@ The directory opens in transformers too.
 
 What the training data does not show, this model has not learned: other languages, domains and kinds of text need an
 evaluation of their own (`keras-bert evaluate {name} --data FILE`).
+"""
+
+
+def pretraining_card(metrics: Mapping[str, Any], *, name: str) -> str:
+    """A README for the directory of a pretraining, from what its ``metrics.json`` holds.
+
+    Args:
+        metrics: the result of ``pretrain``.
+        name: what to call the model.
+    """
+    versions, corpus, held_out = metrics["versions"], metrics["corpus"], metrics["held_out"]
+    settings = "\n".join(
+        f"| {key} | {value} |" for part in ("objective", "settings") for key, value in metrics[part].items()
+    )
+    begin = f"from `{metrics['init']}`" if metrics["init"] else f"of the size {metrics['preset']}"
+    return f"""---
+library_name: keras
+tags:
+- bert
+- keras
+- fill-mask
+---
+
+# {name}
+
+A BERT {begin}, pretrained on masked words and next sentences for {metrics["steps"]:,} steps, which took
+{metrics["minutes"]:.0f} minutes, with keras_bert_impl {versions["keras_bert_impl"]} on {versions["backend"]}.
+
+## Data
+
+{corpus["tokens"]:,} tokens in {corpus["sentences"]:,} sentences and {corpus["documents"]:,} documents of
+{", ".join(f"`{source}`" for source in corpus["corpus"])}.
+{held_out["documents"]:,} of the documents were held out: the first ones of
+`numpy.random.default_rng({metrics["settings"]["seed"]}).permutation({corpus["documents"]})`.
+
+## Results on the held-out documents
+
+| figure | value |
+|---|---|
+| masked tokens: accuracy | {held_out["masked_accuracy"]:.4f} |
+| masked tokens: perplexity | {held_out["perplexity"]:.2f} |
+| masked tokens: cross entropy | {held_out["masked_loss"]:.4f} |
+| next sentence: accuracy | {held_out["next_sentence_accuracy"]:.4f} |
+
+![learning curve](learning_curve.png)
+
+## Settings
+
+| setting | value |
+|---|---|
+{settings}
+
+## Use
+
+    keras-bert fill-mask {name} "The [MASK] crossed the river."
+    keras-bert next-sentence {name} "He shut the door." "Then he sat down."
+    keras-bert finetune {name} --train FILE --valid FILE --output DIR
+
+The directory opens in transformers too.
 """

@@ -1,4 +1,4 @@
-"""The learning-curve picture of a run."""
+"""The learning-curve pictures of runs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -84,6 +84,29 @@ def save_learning_curve(
     right.margins(y=0.3)
     right.text(0.98, 0.03, "large point: the checkpoint that was kept", transform=right.transAxes, **_NOTE)
     for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+
+
+def save_pretraining_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Draws the losses of both objectives over the time, trained with and held out, into a PNG file.
+
+    Args:
+        path: where to.
+        history: for each evaluation ``minutes``, and the figures of ``train`` and ``held_out``.
+    """
+    from matplotlib.figure import Figure
+
+    minutes = [entry["minutes"] for entry in history]
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    panels = {"masked_loss": "Masked words: cross entropy", "next_sentence_loss": "Next sentence: cross entropy"}
+    for axes, (name, title) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+        for part, label, color in (("train", "trained with", _BLUE), ("held_out", "held out", _ORANGE)):
+            values = [entry[part][name] for entry in history]
+            axes.plot(minutes, values, color=color, marker=".", markersize=4, label=label)
+        axes.set(title=title, xlabel="minutes", xlim=(0, None))
+        axes.legend(frameon=False)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-import keras_bert_impl
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data import BUCKETS, LengthBatches, for_fit
 from keras_bert_impl.data.columns import Columns, count_examples
@@ -25,6 +23,7 @@ from keras_bert_impl.training.curves import block_means, save_learning_curve, st
 from keras_bert_impl.training.keep_best import KeepBest
 from keras_bert_impl.training.optimizers import adamw
 from keras_bert_impl.training.settings import PRECISIONS, FineTuning
+from keras_bert_impl.training.versions import versions
 
 
 def finetune(
@@ -122,7 +121,7 @@ def finetune(
             "validation": keep.validation,
             **figures,
             "training_loss": {"step": steps.tolist(), "loss": [round(mean, 5) for mean in means.tolist()]},
-            "versions": _versions(),
+            "versions": versions(),
         }
         tokenizer.save_pretrained(directory)
         save_learning_curve(
@@ -158,16 +157,6 @@ def _fit(
         shuffle=False,
         verbose=1 if sys.stdout.isatty() else 2,
     )
-
-
-def _versions() -> dict[str, str]:
-    backend = keras.backend.backend()
-    return {
-        "keras_bert_impl": keras_bert_impl.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-        "backend": f"{backend} {sys.modules[backend].__version__}",
-    }
 
 
 def _task(name: str) -> Task:

@@ -1,4 +1,4 @@
-"""The optimizer and the learning-rate schedule of BERT's fine-tuning."""
+"""The optimizers of BERT's training, and their learning-rate schedule."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,36 +11,38 @@ NO_DECAY = ("bias", "gamma", "beta")
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
-class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that rises from 0 in a straight line and then falls to 0 in another.
+class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that rises from 0 in a straight line, and then falls to 0.
 
     Args:
         learning_rate: the highest rate, reached after the warm-up.
         steps: steps of the whole training.
         warmup_steps: steps of the rise; 0 begins at the highest rate.
+        power: the fall is the share of steps that are left, to this power; 1 is a straight line.
 
-    The same as ``get_linear_schedule_with_warmup`` of transformers.
+    The same as ``get_linear_schedule_with_warmup`` and ``get_polynomial_decay_schedule_with_warmup`` of transformers.
 
-    >>> schedule = WarmupLinearDecay(5e-5, steps=100, warmup_steps=10)
+    >>> schedule = WarmupPolynomialDecay(5e-5, steps=100, warmup_steps=10)
     >>> [round(float(schedule(step)) * 1e5, 6) for step in (0, 5, 10, 55, 100)]
     [0.0, 2.5, 5.0, 2.5, 0.0]
     """
 
-    def __init__(self, learning_rate: float, *, steps: int, warmup_steps: int) -> None:
+    def __init__(self, learning_rate: float, *, steps: int, warmup_steps: int, power: float = 1.0) -> None:
         self.learning_rate = learning_rate
         self.steps = steps
         self.warmup_steps = warmup_steps
+        self.power = power
 
     def __call__(self, step: Any) -> Any:
         """The rate at a step, counted from 0; a float32 scalar."""
         step = ops.cast(step, "float32")
-        rise = step / self.warmup_steps if self.warmup_steps else 1.0
-        fall = (self.steps - step) / max(1, self.steps - self.warmup_steps)
-        return self.learning_rate * ops.maximum(0.0, ops.minimum(rise, fall))
+        left = ops.clip((self.steps - step) / max(1, self.steps - self.warmup_steps), 0.0, 1.0)
+        rise = ops.minimum(step / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
+        return self.learning_rate * rise * left**self.power
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {"learning_rate": self.learning_rate, "steps": self.steps, "warmup_steps": self.warmup_steps}
+        return {name: getattr(self, name) for name in ("learning_rate", "steps", "warmup_steps", "power")}
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
@@ -111,31 +113,136 @@ def _summed(gradient: Any) -> Any:
     )
 
 
+@keras.saving.register_keras_serializable(package="keras_bert_impl")
+class Lamb(keras.optimizers.Optimizer):
+    """LAMB, for large batches: AdamW's step, scaled for each variable to the size of its weights.
+
+    Unlike Keras' own, the decay is part of what is scaled, and variables can be excluded: they have neither decay nor
+    scaling. Source: You et al. 2019, algorithm 2, https://arxiv.org/abs/1904.00962.
+
+    Args:
+        learning_rate: a number or a schedule.
+        weight_decay: decay, inside of the scaled step.
+        beta_1: decay of the mean of the gradients.
+        beta_2: decay of the mean of their squares.
+        epsilon: added to the root of the latter.
+        **kwargs: of ``keras.optimizers.Optimizer``.
+
+    >>> Lamb(6e-3, weight_decay=0.01).epsilon
+    1e-06
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 1e-3,
+        *,
+        weight_decay: float = 0.01,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-6,
+        name: str = "lamb",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, name=name, **kwargs)
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Makes the means."""
+        if not self.built:
+            super().build(variables)
+            self._momentums, self._velocities = self.add_optimizer_variables(variables, ["momentum", "velocity"])
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        """Updates the variables."""
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            # The gradient of an embedding comes as slices; all rows are needed, for all decay.
+            grads = [tf.convert_to_tensor(gradient) for gradient in grads]
+        super().apply(grads, trainable_variables)
+
+    def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
+        """Nothing: the decay is part of the step."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Updates one variable."""
+        index = self._get_variable_index(variable)
+        momentum, velocity = self._momentums[index], self._velocities[index]
+        rate, gradient = ops.cast(learning_rate, variable.dtype), ops.cast(gradient, variable.dtype)
+        step = ops.cast(self.iterations + 1, variable.dtype)
+        self.assign_add(momentum, (gradient - momentum) * (1 - self.beta_1))
+        self.assign_add(velocity, (ops.square(gradient) - velocity) * (1 - self.beta_2))
+        mean = momentum / (1 - self.beta_1**step)
+        change = mean / (ops.sqrt(velocity / (1 - self.beta_2**step)) + self.epsilon)
+        if self._use_weight_decay(variable):
+            change += self.weight_decay * variable
+            weights, changes = ops.norm(variable), ops.norm(change)
+            is_sized = (weights > 0) & (changes > 0)
+            rate *= ops.where(is_sized, weights / ops.where(is_sized, changes, 1), 1)
+        self.assign_sub(variable, rate * change)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {name: getattr(self, name) for name in ("beta_1", "beta_2", "epsilon")}
+        return {**super().get_config(), **own}
+
+
 def adamw(
     *,
     learning_rate: float,
-    steps: int,
+    steps: int | None,
     warmup: float = 0.1,
     weight_decay: float = 0.01,
     clip_norm: float = 1.0,
+    power: float = 1.0,
 ) -> AdamW:
-    """AdamW as BERT is fine-tuned with it: decay but not on biases and layer norms, warm-up, linear decay, clipping.
+    """AdamW as BERT is trained with it: decay but not on biases and layer norms, warm-up, decay, clipping.
 
     Args:
         learning_rate: the highest learning rate.
-        steps: steps of the whole training.
+        steps: steps of the whole training; None for a constant rate.
         warmup: share of the steps in which the rate rises.
         weight_decay: decay per step, times the learning rate.
         clip_norm: the largest norm of all gradients together.
+        power: of the rate's fall, see `WarmupPolynomialDecay`.
 
     >>> adamw(learning_rate=5e-5, steps=1000).weight_decay
     0.01
     """
-    optimizer = AdamW(
-        WarmupLinearDecay(learning_rate, steps=steps, warmup_steps=round(warmup * steps)),
-        weight_decay=weight_decay,
-        epsilon=1e-8,
-        global_clipnorm=clip_norm,
-    )
+    rate = _rate(learning_rate, steps, warmup, power)
+    return _excluding(AdamW(rate, weight_decay=weight_decay, epsilon=1e-8, global_clipnorm=clip_norm))
+
+
+def lamb(
+    *,
+    learning_rate: float,
+    steps: int | None,
+    warmup: float = 0.1,
+    weight_decay: float = 0.01,
+    clip_norm: float = 1.0,
+    power: float = 1.0,
+) -> Lamb:
+    """LAMB for pretraining with large batches; the arguments are those of `adamw`.
+
+    >>> lamb(learning_rate=6e-3, steps=7038, warmup=0.2843, power=0.5).global_clipnorm
+    1.0
+    """
+    rate = _rate(learning_rate, steps, warmup, power)
+    return _excluding(Lamb(rate, weight_decay=weight_decay, global_clipnorm=clip_norm))
+
+
+def _rate(learning_rate: float, steps: int | None, warmup: float, power: float) -> Any:
+    if steps is None:
+        return learning_rate
+    return WarmupPolynomialDecay(learning_rate, steps=steps, warmup_steps=round(warmup * steps), power=power)
+
+
+def _excluding(optimizer: Any) -> Any:
     optimizer.exclude_from_weight_decay(var_names=list(NO_DECAY))
     return optimizer
+
+
+# By the names that settings and the command line have for them.
+OPTIMIZERS = {"adamw": adamw, "lamb": lamb}

@@ -1,8 +1,9 @@
-"""The settings of a fine-tuning."""
+"""The settings of trainings."""
 
 import dataclasses
 
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.training.optimizers import OPTIMIZERS
 
 # The policies under which Keras trains in a precision: weights and optimizer stay in float32.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
@@ -44,15 +45,67 @@ class FineTuning:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "max_length"):
-            self._check(name, getattr(self, name) >= 1, "a whole number above 0")
-        for name in ("learning_rate", "clip_norm"):
-            self._check(name, getattr(self, name) > 0, "a number above 0")
-        self._check("warmup", 0 <= self.warmup <= 1, "a share from 0 to 1")
-        self._check("weight_decay", self.weight_decay >= 0, "0 or more")
-        self._check("precision", self.precision in PRECISIONS, " or ".join(PRECISIONS))
-        self._check("seed", 0 <= self.seed < _SEEDS, f"a whole number from 0 to {_SEEDS - 1}")
+        _check(self, ("epochs", "batch_size", "max_length"), ("learning_rate", "clip_norm"))
 
-    def _check(self, name: str, passed: bool, expected: str) -> None:
-        if not passed:
-            raise InputError(f"{name} is {getattr(self, name)!r}; {expected} was expected.")
+
+@dataclasses.dataclass(frozen=True)
+class PreTraining:
+    """The settings of a pretraining, beside what its examples are like.
+
+    Args:
+        batch_size: rows in a batch.
+        learning_rate: the highest learning rate.
+        optimizer: ``adamw`` or ``lamb``.
+        warmup: share of the training in which the rate rises to it.
+        power: of the rate's fall: 1 is a straight line.
+        weight_decay: decay of all weights but biases and layer norms.
+        clip_norm: the largest norm of all gradients together.
+        dropout: of hidden states and attention.
+        precision: ``float32``, or ``bfloat16`` for the products (weights stay in float32).
+        held_out: share of the documents that are kept for evaluation.
+        report_every: steps from one evaluation to the next.
+        seed: of the new weights, the held-out documents, all examples and dropout.
+
+    Raises:
+        InputError: a setting is out of its range.
+
+    >>> PreTraining(batch_size=256, learning_rate=1e-4).optimizer
+    'adamw'
+    """
+
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    optimizer: str = "adamw"
+    warmup: float = 0.05
+    power: float = 1.0
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    dropout: float = 0.1
+    precision: str = "float32"
+    held_out: float = 0.05
+    report_every: int = 500
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        _check(self, ("batch_size", "report_every"), ("learning_rate", "clip_norm", "power"))
+        _expect(self, "optimizer", self.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS))
+        _expect(self, "dropout", 0 <= self.dropout < 1, "a share from 0 to below 1")
+        _expect(self, "held_out", 0 < self.held_out < 1, "a share above 0 and below 1")
+
+
+def _check(settings: FineTuning | PreTraining, counts: tuple[str, ...], numbers: tuple[str, ...]) -> None:
+    """Checks what both have, and that some fields are whole numbers, or numbers, above 0."""
+    for name in counts:
+        _expect(settings, name, getattr(settings, name) >= 1, "a whole number above 0")
+    for name in numbers:
+        _expect(settings, name, getattr(settings, name) > 0, "a number above 0")
+    _expect(settings, "warmup", 0 <= settings.warmup <= 1, "a share from 0 to 1")
+    _expect(settings, "weight_decay", settings.weight_decay >= 0, "0 or more")
+    _expect(settings, "precision", settings.precision in PRECISIONS, " or ".join(PRECISIONS))
+    _expect(settings, "seed", 0 <= settings.seed < _SEEDS, f"a whole number from 0 to {_SEEDS - 1}")
+
+
+def _expect(settings: object, name: str, passed: bool, expected: str) -> None:
+    """Raises ``InputError`` unless a setting passed its check."""
+    if not passed:
+        raise InputError(f"{name} is {getattr(settings, name)!r}; {expected} was expected.")

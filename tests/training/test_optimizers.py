@@ -12,7 +12,7 @@ import transformers
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.models import BertForSequenceClassification
-from keras_bert_impl.training import WarmupLinearDecay, adamw
+from keras_bert_impl.training import WarmupPolynomialDecay, adamw
 
 STEPS = 13
 
@@ -26,7 +26,7 @@ def test_schedule_is_that_of_transformers(warmup_steps: int) -> None:
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=3e-4)
     theirs = transformers.get_linear_schedule_with_warmup(optimizer, warmup_steps, STEPS)
-    ours = WarmupLinearDecay(3e-4, steps=STEPS, warmup_steps=warmup_steps)
+    ours = WarmupPolynomialDecay(3e-4, steps=STEPS, warmup_steps=warmup_steps)
     for step in range(STEPS + 1):
         np.testing.assert_allclose(float(ours(step)), theirs.get_last_lr()[0], rtol=1e-6, err_msg=f"step {step}")
         optimizer.step()
@@ -34,13 +34,13 @@ def test_schedule_is_that_of_transformers(warmup_steps: int) -> None:
 
 
 def test_schedule_ends_at_zero_and_stays_there() -> None:
-    schedule = WarmupLinearDecay(1.0, steps=10, warmup_steps=2)
+    schedule = WarmupPolynomialDecay(1.0, steps=10, warmup_steps=2)
     assert [float(schedule(step)) for step in (10, 11, 1000)] == [0, 0, 0]
 
 
 def test_schedule_can_be_saved() -> None:
     schedule = keras.saving.deserialize_keras_object(
-        keras.saving.serialize_keras_object(WarmupLinearDecay(0.3, steps=10, warmup_steps=2))
+        keras.saving.serialize_keras_object(WarmupPolynomialDecay(0.3, steps=10, warmup_steps=2))
     )
     assert [round(float(schedule(step)), 6) for step in (1, 2, 6)] == [0.15, 0.3, 0.15]
 

@@ -1,0 +1,258 @@
+"""Documents of a corpus, and the pieces in which it is prepared: cut by what is in the files, not by who reads them."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from keras_bert_impl.data.columns import check_text
+from keras_bert_impl.data.tfds import is_tfds, tfds_records
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.files import not_utf8
+
+# What a directory is searched for.
+SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
+
+# Characters of text that become one shard, or more if the last document is long.
+UNIT = 1 << 22
+# Longer lines and documents are cut, so that memory is bounded.
+LONGEST_LINE = 1 << 24
+LONGEST_DOCUMENT = 1 << 24
+
+# A document: its lines, none of them empty.
+Document = list[str]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one reader reads: a file, several small ones, or a data set.
+
+    Attributes:
+        number: its place in the corpus.
+        files: paths, or one ``tfds:NAME:SPLIT``.
+        size: bytes on the disk; 0 for a data set.
+    """
+
+    number: int
+    files: tuple[str, ...]
+    size: int
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Documents that become one shard.
+
+    Attributes:
+        name: of the shard: the numbers of its part and of its place in the part.
+        documents: the documents.
+        broken: lines that were no UTF-8 and are left out.
+        read: bytes of the part that were read for it.
+    """
+
+    name: str
+    documents: list[Document]
+    broken: int
+    read: int
+
+
+def find_parts(corpus: Sequence[str | Path], *, size: int = UNIT) -> list[Part]:
+    """What there is to read, in a fixed order: the names given, those in a directory by their paths.
+
+    Args:
+        corpus: files, directories, and ``tfds:NAME:SPLIT``.
+        size: small files behind one another are taken together up to so many bytes.
+
+    Raises:
+        InputError: nothing was given, a path does not exist, or a directory holds no text.
+    """
+    if not corpus:
+        raise InputError("No corpus was given: name text files, directories, JSONL files or tfds:NAME:SPLIT.")
+    return group_files([found for source in corpus for found in _files(source)], size=size)
+
+
+def group_files(files: Sequence[tuple[str, int]], *, size: int = UNIT) -> list[Part]:
+    """Parts of files whose sizes in bytes are known, in this order.
+
+    >>> [part.files for part in group_files([("a", 3), ("b", 4), ("c", 9), ("d", 1)], size=8)]
+    [('a', 'b'), ('c',), ('d',)]
+    """
+    groups: list[list[tuple[str, int]]] = []
+    for file in files:
+        room = size - sum(length for _, length in groups[-1]) if groups else 0
+        if file[1] > room or is_tfds(file[0]) or is_tfds(groups[-1][-1][0]):
+            groups.append([])
+        groups[-1].append(file)
+    return [
+        Part(number, tuple(name for name, _ in group), sum(length for _, length in group))
+        for number, group in enumerate(groups)
+    ]
+
+
+def _files(source: str | Path) -> list[tuple[str, int]]:
+    if is_tfds(source):
+        return [(str(source), 0)]
+    path = Path(source)
+    if path.is_dir():
+        found = sorted(file for file in path.rglob("*") if file.name.endswith(SUFFIXES) and file.is_file())
+        if not found:
+            raise InputError(f"{path} holds no text; files ending in {', '.join(SUFFIXES)} were expected.")
+        return [(str(file), file.stat().st_size) for file in found]
+    if not path.exists():
+        raise InputError(f"{path}: no such file or directory.")
+    return [(str(path), path.stat().st_size)]
+
+
+def open_local(path: str) -> BinaryIO:
+    """Opens a file of this machine.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def read_units(
+    part: Part,
+    *,
+    strict: bool = False,
+    text_field: str = "text",
+    size: int = UNIT,
+    open_file: Callable[[str], BinaryIO] = open_local,
+) -> Iterator[Unit]:
+    """The units of a part, one after the other; memory holds one.
+
+    Args:
+        part: what to read.
+        strict: whether a line that is no UTF-8 is an error; else it is left out and counted.
+        text_field: the field of JSONL objects, and the feature of data sets, that holds the text of a document.
+        size: characters of a unit, at least, unless the part ends.
+        open_file: opens a file of the part.
+
+    Raises:
+        InputError: a file cannot be used; file and line are named.
+    """
+    documents: list[Document] = []
+    characters = number = 0
+    progress = _Progress()
+    for document in _documents(part, progress, strict=strict, text_field=text_field, open_file=open_file):
+        documents.append(document)
+        characters += sum(map(len, document))
+        if characters >= size:
+            yield Unit(_name(part, number), documents, *progress.take())
+            documents, characters, number = [], 0, number + 1
+    # Also without documents if lines were left out, which are to be counted.
+    if documents or progress.broken:
+        yield Unit(_name(part, number), documents, *progress.take())
+
+
+def _name(part: Part, number: int) -> str:
+    return f"{part.number:05}-{number:05}"
+
+
+@dataclass
+class _Progress:
+    """Broken lines, and bytes read, since they were last taken."""
+
+    broken: int = 0
+    read: int = 0
+
+    def take(self) -> tuple[int, int]:
+        taken, self.broken, self.read = (self.broken, self.read), 0, 0
+        return taken
+
+
+def read_documents(part: Part, *, strict: bool = False, text_field: str = "text") -> Iterator[Document]:
+    """The documents of a part; see `read_units`."""
+    return _documents(part, _Progress(), strict=strict, text_field=text_field, open_file=open_local)
+
+
+def _documents(
+    part: Part, progress: _Progress, *, strict: bool, text_field: str, open_file: Callable[[str], BinaryIO]
+) -> Iterator[Document]:
+    for file in part.files:
+        if is_tfds(file):
+            for place, record in tfds_records(file):
+                yield from _cut(_text(record, text_field, place).splitlines())
+            continue
+        lines = _lines(file, progress, strict=strict, open_file=open_file)
+        if ".jsonl" in Path(file).suffixes:
+            for place, line in lines:
+                if line.strip():
+                    yield from _cut(_text(_object(line, place), text_field, place).splitlines())
+        else:
+            yield from _cut(line for _, line in lines)
+
+
+def _cut(lines: Any) -> Iterator[Document]:
+    """Documents of lines: an empty line ends one."""
+    document: Document = []
+    characters = 0
+    for line in lines:
+        line = line.strip()
+        if line:
+            document.append(line)
+            characters += len(line)
+        if document and (not line or characters >= LONGEST_DOCUMENT):
+            yield document
+            document, characters = [], 0
+    if document:
+        yield document
+
+
+def _lines(
+    path: str, progress: _Progress, *, strict: bool, open_file: Callable[[str], BinaryIO]
+) -> Iterator[tuple[str, str]]:
+    """Where each line of a text file stands, and its text; a line's rest beyond `LONGEST_LINE` is a line of its own."""
+    with open_file(path) as raw:
+        # By its first bytes, for some file systems unpack by themselves.
+        is_packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        file: Any = gzip.GzipFile(fileobj=raw) if is_packed else raw
+        before = number = 0
+        while line := _read_line(file, path):
+            number += 1
+            progress.read += raw.tell() - before
+            before = raw.tell()
+            place = f"{path}, line {number}"
+            try:
+                text = line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                if strict:
+                    raise not_utf8(path, error, line=number) from error
+                progress.broken += 1
+                continue
+            yield place, text.removeprefix("\ufeff") if number == 1 else text
+
+
+def _read_line(file: Any, path: str) -> bytes:
+    try:
+        line = file.readline(LONGEST_LINE)
+        if len(line) == LONGEST_LINE:
+            # Not in the middle of a character: those go on with bytes 10xxxxxx.
+            while (following := file.peek(1)[:1]) and following[0] & 0xC0 == 0x80:
+                line += file.read(1)
+        return line
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read: {error}. Fetch or pack it again.") from error
+
+
+def _object(line: str, place: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{place} is not JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{place} holds a JSON {type(value).__name__}; an object with the text was expected.")
+    return value
+
+
+def _text(record: dict[str, Any], field: str, place: str) -> str:
+    if field not in record:
+        raise InputError(f"{place} has no {field!r}, but {', '.join(map(repr, record)) or 'nothing'}. Name the field.")
+    return check_text(record[field], name=field, place=place)

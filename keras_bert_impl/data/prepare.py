@@ -1,0 +1,225 @@
+"""Preparation of a corpus for pretraining: text to shards of token ids, on all cores, to be continued after a break."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_bert_impl.data.corpus import Part, Unit, find_parts, read_units
+from keras_bert_impl.data.sentences import split_sentences
+from keras_bert_impl.data.shards import (
+    MANIFEST,
+    ShardInfo,
+    info_of_shard,
+    make_manifest,
+    pack_shard,
+    settings_text,
+)
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.files import read_text, refuse_other_content, replacing, to_json, write_text
+from keras_bert_impl.tokenization import BertTokenizer
+from keras_bert_impl.tokenization.backend import encode_pieces
+
+# Beside the shards of a preparation that is under way, what it was begun with.
+_SETTINGS = "settings.json"
+
+
+def prepare(
+    corpus: Sequence[str | Path],
+    tokenizer: str | Path | BertTokenizer,
+    output: str | Path,
+    *,
+    language: str = "en",
+    text_field: str = "text",
+    strict: bool = False,
+    workers: int | None = None,
+    progress: Callable[[int, int, int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Splits a corpus into sentences, tokenizes them and writes shards; begun again after a break it continues.
+
+    Until it is whole the work stands in a hidden directory beside ``output``. Which shards there are and what is in
+    them depends on the corpus, the tokenizer and the language alone. Memory holds a few units of 4 million characters.
+
+    Args:
+        corpus: text files (plain or gzip; an empty line ends a document), directories of them, JSONL files with a field
+            of text (an object is a document or several), or ``tfds:NAME:SPLIT``.
+        tokenizer: a tokenizer, or where one is.
+        output: the directory to write; must not exist or be empty.
+        language: whose rules find the ends of sentences.
+        text_field: the field of JSONL objects and data sets.
+        strict: whether lines that are no UTF-8 are an error; else they are left out, with a warning that counts them.
+        workers: processes; None: one a core.
+        progress: called now and then with the documents, tokens and bytes done, and the bytes in all.
+
+    Returns:
+        what ``manifest.json`` holds.
+
+    Raises:
+        InputError: something in the arguments or files cannot be used.
+        OSError: the disk is full; what is done is kept.
+
+    >>> prepare(["novels/"], "runs/vocabulary", "shards/novels")  # doctest: +SKIP
+    """
+    workers = workers or len(os.sched_getaffinity(0))
+    output = Path(output)
+    refuse_other_content(output)
+    if not isinstance(tokenizer, BertTokenizer):
+        tokenizer = BertTokenizer.from_pretrained(tokenizer)
+    parts = find_parts(corpus)
+    settings = settings_text(tokenizer, language=language, text_field=text_field)
+    work = _work_directory(output, settings)
+    maker = ShardMaker(tokenizer, language)
+    infos: list[ShardInfo] = []
+    broken = read = documents = tokens = 0
+    whole = sum(part.size for part in parts)
+    try:
+        for info, unit_broken, unit_read in _on_all_cores(
+            parts, maker, work, workers=workers, strict=strict, text_field=text_field
+        ):
+            infos.append(info)
+            broken, read = broken + unit_broken, read + unit_read
+            documents, tokens = documents + info.documents, tokens + info.tokens
+            if progress:
+                progress(documents, tokens, read, whole)
+        manifest = make_manifest(
+            infos, tokenizer, corpus=[str(source) for source in corpus], language=language, broken_lines=broken
+        )
+    except OSError as error:
+        raise OSError(
+            f"{work} cannot be written: {error.strerror or error}. Free some space and run the same again: it "
+            "continues where it stopped."
+        ) from error
+    if broken:
+        warnings.warn(
+            f"{broken:,} lines were no UTF-8 and are left out; with strict (--strict) the first one is an error.",
+            stacklevel=2,
+        )
+    finish(work, manifest, tokenizer)
+    os.replace(work, output)
+    return manifest
+
+
+class ShardMaker:
+    """Makes the shard of a unit; can be sent to other processes.
+
+    Args:
+        tokenizer: the tokenizer.
+        language: of the sentences.
+    """
+
+    def __init__(self, tokenizer: BertTokenizer, language: str) -> None:
+        self.tokenizer = tokenizer
+        self.language = language
+
+    def __call__(self, unit: Unit, existing: bytes = b"") -> tuple[ShardInfo, bytes]:
+        """What the manifest says of the unit's shard, and its bytes.
+
+        Args:
+            unit: the documents.
+            existing: a shard from before, taken as it is if it is whole and was made of this text.
+        """
+        text = _checksum(unit)
+        if existing and (info := info_of_shard(unit.name, existing, text=text)):
+            return info, existing
+        sentences, per_document = [], []
+        for document in unit.documents:
+            found = [sentence for line in document for sentence in split_sentences(line, language=self.language)]
+            sentences += found
+            per_document.append(len(found))
+        pieces = encode_pieces(self.tokenizer.backend_tokenizer, sentences, are_words=False, with_places=False)
+        # Sentences can be empty for the tokenizer: control characters alone.
+        document = np.repeat(np.arange(len(per_document)), per_document)[pieces.lengths > 0]
+        counts = np.bincount(document, minlength=len(per_document))
+        return pack_shard(
+            unit.name,
+            pieces.ids,
+            pieces.lengths[pieces.lengths > 0],
+            counts[counts > 0],
+            vocab_size=self.tokenizer.vocab_size,
+            text=text,
+        )
+
+
+def finish(directory: Path, manifest: dict[str, Any], tokenizer: BertTokenizer) -> None:
+    """Puts tokenizer and manifest beside the shards, and removes what only the work needed."""
+    tokenizer.save_pretrained(directory)
+    named = {ShardInfo(**shard).file for shard in manifest["shards"]}
+    for path in directory.glob("*.safetensors"):
+        if path.name not in named:
+            path.unlink()
+    write_text(directory / MANIFEST, to_json(manifest))
+    (directory / _SETTINGS).unlink(missing_ok=True)
+
+
+def _checksum(unit: Unit) -> str:
+    text = "\n\n".join("\n".join(document) for document in unit.documents)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _work_directory(output: Path, settings: str) -> Path:
+    """The hidden directory of the work: a new one, or that of an earlier run with the same settings."""
+    work = output.absolute().with_name(f".{output.name}.preparing")
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{output} cannot be made: {error.strerror}.") from error
+    if not (work / _SETTINGS).exists():
+        write_text(work / _SETTINGS, settings)
+    if read_text(work / _SETTINGS) != settings:
+        raise InputError(
+            f"{work} holds shards of a run that stopped and had another tokenizer, language or version. Use the same "
+            "again to continue it, or remove that directory to begin anew."
+        )
+    return work
+
+
+def _on_all_cores(
+    parts: Sequence[Part], maker: ShardMaker, work: Path, *, workers: int, strict: bool, text_field: str
+) -> Iterator[tuple[ShardInfo, int, int]]:
+    """For each unit, as they are done: its shard, lines left out, bytes read. This process reads, others tokenize."""
+    units = (unit for part in parts for unit in read_units(part, strict=strict, text_field=text_field))
+    under_way: set[Future] = set()
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=(maker, work))
+    try:
+        for unit in units:
+            under_way.add(pool.submit(_work, unit))
+            if len(under_way) > 2 * workers:
+                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        while under_way:
+            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    except BrokenProcessPool as error:
+        raise OSError(f"a worker process ended ({error}); was the memory full? Use fewer workers") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+# In each worker process: what makes shards, and where they go.
+_state: dict[str, Any] = {}
+
+
+def _begin(maker: ShardMaker, work: Path) -> None:
+    import signal
+
+    # A worker takes one core; Ctrl-C is for the process that reads.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _state.update(maker=maker, work=work)
+
+
+def _work(unit: Unit) -> tuple[ShardInfo, int, int]:
+    path = _state["work"] / f"{unit.name}.safetensors"
+    existing = path.read_bytes() if path.exists() else b""
+    info, packed = _state["maker"](unit, existing)
+    if packed is not existing:
+        with replacing(path) as temporary:
+            temporary.write_bytes(packed)
+    return info, unit.broken, unit.read

@@ -1,0 +1,252 @@
+"""Shards: a corpus as token ids on the disk, each token once, with the ends of its sentences and documents."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from keras_bert_impl.data.features import offsets_of
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.files import read_json, to_json
+from keras_bert_impl.tokenization import BertTokenizer
+
+MANIFEST = "manifest.json"
+_FORMAT = 1
+_DTYPES = {"U16": np.uint16, "U32": np.uint32}
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """What the manifest says of a shard: its name, counts, bytes and checksum."""
+
+    name: str
+    documents: int
+    sentences: int
+    tokens: int
+    bytes: int
+    sha256: str
+
+    @property
+    def file(self) -> str:
+        """The file's name."""
+        return f"{self.name}.safetensors"
+
+
+def fingerprint(tokenizer: BertTokenizer) -> str:
+    """A checksum of all that decides which ids a text gets."""
+    added = tokenizer.backend_tokenizer.get_added_tokens_decoder()
+    settings = {name: value for name, value in tokenizer.settings.items() if name != "model_max_length"}
+    parts = [tokenizer.vocabulary, settings, [[id, repr(token)] for id, token in sorted(added.items())]]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def pack_shard(
+    name: str, ids: np.ndarray, sentences: np.ndarray, documents: np.ndarray, *, vocab_size: int, text: str
+) -> tuple[ShardInfo, bytes]:
+    """The bytes of a shard, a safetensors file.
+
+    Args:
+        name: the shard's name.
+        ids: ``[tokens]``.
+        sentences: ``[sentences]``, tokens of each.
+        documents: ``[documents]``, sentences of each.
+        vocab_size: ids are below; up to 65,536 they take two bytes.
+        text: checksum of the text that it was made of.
+    """
+    dtype = np.uint16 if vocab_size <= 1 << 16 else np.uint32
+    arrays = {
+        "tokens": ids.astype(dtype),
+        "sentence_ends": np.cumsum(sentences).astype(np.uint32),
+        "document_ends": np.cumsum(documents).astype(np.uint32),
+    }
+    packed = save(arrays, metadata={"text": text})
+    checksum = hashlib.sha256(packed).hexdigest()
+    return ShardInfo(name, len(documents), len(sentences), len(ids), len(packed), checksum), packed
+
+
+def info_of_shard(name: str, packed: bytes, *, text: str) -> ShardInfo | None:
+    """What the manifest says of a shard from before; None if it is not whole or was made of another text.
+
+    Args:
+        name: the shard's name.
+        packed: its bytes.
+        text: checksum of the text that it has to be of.
+    """
+    try:
+        arrays, metadata = _unpack(np.frombuffer(packed, np.uint8))
+    except _BROKEN:
+        return None
+    if metadata.get("text") != text:
+        return None
+    counts = (len(arrays[part]) for part in ("document_ends", "sentence_ends", "tokens"))
+    return ShardInfo(name, *counts, len(packed), hashlib.sha256(packed).hexdigest())
+
+
+def settings_text(tokenizer: BertTokenizer, **settings: str) -> str:
+    """What shards depend on beside the text, to tell whether an earlier run can be continued."""
+    library = {"sentencex": version("sentencex"), "tokenizers": version("tokenizers")}
+    return to_json({"format": _FORMAT, "tokenizer": fingerprint(tokenizer), **settings, **library})
+
+
+def make_manifest(
+    infos: Iterable[ShardInfo], tokenizer: BertTokenizer, *, corpus: Sequence[str], **facts: Any
+) -> dict[str, Any]:
+    """What ``manifest.json`` holds: totals, how the shards were made, and the shards by name."""
+    shards = sorted((info for info in infos if info.tokens), key=lambda info: info.name)
+    totals = {name: sum(getattr(info, name) for info in shards) for name in ("documents", "sentences", "tokens")}
+    if not totals["documents"]:
+        raise InputError(
+            f"{', '.join(corpus)}: there is no text in it; documents separated by empty lines were expected."
+        )
+    return {
+        "format": _FORMAT,
+        **totals,
+        **facts,
+        "vocab_size": tokenizer.vocab_size,
+        "tokenizer": fingerprint(tokenizer),
+        "corpus": list(corpus),
+        "shards": [asdict(info) for info in shards],
+    }
+
+
+class TokenCorpus:
+    """A prepared corpus: tokens on the disk, sentences and documents in memory.
+
+    Args:
+        directory: what `prepare` wrote.
+        check: whether to compare all checksums, at about a second a gigabyte.
+
+    Attributes:
+        manifest: what ``manifest.json`` says.
+        tokenizer: the tokenizer that made the ids.
+        sentence_starts: int64 ``[sentences + 1]``, first token of each sentence, and the number of tokens.
+        document_starts: int64 ``[documents + 1]``, first sentence of each document, and the number of sentences.
+
+    Raises:
+        InputError: the directory holds no shards, a shard is missing, cut short or altered, or they were made with
+            another tokenizer than stands beside them.
+    """
+
+    def __init__(self, directory: str | Path, *, check: bool = True) -> None:
+        self.directory = directory = Path(directory)
+        if not (directory / MANIFEST).is_file():
+            raise InputError(
+                f"{directory} has no {MANIFEST}; a directory that `keras-bert prepare` wrote was expected."
+            )
+        self.manifest = manifest = read_json(directory / MANIFEST)
+        if manifest.get("format") != _FORMAT:
+            raise InputError(
+                f"{directory / MANIFEST} has the format {manifest.get('format')!r}; {_FORMAT} was expected. Prepare "
+                "the corpus again."
+            )
+        self.tokenizer = BertTokenizer.from_pretrained(directory)
+        if fingerprint(self.tokenizer) != manifest["tokenizer"]:
+            raise InputError(
+                f"The shards in {directory} were made with another tokenizer than the one that is there now. Put the "
+                "old one back, or prepare the corpus again."
+            )
+        infos = [ShardInfo(**shard) for shard in manifest["shards"]]
+        if check:
+            with ThreadPoolExecutor() as threads:
+                list(threads.map(lambda info: _check(directory / info.file, info), infos))
+        shards = [_open(directory / info.file) for info in infos]
+        self._tokens = [shard["tokens"] for shard in shards]
+        self._shard_starts = offsets_of(len(tokens) for tokens in self._tokens)
+        self.sentence_starts = _joined([shard["sentence_ends"] for shard in shards])
+        self.document_starts = _joined([shard["document_ends"] for shard in shards])
+
+    @property
+    def documents(self) -> int:
+        """How many there are."""
+        return len(self.document_starts) - 1
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{self.manifest[name]:,} {name}" for name in ("documents", "sentences", "tokens"))
+        return f"TokenCorpus({self.directory}: {counts})"
+
+    def gather(self, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Stretches of tokens behind one another: int32 ``[sum of lengths]``; each lies in one document.
+
+        Args:
+            starts: int64 ``[stretches]``, places among all tokens.
+            lengths: int64 ``[stretches]``.
+        """
+        shard = np.searchsorted(self._shard_starts, starts, side="right") - 1
+        local = starts - self._shard_starts[shard]
+        ends = local + lengths
+        cut = zip(shard.tolist(), local.tolist(), ends.tolist(), strict=True)
+        return np.concatenate([self._tokens[s][begin:end] for s, begin, end in cut]).astype(np.int32)
+
+    def held_out(self, share: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Documents to train with and documents to keep for evaluation, by chance: two arrays of numbers, ascending.
+
+        Raises:
+            InputError: either would hold fewer than two documents.
+        """
+        count = round(self.documents * share)
+        if share and (count < 2 or self.documents - count < 2):
+            raise InputError(
+                f"{self.directory} has {self.documents} documents, of which {share:.1%} are {count}; at least two are "
+                "needed to train with and two to evaluate. Choose another share, or more text."
+            )
+        chosen = np.zeros(self.documents, bool)
+        chosen[np.random.default_rng(seed).permutation(self.documents)[:count]] = True
+        return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def _check(path: Path, info: ShardInfo) -> None:
+    try:
+        with open(path, "rb") as file:
+            size = path.stat().st_size
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}. Prepare the corpus again.") from error
+    if size != info.bytes:
+        raise InputError(
+            f"{path} has {size:,} bytes; the manifest says {info.bytes:,}. It was cut short, or is another's; prepare "
+            "the corpus again."
+        )
+    if checksum != info.sha256:
+        raise InputError(
+            f"{path} was altered: its checksum is {checksum[:12]}…, the manifest says {info.sha256[:12]}…. Prepare the "
+            "corpus again."
+        )
+
+
+# What reading bytes that are no shard raises.
+_BROKEN = (ValueError, KeyError, TypeError)
+
+
+def _unpack(whole: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays of a shard as views of its bytes, and what was noted in it; raises one of `_BROKEN`."""
+    length = int.from_bytes(whole[:8].tobytes(), "little")
+    header = json.loads(whole[8 : 8 + length].tobytes())
+    arrays, last = {}, 0
+    for name in ("tokens", "sentence_ends", "document_ends"):
+        begin, end = (8 + length + offset for offset in header[name]["data_offsets"])
+        arrays[name] = whole[begin:end].view(_DTYPES[header[name]["dtype"]])
+        last = max(last, end)
+    if last != len(whole):
+        raise ValueError(f"{len(whole):,} bytes, where {last:,} were expected")
+    return arrays, header["__metadata__"]
+
+
+def _open(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a shard, which the system reads when they are used."""
+    try:
+        return _unpack(np.asarray(np.memmap(path, np.uint8, "r")))[0]
+    except (OSError, *_BROKEN) as error:
+        raise InputError(f"{path} is no shard ({error}). Prepare the corpus again.") from error
+
+
+def _joined(ends: list[np.ndarray]) -> np.ndarray:
+    """Starts over all shards from each shard's ends, and the end."""
+    before = offsets_of(int(part[-1]) for part in ends)[:-1]
+    return np.concatenate([[0], *(part + offset for part, offset in zip(ends, before, strict=True))])

@@ -1,0 +1,260 @@
+"""Pretraining: from shards to the directory of a run."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_bert_impl.config import BertConfig
+from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, for_fit
+from keras_bert_impl.data.shards import fingerprint
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.files import new_directory, to_json, write_text
+from keras_bert_impl.models import BertForPreTraining
+from keras_bert_impl.tasks.pretraining import figures_of, pretraining_compile
+from keras_bert_impl.tokenization import BertTokenizer
+from keras_bert_impl.training.card import pretraining_card
+from keras_bert_impl.training.curves import save_pretraining_curves
+from keras_bert_impl.training.optimizers import OPTIMIZERS, WarmupPolynomialDecay
+from keras_bert_impl.training.settings import PRECISIONS, PreTraining
+from keras_bert_impl.training.versions import versions
+
+# Batches of a training whose end is a time: more than any machine makes.
+_ENDLESS = 1 << 40
+# Held-out batches of an evaluation, at most.
+_EVALUATED = 100
+
+
+def pretrain(
+    shards: str | Path,
+    *,
+    output: str | Path,
+    preset: str = "tiny",
+    init: str | Path | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    objective: Objective | None = None,
+    settings: PreTraining | None = None,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Pretrains a BERT on prepared shards and writes the directory of the run.
+
+    The directory holds the model (``config.json``, ``model.safetensors``, the tokenizer), ``metrics.json``,
+    ``learning_curve.png`` and a model card ``README.md``. It appears when it is whole.
+
+    Args:
+        shards: what `keras_bert_impl.data.prepare` wrote.
+        output: the directory; must not exist or be empty.
+        preset: the size, tiny to large.
+        init: a checkpoint to go on from instead, with the same vocabulary: the second of two phases.
+        steps: how long to train.
+        minutes: how long to train, evaluations included, instead of ``steps``; the learning rate follows the time.
+        objective: what examples are like.
+        settings: the settings.
+        say: takes the lines that tell about the progress.
+
+    Returns:
+        what ``metrics.json`` holds.
+
+    Raises:
+        InputError: something in the arguments or files cannot be used, or the training diverged.
+
+    >>> pretrain("shards/novels", output="runs/novels", preset="tiny", minutes=20)  # doctest: +SKIP
+    """
+    if (steps is None) == (minutes is None) or (steps or minutes) <= 0:  # type: ignore[operator]
+        raise InputError(f"steps is {steps} and minutes is {minutes}; one of them, above 0, was expected.")
+    objective, settings = objective or Objective(), settings or PreTraining()
+    with new_directory(Path(output)) as directory:
+        corpus = TokenCorpus(shards)
+        say(str(corpus))
+        documents, held_out = corpus.held_out(settings.held_out, seed=settings.seed)
+        common: dict[str, Any] = {"batch_size": settings.batch_size, "objective": objective}
+        batches = PretrainingBatches(corpus, documents=documents, steps=steps or _ENDLESS, seed=settings.seed, **common)
+        evaluated = held_out_batches(corpus, held_out, seed=settings.seed, **common)
+
+        keras.utils.set_random_seed(settings.seed)
+        model = _model(corpus.tokenizer, preset, init, objective=objective, settings=settings)
+        say(f"{model.count_params():,} weights; {len(documents):,} documents to learn from, {len(held_out):,} held out")
+        optimizer = OPTIMIZERS[settings.optimizer](
+            learning_rate=settings.learning_rate,
+            steps=steps,
+            warmup=settings.warmup,
+            weight_decay=settings.weight_decay,
+            clip_norm=settings.clip_norm,
+            power=settings.power,
+        )
+        model.compile(optimizer=optimizer, **pretraining_compile())
+        report = Report(say, batches)
+        callbacks: list[keras.callbacks.Callback] = [report]
+        if minutes:
+            callbacks.append(TimedRate(settings, seconds=60 * minutes))
+        per_report = min(settings.report_every, steps or settings.report_every)
+        model.fit(
+            for_fit(batches),
+            steps_per_epoch=per_report,
+            epochs=math.ceil(steps / per_report) if steps else _ENDLESS,
+            validation_data=for_fit(evaluated),
+            validation_steps=len(evaluated),
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=0,
+        )
+        metrics: dict[str, Any] = {
+            "preset": None if init else preset,
+            "init": str(init) if init else None,
+            "steps": report.steps,
+            "minutes": round(report.minutes, 1),
+            "objective": dataclasses.asdict(objective),
+            "settings": dataclasses.asdict(settings),
+            "corpus": {name: value for name, value in corpus.manifest.items() if name != "shards"},
+            "held_out": {"documents": len(held_out), **report.history[-1]["held_out"]},
+            "history": report.history,
+            "versions": versions(),
+        }
+        model.save_pretrained(directory)
+        corpus.tokenizer.save_pretrained(directory)
+        save_pretraining_curves(directory / "learning_curve.png", report.history)
+        write_text(directory / "metrics.json", to_json(metrics))
+        write_text(directory / "README.md", pretraining_card(metrics, name=Path(output).absolute().name))
+    return metrics
+
+
+def held_out_batches(
+    corpus: TokenCorpus, documents: np.ndarray, *, batch_size: int, objective: Objective, seed: int
+) -> PretrainingBatches:
+    """One epoch of held-out documents, or the first 100 batches of it; the same ones at each evaluation."""
+    batches = PretrainingBatches(
+        corpus, documents=documents, batch_size=batch_size, objective=objective, seed=seed, steps=_EVALUATED
+    )
+    batches.steps = min(_EVALUATED, batches.per_epoch)
+    return batches
+
+
+def _model(
+    tokenizer: BertTokenizer, preset: str, init: str | Path | None, *, objective: Objective, settings: PreTraining
+) -> BertForPreTraining:
+    policy = PRECISIONS[settings.precision]
+    dropout = {"hidden_dropout_prob": settings.dropout, "attention_probs_dropout_prob": settings.dropout}
+    if init is None:
+        config = BertConfig.preset(
+            preset,
+            vocab_size=tokenizer.vocab_size,
+            pad_token_id=tokenizer.pad_token_id,
+            max_position_embeddings=max(512, objective.max_length),
+            **dropout,
+        )
+        return BertForPreTraining(config, dtype=policy)
+    if fingerprint(BertTokenizer.from_pretrained(init)) != fingerprint(tokenizer):
+        raise InputError(
+            f"{init} has another tokenizer than the shards. Prepare the corpus with it: --tokenizer {init}."
+        )
+    model = BertForPreTraining.from_pretrained(init, dtype=policy, **dropout)
+    if model.config.max_position_embeddings < objective.max_length:
+        raise InputError(
+            f"{init} takes {model.config.max_position_embeddings} tokens; max_length is {objective.max_length}."
+        )
+    return model
+
+
+class Report(keras.callbacks.Callback):
+    """Tells about the progress after each evaluation, and keeps the history.
+
+    Args:
+        say: takes the lines.
+        batches: what is trained with, for the share of the corpus that was seen.
+
+    Attributes:
+        steps: how many were made.
+        minutes: since the begin.
+        history: for each evaluation ``step``, ``minutes``, and the figures of ``train`` and ``held_out``.
+
+    Raises:
+        InputError: the loss is no number any more.
+    """
+
+    def __init__(self, say: Callable[[str], None], batches: PretrainingBatches) -> None:
+        super().__init__()
+        self.say = say
+        self.batches = batches
+        self.steps = 0
+        self.history: list[dict[str, Any]] = []
+
+    @property
+    def minutes(self) -> float:
+        return (time.perf_counter() - self._begin) / 60
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Writes the head of the table."""
+        self._begin = time.perf_counter()
+        self.say(f"{'':28}{'trained with':^22}{'held out':^30}")
+        self.say(
+            f"{'step':>8}{'minutes':>9}{'epochs':>8}{'masked':>10}{'next':>9}{'masked':>12}{'right':>7}{'next':>10}{'right':>7}"
+        )
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Counts."""
+        self.steps += 1
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Writes a line."""
+        held_out = figures_of({name.removeprefix("val_"): value for name, value in logs.items() if name[:4] == "val_"})
+        train = figures_of(logs)
+        if not math.isfinite(train["masked_loss"] + held_out["masked_loss"]):
+            raise InputError(
+                f"the loss is no number any more after {self.steps} steps: the training diverged. Choose a lower "
+                "learning rate."
+            )
+        self.history.append(
+            {"step": self.steps, "minutes": round(self.minutes, 2), "train": train, "held_out": held_out}
+        )
+        self.say(
+            f"{self.steps:8,}{self.minutes:9.1f}{self.steps / self.batches.per_epoch:8.2f}"
+            f"{train['masked_loss']:10.3f}{train['next_sentence_loss']:9.3f}"
+            f"{held_out['masked_loss']:12.3f}{held_out['masked_accuracy']:7.1%}"
+            f"{held_out['next_sentence_loss']:10.3f}{held_out['next_sentence_accuracy']:7.1%}"
+        )
+
+
+class TimedRate(keras.callbacks.Callback):
+    """Sets the learning rate by the time that has passed, and ends the training when it is over.
+
+    Args:
+        settings: of the rate.
+        seconds: the whole time.
+    """
+
+    # The steps that the schedule takes the time for.
+    _STEPS = 10_000
+
+    def __init__(self, settings: PreTraining, *, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.schedule = WarmupPolynomialDecay(
+            settings.learning_rate,
+            steps=self._STEPS,
+            warmup_steps=round(settings.warmup * self._STEPS),
+            power=settings.power,
+        )
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Begins to count."""
+        self._begin = time.perf_counter()
+
+    @property
+    def progress(self) -> float:
+        """The share of the time that has passed."""
+        return min(1.0, (time.perf_counter() - self._begin) / self.seconds)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Sets the rate."""
+        self.model.optimizer.learning_rate = float(self.schedule(self.progress * self._STEPS))
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Ends the training in time; the evaluation that follows is the last."""
+        if self.progress == 1:
+            self.model.stop_training = True
