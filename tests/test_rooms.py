@@ -23,7 +23,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "checkpoints": ({"config", "sources"}, {"ml_dtypes", "numpy", "safetensors", "tensorflow"}),
     "models": ({"checkpoints", "config", "layers", "sources"}, {"keras", "numpy"}),
     "tokenization": ({"sources"}, {"numpy", "tensorflow", "tokenizers"}),
-    "data": ({"config", "tokenization"}, {"grain", "keras", "numpy", "tensorflow", "tensorflow_datasets"}),
+    "data": (
+        {"config", "tokenization"},
+        {"grain", "keras", "numpy", "safetensors", "sentencex", "tensorflow", "tensorflow_datasets"},
+    ),
     "tasks": (_BELOW_TASKS, {"keras", "numpy", "scipy", "sklearn"}),
     "training": ({*_BELOW_TASKS, "tasks"}, {"keras", "matplotlib", "numpy", "tensorflow"}),
     "serving": ({*_BELOW_TASKS, "layers", "tasks"}, {"keras", "numpy", "tensorflow"}),
@@ -38,6 +41,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
 # Library: the only files that may import it. What starts slowly or may be absent is imported inside a function.
 ONLY_IN = {
     "huggingface_hub": {"sources.py"},
+    "sentencex": {"data/sentences.py"},
     "tensorflow": {
         "checkpoints/tf1.py",
         "data/feed.py",
@@ -63,7 +67,7 @@ ONLY_IN = {
     "torch": {"interop/reference.py"},
     "transformers": {"interop/reference.py"},
 }
-INSIDE_FUNCTIONS = {"huggingface_hub", "tensorflow", "tensorflow_datasets"}
+INSIDE_FUNCTIONS = {"huggingface_hub", "sentencex", "tensorflow", "tensorflow_datasets"}
 
 # Files of TensorFlow operations: they import it at their top, and others import them inside functions.
 GRAPHS = (

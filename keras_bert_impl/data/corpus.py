@@ -81,10 +81,12 @@ def group_files(files: Sequence[tuple[str, int]], *, size: int = UNIT) -> list[P
     """
     groups: list[list[tuple[str, int]]] = []
     for file in files:
-        room = size - sum(length for _, length in groups[-1]) if groups else 0
-        if file[1] > room or is_tfds(file[0]) or is_tfds(groups[-1][-1][0]):
-            groups.append([])
-        groups[-1].append(file)
+        last = groups[-1] if groups else []
+        fits = sum(length for _, length in [*last, file]) <= size
+        if last and fits and not any(is_tfds(name) for name, _ in (last[-1], file)):
+            last.append(file)
+        else:
+            groups.append([file])
     return [
         Part(number, tuple(name for name, _ in group), sum(length for _, length in group))
         for number, group in enumerate(groups)

@@ -2,17 +2,19 @@
 
 import hashlib
 import os
+import signal
+import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_bert_impl.data.corpus import Part, Unit, find_parts, read_units
+from keras_bert_impl.data.corpus import UNIT, Unit, find_parts, read_units
 from keras_bert_impl.data.sentences import split_sentences
 from keras_bert_impl.data.shards import (
     MANIFEST,
@@ -39,6 +41,7 @@ def prepare(
     language: str = "en",
     text_field: str = "text",
     strict: bool = False,
+    shard_size: int = UNIT,
     workers: int | None = None,
     progress: Callable[[int, int, int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -55,6 +58,7 @@ def prepare(
         language: whose rules find the ends of sentences.
         text_field: the field of JSONL objects and data sets.
         strict: whether lines that are no UTF-8 are an error; else they are left out, with a warning that counts them.
+        shard_size: characters of text that become a shard, or more if the last document is long.
         workers: processes; None: one a core.
         progress: called now and then with the documents, tokens and bytes done, and the bytes in all.
 
@@ -72,17 +76,18 @@ def prepare(
     refuse_other_content(output)
     if not isinstance(tokenizer, BertTokenizer):
         tokenizer = BertTokenizer.from_pretrained(tokenizer)
-    parts = find_parts(corpus)
-    settings = settings_text(tokenizer, language=language, text_field=text_field)
+    parts = find_parts(corpus, size=shard_size)
+    settings = settings_text(tokenizer, language=language, text_field=text_field, shard_size=shard_size)
     work = _work_directory(output, settings)
     maker = ShardMaker(tokenizer, language)
     infos: list[ShardInfo] = []
     broken = read = documents = tokens = 0
     whole = sum(part.size for part in parts)
     try:
-        for info, unit_broken, unit_read in _on_all_cores(
-            parts, maker, work, workers=workers, strict=strict, text_field=text_field
-        ):
+        units = (
+            unit for part in parts for unit in read_units(part, strict=strict, text_field=text_field, size=shard_size)
+        )
+        for info, unit_broken, unit_read in _on_all_cores(units, maker, work, workers=workers):
             infos.append(info)
             broken, read = broken + unit_broken, read + unit_read
             documents, tokens = documents + info.documents, tokens + info.tokens
@@ -128,9 +133,10 @@ class ShardMaker:
         text = _checksum(unit)
         if existing and (info := info_of_shard(unit.name, existing, text=text)):
             return info, existing
-        sentences, per_document = [], []
-        for document in unit.documents:
-            found = [sentence for line in document for sentence in split_sentences(line, language=self.language)]
+        sentences: list[str] = []
+        per_document: list[int] = []
+        for lines in unit.documents:
+            found = [sentence for line in lines for sentence in split_sentences(line, language=self.language)]
             sentences += found
             per_document.append(len(found))
         pieces = encode_pieces(self.tokenizer.backend_tokenizer, sentences, are_words=False, with_places=False)
@@ -151,8 +157,9 @@ def finish(directory: Path, manifest: dict[str, Any], tokenizer: BertTokenizer) 
     """Puts tokenizer and manifest beside the shards, and removes what only the work needed."""
     tokenizer.save_pretrained(directory)
     named = {ShardInfo(**shard).file for shard in manifest["shards"]}
-    for path in directory.glob("*.safetensors"):
-        if path.name not in named:
+    # Shards without text, and files that a process was writing when it was killed.
+    for path in directory.iterdir():
+        if path.name not in named and path.suffix in (".safetensors", ".partial"):
             path.unlink()
     write_text(directory / MANIFEST, to_json(manifest))
     (directory / _SETTINGS).unlink(missing_ok=True)
@@ -181,10 +188,9 @@ def _work_directory(output: Path, settings: str) -> Path:
 
 
 def _on_all_cores(
-    parts: Sequence[Part], maker: ShardMaker, work: Path, *, workers: int, strict: bool, text_field: str
+    units: Iterable[Unit], maker: ShardMaker, work: Path, *, workers: int
 ) -> Iterator[tuple[ShardInfo, int, int]]:
     """For each unit, as they are done: its shard, lines left out, bytes read. This process reads, others tokenize."""
-    units = (unit for part in parts for unit in read_units(part, strict=strict, text_field=text_field))
     under_way: set[Future] = set()
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=(maker, work))
     try:
@@ -207,12 +213,16 @@ _state: dict[str, Any] = {}
 
 
 def _begin(maker: ShardMaker, work: Path) -> None:
-    import signal
-
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # A worker takes one core; Ctrl-C is for the process that reads.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _state.update(maker=maker, work=work)
+
+
+def _end_with_parent() -> None:
+    parent_process().join()  # type: ignore[union-attr]
+    os._exit(1)
 
 
 def _work(unit: Unit) -> tuple[ShardInfo, int, int]:

@@ -85,11 +85,11 @@ def info_of_shard(name: str, packed: bytes, *, text: str) -> ShardInfo | None:
         return None
     if metadata.get("text") != text:
         return None
-    counts = (len(arrays[part]) for part in ("document_ends", "sentence_ends", "tokens"))
-    return ShardInfo(name, *counts, len(packed), hashlib.sha256(packed).hexdigest())
+    documents, sentences, tokens = (len(arrays[part]) for part in ("document_ends", "sentence_ends", "tokens"))
+    return ShardInfo(name, documents, sentences, tokens, len(packed), hashlib.sha256(packed).hexdigest())
 
 
-def settings_text(tokenizer: BertTokenizer, **settings: str) -> str:
+def settings_text(tokenizer: BertTokenizer, **settings: Any) -> str:
     """What shards depend on beside the text, to tell whether an earlier run can be continued."""
     library = {"sentencex": version("sentencex"), "tokenizers": version("tokenizers")}
     return to_json({"format": _FORMAT, "tokenizer": fingerprint(tokenizer), **settings, **library})

@@ -86,7 +86,7 @@ class CrossEntropy(keras.metrics.Mean):
     def __init__(self, name: str = "cross_entropy", dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds predictions. In one graph with the loss nothing is computed twice."""
         super().update_state(cross_entropy(y_true, y_pred), sample_weight)
 

@@ -139,7 +139,10 @@ def _model(
     tokenizer: BertTokenizer, preset: str, init: str | Path | None, *, objective: Objective, settings: PreTraining
 ) -> BertForPreTraining:
     policy = PRECISIONS[settings.precision]
-    dropout = {"hidden_dropout_prob": settings.dropout, "attention_probs_dropout_prob": settings.dropout}
+    dropout: dict[str, Any] = {
+        "hidden_dropout_prob": settings.dropout,
+        "attention_probs_dropout_prob": settings.dropout,
+    }
     if init is None:
         config = BertConfig.preset(
             preset,

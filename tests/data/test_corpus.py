@@ -1,0 +1,120 @@
+"""What is read from a corpus: documents of every kind of file, broken lines, and units cut by the input."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from keras_bert_impl.data import corpus
+from keras_bert_impl.data.corpus import find_parts, read_documents, read_units
+from keras_bert_impl.errors import InputError
+
+DOCUMENTS = [["One.", "Two. Three."], ["Vier."], ["吾輩は猫である。"]]
+TEXT = "One.\nTwo. Three.\n\n\nVier.\r\n \n吾輩は猫である。"
+
+
+def documents(*sources: Path, **options) -> list[list[str]]:
+    return [document for part in find_parts(sources) for document in read_documents(part, **options)]
+
+
+def test_a_text_file(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
+    assert documents(tmp_path / "a.txt") == DOCUMENTS
+
+
+def test_a_packed_text_file_whatever_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a.text").write_bytes(gzip.compress(TEXT.encode()))
+    assert documents(tmp_path / "a.text") == DOCUMENTS
+
+
+def test_lines_of_json(tmp_path: Path) -> None:
+    records = [{"body": "One.\nTwo. Three.", "id": 7}, {"body": "Vier.\n\n吾輩は猫である。"}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n\n")
+    assert documents(tmp_path / "a.jsonl", text_field="body") == DOCUMENTS
+
+
+def test_a_directory_is_read_in_the_order_of_its_paths(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "2.txt").write_text("Zwei.")
+    (tmp_path / "c.txt.gz").write_bytes(gzip.compress(b"Drei."))
+    (tmp_path / "a.txt").write_text("Eins.")
+    (tmp_path / "notes.md").write_text("Nothing.")
+    assert documents(tmp_path) == [["Eins."], ["Zwei."], ["Drei."]]
+
+
+def test_a_document_ends_with_its_file(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("Same part.")
+    assert len(find_parts([tmp_path])) == 1
+    assert documents(tmp_path) == [["Same part."], ["Same part."]]
+
+
+def test_broken_lines_are_counted_and_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"Good.\nbad \xff\xfe\nAlso good.\n\xc3\n")
+    (part,) = find_parts([tmp_path / "a.txt"])
+    (unit,) = read_units(part)
+    assert unit.documents == [["Good.", "Also good."]]
+    assert unit.broken == 2
+    with pytest.raises(InputError, match=r"a\.txt is not UTF-8: byte 4, in line 2, is 0xff"):
+        list(read_units(part, strict=True))
+
+
+def test_broken_lines_alone_are_counted_too(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xff\n")
+    (unit,) = read_units(find_parts([tmp_path / "a.txt"])[0])
+    assert (unit.documents, unit.broken) == ([], 1)
+
+
+def test_units_hold_whole_documents_and_all_bytes(tmp_path: Path) -> None:
+    text = "\n\n".join(f"{number:04} {'x' * 95}" for number in range(37))
+    (tmp_path / "a.txt").write_text(text)
+    (part,) = find_parts([tmp_path / "a.txt"])
+    units = list(read_units(part, size=450))
+    assert [len(unit.documents) for unit in units] == [5] * 7 + [2]
+    assert [unit.name for unit in units] == [f"00000-{number:05}" for number in range(8)]
+    assert sum(unit.read for unit in units) == part.size == len(text)
+
+
+def test_bytes_of_packed_files_are_those_on_the_disk(tmp_path: Path) -> None:
+    (tmp_path / "a.gz").write_bytes(gzip.compress(TEXT.encode() * 999))
+    (part,) = find_parts([tmp_path / "a.gz"])
+    assert sum(unit.read for unit in read_units(part)) == part.size
+
+
+def test_long_lines_and_documents_are_cut_between_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus, "LONGEST_LINE", 100)
+    monkeypatch.setattr(corpus, "LONGEST_DOCUMENT", 150)
+    text = "日本語" * 100
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+    found = documents(tmp_path / "a.txt")
+    assert "".join(line for document in found for line in document) == text
+    assert max(len(line.encode()) for document in found for line in document) <= 102
+    assert all(sum(map(len, document)) < 150 + 34 for document in found)
+    assert len(found) > 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", b'{"text": "Fine."}\n[1]\n', r"a\.jsonl, line 2 holds a JSON list"),
+        ("a.jsonl", b'{"text": "Fine."\n', r"a\.jsonl, line 1 is not JSON"),
+        ("a.jsonl", b'{"body": "Fine."}\n', r"a\.jsonl, line 1 has no 'text', but 'body'\. Name the field"),
+        ("a.jsonl", b'{"text": 5}\n', r"a\.jsonl, line 1: text is 5; a string was expected"),
+        ("a.txt.gz", gzip.compress(b"Some text." * 99)[:-9], r"a\.txt\.gz cannot be read: Compressed file ended"),
+        ("a.txt.gz", gzip.compress(b"Some text.")[:14] + b"\0" * 30, r"a\.txt\.gz cannot be read"),
+    ],
+)
+def test_what_cannot_be_read(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        documents(tmp_path / name)
+
+
+def test_there_must_be_something(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No corpus was given"):
+        find_parts([])
+    with pytest.raises(InputError, match="holds no text; files ending in"):
+        find_parts([tmp_path])
+    with pytest.raises(InputError, match="no such file or directory"):
+        find_parts([tmp_path / "absent.txt"])

@@ -1,0 +1,120 @@
+"""Pairs of segments: where they come from, how long they are, and how often the second is the next."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_corpus import made_corpus
+
+from keras_bert_impl.data.pairs import Pairs, PairSampler
+from keras_bert_impl.data.shards import TokenCorpus
+from keras_bert_impl.errors import InputError
+
+TOKENS = 61
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> TokenCorpus:
+    return made_corpus(tmp_path_factory.mktemp("made"), documents=41, sentences=(3, 30), tokens=(2, 23))
+
+
+@pytest.fixture(scope="module")
+def documents(corpus: TokenCorpus) -> np.ndarray:
+    """All but every seventh."""
+    return np.flatnonzero(np.arange(corpus.documents) % 7)
+
+
+@pytest.fixture(scope="module")
+def pairs(corpus: TokenCorpus, documents: np.ndarray) -> Pairs:
+    sampler = PairSampler(corpus, documents, tokens=TOKENS)
+    draws = [sampler.draw(np.random.default_rng(seed), np.arange(len(sampler)), short=0.1) for seed in range(60)]
+    return Pairs(*(np.concatenate([getattr(d, part) for d in draws], axis=-1) for part in ("start", "length", "label")))
+
+
+def document_of(corpus: TokenCorpus, token: np.ndarray) -> np.ndarray:
+    starts = corpus.sentence_starts[corpus.document_starts]
+    return np.searchsorted(starts, token, side="right") - 1
+
+
+def test_segments_lie_in_one_document_each(corpus: TokenCorpus, documents: np.ndarray, pairs: Pairs) -> None:
+    assert (pairs.length >= 1).all()
+    first = document_of(corpus, pairs.start)
+    last = document_of(corpus, pairs.start + pairs.length - 1)
+    np.testing.assert_array_equal(first, last)
+    assert set(first.ravel().tolist()) <= set(documents.tolist())
+    # Real ones in the same document, others in another one.
+    np.testing.assert_array_equal(first[0] == first[1], pairs.label == 0)
+
+
+def test_a_real_second_segment_begins_a_sentence_behind_the_first(corpus: TokenCorpus, pairs: Pairs) -> None:
+    """Where nothing was cut the second begins where the first ends; what was cut lies between them."""
+    real = pairs.label == 0
+    gap = pairs.start[1, real] - (pairs.start[0, real] + pairs.length[0, real])
+    assert (gap >= 0).all()
+    assert (gap == 0).mean() > 0.2
+    touching = pairs.start[1, real][gap == 0]
+    assert np.isin(touching, corpus.sentence_starts).all()
+    # No more is between than the sentences that reached over the length had too much.
+    assert gap.max() < 2 * 23
+
+
+def test_pairs_fill_their_length_but_for_a_tenth(pairs: Pairs) -> None:
+    total = pairs.length.sum(axis=0)
+    assert total.max() == TOKENS
+    assert total.min() >= 2
+    full = (total == TOKENS).mean()
+    assert 0.6 < full < 0.91  # The ends of documents are shorter too.
+
+
+def test_half_of_the_pairs_are_real(pairs: Pairs) -> None:
+    """Chunks of one sentence, which have no second one, are rare in this corpus."""
+    share = pairs.label.mean()
+    assert abs(share - 0.5) < 4 * 0.5 / np.sqrt(len(pairs)) + 0.05
+    assert 0.48 < share < 0.56
+
+
+def test_short_lengths_are_drawn_evenly(corpus: TokenCorpus, documents: np.ndarray) -> None:
+    sampler = PairSampler(corpus, documents, tokens=TOKENS)
+    draws = [sampler.draw(np.random.default_rng(s), np.arange(len(sampler)), short=1.0) for s in range(40)]
+    total = np.concatenate([draw.length.sum(axis=0) for draw in draws])
+    # Uniform from 2 on; the ends of documents shift a little from above.
+    counts = np.histogram(total, bins=[2, 12, 22, 32, 42])[0] / len(total)
+    np.testing.assert_allclose(counts, 10 / (TOKENS - 1), rtol=0.25)
+
+
+def test_every_chunk_begins_where_the_last_one_ended(corpus: TokenCorpus) -> None:
+    sampler = PairSampler(corpus, np.arange(corpus.documents), tokens=TOKENS)
+    first, stop = sampler._first, sampler._stop
+    np.testing.assert_array_equal(np.r_[stop[:-1], len(corpus.sentence_starts) - 1], np.r_[first[1:], stop[-1]])
+    lengths = corpus.sentence_starts[stop] - corpus.sentence_starts[first]
+    is_end = np.isin(stop, corpus.document_starts)
+    assert (lengths[~is_end] >= TOKENS).all()
+
+
+def test_cutting_takes_from_the_longer_segment(corpus: TokenCorpus) -> None:
+    """The rule of the published code, applied token by token."""
+    draw = np.random.default_rng(3)
+    length = draw.integers(1, 90, (2, 500))
+    most = draw.integers(2, 120, 500)
+    cut = Pairs(np.full((2, 500), 1000), length, np.zeros(500, int)).cut(draw, most)
+    for (a, b), limit, found in zip(length.T.tolist(), most.tolist(), cut.length.T.tolist(), strict=True):
+        while a + b > limit:
+            a, b = (a - 1, b) if a > b else (a, b - 1)
+        assert found == [a, b]
+    removed = length - cut.length
+    front = cut.start - 1000
+    assert ((front >= 0) & (front <= removed)).all()
+    assert abs((front[removed > 0] / removed[removed > 0]).mean() - 0.5) < 0.05
+
+
+def test_a_document_of_one_sentence_is_followed_by_another_document(tmp_path: Path) -> None:
+    corpus = made_corpus(tmp_path, documents=5, sentences=(1, 2), tokens=(3, 9))
+    sampler = PairSampler(corpus, np.arange(corpus.documents), tokens=TOKENS)
+    pairs = sampler.draw(np.random.default_rng(1), np.arange(len(sampler)), short=0.0)
+    assert (pairs.label == 1).all()
+    assert (document_of(corpus, pairs.start[0]) != document_of(corpus, pairs.start[1])).all()
+
+
+def test_one_document_is_not_enough(corpus: TokenCorpus) -> None:
+    with pytest.raises(InputError, match=r"two documents are needed; there is 1\. An empty line ends a document"):
+        PairSampler(corpus, np.array([3]), tokens=TOKENS)

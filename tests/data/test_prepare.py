@@ -1,0 +1,244 @@
+"""Shards: what is in them, that workers and breaks change nothing, and that damage is told."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from tokenizers import Tokenizer
+
+from keras_bert_impl.data import TokenCorpus, prepare
+from keras_bert_impl.data.sentences import split_sentences
+from keras_bert_impl.data.shards import MANIFEST
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.tokenization import BertTokenizer
+
+SIZE = 1500  # Characters of a shard.
+
+
+@pytest.fixture(scope="module")
+def text(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with two files of documents of 1 to 7 film snippets."""
+    directory = tmp_path_factory.mktemp("corpus")
+    lines = [line.split("\t")[0] for line in (data_dir / "train.tsv").read_text("utf-8").split("\n")[1:301]]
+    draw = np.random.default_rng(7)
+    for name, part in {"a.txt": lines[:200], "b.txt": lines[200:]}.items():
+        cuts = np.cumsum(draw.integers(1, 8, len(part)))
+        documents = np.split(np.array(part, object), cuts[cuts < len(part)])
+        (directory / name).write_text("\n\n".join("\n".join(document) for document in documents), encoding="utf-8")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def shards(text: Path, small_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("prepared") / "shards"
+    prepare([text], small_bert, output, shard_size=SIZE, workers=2)
+    return output
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
+
+
+def test_every_token_stands_there_once(text: Path, small_bert: Path, shards: Path) -> None:
+    """The ids of the Rust library's own tokenizer for each sentence, in the corpus' order."""
+    reference = Tokenizer.from_file(str(shards / "tokenizer.json"))
+    expected, sentences, documents = [], [0], [0]
+    for name in ("a.txt", "b.txt"):
+        for document in (text / name).read_text("utf-8").split("\n\n"):
+            for line in document.split("\n"):
+                for sentence in split_sentences(line, language="en"):
+                    expected += reference.encode(sentence, add_special_tokens=False).ids
+                    sentences.append(len(expected))
+            documents.append(len(sentences) - 1)
+    corpus = TokenCorpus(shards)
+    assert len(corpus.manifest["shards"]) > 5
+    np.testing.assert_array_equal(corpus.sentence_starts, sentences)
+    np.testing.assert_array_equal(corpus.document_starts, documents)
+    found = corpus.gather(corpus.sentence_starts[:-1], np.diff(corpus.sentence_starts))
+    np.testing.assert_array_equal(found, expected)
+    for name, count in {
+        "tokens": len(expected),
+        "sentences": len(sentences) - 1,
+        "documents": len(documents) - 1,
+    }.items():
+        assert corpus.manifest[name] == count
+
+
+def test_a_token_takes_two_bytes(shards: Path) -> None:
+    tokens = json.loads((shards / MANIFEST).read_text())["tokens"]
+    arrays = [safetensors.numpy.load_file(path) for path in shards.glob("0*.safetensors")]
+    assert sum(part["tokens"].nbytes for part in arrays) == 2 * tokens
+
+
+def test_workers_and_their_pace_change_nothing(text: Path, small_bert: Path, shards: Path, tmp_path: Path) -> None:
+    for workers in (1, 3):
+        prepare([text], small_bert, tmp_path / str(workers), shard_size=SIZE, workers=workers)
+        assert contents(tmp_path / str(workers)) == contents(shards)
+
+
+INTERRUPTED = """
+import os, signal, sys
+from keras_bert_impl.data import prepare
+def stop(documents, tokens, read, whole):
+    if documents > 20:
+        os.kill(os.getpid(), signal.{signal})
+if __name__ == "__main__":
+    prepare([sys.argv[1]], sys.argv[2], sys.argv[3], shard_size={size}, workers=1, progress=stop)
+"""
+
+
+@pytest.mark.parametrize("kind", ["SIGKILL", "SIGINT"])
+def test_a_second_run_continues(text: Path, small_bert: Path, shards: Path, tmp_path: Path, kind: str) -> None:
+    script = tmp_path / "stopped.py"
+    script.write_text(INTERRUPTED.format(signal=kind, size=SIZE))
+    output = tmp_path / "shards"
+    result = subprocess.run(
+        [sys.executable, script, text, small_bert, output], capture_output=True, start_new_session=True
+    )
+    assert result.returncode
+    work = tmp_path / ".shards.preparing"
+    assert not output.exists()
+    done = {path: path.stat().st_mtime_ns for path in work.glob("*.safetensors")}
+    assert done
+    # One that was cut short is made again, and so is one of another text.
+    first, *others = sorted(done)
+    first.write_bytes(first.read_bytes()[:-3])
+    time.sleep(0.02)
+    prepare([text], small_bert, output, shard_size=SIZE, workers=2)
+    assert contents(output) == contents(shards)
+    assert not work.exists()
+    assert (output / first.name).stat().st_mtime_ns > done[first]
+    assert all((output / path.name).stat().st_mtime_ns == done[path] for path in others)
+
+
+def test_a_run_with_other_settings_is_not_continued(text: Path, small_bert: Path, tmp_path: Path) -> None:
+    work = tmp_path / ".shards.preparing"
+    work.mkdir()
+    (work / "settings.json").write_text("{}")
+    with pytest.raises(InputError, match=r"holds shards of a run that stopped and had another tokenizer"):
+        prepare([text], small_bert, tmp_path / "shards")
+
+
+def test_text_that_changed_meanwhile_is_made_again(small_bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("A good film.\n\nA bad one.")
+    prepare([tmp_path / "a.txt"], small_bert, tmp_path / "whole", workers=1)
+    work = tmp_path / ".shards.preparing"
+    shutil.copytree(tmp_path / "whole", work)
+    (tmp_path / "a.txt").write_text("A good film.\n\nA very bad one.")
+    (work / MANIFEST).unlink()
+    prepare([tmp_path / "a.txt"], small_bert, tmp_path / "shards", workers=1)
+    assert TokenCorpus(tmp_path / "shards").manifest["tokens"] == TokenCorpus(tmp_path / "whole").manifest["tokens"] + 1
+
+
+def test_broken_lines_are_told(small_bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"A good film.\n\nA bad one.\n\xff\n")
+    with pytest.warns(UserWarning, match=r"1 lines were no UTF-8 and are left out"):
+        manifest = prepare([tmp_path / "a.txt"], small_bert, tmp_path / "shards", workers=1)
+    assert (manifest["documents"], manifest["broken_lines"]) == (2, 1)
+
+
+@pytest.mark.parametrize("content", ["", "\n \n\n", "\u0007\n"])
+def test_a_corpus_without_text(small_bert: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.txt").write_text(content)
+    with pytest.raises(InputError, match=r"a\.txt: there is no text in it"):
+        prepare([tmp_path / "a.txt"], small_bert, tmp_path / "shards", workers=1)
+
+
+def test_a_line_of_ten_megabytes(small_bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("good " * 2_000_000 + "\n\nA bad one.")
+    manifest = prepare([tmp_path / "a.txt"], small_bert, tmp_path / "shards", workers=1)
+    assert manifest["documents"] == 2
+    assert manifest["tokens"] == 2_000_004
+
+
+def test_a_full_disk_keeps_what_is_done(text: Path, small_bert: Path, shards: Path, tmp_path: Path) -> None:
+    """A real one: a file system of 64 kB in memory."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("file systems cannot be mounted here")
+    try:
+        with pytest.raises(OSError, match=r"\.shards\.preparing cannot be written: .*Free some space and run the same"):
+            prepare([text], small_bert, disk / "shards", shard_size=SIZE, workers=1)
+        assert list((disk / ".shards.preparing").glob("0*.safetensors"))
+        subprocess.run(["mount", "-o", "remount,size=9m", disk], check=True)
+        prepare([text], small_bert, disk / "shards", shard_size=SIZE, workers=1)
+        assert contents(disk / "shards") == contents(shards)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+# -- reading
+
+
+@pytest.fixture
+def copy(shards: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(shards, tmp_path / "copy"))
+
+
+def damaged(path: Path, place: int) -> None:
+    whole = bytearray(path.read_bytes())
+    whole[place] ^= 1
+    path.write_bytes(whole)
+
+
+def test_a_shard_that_is_cut_short(copy: Path) -> None:
+    path = copy / "00000-00002.safetensors"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(InputError, match=r"00000-00002\.safetensors has [\d,]+ bytes; the manifest says [\d,]+"):
+        TokenCorpus(copy)
+
+
+def test_a_shard_that_was_altered(copy: Path) -> None:
+    damaged(copy / "00000-00002.safetensors", -1)
+    with pytest.raises(InputError, match=r"00000-00002\.safetensors was altered: its checksum is"):
+        TokenCorpus(copy)
+
+
+def test_a_shard_that_is_missing(copy: Path) -> None:
+    (copy / "00000-00002.safetensors").unlink()
+    with pytest.raises(InputError, match=r"00000-00002\.safetensors cannot be read: No such file"):
+        TokenCorpus(copy)
+
+
+def test_a_shard_of_something_else(copy: Path) -> None:
+    (copy / "00000-00002.safetensors").write_bytes(b"something else")
+    with pytest.raises(InputError, match=r"00000-00002\.safetensors is no shard"):
+        TokenCorpus(copy, check=False)
+
+
+def test_another_tokenizer(copy: Path) -> None:
+    vocabulary = BertTokenizer.from_pretrained(copy).vocabulary
+    vocabulary[-1], vocabulary[-2] = vocabulary[-2], vocabulary[-1]
+    BertTokenizer(vocabulary).save_pretrained(copy)
+    with pytest.raises(InputError, match="made with another tokenizer than the one that is there now"):
+        TokenCorpus(copy)
+
+
+def test_another_directory_and_another_format(copy: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has no manifest\.json; a directory that `keras-bert prepare` wrote"):
+        TokenCorpus(tmp_path)
+    (copy / MANIFEST).write_text('{"format": 9}')
+    with pytest.raises(InputError, match="has the format 9; 1 was expected"):
+        TokenCorpus(copy)
+
+
+def test_held_out_documents(shards: Path) -> None:
+    corpus = TokenCorpus(shards)
+    train, held_out = corpus.held_out(0.2, seed=3)
+    assert len(held_out) == round(0.2 * corpus.documents)
+    np.testing.assert_array_equal(np.sort(np.r_[train, held_out]), np.arange(corpus.documents))
+    np.testing.assert_array_equal(held_out, corpus.held_out(0.2, seed=3)[1])
+    assert set(held_out) != set(corpus.held_out(0.2, seed=4)[1])
+    # As the model card says.
+    first = np.random.default_rng(3).permutation(corpus.documents)[: len(held_out)]
+    assert set(held_out) == set(first)
+    with pytest.raises(InputError, match=r"of which 1\.0% are"):
+        corpus.held_out(0.01, seed=3)

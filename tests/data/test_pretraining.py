@@ -1,0 +1,186 @@
+"""Batches for pretraining, taken apart token by token."""
+
+import hashlib
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_corpus import SPECIAL, WORDS, made_corpus
+
+from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, to_grain
+from keras_bert_impl.errors import InputError
+
+CLS, SEP, MASK = 2, 3, 4
+BATCH, LENGTH = 13, 67
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> TokenCorpus:
+    return made_corpus(tmp_path_factory.mktemp("made"), documents=53, sentences=(1, 31), tokens=(2, 23))
+
+
+def batches(corpus: TokenCorpus, *, steps: int = 200, seed: int = 1, **objective: Any) -> PretrainingBatches:
+    return PretrainingBatches(
+        corpus, batch_size=BATCH, objective=Objective(max_length=LENGTH, **objective), seed=seed, steps=steps
+    )
+
+
+def unmasked(inputs: dict, labels: dict, weights: dict) -> np.ndarray:
+    """The ids before masking, from labels and positions."""
+    ids = inputs["input_ids"].copy()
+    row, slot = np.nonzero(weights["prediction_logits"])
+    ids[row, inputs["masked_lm_positions"][row, slot]] = labels["prediction_logits"][row, slot]
+    return ids
+
+
+def check_sequence(ids: np.ndarray, types: np.ndarray, label: int) -> None:
+    """``[CLS] a [SEP] b [SEP]``, each segment a stretch of the corpus, the second behind the first if it is real."""
+    assert ids[0] == CLS
+    assert ids[-1] == SEP
+    first_sep, last_sep = np.flatnonzero(ids == SEP)
+    np.testing.assert_array_equal(types, np.arange(len(ids)) > first_sep)
+    a, b = ids[1:first_sep] - len(SPECIAL), ids[first_sep + 1 : last_sep] - len(SPECIAL)
+    for segment in (a, b):
+        assert len(segment)
+        assert (np.diff(segment) % WORDS == 1).all()
+    # Token ids rise through the corpus, so that a real second segment is a little ahead of the first.
+    if label == 0:
+        assert (b[0] - a[-1]) % WORDS <= 2 * 23
+
+
+@pytest.mark.parametrize("whole_words", [True, False])
+def test_rows(corpus: TokenCorpus, whole_words: bool) -> None:
+    source = batches(corpus, whole_words=whole_words)
+    for k in range(0, 200, 9):
+        inputs, labels, weights = source[k]
+        assert inputs["input_ids"].shape == (BATCH, LENGTH)
+        ids, mask = unmasked(inputs, labels, weights), inputs["attention_mask"]
+        lengths = mask.sum(axis=1)
+        np.testing.assert_array_equal(mask, np.arange(LENGTH) < lengths[:, None])
+        assert not ids[mask == 0].any()
+        for row in range(BATCH):
+            n = lengths[row]
+            check_sequence(ids[row, :n], inputs["token_type_ids"][row, :n], labels["seq_relationship_logits"][row])
+        assert (weights["seq_relationship_logits"] == 1).all()
+
+
+def test_packed_rows(corpus: TokenCorpus) -> None:
+    source = batches(corpus, packing=True)
+    sequences = 0
+    for k in range(0, 150, 9):
+        inputs, labels, weights = source[k]
+        ids, number = unmasked(inputs, labels, weights), inputs["sequence_ids"]
+        np.testing.assert_array_equal(inputs["attention_mask"], number > 0)
+        assert not ids[number == 0].any()
+        for row in range(BATCH):
+            there = weights["seq_relationship_logits"][row].astype(bool)
+            assert there.sum() == number[row].max()
+            # Each sequence is one stretch, in order, with positions from 0 on.
+            real = number[row][number[row] > 0]
+            assert (np.diff(real) >= 0).all()
+            for i in np.flatnonzero(there):
+                places = np.flatnonzero(number[row] == i + 1)
+                assert places[0] == inputs["next_sentence_positions"][row, i]
+                np.testing.assert_array_equal(inputs["position_ids"][row, places], np.arange(len(places)))
+                check_sequence(
+                    ids[row, places],
+                    inputs["token_type_ids"][row, places],
+                    labels["seq_relationship_logits"][row, i],
+                )
+                sequences += 1
+    assert sequences > 1.05 * 17 * BATCH  # There is something to pack in this corpus.
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_predictions(corpus: TokenCorpus, packing: bool) -> None:
+    source = batches(corpus, packing=packing, max_predictions=9, short_share=0.0)
+    chosen = shown = kept = text = 0
+    for k in range(150):
+        inputs, labels, weights = source[k]
+        positions, there = inputs["masked_lm_positions"], weights["prediction_logits"] > 0
+        assert positions.shape == (BATCH, 9)
+        for row in range(BATCH):
+            found = positions[row, there[row]]
+            assert (np.diff(found) > 0).all()
+            assert not positions[row, ~there[row]].any()
+        original = labels["prediction_logits"][there]
+        assert (original >= len(SPECIAL)).all()  # Never special tokens.
+        seen = np.take_along_axis(inputs["input_ids"], positions, axis=1)[there]
+        chosen += len(original)
+        shown += (seen == MASK).sum()
+        kept += (seen == original).sum()
+        text += (unmasked(inputs, labels, weights) >= len(SPECIAL)).sum()
+    assert abs(chosen / text - 9 / 64) < 0.015  # The most that a row may have, in full rows.
+    assert abs(shown / chosen - 0.8) < 4 * 0.4 / np.sqrt(chosen)
+    assert abs(kept / chosen - 0.1) < 4 * 0.3 / np.sqrt(chosen) + 1 / WORDS
+
+
+def test_rows_are_full_on_long_documents(tmp_path: Path) -> None:
+    corpus = made_corpus(tmp_path, documents=19, sentences=(150, 300), tokens=(5, 40))
+    source = batches(corpus, packing=True)
+    assert np.mean([source[k][0]["attention_mask"].mean() for k in range(50)]) > 0.98
+
+
+def checksum(directory: Path, packing: bool, k: int) -> str:
+    source = batches(TokenCorpus(directory), packing=packing)
+    parts = [value.tobytes() for part in source[k] for _, value in sorted(part.items())]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_a_batch_depends_on_seed_and_number_alone(corpus: TokenCorpus, packing: bool) -> None:
+    """The same in other processes, in any order, over several epochs."""
+    numbers = [0, 131, 7, 64, 199]
+    expected = [checksum(corpus.directory, packing, k) for k in numbers]
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        others = pool.starmap(checksum, [(corpus.directory, packing, k) for k in reversed(numbers)], chunksize=1)
+    assert others[::-1] == expected
+    assert len(set(expected)) == len(numbers)
+    source = batches(corpus, packing=packing)
+    assert source.per_epoch < 131  # So that several epochs were looked at.
+    for k, batch in zip(range(60, 66), iter(to_grain(source, start=60)), strict=False):
+        np.testing.assert_array_equal(batch[0]["input_ids"], source[k][0]["input_ids"])
+    other = batches(corpus, packing=packing, seed=2)
+    assert (other[0][0]["input_ids"] != source[0][0]["input_ids"]).any()
+
+
+def test_an_epoch_takes_every_chunk_once(corpus: TokenCorpus) -> None:
+    source = batches(corpus)
+    chunks = np.concatenate([source._chunks(k) for k in range(source.per_epoch)])
+    assert len(set(chunks.tolist())) == len(chunks) == BATCH * source.per_epoch
+    again = np.concatenate([source._chunks(k) for k in range(source.per_epoch, 2 * source.per_epoch)])
+    assert (again != chunks).any()
+
+
+def test_only_the_given_documents(corpus: TokenCorpus) -> None:
+    train, held_out = corpus.held_out(0.2, seed=1)
+    starts = corpus.sentence_starts[corpus.document_starts]
+    for part, other in ((train, held_out), (held_out, train)):
+        source = PretrainingBatches(
+            corpus, documents=part, batch_size=5, objective=Objective(max_length=LENGTH), steps=99
+        )
+        drawn = source._sampler.draw(np.random.default_rng(1), np.arange(len(source._sampler)), short=0.1)
+        found = set((np.searchsorted(starts, drawn.start, side="right") - 1).ravel().tolist())
+        assert found <= set(part.tolist())
+        assert not found & set(other.tolist())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_length": 7}, "max_length is 7; a pair needs at least 8 tokens"),
+        ({"masked_share": 1.5}, "masked_share is 1.5; a share from 0 to 1"),
+        ({"short_share": -1}, "short_share is -1"),
+        ({"max_predictions": 0}, "max_predictions is 0; 1 to max_length"),
+    ],
+)
+def test_objectives_out_of_range(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Objective(**changes)
+
+
+def test_too_little_text_for_a_batch(corpus: TokenCorpus) -> None:
+    with pytest.raises(InputError, match=r"pairs of 128 tokens; a batch takes 9999"):
+        PretrainingBatches(corpus, batch_size=9999, steps=1)
