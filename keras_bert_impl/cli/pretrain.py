@@ -99,13 +99,10 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _train_vocabulary(options: argparse.Namespace) -> int:
-    from keras_bert_impl.data import find_parts, read_documents
+    from keras_bert_impl.data import Lines, find_parts
     from keras_bert_impl.tokenization.train import train_vocabulary
 
-    parts = find_parts(options.corpus)
-    lines = (
-        line for part in parts for document in read_documents(part, text_field=options.text_field) for line in document
-    )
+    lines = Lines(find_parts(options.corpus), text_field=options.text_field)
     tokenizer = train_vocabulary(lines, options.output, size=options.size, do_lower_case=not options.cased)
     print(f"{len(tokenizer):,} tokens written to {options.output}")
     return 0

@@ -3,9 +3,9 @@
 from keras_bert_impl.data.batches import BUCKETS, LengthBatches, restore
 from keras_bert_impl.data.columns import Columns, where
 from keras_bert_impl.data.conll import read_conll
-from keras_bert_impl.data.corpus import find_parts, read_documents
+from keras_bert_impl.data.corpus import Lines, find_parts, read_documents
 from keras_bert_impl.data.features import Features, Ragged
-from keras_bert_impl.data.feed import for_fit, to_grain
+from keras_bert_impl.data.feed import for_evaluation, for_fit, to_grain
 from keras_bert_impl.data.prepare import prepare
 from keras_bert_impl.data.pretraining import Objective, PretrainingBatches
 from keras_bert_impl.data.shards import TokenCorpus
@@ -17,11 +17,13 @@ __all__ = [
     "Columns",
     "Features",
     "LengthBatches",
+    "Lines",
     "Objective",
     "PretrainingBatches",
     "Ragged",
     "TokenCorpus",
     "find_parts",
+    "for_evaluation",
     "for_fit",
     "prepare",
     "read_conll",

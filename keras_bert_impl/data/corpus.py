@@ -174,6 +174,24 @@ def read_documents(part: Part, *, strict: bool = False, text_field: str = "text"
     return _documents(part, _Progress(), strict=strict, text_field=text_field, open_file=open_local)
 
 
+@dataclass(frozen=True)
+class Lines:
+    """The lines of all documents of a corpus, read anew each time they are gone through.
+
+    Attributes:
+        parts: of the corpus.
+        text_field: see `read_units`.
+    """
+
+    parts: Sequence[Part]
+    text_field: str = "text"
+
+    def __iter__(self) -> Iterator[str]:
+        for part in self.parts:
+            for document in read_documents(part, text_field=self.text_field):
+                yield from document
+
+
 def _documents(
     part: Part, progress: _Progress, *, strict: bool, text_field: str, open_file: Callable[[str], BinaryIO]
 ) -> Iterator[Document]:

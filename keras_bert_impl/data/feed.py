@@ -48,3 +48,21 @@ def for_fit(batches: Batches, *, start: int = 0) -> Any:
 
     signature = tuple({name: tf.TensorSpec(*values) for name, values in part.items()} for part in batches.spec())
     return tf.data.Dataset.from_generator(lambda: dataset, output_signature=signature).prefetch(_AHEAD)
+
+
+def for_evaluation(batches: Batches) -> Any:
+    """All batches, for ``evaluate`` and as ``validation_data``, which needs to know how many there are.
+
+    Returns:
+        a ``keras.utils.PyDataset``.
+    """
+    import keras
+
+    class Dataset(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return len(batches)
+
+        def __getitem__(self, k: int) -> tuple[dict[str, np.ndarray], ...]:
+            return batches[k]
+
+    return Dataset()

@@ -154,7 +154,7 @@ def fill_mask(source: str | Path, texts: Sequence[str], *, top_k: int = 5) -> li
     >>> fill_mask("bert-tiny-novels", ["The [MASK] crossed the river."])  # doctest: +SKIP
     """
     tokenizer = BertTokenizer.from_pretrained(source)
-    model = BertForMaskedLM.from_pretrained(source)
+    model = _with_head(BertForMaskedLM, source)
     inputs = tokenizer(list(texts), truncation=True, max_length=model.config.max_position_embeddings)
     is_mask = inputs["input_ids"] == tokenizer.mask_token_id
     for text, count in zip(texts, is_mask.sum(axis=1), strict=True):
@@ -192,6 +192,17 @@ def next_sentence(source: str | Path, firsts: Sequence[str], seconds: Sequence[s
     >>> next_sentence("bert-tiny-novels", ["He shut the door."], ["Then he sat down."])  # doctest: +SKIP
     """
     tokenizer = BertTokenizer.from_pretrained(source)
-    model = BertForNextSentencePrediction.from_pretrained(source)
+    model = _with_head(BertForNextSentencePrediction, source)
     inputs = tokenizer(list(firsts), list(seconds), truncation=True, max_length=model.config.max_position_embeddings)
     return ops.convert_to_numpy(ops.softmax(model(inputs)["logits"]))[:, 0].tolist()
+
+
+def _with_head(kind: Any, source: str | Path) -> Any:
+    """The model of a checkpoint, whose head is among what was loaded."""
+    model = kind.from_pretrained(source)
+    if missing := [name for name in model.load_report.names("newly initialised") if name.startswith("cls.")]:
+        raise InputError(
+            f"{source} lacks the head of {kind.__name__} ({', '.join(missing)}), so that its answers would be chance. "
+            "Name a checkpoint as it was pretrained."
+        )
+    return model

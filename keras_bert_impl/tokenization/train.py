@@ -1,5 +1,6 @@
 """Training of vocabularies."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -25,34 +26,42 @@ def train_vocabulary(
     vocabularies; the ids between are ``[unused0]`` to ``[unused98]``.
 
     Args:
-        texts: the texts, gone through once.
+        texts: the texts, which are gone through twice: a list, say, no generator.
         output: the directory to write; must not exist or be empty.
         size: how many tokens the vocabulary has, at most.
         do_lower_case: whether text is lower-cased and loses its accents.
         min_frequency: how often two pieces stand side by side, at least, to become one.
 
     Raises:
-        InputError: the texts have no words, or more characters than the size has room for.
+        InputError: the texts have no words, or can be gone through only once.
 
-    >>> train_vocabulary(open("novels.txt"), "runs/vocabulary", size=8000)  # doctest: +SKIP
+    >>> train_vocabulary(["Good films are rare."] * 9, "vocabulary", size=130).convert_tokens_to_ids("[MASK]")
+    103
     """
+    if iter(texts) is texts:
+        raise InputError("The texts can be gone through only once, as a generator; a list or the like was expected.")
     if size <= _FIRST:
         raise InputError(f"size is {size}; more than {_FIRST} was expected, for so many ids are special or unused.")
     with new_directory(Path(output)) as directory:
         learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
         learner.normalizer = normalizers.BertNormalizer(lowercase=do_lower_case)
         learner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        letters = _letters(texts, learner, most=min(_CHARACTERS, (size - _FIRST) // 2))
+        if not letters:
+            raise InputError("The texts have no words to make a vocabulary of.")
         trainer = trainers.WordPieceTrainer(
             vocab_size=size - _FIRST,
             min_frequency=min_frequency,
-            limit_alphabet=min(_CHARACTERS, (size - _FIRST) // 2),
+            initial_alphabet=letters,
+            limit_alphabet=len(letters),
+            # Given in this order, for the library's own differs from run to run, and with it which of two pieces that
+            # are as frequent is taken.
+            special_tokens=[*letters, *(f"##{letter}" for letter in letters if _goes_on_words(letter, learner))],
             continuing_subword_prefix="##",
             show_progress=False,
         )
         learner.train_from_iterator(_batches(texts), trainer)
         learned = learner.get_vocab()
-        if not learned:
-            raise InputError("The texts have no words to make a vocabulary of.")
         tokens = [f"[unused{number - 1}]" for number in range(_FIRST)]
         for token, place in _SPECIAL.items():
             tokens[place] = token
@@ -60,6 +69,24 @@ def train_vocabulary(
         tokenizer = BertTokenizer(tokens, do_lower_case=do_lower_case)
         tokenizer.save_pretrained(directory)
     return tokenizer
+
+
+def _letters(texts: Iterable[str], learner: Tokenizer, *, most: int) -> list[str]:
+    """The most frequent characters of the texts once they are normalized, ascending."""
+    raw: Counter[str] = Counter()
+    for batch in _batches(texts):
+        raw.update("".join(batch))
+    counts: Counter[str] = Counter()
+    for character, count in raw.items():
+        for letter in learner.normalizer.normalize_str(character):
+            counts[letter] += 0 if letter.isspace() else count
+    frequent = sorted((letter for letter in counts if counts[letter]), key=lambda letter: (-counts[letter], letter))
+    return sorted(frequent[:most])
+
+
+def _goes_on_words(letter: str, learner: Tokenizer) -> bool:
+    """Whether a character can stand inside of a word."""
+    return len(learner.pre_tokenizer.pre_tokenize_str(learner.normalizer.normalize_str(f"a{letter}a"))) == 1
 
 
 def _batches(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:

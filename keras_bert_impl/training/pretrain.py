@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, for_fit
+from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, for_evaluation, for_fit
 from keras_bert_impl.data.shards import fingerprint
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import new_directory, to_json, write_text
@@ -24,7 +24,7 @@ from keras_bert_impl.training.optimizers import OPTIMIZERS, WarmupPolynomialDeca
 from keras_bert_impl.training.settings import PRECISIONS, PreTraining
 from keras_bert_impl.training.versions import versions
 
-# Batches of a training whose end is a time: more than any machine makes.
+# Batches and epochs: more than any machine makes. Callbacks end the training.
 _ENDLESS = 1 << 40
 # Held-out batches of an evaluation, at most.
 _EVALUATED = 100
@@ -66,20 +66,21 @@ def pretrain(
 
     >>> pretrain("shards/novels", output="runs/novels", preset="tiny", minutes=20)  # doctest: +SKIP
     """
-    if (steps is None) == (minutes is None) or (steps or minutes) <= 0:  # type: ignore[operator]
+    given = [value for value in (steps, minutes) if value is not None]
+    if len(given) != 1 or given[0] <= 0:
         raise InputError(f"steps is {steps} and minutes is {minutes}; one of them, above 0, was expected.")
     objective, settings = objective or Objective(), settings or PreTraining()
     with new_directory(Path(output)) as directory:
         corpus = TokenCorpus(shards)
-        say(str(corpus))
         documents, held_out = corpus.held_out(settings.held_out, seed=settings.seed)
         common: dict[str, Any] = {"batch_size": settings.batch_size, "objective": objective}
-        batches = PretrainingBatches(corpus, documents=documents, steps=steps or _ENDLESS, seed=settings.seed, **common)
+        batches = PretrainingBatches(corpus, documents=documents, steps=_ENDLESS, seed=settings.seed, **common)
         evaluated = held_out_batches(corpus, held_out, seed=settings.seed, **common)
 
         keras.utils.set_random_seed(settings.seed)
         model = _model(corpus.tokenizer, preset, init, objective=objective, settings=settings)
-        say(f"{model.count_params():,} weights; {len(documents):,} documents to learn from, {len(held_out):,} held out")
+        say(f"{model.count_params():,} weights; {corpus.manifest['tokens']:,} tokens")
+        say(f"{len(documents):,} documents to learn from, {len(held_out):,} held out")
         optimizer = OPTIMIZERS[settings.optimizer](
             learning_rate=settings.learning_rate,
             steps=steps,
@@ -89,17 +90,15 @@ def pretrain(
             power=settings.power,
         )
         model.compile(optimizer=optimizer, **pretraining_compile())
-        report = Report(say, batches)
+        report = Report(say, batches, steps=steps)
         callbacks: list[keras.callbacks.Callback] = [report]
         if minutes:
             callbacks.append(TimedRate(settings, seconds=60 * minutes))
-        per_report = min(settings.report_every, steps or settings.report_every)
         model.fit(
             for_fit(batches),
-            steps_per_epoch=per_report,
-            epochs=math.ceil(steps / per_report) if steps else _ENDLESS,
-            validation_data=for_fit(evaluated),
-            validation_steps=len(evaluated),
+            steps_per_epoch=settings.report_every,
+            epochs=_ENDLESS,
+            validation_data=for_evaluation(evaluated),
             callbacks=callbacks,
             shuffle=False,
             verbose=0,
@@ -165,11 +164,12 @@ def _model(
 
 
 class Report(keras.callbacks.Callback):
-    """Tells about the progress after each evaluation, and keeps the history.
+    """Tells about the progress after each evaluation, keeps the history, and ends the training after its last step.
 
     Args:
         say: takes the lines.
         batches: what is trained with, for the share of the corpus that was seen.
+        steps: how many to make; None for no end.
 
     Attributes:
         steps: how many were made.
@@ -180,10 +180,11 @@ class Report(keras.callbacks.Callback):
         InputError: the loss is no number any more.
     """
 
-    def __init__(self, say: Callable[[str], None], batches: PretrainingBatches) -> None:
+    def __init__(self, say: Callable[[str], None], batches: PretrainingBatches, *, steps: int | None) -> None:
         super().__init__()
         self.say = say
         self.batches = batches
+        self.last = steps
         self.steps = 0
         self.history: list[dict[str, Any]] = []
 
@@ -200,8 +201,10 @@ class Report(keras.callbacks.Callback):
         )
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Counts."""
+        """Counts; the evaluation that follows the last step is the last."""
         self.steps += 1
+        if self.steps == self.last:
+            self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes a line."""

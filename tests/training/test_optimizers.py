@@ -12,7 +12,7 @@ import transformers
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.models import BertForSequenceClassification
-from keras_bert_impl.training import WarmupPolynomialDecay, adamw
+from keras_bert_impl.training import Lamb, WarmupPolynomialDecay, adamw, lamb
 
 STEPS = 13
 
@@ -27,6 +27,18 @@ def test_schedule_is_that_of_transformers(warmup_steps: int) -> None:
     optimizer = torch.optim.SGD([parameter], lr=3e-4)
     theirs = transformers.get_linear_schedule_with_warmup(optimizer, warmup_steps, STEPS)
     ours = WarmupPolynomialDecay(3e-4, steps=STEPS, warmup_steps=warmup_steps)
+    for step in range(STEPS + 1):
+        np.testing.assert_allclose(float(ours(step)), theirs.get_last_lr()[0], rtol=1e-6, err_msg=f"step {step}")
+        optimizer.step()
+        theirs.step()
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def test_polynomial_decay_is_that_of_transformers(power: float) -> None:
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=3e-4)
+    theirs = transformers.get_polynomial_decay_schedule_with_warmup(optimizer, 4, STEPS, lr_end=0.0, power=power)
+    ours = WarmupPolynomialDecay(3e-4, steps=STEPS, warmup_steps=4, power=power)
     for step in range(STEPS + 1):
         np.testing.assert_allclose(float(ours(step)), theirs.get_last_lr()[0], rtol=1e-6, err_msg=f"step {step}")
         optimizer.step()
@@ -152,3 +164,74 @@ def test_two_devices_step_as_one() -> None:
     for apart, moved in json.loads(done.stdout.splitlines()[-1]):
         assert moved > 1e-2
         assert apart < 1e-6
+
+
+def lamb_in_float64(start: dict, gradients: list[dict], *, rate, decay: float, clip_norm: float) -> dict:
+    """Algorithm 2 of You et al., with clipping by the norm of all gradients before."""
+    weights = {name: value.copy() for name, value in start.items()}
+    m, v = ({name: np.zeros(shape) for name, shape in SHAPES.items()} for _ in range(2))
+    for t, gradient in enumerate(gradients, 1):
+        norm = np.sqrt(sum((value**2).sum() for value in gradient.values()))
+        for name in SHAPES:
+            g = gradient[name] * min(1, clip_norm / norm)
+            m[name] = 0.9 * m[name] + 0.1 * g
+            v[name] = 0.999 * v[name] + 0.001 * g**2
+            update = m[name] / (1 - 0.9**t) / (np.sqrt(v[name] / (1 - 0.999**t)) + 1e-6)
+            trust = 1.0
+            if name in DECAYED:
+                update = update + decay * weights[name]
+                trust = np.linalg.norm(weights[name]) / np.linalg.norm(update)
+            weights[name] = weights[name] - rate(t - 1) * trust * update
+    return weights
+
+
+def test_lamb_is_the_published_algorithm() -> None:
+    draw = np.random.default_rng(7)
+    start = {name: draw.normal(size=shape) for name, shape in SHAPES.items()}
+    gradients = [{name: 3 * draw.normal(size=shape) for name, shape in SHAPES.items()} for _ in range(STEPS)]
+    variables = [keras.Variable(value, name=name, dtype="float32") for name, value in start.items()]
+    ours = lamb(learning_rate=0.1, steps=STEPS, warmup=0.3, weight_decay=0.1, clip_norm=1.5, power=0.5)
+    for gradient in gradients:
+        ours.apply([keras.ops.convert_to_tensor(gradient[name], "float32") for name in SHAPES], variables)
+    expected = lamb_in_float64(
+        start, gradients, rate=lambda step: float(ours._learning_rate(step)), decay=0.1, clip_norm=1.5
+    )
+    for variable, (name, value) in zip(variables, expected.items(), strict=True):
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), value, rtol=2e-4, atol=2e-5, err_msg=name)
+
+
+def test_lamb_moves_weights_that_are_zero() -> None:
+    """Their norm is no scale."""
+    variable = keras.Variable(np.zeros((3, 5)), name="kernel", dtype="float32")
+    optimizer = lamb(learning_rate=0.5, steps=None, weight_decay=0.1)
+    optimizer.apply([keras.ops.ones((3, 5))], [variable])
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), -0.5, rtol=1e-4)
+
+
+def test_lamb_can_be_saved() -> None:
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(Lamb(0.3, beta_1=0.8)))
+    assert isinstance(again, Lamb)
+    assert (again.beta_1, again.beta_2, again.epsilon, again.weight_decay) == (0.8, 0.999, 1e-6, 0.01)
+
+
+@pytest.mark.parametrize(("make", "rate"), [(adamw, 1e-2), (lamb, 5e-2)])
+def test_pretraining_learns(make, rate) -> None:
+    """A few steps of a small BERT on one batch, the tied embedding and its sliced gradient among its weights."""
+    from keras_bert_impl.models import BertForPreTraining
+    from keras_bert_impl.tasks.pretraining import pretraining_compile
+
+    keras.utils.set_random_seed(3)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37}
+    model = BertForPreTraining(BertConfig(vocab_size=101, max_position_embeddings=41, **sizes))
+    model.compile(make(learning_rate=rate, steps=None), **pretraining_compile())
+    draw = np.random.default_rng(1)
+    inputs = {
+        "input_ids": draw.integers(5, 101, (7, 19)).astype("int32"),
+        "masked_lm_positions": draw.integers(0, 19, (7, 3)).astype("int32"),
+    }
+    labels = {
+        "prediction_logits": draw.integers(5, 101, (7, 3)).astype("int32"),
+        "seq_relationship_logits": draw.integers(0, 2, 7).astype("int32"),
+    }
+    losses = [model.train_on_batch(inputs, labels, return_dict=True)["loss"] for _ in range(40)]
+    assert losses[-1] < 0.6 * losses[0]

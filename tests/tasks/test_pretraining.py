@@ -1,0 +1,166 @@
+"""The objectives against torch and float64, and the two heads' answers against transformers."""
+
+import keras
+import numpy as np
+import pytest
+import small
+import torch
+import transformers
+from keras import ops
+from tokenizers import BertWordPieceTokenizer
+
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.tasks.pretraining import (
+    CrossEntropy,
+    MeanCrossEntropy,
+    Perplexity,
+    cross_entropy,
+    figures_of,
+    fill_mask,
+    next_sentence,
+    pretraining_compile,
+)
+
+ROWS, PREDICTIONS, WORDS = 5, 7, 211
+
+
+@pytest.fixture
+def logits() -> np.ndarray:
+    return np.random.default_rng(1).normal(0, 9, (ROWS, PREDICTIONS, WORDS)).astype("float32")
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    return np.random.default_rng(2).integers(0, WORDS, (ROWS, PREDICTIONS)).astype("int32")
+
+
+@pytest.fixture
+def weights() -> np.ndarray:
+    """Half of the slots are empty."""
+    return (np.random.default_rng(3).random((ROWS, PREDICTIONS)) < 0.5).astype("float32")
+
+
+def reference(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    exact = logits.astype("float64")
+    highest = exact.max(-1)
+    sums = np.log(np.exp(exact - highest[..., None]).sum(-1)) + highest
+    return sums - np.take_along_axis(exact, labels[..., None].astype("int64"), -1)[..., 0]
+
+
+def test_cross_entropy_and_its_gradient(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> None:
+    import tensorflow as tf
+
+    theirs = torch.tensor(logits, requires_grad=True)
+    loss = torch.nn.functional.cross_entropy(
+        theirs.reshape(-1, WORDS), torch.tensor(labels).reshape(-1).long(), reduction="none"
+    )
+    (loss.reshape(ROWS, PREDICTIONS) * torch.tensor(weights)).sum().backward()
+    ours = tf.constant(logits)
+    with tf.GradientTape() as tape:
+        tape.watch(ours)
+        total = tf.reduce_sum(cross_entropy(labels, ours) * weights)
+    np.testing.assert_allclose(cross_entropy(labels, logits), reference(logits, labels), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(tape.gradient(total, ours), theirs.grad, atol=1e-6)
+
+
+def test_logits_that_are_far_apart() -> None:
+    far = np.array([[3e4, -3e4, 0.0]], "float32")
+    np.testing.assert_allclose(cross_entropy(np.array([1]), far), [6e4])
+    np.testing.assert_allclose(cross_entropy(np.array([0]), far), [0])
+
+
+def test_empty_slots_count_for_nothing(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> None:
+    expected = (reference(logits, labels) * weights).sum() / weights.sum()
+    np.testing.assert_allclose(MeanCrossEntropy()(labels, logits, weights), expected, rtol=1e-6)
+    metric, perplexity = CrossEntropy(), Perplexity()
+    for row in range(ROWS):  # Batches with different numbers of predictions.
+        for measure in (metric, perplexity):
+            measure.update_state(labels[row : row + 1], logits[row : row + 1] * 0.1, weights[row : row + 1])
+    expected = (reference(logits * np.float32(0.1), labels) * weights).sum() / weights.sum()
+    np.testing.assert_allclose(metric.result(), expected, rtol=1e-6)
+    np.testing.assert_allclose(perplexity.result(), np.exp(expected), rtol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_a_model_learns_the_sum_of_both_losses(policy: str) -> None:
+    """What `evaluate` says is what float64 makes of the model's logits; ids exceed what bfloat16 holds."""
+    inputs = keras.Input((4,), dtype="int32", name="input_ids")
+    states = keras.layers.Embedding(WORDS * 7, 16, dtype=policy)(inputs)
+    words = keras.layers.Dense(WORDS * 7, dtype=keras.DTypePolicy("float32"), name="words")(states)
+    pair = keras.layers.Dense(2, dtype=keras.DTypePolicy("float32"), name="pair")(states[:, 0])
+    model = keras.Model({"input_ids": inputs}, {"prediction_logits": words, "seq_relationship_logits": pair})
+    model.compile("sgd", **pretraining_compile())
+    draw = np.random.default_rng(5)
+    ids = draw.integers(300, WORDS * 7, (11, 4)).astype("int32")
+    y = {"prediction_logits": ids, "seq_relationship_logits": draw.integers(0, 2, 11).astype("int32")}
+    w = {
+        "prediction_logits": (draw.random((11, 4)) < 0.4).astype("float32"),
+        "seq_relationship_logits": np.ones(11, "float32"),
+    }
+    outputs = {name: ops.convert_to_numpy(value) for name, value in model({"input_ids": ids}).items()}
+    logs = model.evaluate({"input_ids": ids}, y, sample_weight=w, batch_size=11, verbose=0, return_dict=True)
+    figures = figures_of(logs)
+    expected = {}
+    for name, loss in (("prediction_logits", "masked"), ("seq_relationship_logits", "next_sentence")):
+        weight = w[name]
+        expected[f"{loss}_loss"] = (reference(outputs[name], y[name]) * weight).sum() / weight.sum()
+        expected[f"{loss}_accuracy"] = ((outputs[name].argmax(-1) == y[name]) * weight).sum() / weight.sum()
+    for name, value in expected.items():
+        np.testing.assert_allclose(figures[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
+    np.testing.assert_allclose(logs["loss"], expected["masked_loss"] + expected["next_sentence_loss"], rtol=1e-5)
+    np.testing.assert_allclose(figures["perplexity"], np.exp(expected["masked_loss"]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [MeanCrossEntropy, CrossEntropy, Perplexity])
+def test_objectives_can_be_saved(kind: type) -> None:
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(kind()))
+    assert type(again) is kind
+    assert again.name == kind().name
+
+
+# -- answers
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory, data_dir):
+    lines = (data_dir / "train.tsv").read_text("utf-8").split("\n")[1:1001]
+    directory = tmp_path_factory.mktemp("checkpoints") / "pretrained"
+    return small.write_checkpoint(directory, [line.split("\t")[0] for line in lines], model="BertForPreTraining")
+
+
+def test_fill_mask_is_that_of_transformers(pretrained) -> None:
+    texts = ["a [MASK] film .", "the [MASK] of a [MASK] story is good"]
+    tokenizer = BertWordPieceTokenizer(str(pretrained / "vocab.txt"))
+    model = transformers.BertForMaskedLM.from_pretrained(pretrained).eval()
+    found = fill_mask(pretrained, texts, top_k=3)
+    assert [len(masks) for masks in found] == [1, 2]
+    for text, masks in zip(texts, found, strict=True):
+        ids = torch.tensor([tokenizer.encode(text).ids])
+        with torch.no_grad():
+            scores = model(input_ids=ids).logits[0].softmax(-1)
+        for place, mask in zip((ids[0] == tokenizer.token_to_id("[MASK]")).nonzero(), masks, strict=True):
+            best = scores[place[0]].topk(3)
+            assert mask["tokens"] == [tokenizer.id_to_token(id) for id in best.indices.tolist()]
+            np.testing.assert_allclose(mask["scores"], best.values, rtol=1e-3)
+
+
+def test_next_sentence_is_that_of_transformers(pretrained) -> None:
+    firsts, seconds = ["a good film .", "it is bad"], ["the story is dull , and long", "i saw it"]
+    tokenizer = BertWordPieceTokenizer(str(pretrained / "vocab.txt"))
+    model = transformers.BertForNextSentencePrediction.from_pretrained(pretrained).eval()
+    found = next_sentence(pretrained, firsts, seconds)
+    for first, second, probability in zip(firsts, seconds, found, strict=True):
+        pair = tokenizer.encode(first, second)
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([pair.ids]), token_type_ids=torch.tensor([pair.type_ids])).logits
+        np.testing.assert_allclose(probability, logits.softmax(-1)[0, 0], rtol=1e-3)
+
+
+def test_a_text_without_a_mask(pretrained) -> None:
+    with pytest.raises(InputError, match=r"'a film' has no \[MASK\] in its first tokens"):
+        fill_mask(pretrained, ["a [MASK]", "a film"])
+
+
+def test_a_model_without_the_head(small_bert) -> None:
+    with pytest.raises(InputError, match=r"lacks the head of BertForMaskedLM \(cls\.predictions"):
+        fill_mask(small_bert, ["a [MASK]"])

@@ -1,0 +1,195 @@
+"""Whole pretrainings of seconds: what they write, and that they learn."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import torch
+import transformers
+from made_corpus import made_corpus
+
+from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.models import BertForPreTraining
+from keras_bert_impl.tasks.pretraining import figures_of, pretraining_compile
+from keras_bert_impl.training import PreTraining, pretrain
+from keras_bert_impl.training.pretrain import TimedRate, held_out_batches
+
+OBJECTIVE = Objective(max_length=37)
+SETTINGS = PreTraining(batch_size=8, learning_rate=3e-3, report_every=20, dropout=0.0, held_out=0.2)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> TokenCorpus:
+    """Each token is followed by the next of the vocabulary: a masked one is read off its neighbours."""
+    return made_corpus(tmp_path_factory.mktemp("made"), documents=60, sentences=(4, 20), tokens=(3, 11))
+
+
+@pytest.fixture(scope="module")
+def run(corpus: TokenCorpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], list[str]]:
+    said: list[str] = []
+    output = tmp_path_factory.mktemp("runs") / "made"
+    metrics = pretrain(
+        corpus.directory, output=output, steps=50, objective=OBJECTIVE, settings=SETTINGS, say=said.append
+    )
+    return output, metrics, said
+
+
+def test_what_is_written(run: tuple[Path, dict[str, Any], list[str]]) -> None:
+    output, metrics, said = run
+    assert json.loads((output / "metrics.json").read_text()) == metrics
+    names = {"config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "learning_curve.png", "README.md"}
+    assert names < {path.name for path in output.iterdir()}
+    assert [entry["step"] for entry in metrics["history"]] == [20, 40, 50]
+    assert all(len(line) <= 80 for line in said)
+    assert said[-1].split()[0] == "50"
+    card = (output / "README.md").read_text("utf-8")
+    for part in (
+        "50 steps",
+        "held out",
+        f"{metrics['held_out']['perplexity']:.2f}",
+        "default_rng(1)",
+        "| learning_rate | 0.003 |",
+    ):
+        assert part in card
+
+
+def test_it_opens_in_transformers_with_the_same_losses(
+    run: tuple[Path, dict[str, Any], list[str]], corpus: TokenCorpus
+) -> None:
+    """The figures of the held-out documents, computed by transformers on torch from the same batches."""
+    output, metrics, _ = run
+    theirs = transformers.BertForPreTraining.from_pretrained(output).eval()
+    _, held_out = corpus.held_out(SETTINGS.held_out, seed=1)
+    batches = held_out_batches(corpus, held_out, batch_size=8, objective=OBJECTIVE, seed=1)
+    sums = np.zeros(3)
+    for k in range(len(batches)):
+        inputs, labels, weights = batches[k]
+        names = ("input_ids", "token_type_ids", "attention_mask")
+        with torch.no_grad():
+            found = theirs(**{name: torch.tensor(inputs[name]).long() for name in names})
+        there = weights["prediction_logits"] > 0
+        row, slot = np.nonzero(there)
+        logits = found.prediction_logits[row, inputs["masked_lm_positions"][row, slot]]
+        target = torch.tensor(labels["prediction_logits"][there]).long()
+        sums += [
+            torch.nn.functional.cross_entropy(logits, target, reduction="sum").item(),
+            (logits.argmax(-1) == target).sum().item(),
+            len(target),
+        ]
+    np.testing.assert_allclose(metrics["held_out"]["masked_loss"], sums[0] / sums[2], rtol=1e-4)
+    np.testing.assert_allclose(metrics["held_out"]["masked_accuracy"], sums[1] / sums[2], rtol=1e-4)
+
+
+def test_a_second_phase_goes_on_where_the_first_ended(
+    run: tuple[Path, dict[str, Any], list[str]], corpus: TokenCorpus, tmp_path: Path
+) -> None:
+    output, first, _ = run
+    objective = Objective(max_length=53, packing=True)
+    second = pretrain(
+        corpus.directory, output=tmp_path / "second", init=output, steps=3, objective=objective,
+        settings=PreTraining(batch_size=4, learning_rate=1e-5, held_out=0.2), say=lambda _: None,
+    )  # fmt: skip
+    assert second["init"] == str(output)
+    assert second["held_out"]["masked_loss"] < first["history"][0]["held_out"]["masked_loss"]
+
+
+def test_it_trains_for_a_time(corpus: TokenCorpus, tmp_path: Path) -> None:
+    metrics = pretrain(
+        corpus.directory,
+        output=tmp_path / "run",
+        minutes=0.2,
+        objective=OBJECTIVE,
+        settings=SETTINGS,
+        say=lambda _: None,
+    )
+    assert metrics["steps"] >= 1
+    assert metrics["history"][-1]["step"] == metrics["steps"]
+    assert 0.2 <= metrics["minutes"] < 1
+
+
+def test_the_rate_follows_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    rate = TimedRate(PreTraining(learning_rate=0.5, warmup=0.2), seconds=50)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    rate.set_model(model)
+    rate.on_train_begin()
+    found = []
+    for second in (0, 5, 10, 30, 50):
+        now[0] = 100.0 + second
+        rate.on_train_batch_begin(0)
+        found.append(float(model.optimizer.learning_rate))
+    np.testing.assert_allclose(found, [0, 0.25, 0.5, 0.25, 0], atol=1e-6)
+    rate.on_train_batch_end(0)
+    assert model.stop_training
+
+
+def test_a_model_learns_what_can_be_read_off_neighbours(corpus: TokenCorpus) -> None:
+    """Plain `compile` and `fit` with packed rows, as the guide shows it: the masked loss falls far below chance."""
+    from keras_bert_impl import BertConfig
+    from keras_bert_impl.data import for_fit
+    from keras_bert_impl.training import adamw
+
+    keras.utils.set_random_seed(1)
+    sizes = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 128}
+    config = BertConfig(vocab_size=504, max_position_embeddings=64, hidden_dropout_prob=0.0, **sizes)
+    model = BertForPreTraining(config)
+    batches = PretrainingBatches(corpus, batch_size=16, objective=Objective(max_length=64, packing=True), steps=400)
+    model.compile(adamw(learning_rate=3e-3, steps=400), **pretraining_compile())
+    history = model.fit(for_fit(batches), steps_per_epoch=100, epochs=4, shuffle=False, verbose=0).history
+    figures = [figures_of({name: values[epoch] for name, values in history.items()}) for epoch in range(4)]
+    assert figures[-1]["masked_loss"] < 0.75 * np.log(499)
+    assert figures[-1]["masked_accuracy"] > 5 * figures[0]["masked_accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "steps is None and minutes is None; one of them, above 0, was expected"),
+        ({"steps": 5, "minutes": 1}, "steps is 5 and minutes is 1; one of them"),
+        ({"steps": 0}, "steps is 0 and minutes is None"),
+        ({"steps": 1, "settings": PreTraining(batch_size=4096)}, "a batch takes 4096"),
+        ({"steps": 1, "settings": PreTraining(held_out=0.001)}, "at least two are needed to train with"),
+        (
+            {"steps": 60, "settings": PreTraining(batch_size=8, learning_rate=1e30, held_out=0.2)},
+            "the training diverged",
+        ),
+    ],
+)
+def test_what_cannot_be_trained(corpus: TokenCorpus, tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        pretrain(corpus.directory, output=tmp_path / "run", objective=OBJECTIVE, say=lambda _: None, **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_with_another_vocabulary(corpus: TokenCorpus, small_bert: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has another tokenizer than the shards"):
+        pretrain(
+            corpus.directory,
+            output=tmp_path / "run",
+            init=small_bert,
+            steps=1,
+            objective=OBJECTIVE,
+            settings=SETTINGS,
+            say=lambda _: None,
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": "sgd"}, "optimizer is 'sgd'; adamw or lamb was expected"),
+        ({"dropout": 1.0}, "dropout is 1.0; a share from 0 to below 1"),
+        ({"held_out": 0.0}, "held_out is 0.0"),
+        ({"report_every": 0}, "report_every is 0"),
+        ({"precision": "float16"}, "precision is 'float16'"),
+    ],
+)
+def test_settings_out_of_range(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        PreTraining(**changes)
