@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +94,13 @@ def refuse_other_content(directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def new_directory(directory: Path) -> Iterator[Path]:
+def new_directory(directory: Path, *, keep: Callable[[Path], bool] | None = None) -> Iterator[Path]:
     """Yields a temporary directory beside ``directory``, which takes its name once the block ended well.
+
+    Args:
+        directory: absent, or an empty directory.
+        keep: tells of the temporary directory whether what is in it is worth being continued. Then it stays if the
+            block fails, and the next call yields it again: its name is fixed. None: it is removed.
 
     Raises:
         InputError: ``directory`` exists with other content, is a mount point, or its parent cannot be written.
@@ -106,10 +111,11 @@ def new_directory(directory: Path) -> Iterator[Path]:
     directory = directory.resolve()
     if directory.is_mount():
         raise InputError(f"{directory} is a mount point, which cannot be replaced. Name a directory inside it.")
-    temporary = directory.with_name(f".{directory.name}.{uuid.uuid4().hex[:8]}.partial")
+    unique = "" if keep else f".{uuid.uuid4().hex[:8]}"
+    temporary = directory.with_name(f".{directory.name}{unique}.partial")
     new_parents = [parent for parent in directory.parents if not parent.exists()]
     try:
-        temporary.mkdir(parents=True)
+        temporary.mkdir(parents=True, exist_ok=keep is not None)
     except OSError as error:
         raise InputError(f"{directory} cannot be made: {error.strerror}.") from error
     try:
@@ -119,10 +125,13 @@ def new_directory(directory: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        message = f"{directory} cannot be written: {error.strerror}. Free some space there, or name another directory."
-        raise OSError(message) from error
+        advice = "Free some space there, or name another directory."
+        if keep and keep(temporary):
+            advice = "Free some space there and run the same again: it continues where it stopped."
+        raise OSError(f"{directory} cannot be written: {error.strerror}. {advice}") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        for parent in new_parents:
-            with contextlib.suppress(OSError):
-                parent.rmdir()  # Fails where something is in it, which is then to stay.
+        if not (keep and temporary.exists() and keep(temporary)):
+            shutil.rmtree(temporary, ignore_errors=True)
+            for parent in new_parents:
+                with contextlib.suppress(OSError):
+                    parent.rmdir()  # Fails where something is in it, which is then to stay.

@@ -62,6 +62,7 @@ def add_verbs(verbs: Any) -> None:
     pretrain.add_argument("--recipe", choices=RECIPE_NAMES, help="published settings, which other options change")
     pretrain.add_argument("--batch-size", type=int, help="rows in a batch (default: 64)", **number)
     pretrain.add_argument("--max-length", type=int, help="tokens of a row (default: 128)", **number)
+    pretrain.add_argument("--max-predictions", type=int, help="masked tokens of a row, at most", **number)
     pretrain.add_argument("--learning-rate", type=float, help="default: 1e-3", **number)
     pretrain.add_argument("--optimizer", choices=["adamw", "lamb"], help="default: adamw", default=argparse.SUPPRESS)
     pretrain.add_argument("--dropout", type=float, help="default: 0.1", **number)
@@ -112,17 +113,22 @@ def _prepare(options: argparse.Namespace) -> int:
     from keras_bert_impl.data import prepare
 
     bar = _Bar()
-    manifest = prepare(
-        options.corpus,
-        options.tokenizer,
-        options.output,
-        language=options.language,
-        text_field=options.text_field,
-        strict=options.strict,
-        workers=options.workers,
-        progress=bar,
-    )
-    bar.end()
+    try:
+        manifest = prepare(
+            options.corpus,
+            options.tokenizer,
+            options.output,
+            language=options.language,
+            text_field=options.text_field,
+            strict=options.strict,
+            workers=options.workers,
+            progress=bar,
+        )
+    except KeyboardInterrupt:
+        print("the same command again continues where this one stopped", file=sys.stderr)
+        raise
+    finally:
+        bar.end()
     counts = ", ".join(f"{manifest[name]:,} {name}" for name in ("documents", "sentences", "tokens"))
     print(f"{counts} written to {options.output}")
     return 0

@@ -25,7 +25,7 @@ from keras_bert_impl.data.shards import (
     settings_text,
 )
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import read_text, refuse_other_content, replacing, to_json, write_text
+from keras_bert_impl.files import new_directory, read_text, replacing, to_json, write_text
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.tokenization.backend import encode_pieces
 
@@ -72,22 +72,19 @@ def prepare(
     >>> prepare(["novels/"], "runs/vocabulary", "shards/novels")  # doctest: +SKIP
     """
     workers = workers or len(os.sched_getaffinity(0))
-    output = Path(output)
-    refuse_other_content(output)
     if not isinstance(tokenizer, BertTokenizer):
         tokenizer = BertTokenizer.from_pretrained(tokenizer)
     parts = find_parts(corpus, size=shard_size)
     settings = settings_text(tokenizer, language=language, text_field=text_field, shard_size=shard_size)
-    work = _work_directory(output, settings)
-    maker = ShardMaker(tokenizer, language)
     infos: list[ShardInfo] = []
     broken = read = documents = tokens = 0
     whole = sum(part.size for part in parts)
-    try:
-        units = (
-            unit for part in parts for unit in read_units(part, strict=strict, text_field=text_field, size=shard_size)
-        )
-        for info, unit_broken, unit_read in _on_all_cores(units, maker, work, workers=workers):
+    units = (unit for part in parts for unit in read_units(part, strict=strict, text_field=text_field, size=shard_size))
+    with new_directory(Path(output), keep=_has_shards) as work:
+        _note(work, settings)
+        for info, unit_broken, unit_read in _on_all_cores(
+            units, ShardMaker(tokenizer, language), work, workers=workers
+        ):
             infos.append(info)
             broken, read = broken + unit_broken, read + unit_read
             documents, tokens = documents + info.documents, tokens + info.tokens
@@ -96,18 +93,12 @@ def prepare(
         manifest = make_manifest(
             infos, tokenizer, corpus=[str(source) for source in corpus], language=language, broken_lines=broken
         )
-    except OSError as error:
-        raise OSError(
-            f"{work} cannot be written: {error.strerror or error}. Free some space and run the same again: it "
-            "continues where it stopped."
-        ) from error
-    if broken:
-        warnings.warn(
-            f"{broken:,} lines were no UTF-8 and are left out; with strict (--strict) the first one is an error.",
-            stacklevel=2,
-        )
-    finish(work, manifest, tokenizer)
-    os.replace(work, output)
+        if broken:
+            warnings.warn(
+                f"{broken:,} lines were no UTF-8 and are left out; with strict (--strict) the first is an error.",
+                stacklevel=2,
+            )
+        finish(work, manifest, tokenizer)
     return manifest
 
 
@@ -157,7 +148,7 @@ def finish(directory: Path, manifest: dict[str, Any], tokenizer: BertTokenizer) 
     """Puts tokenizer and manifest beside the shards, and removes what only the work needed."""
     tokenizer.save_pretrained(directory)
     named = {ShardInfo(**shard).file for shard in manifest["shards"]}
-    # Shards without text, and files that a process was writing when it was killed.
+    # Shards of text that is gone, and files that a process was writing when it was killed.
     for path in directory.iterdir():
         if path.name not in named and path.suffix in (".safetensors", ".partial"):
             path.unlink()
@@ -170,21 +161,19 @@ def _checksum(unit: Unit) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _work_directory(output: Path, settings: str) -> Path:
-    """The hidden directory of the work: a new one, or that of an earlier run with the same settings."""
-    work = output.absolute().with_name(f".{output.name}.preparing")
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{output} cannot be made: {error.strerror}.") from error
-    if not (work / _SETTINGS).exists():
+def _has_shards(work: Path) -> bool:
+    return any(work.glob("*.safetensors"))
+
+
+def _note(work: Path, settings: str) -> None:
+    """Notes the settings of a preparation; one that is continued must have had the same."""
+    if not _has_shards(work):
         write_text(work / _SETTINGS, settings)
-    if read_text(work / _SETTINGS) != settings:
+    elif not (work / _SETTINGS).exists() or read_text(work / _SETTINGS) != settings:
         raise InputError(
             f"{work} holds shards of a run that stopped and had another tokenizer, language or version. Use the same "
             "again to continue it, or remove that directory to begin anew."
         )
-    return work
 
 
 def _on_all_cores(
@@ -203,7 +192,7 @@ def _on_all_cores(
             done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
     except BrokenProcessPool as error:
-        raise OSError(f"a worker process ended ({error}); was the memory full? Use fewer workers") from error
+        raise OSError("A worker process was ended from outside; was the memory full? Use fewer workers.") from error
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -229,7 +218,7 @@ def _work(unit: Unit) -> tuple[ShardInfo, int, int]:
     path = _state["work"] / f"{unit.name}.safetensors"
     existing = path.read_bytes() if path.exists() else b""
     info, packed = _state["maker"](unit, existing)
-    if packed is not existing:
+    if info.tokens and packed is not existing:
         with replacing(path) as temporary:
             temporary.write_bytes(packed)
     return info, unit.broken, unit.read

@@ -154,14 +154,14 @@ def fill_mask(source: str | Path, texts: Sequence[str], *, top_k: int = 5) -> li
     >>> fill_mask("bert-tiny-novels", ["The [MASK] crossed the river."])  # doctest: +SKIP
     """
     tokenizer = BertTokenizer.from_pretrained(source)
-    model = _with_head(BertForMaskedLM, source)
-    inputs = tokenizer(list(texts), truncation=True, max_length=model.config.max_position_embeddings)
+    inputs = tokenizer(list(texts), truncation=True)
     is_mask = inputs["input_ids"] == tokenizer.mask_token_id
     for text, count in zip(texts, is_mask.sum(axis=1), strict=True):
         if not count:
             raise InputError(
                 f"{text!r} has no {tokenizer.mask_token} in its first tokens; write it where a word is asked."
             )
+    model = _with_head(BertForMaskedLM, source)
     positions = np.argsort(~is_mask, axis=1, kind="stable")[:, : is_mask.sum(axis=1).max()]
     outputs = model({**inputs, "masked_lm_positions": positions.astype(np.int32)})
     scores = ops.convert_to_numpy(ops.softmax(outputs["logits"]))

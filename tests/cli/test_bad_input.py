@@ -97,6 +97,51 @@ QA_HEAD = tensors(
 TABLE = "text\tlabel\n"
 
 CASES = [
+    # Corpora, shards and pretraining.
+    Case("corpus: absent", "prepare absent.txt --tokenizer bert --output new/shards", r"absent\.txt: no such file"),
+    Case("corpus: empty directory", "train-vocab empty --output new/vocab", r"empty holds no text; files ending in"),
+    Case(
+        "corpus: empty",
+        "prepare a.txt --tokenizer bert --output new/shards --workers 1",
+        r"a\.txt: there is no text in it",
+        {"a.txt": "\n \n"},
+    ),
+    Case(
+        "corpus: not UTF-8",
+        "prepare a.txt --tokenizer bert --output new/shards --workers 1 --strict",
+        r"a\.txt is not UTF-8: byte 0, in line 2, is 0xff",
+        {"a.txt": b"good\n\xff\n"},
+    ),
+    Case(
+        "corpus: no field",
+        "prepare a.jsonl --tokenizer bert --output new/shards --workers 1",
+        r"a\.jsonl, line 1 has no 'text', but 'body'",
+        {"a.jsonl": '{"body": "good"}\n'},
+    ),
+    Case(
+        "vocabulary: too small",
+        "train-vocab a.txt --size 50 --output new",
+        r"size is 50; more than 104",
+        {"a.txt": "x"},
+    ),
+    Case(
+        "tokenizer: no [MASK]",
+        "prepare a.txt --tokenizer bert --output new/shards --workers 1",
+        r"lacks mask_token '\[MASK\]'",
+        {"a.txt": "good", "bert/vocab.txt": lines("[PAD]", "[UNK]", "[CLS]", "[SEP]", "masked")},
+    ),
+    Case("shards: another directory", "pretrain bert --steps 1 --output new/run", r"bert has no manifest\.json"),
+    Case(
+        "pretrain: how long", "pretrain bert --output new/run", r"how long\? Give --steps N, --minutes M, or a recipe"
+    ),
+    Case(
+        "pretrain: too short rows",
+        "pretrain bert --steps 1 --max-length 5 --output new/run",
+        r"max_length is 5; a pair needs",
+    ),
+    Case("fill-mask: no head", ["fill-mask", "bert", "a [MASK]"], r"bert lacks the head of BertForMaskedLM"),
+    Case("fill-mask: no mask", ["fill-mask", "bert", "a film"], r"'a film' has no \[MASK\]"),
+    Case("next-sentence: no head", ["next-sentence", "bert", "a", "b"], r"bert lacks the head of BertForNextSentence"),
     # Where the checkpoint is, and what its configuration says.
     Case("no such path", "convert ./absent new", r"\./absent: no such file or directory"),
     Case("no checkpoint", "convert empty new", r"empty holds neither config\.json nor bert_config\.json"),

@@ -14,10 +14,16 @@ import pytest
 import keras_bert_impl
 from keras_bert_impl.cli.finetune import TASK_NAMES
 from keras_bert_impl.cli.main import main, parser
+from keras_bert_impl.cli.pretrain import PRESET_NAMES, RECIPE_NAMES
+from keras_bert_impl.config import PRESETS
+from keras_bert_impl.data import Objective
 from keras_bert_impl.tasks import TASKS
-from keras_bert_impl.training import FineTuning
+from keras_bert_impl.training import RECIPES, FineTuning, PreTraining
 
-VERBS = ("quickstart", "convert", "verify", "finetune", "evaluate", "predict", "export", "serve-check")
+VERBS = (
+    *("quickstart", "convert", "verify", "finetune", "evaluate", "predict", "export", "serve-check"),
+    *("train-vocab", "prepare", "pretrain", "fill-mask", "next-sentence"),
+)
 
 # Prints the help of all verbs, then the modules that this took.
 HELP = f"""
@@ -60,13 +66,34 @@ def test_task_names_are_those_of_the_tasks() -> None:
     assert tuple(TASKS) == TASK_NAMES
 
 
-def test_defaults_in_the_help_are_those_of_the_settings() -> None:
-    defaults = dataclasses.asdict(FineTuning())
+def test_names_of_presets_and_recipes() -> None:
+    assert tuple(PRESETS) == PRESET_NAMES
+    assert tuple(RECIPES) == RECIPE_NAMES
+
+
+PRETRAINING = {**dataclasses.asdict(Objective()), **dataclasses.asdict(PreTraining())}
+
+
+@pytest.mark.parametrize(
+    ("verb", "defaults", "untold"),
+    [
+        ("finetune", dataclasses.asdict(FineTuning()), ["warmup", "weight_decay", "clip_norm"]),
+        (
+            "pretrain",
+            PRETRAINING,
+            [
+                *("warmup", "weight_decay", "clip_norm", "power"),
+                *("masked_share", "max_predictions", "short_share", "whole_words", "packing"),
+            ],
+        ),
+    ],
+)
+def test_defaults_in_the_help_are_those_of_the_settings(verb: str, defaults: dict[str, Any], untold: list[str]) -> None:
     told: dict[str, Any] = {}
-    for action in verb_parser("finetune")._actions:
+    for action in verb_parser(verb)._actions:
         if action.dest in defaults and (found := re.search(r"default: ([\w.-]+)", action.help or "")):
             told[action.dest] = (action.type or str)(found[1])  # type: ignore[operator]
-    assert told == {name: defaults[name] for name in defaults if name not in ("warmup", "weight_decay", "clip_norm")}
+    assert told == {name: value for name, value in defaults.items() if name not in untold}
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ import safetensors.numpy
 from tokenizers import Tokenizer
 
 from keras_bert_impl.data import TokenCorpus, prepare
+from keras_bert_impl.data.corpus import UNIT
 from keras_bert_impl.data.sentences import split_sentences
-from keras_bert_impl.data.shards import MANIFEST
+from keras_bert_impl.data.shards import MANIFEST, settings_text
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -102,7 +103,7 @@ def test_a_second_run_continues(text: Path, small_bert: Path, shards: Path, tmp_
         [sys.executable, script, text, small_bert, output], capture_output=True, start_new_session=True
     )
     assert result.returncode
-    work = tmp_path / ".shards.preparing"
+    work = tmp_path / ".shards.partial"
     assert not output.exists()
     done = {path: path.stat().st_mtime_ns for path in work.glob("*.safetensors")}
     assert done
@@ -118,9 +119,10 @@ def test_a_second_run_continues(text: Path, small_bert: Path, shards: Path, tmp_
 
 
 def test_a_run_with_other_settings_is_not_continued(text: Path, small_bert: Path, tmp_path: Path) -> None:
-    work = tmp_path / ".shards.preparing"
+    work = tmp_path / ".shards.partial"
     work.mkdir()
     (work / "settings.json").write_text("{}")
+    (work / "00000-00000.safetensors").touch()
     with pytest.raises(InputError, match=r"holds shards of a run that stopped and had another tokenizer"):
         prepare([text], small_bert, tmp_path / "shards")
 
@@ -128,10 +130,14 @@ def test_a_run_with_other_settings_is_not_continued(text: Path, small_bert: Path
 def test_text_that_changed_meanwhile_is_made_again(small_bert: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("A good film.\n\nA bad one.")
     prepare([tmp_path / "a.txt"], small_bert, tmp_path / "whole", workers=1)
-    work = tmp_path / ".shards.preparing"
+    work = tmp_path / ".shards.partial"
     shutil.copytree(tmp_path / "whole", work)
     (tmp_path / "a.txt").write_text("A good film.\n\nA very bad one.")
     (work / MANIFEST).unlink()
+    settings = settings_text(
+        BertTokenizer.from_pretrained(small_bert), language="en", text_field="text", shard_size=UNIT
+    )
+    (work / "settings.json").write_text(settings)
     prepare([tmp_path / "a.txt"], small_bert, tmp_path / "shards", workers=1)
     assert TokenCorpus(tmp_path / "shards").manifest["tokens"] == TokenCorpus(tmp_path / "whole").manifest["tokens"] + 1
 
@@ -147,7 +153,8 @@ def test_broken_lines_are_told(small_bert: Path, tmp_path: Path) -> None:
 def test_a_corpus_without_text(small_bert: Path, tmp_path: Path, content: str) -> None:
     (tmp_path / "a.txt").write_text(content)
     with pytest.raises(InputError, match=r"a\.txt: there is no text in it"):
-        prepare([tmp_path / "a.txt"], small_bert, tmp_path / "shards", workers=1)
+        prepare([tmp_path / "a.txt"], small_bert, tmp_path / "new" / "shards", workers=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_a_line_of_ten_megabytes(small_bert: Path, tmp_path: Path) -> None:
@@ -165,9 +172,9 @@ def test_a_full_disk_keeps_what_is_done(text: Path, small_bert: Path, shards: Pa
     if mounted.returncode:
         pytest.skip("file systems cannot be mounted here")
     try:
-        with pytest.raises(OSError, match=r"\.shards\.preparing cannot be written: .*Free some space and run the same"):
+        with pytest.raises(OSError, match=r"shards cannot be written: .*Free some space there and run the same again"):
             prepare([text], small_bert, disk / "shards", shard_size=SIZE, workers=1)
-        assert list((disk / ".shards.preparing").glob("0*.safetensors"))
+        assert list((disk / ".shards.partial").glob("0*.safetensors"))
         subprocess.run(["mount", "-o", "remount,size=9m", disk], check=True)
         prepare([text], small_bert, disk / "shards", shard_size=SIZE, workers=1)
         assert contents(disk / "shards") == contents(shards)

@@ -1,0 +1,96 @@
+"""The five verbs of pretraining, one after the other, as a newcomer runs them."""
+
+import gzip
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keras_bert_impl.cli.main import main
+
+Run = Callable[..., Any]
+TRAIN = "--steps 6 --report-every 4 --batch-size 8 --max-length 32 --held-out 0.2 --learning-rate 1e-3"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
+    """A directory with a corpus, a vocabulary, shards and a model, made by the commands."""
+    place = tmp_path_factory.mktemp("pretraining")
+    lines = [line.split("\t")[0] for line in (data_dir / "train.tsv").read_text("utf-8").split("\n")[1:801]]
+    texts = ["\n".join(lines[begin : begin + 6]) for begin in range(0, len(lines), 6)]
+    (place / "corpus").mkdir()
+    (place / "corpus" / "a.txt.gz").write_bytes(gzip.compress("\n\n".join(texts[:60]).encode()))
+    (place / "corpus" / "b.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts[60:]))
+    for command in (
+        "train-vocab corpus --size 900 --output vocabulary",
+        "prepare corpus --tokenizer vocabulary --output shards",
+        f"pretrain shards --preset tiny --output model {TRAIN}",
+    ):
+        arguments = [str(place / part) if (place / part).exists() else part for part in command.split()]
+        at = arguments.index("--output") + 1
+        arguments[at] = str(place / arguments[at])
+        assert main(arguments) == 0
+    return place
+
+
+def test_what_the_commands_write(place: Path) -> None:
+    assert {path.name for path in place.iterdir()} == {"corpus", "vocabulary", "shards", "model"}
+    assert len((place / "vocabulary" / "vocab.txt").read_text("utf-8").split("\n")) == 901
+    assert json.loads((place / "shards" / "manifest.json").read_text())["documents"] == 134
+    metrics = json.loads((place / "model" / "metrics.json").read_text())
+    assert (metrics["steps"], metrics["settings"]["batch_size"], metrics["objective"]["max_length"]) == (6, 8, 32)
+
+
+def test_what_pretrain_says(run: Run, place: Path, tmp_path: Path) -> None:
+    options = "--steps 1 --batch-size 4 --max-length 24 --held-out 0.2 --packing --no-whole-words --optimizer lamb"
+    ran = run("pretrain", place / "shards", "--init", place / "model", "--output", tmp_path / "next", *options.split())
+    assert (ran.code, ran.err) == (0, "")
+    lines = ran.out.splitlines()
+    assert re.fullmatch(r"[\d,]+ weights; [\d,]+ tokens", lines[0])
+    assert lines[1] == "107 documents to learn from, 27 held out"
+    assert len(lines) == 6
+    assert max(map(len, lines[:-1])) <= 80
+    objective = json.loads((tmp_path / "next" / "metrics.json").read_text())["objective"]
+    assert (objective["packing"], objective["whole_words"], objective["max_length"]) == (True, False, 24)
+
+
+def test_a_recipe_is_changed_by_options(run: Run, place: Path, tmp_path: Path) -> None:
+    options = "--recipe lamb-2 --steps 1 --batch-size 4 --max-length 24 --max-predictions 4 --held-out 0.2"
+    assert run("pretrain", place / "shards", "--output", tmp_path / "run", *options.split()).code == 0
+    settings = json.loads((tmp_path / "run" / "metrics.json").read_text())["settings"]
+    assert (settings["optimizer"], settings["learning_rate"], settings["batch_size"]) == ("lamb", 4e-3, 4)
+
+
+def test_fill_mask(run: Run, place: Path) -> None:
+    ran = run("fill-mask", place / "model", "a [MASK] film with a [MASK] story", "--top-k", "3")
+    assert (ran.code, ran.err) == (0, "")
+    lines = ran.out.splitlines()
+    assert [line for line in lines if line.startswith("[MASK]")] == ["[MASK] 1", "[MASK] 2"]
+    scores = [re.fullmatch(r" +(\d+\.\d)%  (\S+)", line) for line in lines if "%" in line]
+    assert len(scores) == 6
+    assert all(scores)
+    assert len(run("fill-mask", place / "model", "a [MASK] film").out.splitlines()) == 5
+
+
+def test_next_sentence(run: Run, place: Path) -> None:
+    ran = run("next-sentence", place / "model", "a good film .", "it is long .")
+    assert re.fullmatch(r"\d+\.\d% that the second follows the first\n", ran.out)
+
+
+@pytest.mark.filterwarnings("default")
+def test_prepare_warns_of_broken_lines(run: Run, place: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"a good film\n\nbad \xff\n\na bad film")
+    arguments = ["prepare", tmp_path / "a.txt", "--tokenizer", place / "vocabulary", "--workers", "1"]
+    ran = run(*arguments, "--output", tmp_path / "shards")
+    assert ran.err.startswith("keras-bert: warning: 1 lines were no UTF-8 and are left out; with strict (--strict)")
+    assert (ran.code, ran.out.splitlines()) == (
+        0,
+        [f"2 documents, 2 sentences, 6 tokens written to {tmp_path / 'shards'}"],
+    )
+    ran = run(*arguments, "--output", tmp_path / "others", "--strict")
+    assert ran.code == 2
+    assert "a.txt is not UTF-8: byte 4, in line 3, is 0xff" in ran.err
+    assert not (tmp_path / "others").exists()
