@@ -25,7 +25,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "tokenization": ({"sources"}, {"numpy", "tensorflow", "tokenizers"}),
     "data": (
         {"config", "tokenization"},
-        {"grain", "keras", "numpy", "safetensors", "sentencex", "tensorflow", "tensorflow_datasets"},
+        {"apache_beam", "grain", "keras", "numpy", "safetensors", "sentencex", "tensorflow", "tensorflow_datasets"},
     ),
     "tasks": (_BELOW_TASKS, {"keras", "numpy", "scipy", "sklearn"}),
     "training": ({*_BELOW_TASKS, "tasks"}, {"keras", "matplotlib", "numpy", "tensorflow"}),
@@ -41,6 +41,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
 # Library: the only files that may import it. What starts slowly or may be absent is imported inside a function.
 ONLY_IN = {
     "huggingface_hub": {"sources.py"},
+    "apache_beam": {"data/beam.py"},
     "sentencex": {"data/sentences.py"},
     "tensorflow": {
         "checkpoints/tf1.py",
@@ -67,7 +68,7 @@ ONLY_IN = {
     "torch": {"interop/reference.py"},
     "transformers": {"interop/reference.py"},
 }
-INSIDE_FUNCTIONS = {"huggingface_hub", "sentencex", "tensorflow", "tensorflow_datasets"}
+INSIDE_FUNCTIONS = {"apache_beam", "huggingface_hub", "sentencex", "tensorflow", "tensorflow_datasets"}
 
 # Files of TensorFlow operations: they import it at their top, and others import them inside functions.
 GRAPHS = (

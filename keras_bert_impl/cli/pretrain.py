@@ -1,6 +1,7 @@
 """The verbs of pretraining: ``train-vocab``, ``prepare``, ``pretrain``, ``fill-mask`` and ``next-sentence``."""
 
 import argparse
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -43,6 +44,11 @@ def add_verbs(verbs: Any) -> None:
     prepare.add_argument("--language", default="en", metavar="CODE", help="of the sentences (default: en)")
     prepare.add_argument("--text-field", default="text", metavar="NAME", help="of JSONL objects (default: text)")
     prepare.add_argument("--strict", action="store_true", help="refuse lines that are not UTF-8")
+    prepare.add_argument(
+        "--beam",
+        metavar="OPTIONS",
+        help="run as an Apache Beam pipeline with these options, as '--runner=FlinkRunner'; '' for this machine",
+    )
     prepare.set_defaults(run=_prepare)
 
     pretrain = verbs.add_parser(
@@ -112,23 +118,24 @@ def _train_vocabulary(options: argparse.Namespace) -> int:
 def _prepare(options: argparse.Namespace) -> int:
     from keras_bert_impl.data import prepare
 
-    bar = _Bar()
-    try:
-        manifest = prepare(
-            options.corpus,
-            options.tokenizer,
-            options.output,
-            language=options.language,
-            text_field=options.text_field,
-            strict=options.strict,
-            workers=options.workers,
-            progress=bar,
+    common = {"language": options.language, "text_field": options.text_field, "strict": options.strict}
+    if options.beam is not None:
+        from keras_bert_impl.data.beam import prepare_with_beam
+
+        manifest = prepare_with_beam(
+            options.corpus, options.tokenizer, str(options.output), options=shlex.split(options.beam), **common
         )
-    except KeyboardInterrupt:
-        print("the same command again continues where this one stopped", file=sys.stderr)
-        raise
-    finally:
-        bar.end()
+    else:
+        bar = _Bar()
+        try:
+            manifest = prepare(
+                options.corpus, options.tokenizer, options.output, workers=options.workers, progress=bar, **common
+            )
+        except KeyboardInterrupt:
+            print("the same command again continues where this one stopped", file=sys.stderr)
+            raise
+        finally:
+            bar.end()
     counts = ", ".join(f"{manifest[name]:,} {name}" for name in ("documents", "sentences", "tokens"))
     print(f"{counts} written to {options.output}")
     return 0

@@ -3,7 +3,7 @@
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -93,15 +93,25 @@ def group_files(files: Sequence[tuple[str, int]], *, size: int = UNIT) -> list[P
     ]
 
 
+def is_text(name: str) -> bool:
+    """Whether a file in a directory is part of a corpus."""
+    return name.endswith(SUFFIXES)
+
+
+def in_order(paths: Iterable[str]) -> list[str]:
+    """Paths in the order in which a directory is read: by their parts."""
+    return sorted(paths, key=lambda path: path.split("/"))
+
+
 def _files(source: str | Path) -> list[tuple[str, int]]:
     if is_tfds(source):
         return [(str(source), 0)]
     path = Path(source)
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.name.endswith(SUFFIXES) and file.is_file())
+        found = in_order(str(file) for file in path.rglob("*") if is_text(file.name) and file.is_file())
         if not found:
             raise InputError(f"{path} holds no text; files ending in {', '.join(SUFFIXES)} were expected.")
-        return [(str(file), file.stat().st_size) for file in found]
+        return [(file, Path(file).stat().st_size) for file in found]
     if not path.exists():
         raise InputError(f"{path}: no such file or directory.")
     return [(str(path), path.stat().st_size)]

@@ -1,0 +1,59 @@
+"""The pipeline on Beam's local runner writes what `prepare` writes, byte for byte."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from keras_bert_impl.data import prepare
+from keras_bert_impl.data.beam import prepare_with_beam
+from keras_bert_impl.errors import InputError
+
+pytestmark = pytest.mark.filterwarnings("default")  # Beam's own.
+SIZE = 1500
+LOCAL = ["--runner=DirectRunner"]
+
+
+@pytest.fixture(scope="module")
+def text(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of several kinds and sizes, one with a broken line, some in a folder."""
+    directory = tmp_path_factory.mktemp("corpus")
+    lines = [line.split("\t")[0] for line in (data_dir / "train.tsv").read_text("utf-8").split("\n")[1:301]]
+    (directory / "deep").mkdir()
+    (directory / "b.txt").write_bytes("\n\n".join(lines[:150]).encode() + b"\n\n\xff\n")
+    (directory / "a.txt.gz").write_bytes(gzip.compress("\n\n".join(lines[150:200]).encode()))
+    for number in range(5):
+        part = lines[200 + 10 * number : 210 + 10 * number]
+        (directory / "deep" / f"{number}.jsonl").write_text("\n".join(json.dumps({"text": line}) for line in part))
+    (directory / "deep.txt").write_text("\n\n".join(lines[250:]))
+    (directory / "notes.md").write_text("Nothing.")
+    return directory
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_same_shards(text: Path, small_bert: Path, tmp_path: Path, workers: int) -> None:
+    prepare([text], small_bert, tmp_path / "local", shard_size=SIZE, workers=2)
+    options = [*LOCAL, f"--direct_num_workers={workers}", "--direct_running_mode=multi_threading"]
+    with pytest.warns(UserWarning, match="1 lines were no UTF-8"):
+        manifest = prepare_with_beam([str(text)], small_bert, str(tmp_path / "beam"), options=options, shard_size=SIZE)
+    assert len(manifest["shards"]) > 10
+    assert contents(tmp_path / "beam") == contents(tmp_path / "local")
+
+
+def test_a_single_file(text: Path, small_bert: Path, tmp_path: Path) -> None:
+    source = str(text / "a.txt.gz")
+    prepare([source], small_bert, tmp_path / "local", workers=1)
+    prepare_with_beam([source], small_bert, str(tmp_path / "beam"), options=LOCAL)
+    assert contents(tmp_path / "beam") == contents(tmp_path / "local")
+
+
+def test_what_cannot_be(text: Path, small_bert: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="exists and is not empty"):
+        prepare_with_beam([str(text)], small_bert, str(text), options=LOCAL)
+    with pytest.raises(InputError, match="is neither a file nor a directory with text"):
+        prepare_with_beam([str(tmp_path / "absent")], small_bert, str(tmp_path / "new"), options=LOCAL)
