@@ -1,4 +1,4 @@
-"""The commands of docs/serving.md, run in their order; the requests that it shows, answered."""
+"""The commands of the guides, run in their order; the requests that they show, answered."""
 
 import re
 import shlex
@@ -11,6 +11,7 @@ from keras_bert_impl.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+PRETRAINING = (ROOT / "docs" / "pretraining.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +61,54 @@ def test_the_request_is_answered(place: Path) -> None:
     assert (method, address) == ("POST", "http://localhost:8501/v1/models/sentiment:predict")
     answer = Service(place / "saved_models" / "sentiment" / "1").rest(body)
     assert answer["predictions"][0]["label"] in {"0", "1"}
+
+
+# What makes the commands of docs/pretraining.md those of seconds: other sizes, the same way.
+SHORTER = {
+    r"--size 8000": "--size 900",
+    r"--minutes 60": "--steps 2 --batch-size 4 --max-length 32",
+    r"--preset base": "--preset tiny",
+    r"--recipe adamw-1": "--recipe adamw-1 --steps 1 --batch-size 4 --max-length 32",
+    r"--recipe adamw-2": "--recipe adamw-2 --steps 1 --batch-size 2 --max-length 96",
+    r"epochs=10": "epochs=1",
+    r"steps_per_epoch=100": "steps_per_epoch=1",
+    r"batch_size=32": "batch_size=4",
+}
+
+
+def shorter(text: str) -> str:
+    for long, short in SHORTER.items():
+        text = text.replace(long, short)
+    return text
+
+
+@pytest.mark.filterwarnings("default")  # Beam's own.
+def test_pretraining(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert all(long in PRETRAINING for long in SHORTER)
+    lines = [line.split("\t")[0] for line in (data_dir / "train.tsv").read_text("utf-8").split("\n")[1:1201]]
+    texts = ["\n".join(lines[begin : begin + 12]) for begin in range(0, len(lines), 12)]
+    (tmp_path / "novels").mkdir()
+    (tmp_path / "novels" / "one.txt").write_text("\n\n".join(texts), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^    keras-bert (.*)$", PRETRAINING, flags=re.MULTILINE)
+    assert len(commands) == 8
+    for command in commands:
+        assert main(shlex.split(shorter(command))) == 0, command
+    for name in re.findall(r"^      ([\w.-]+)", PRETRAINING, flags=re.MULTILINE):
+        assert (tmp_path / "shards" / name).is_file(), name
+    files = [{path.name: path.read_bytes() for path in Path(name).iterdir()} for name in ("shards", "shards-by-beam")]
+    assert files[0] == files[1]
+    (block,) = re.findall(r"^```python\n(.*?)^```", PRETRAINING, flags=re.DOTALL | re.MULTILINE)
+    exec(compile(shorter(block), "docs/pretraining.md", "exec"), {})
+    assert Path("runs/by-hand/model.safetensors").is_file()
+
+
+def test_the_recipes_of_the_page_are_those_of_the_package() -> None:
+    from keras_bert_impl.training import RECIPES
+
+    rows = re.findall(r"^\| `([\w-]+)` \| ([\d,]+) \| (\d+) \| ([\d,]+) \| (\S+) \|", PRETRAINING, flags=re.MULTILINE)
+    found = {name: (int(a.replace(",", "")), int(b), int(c.replace(",", "")), float(d)) for name, a, b, c, d in rows}
+    assert found == {
+        name: (r.settings.batch_size, r.objective.max_length, r.steps, r.settings.learning_rate)
+        for name, r in RECIPES.items()
+    }

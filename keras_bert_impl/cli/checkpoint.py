@@ -26,6 +26,12 @@ def add_verbs(verbs: Any) -> None:
         action=argparse.BooleanOptionalAction,
         help="whether the vocabulary is cased, where a bare vocab.txt does not say (default: not)",
     )
+    convert.add_argument(
+        "--dtype",
+        choices=["float32", "float16", "bfloat16"],
+        default="float32",
+        help="of the numbers that are written (default: float32)",
+    )
     convert.set_defaults(run=_convert)
 
     verify = verbs.add_parser(
@@ -47,6 +53,7 @@ def _convert(options: argparse.Namespace) -> int:
         revision=options.revision,
         strict=options.strict,
         cased=options.cased,
+        dtype=options.dtype,
     )
     print(report.table() if options.all else report)
     print(f"written to {options.directory}")

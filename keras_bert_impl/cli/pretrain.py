@@ -47,7 +47,8 @@ def add_verbs(verbs: Any) -> None:
     prepare.add_argument(
         "--beam",
         metavar="OPTIONS",
-        help="run as an Apache Beam pipeline with these options, as '--runner=FlinkRunner'; '' for this machine",
+        help="run as an Apache Beam pipeline with these options, as --beam='--runner=FlinkRunner'; --beam= for "
+        "this machine",
     )
     prepare.set_defaults(run=_prepare)
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_bert_impl.checkpoints.arrays import FILE_DTYPES, narrowed
 from keras_bert_impl.checkpoints.convert import TIED, assign, state_dict
 from keras_bert_impl.checkpoints.readers import read_tensors
 from keras_bert_impl.checkpoints.report import LoadReport
@@ -279,21 +280,32 @@ class BertPreTrainedModel(keras.Model):
         arrays = {variable.path: np.asarray(ops.convert_to_numpy(variable), "float32") for variable in self.weights}
         return state_dict(arrays, prefix=self.checkpoint_prefix, num_hidden_layers=self.config.num_hidden_layers)
 
-    def save_pretrained(self, directory: str | Path) -> None:
+    def save_pretrained(self, directory: str | Path, *, dtype: str = "float32") -> None:
         """Writes ``config.json`` and ``model.safetensors``, which transformers opens as the same model.
 
         Other files of the directory stay, so that a tokenizer can be saved beside. Each file is written under a
         temporary name and renamed.
+
+        Args:
+            directory: where to.
+            dtype: of the numbers in the file: ``float32``, or ``float16`` or ``bfloat16``, half the size.
+
+        Raises:
+            InputError: the directory is a file, another dtype, or a weight that float16 cannot hold.
         """
+        if dtype not in FILE_DTYPES:
+            raise InputError(f"dtype is {dtype!r}; {' or '.join(FILE_DTYPES)} was expected.")
         directory = Path(directory)
         if directory.exists() and not directory.is_dir():
             raise InputError(f"{directory} is a file; a directory was expected.")
         directory.mkdir(parents=True, exist_ok=True)
         # Other libraries read the weights' type from the configuration.
         values = {key: value for key, value in self.config.to_dict().items() if key not in ("torch_dtype", "dtype")}
-        values |= {"architectures": [type(self).__name__], "dtype": "float32"}
+        values |= {"architectures": [type(self).__name__], "dtype": dtype}
         left_out = TIED if self.config.tie_word_embeddings else ()
-        tensors = {name: array for name, array in self.state_dict().items() if name not in left_out}
+        tensors = {
+            name: narrowed(array, dtype, name=name) for name, array in self.state_dict().items() if name not in left_out
+        }
         write_tensors(directory / "model.safetensors", tensors)
         write_text(directory / "config.json", to_json(values))
 

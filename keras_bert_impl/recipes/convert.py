@@ -19,6 +19,7 @@ def convert(
     revision: str | None = None,
     strict: bool = False,
     cased: bool | None = None,
+    dtype: str = "float32",
 ) -> LoadReport:
     """Reads a checkpoint with the heads that it holds, and writes it with its tokenizer, if it has one.
 
@@ -28,6 +29,7 @@ def convert(
         revision: branch, tag or commit of a hub name.
         strict: whether a tensor that has no place in any BERT is an error.
         cased: whether the vocabulary is cased; None takes what the tokenizer's files say, else that it is not.
+        dtype: of the numbers that are written: ``float32``, ``float16`` or ``bfloat16``.
 
     Returns:
         what became of each tensor.
@@ -42,7 +44,7 @@ def convert(
         architectures = BertConfig.from_pretrained(opened).extra.get("architectures") or ()
         models = head_classes(read_tensors(opened), architectures)
         model = (models or [BertModel])[0].from_pretrained(opened, strict=strict)
-        model.save_pretrained(temporary)
+        model.save_pretrained(temporary, dtype=dtype)
         if opened.file("tokenizer.json") or opened.file("vocab.txt"):
             overrides = {} if cased is None else {"do_lower_case": not cased}
             BertTokenizer.from_pretrained(source, revision=revision, **overrides).save_pretrained(temporary)

@@ -13,6 +13,8 @@ import tensorflow as tf
 import torch
 import transformers
 
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.models import BertModel
 from keras_bert_impl.recipes.convert import convert
 
 # Fixture, directory in it, and the class of what is written.
@@ -120,3 +122,28 @@ def google_variables(tensors: dict[str, Any]) -> Any:
                     google = google.removesuffix(torch_ending) + google_ending
                     break
             yield google, array.T if google.endswith("kernel") else array
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_of_the_space(small_bert: Path, tmp_path: Path, dtype: str) -> None:
+    """Transformers opens it as what it says it is, and all numbers are the nearest that the dtype has."""
+    convert(small_bert, tmp_path / "whole")
+    convert(small_bert, tmp_path / "half", dtype=dtype)
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("whole", "half")]
+    assert sizes[1] < 0.53 * sizes[0]
+    theirs = transformers.BertModel.from_pretrained(tmp_path / "half")
+    assert theirs.dtype == getattr(torch, dtype)
+    whole = transformers.BertModel.from_pretrained(tmp_path / "whole").state_dict()
+    ours = BertModel.from_pretrained(tmp_path / "half").state_dict()
+    for name, tensor in theirs.state_dict().items():
+        assert torch.equal(tensor, whole[name].to(tensor.dtype)), name
+        np.testing.assert_array_equal(ours[name], tensor.float().numpy(), err_msg=name)
+
+
+def test_numbers_that_a_dtype_cannot_hold(small_bert: Path, tmp_path: Path) -> None:
+    model = BertModel.from_pretrained(small_bert)
+    model.embeddings.word_embeddings.embeddings.assign_add(np.full((997, 32), 1e5, "float32"))
+    with pytest.raises(InputError, match=r"word_embeddings\.weight holds 1e\+05, which is too large for float16"):
+        model.save_pretrained(tmp_path / "half", dtype="float16")
+    with pytest.raises(InputError, match="dtype is 'int8'; float32 or float16 or bfloat16 was expected"):
+        model.save_pretrained(tmp_path / "half", dtype="int8")
