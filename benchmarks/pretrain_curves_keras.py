@@ -1,0 +1,63 @@
+"""The job of ``pretrain_curves.py`` in this package; prints what it found as JSON."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+from pretrain_curves import LENGTH, RATE, ROWS, SEED, WARMUP, evaluation
+
+from keras_bert_impl import BertConfig, BertForPreTraining
+from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, for_evaluation, for_fit
+from keras_bert_impl.tasks.pretraining import figures_of, pretraining_compile
+from keras_bert_impl.training import PreTraining, adamw
+from keras_bert_impl.training.pretrain import TimedRate
+
+PARTS = 20
+
+
+class Evaluate(keras.callbacks.Callback):
+    """Evaluates when another twentieth of the time is over; the time of evaluations does not count, as in torch's."""
+
+    def __init__(self, batches: Any, clock: TimedRate) -> None:
+        super().__init__()
+        self.batches, self.clock = batches, clock
+        self.history: list[dict[str, float]] = []
+        self.steps = 0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.steps += 1
+        if self.clock.progress < (len(self.history) + 1) / PARTS:
+            return
+        begin = time.perf_counter()
+        minutes = self.clock.progress * self.clock.seconds / 60
+        logs = self.model.evaluate(for_evaluation(self.batches), verbose=0, return_dict=True)
+        self.history.append({"minutes": minutes, **figures_of(logs)})
+        self.clock._begin += time.perf_counter() - begin
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("shards", type=Path)
+    parser.add_argument("--minutes", type=float, default=20)
+    arguments = parser.parse_args()
+    keras.utils.set_random_seed(SEED)
+    corpus = TokenCorpus(arguments.shards)
+    documents, evaluated = evaluation(corpus)
+    objective = Objective(max_length=LENGTH, whole_words=False, packing=True)
+    batches = PretrainingBatches(
+        corpus, documents=documents, batch_size=ROWS, objective=objective, seed=SEED, steps=1 << 40
+    )
+    none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model = BertForPreTraining(BertConfig.preset("tiny", vocab_size=corpus.tokenizer.vocab_size, **none))
+    model.compile(adamw(learning_rate=RATE, steps=None), **pretraining_compile())
+    clock = TimedRate(PreTraining(learning_rate=RATE, warmup=WARMUP), seconds=60 * arguments.minutes)
+    evaluate = Evaluate(evaluated, clock)
+    model.fit(for_fit(batches), steps_per_epoch=1 << 40, callbacks=[evaluate, clock], shuffle=False, verbose=0)
+    print(json.dumps({"steps": evaluate.steps, "history": evaluate.history}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""One pretraining step on CPU beside transformers' BertForPreTraining on torch: time, and peak memory.
+
+    python benchmarks/pretrain_step.py         # half an hour on two cores; needs 20 GB of memory
+
+The sizes tiny (64 rows of 128 tokens) and base (8 rows for the time, 64 for the memory), 30,522 words, 20 predictions a
+row. Everywhere dropout, AdamW (torch's is the fused one) with weight decay, gradients clipped to a norm of 1, and in
+bfloat16 the weights and the optimizer in float32. Memory is measured in processes of their own, as the peak of two
+steps above what the imports take.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from interleave import Peer, run
+from report import Target, comparison, quiet, table, write
+
+SIZES = {
+    "tiny": {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 2, "intermediate_size": 512},
+    "base": {"num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
+}
+ROWS = {"tiny": 64, "base": 8}
+MEMORY_ROWS = 64
+LENGTH, PREDICTIONS, WORDS = 128, 20, 30522
+TRAINING = {"learning_rate": 1e-4, "weight_decay": 0.01}
+LEAST = 1.3
+MOST_MEMORY = {"tiny": 0.5, "base": 0.8}
+
+
+def batch(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Ids, segments, positions to predict and next-sentence labels, the same for both."""
+    draw = np.random.default_rng(1)
+    ids = draw.integers(1000, WORDS, (rows, LENGTH)).astype("int32")
+    segments = np.tile((np.arange(LENGTH) > LENGTH // 2).astype("int32"), (rows, 1))
+    positions = np.sort(np.argsort(draw.random((rows, LENGTH - 2)), axis=1)[:, :PREDICTIONS] + 1).astype("int32")
+    return ids, segments, positions, draw.integers(0, 2, rows).astype("int32")
+
+
+def keras_bert(size: str, rows: int, precision: str) -> Callable[[], Any]:
+    """The model of this package, as `pretrain` compiles it."""
+    from keras_bert_impl import BertConfig, BertForPreTraining
+    from keras_bert_impl.tasks.pretraining import pretraining_compile
+    from keras_bert_impl.training import PRECISIONS, adamw
+
+    model = BertForPreTraining(BertConfig(**SIZES[size]), dtype=PRECISIONS[precision])
+    model.compile(adamw(**TRAINING, steps=10_000), **pretraining_compile())
+    ids, segments, positions, labels = batch(rows)
+    inputs = {
+        "input_ids": ids,
+        "token_type_ids": segments,
+        "attention_mask": np.ones_like(ids),
+        "masked_lm_positions": positions,
+    }
+    targets = {"prediction_logits": np.take_along_axis(ids, positions, axis=1), "seq_relationship_logits": labels}
+    weights = {name: np.ones(target.shape, "float32") for name, target in targets.items()}
+    return lambda: float(model.train_on_batch(inputs, targets, weights, return_dict=True)["loss"])
+
+
+def torch_model(size: str, rows: int, precision: str) -> Callable[[], Any]:
+    """The model of transformers on torch, whose loss wants a label at each position, -100 where there is none."""
+    import torch
+    from transformers import BertConfig, BertForPreTraining
+
+    model = BertForPreTraining(BertConfig(**SIZES[size], attn_implementation="sdpa")).train()
+    named = list(model.named_parameters())
+    decayed = [p for n, p in named if not (n.endswith("bias") or "LayerNorm" in n)]
+    others = [p for n, p in named if n.endswith("bias") or "LayerNorm" in n]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": TRAINING["weight_decay"]}, {"params": others, "weight_decay": 0.0}],
+        lr=TRAINING["learning_rate"],
+        fused=True,
+    )
+    ids, segments, positions, labels = (torch.from_numpy(array).long() for array in batch(rows))
+    targets = torch.full_like(ids, -100).scatter(1, positions, ids.gather(1, positions))
+    inputs = {"input_ids": ids, "token_type_ids": segments, "attention_mask": torch.ones_like(ids)}
+
+    def call() -> float:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            loss = model(**inputs, labels=targets, next_sentence_label=labels).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.item()
+
+    return call
+
+
+PEERS = {"keras_bert_impl": keras_bert, "torch": torch_model}
+
+
+def megabytes(peer: str, size: str, precision: str) -> float:
+    """Peak memory of two steps above the imports, in a process of its own."""
+    command = [sys.executable, __file__, "--memory", peer, size, precision]
+    output = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+    return json.loads(output.splitlines()[-1])
+
+
+def measure_memory(peer: str, size: str, precision: str) -> None:
+    """The process of `megabytes`."""
+    if peer == "torch":
+        import torch  # noqa: F401
+        from transformers import BertForPreTraining
+    else:
+        import tensorflow as tf
+
+        from keras_bert_impl import BertForPreTraining  # noqa: F401
+
+        tf.zeros(1)
+    floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    call = PEERS[peer](size, MEMORY_ROWS, precision)
+    for _ in range(2):
+        call()
+    print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - floor) / 1024))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--memory", nargs=3, metavar=("PEER", "SIZE", "PRECISION"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.memory:
+        measure_memory(*arguments.memory)
+        return
+
+    target = Target("keras_bert_impl", ("torch",), LEAST)
+    verdicts, sections, runs, rows = [], [], [], []
+    for size in arguments.sizes:
+        for precision in ("float32", "bfloat16"):
+            same = {"size": size, "rows": ROWS[size], "precision": precision}
+            series = run([Peer(name, make, same) for name, make in PEERS.items()], rounds=arguments.rounds, warm_up=1)
+            heading = f"{size}, {ROWS[size]} × {LENGTH} tokens, {precision}"
+            runs.append(series)
+            verdicts.append(target.line(series, heading))
+            hidden, inner = SIZES[size]["hidden_size"], SIZES[size]["intermediate_size"]
+            layers = SIZES[size]["num_hidden_layers"] * (4 * hidden**2 + 2 * hidden * inner + 2 * LENGTH * hidden)
+            heads = PREDICTIONS / LENGTH * (hidden**2 + hidden * WORDS)
+            gigaflop = 6 * ROWS[size] * LENGTH * (layers + heads) / 1e9
+            sections.append(f"## {heading}\n\n{comparison(series, ours='keras_bert_impl', gigaflop=gigaflop)}")
+        found = {peer: megabytes(peer, size, "float32") for peer in PEERS}
+        ratio = found["keras_bert_impl"] / found["torch"]
+        verdict = "reached" if ratio <= MOST_MEMORY[size] else "**missed**"
+        verdicts.append(
+            f"- {size}, {MEMORY_ROWS} × {LENGTH} tokens: peak memory {ratio:.3f} of torch's, at most "
+            f"{MOST_MEMORY[size]}: {verdict}"
+        )
+        rows.append((size, *(f"{found[peer]:,.0f}" for peer in PEERS), f"{ratio:.3f}"))
+    memory = table(("size, float32", *(f"MB, {peer}" for peer in PEERS), "ratio"), rows)
+    write(
+        "A step of pretraining",
+        "\n".join(verdicts),
+        quiet(*runs),
+        "GFLOP/s counts the products that are needed: those of the vocabulary for the predicted tokens alone.",
+        *sections,
+        f"## Peak memory above the imports, {MEMORY_ROWS} × {LENGTH} tokens\n\n{memory}",
+    )
+
+
+if __name__ == "__main__":
+    main()
