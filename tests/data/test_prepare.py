@@ -1,6 +1,7 @@
 """Shards: what is in them, that workers and breaks change nothing, and that damage is told."""
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -180,6 +181,18 @@ def test_a_full_disk_keeps_what_is_done(text: Path, small_bert: Path, shards: Pa
         assert contents(disk / "shards") == contents(shards)
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_a_disk_that_is_full_at_once_leaves_nothing(text: Path, small_bert: Path, tmp_path: Path) -> None:
+    """Files cannot grow beyond a kilobyte, in the workers too."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match=r"new/shards cannot be written: File too large\. Free some space there"):
+            prepare([text], small_bert, tmp_path / "new" / "shards", shard_size=9 * SIZE, workers=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
 
 
 # -- reading

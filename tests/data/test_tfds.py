@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,7 @@ class TinySet(tfds.core.GeneratorBasedBuilder):
 SCRIPT = """
 import json
 import tiny_set
-from keras_bert_impl.data import read_conll, read_squad, read_table
+from keras_bert_impl.data import find_parts, read_conll, read_documents, read_squad, read_table
 from keras_bert_impl.errors import InputError
 
 def message(function, *arguments, **options):
@@ -56,7 +57,10 @@ def message(function, *arguments, **options):
     except InputError as error:
         return str(error)
 
+(part,) = find_parts(["tfds:tiny_set:test"])
 print(json.dumps({
+    "documents": list(read_documents(part, text_field="sentence")),
+    "no such field": message(lambda: list(read_documents(part, text_field="body"))),
     "table": read_table("tfds:tiny_set:train[:80%]", text="sentence"),
     "conll": read_conll("tfds:tiny_set:test"),
     "squad": read_squad("tfds:tiny_set:1.0.0:train"),
@@ -83,6 +87,8 @@ def test_data_sets_by_name(tmp_path: Path) -> None:
     assert found["conll"]["label"] == [["O", "B-hat"]] * 2
     assert sorted(len(answers["text"]) for answers in found["squad"]["answers"]) == [0, 0, 1, 1, 2]
     assert {"text": ["Ada"], "answer_start": [5]} in found["squad"]["answers"]
+    assert sorted(found["documents"]) == [["café 5"], ["café 6"]]
+    assert re.match(r"tfds:tiny_set:test, example 1 has no 'body', but .*'sentence'", found["no such field"])
     assert found["split"] == "tfds:tiny_set:valid: there is no split 'valid'; there are train, test."
     assert found["name"].endswith("TensorFlow Datasets has no data set 'there_is_no_such_set'.")
     assert "there is no column 'text'; the columns are 'answers', 'context', 'id'" in found["column"]

@@ -1,5 +1,6 @@
 """The same numbers on TensorFlow, JAX and Torch, each in a process of its own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import beside_torch
 import numpy as np
+import transformers
+from made_corpus import made_corpus
 
 BACKENDS = ["tensorflow", "jax", "torch"]
 
@@ -76,3 +79,58 @@ def test_same_numbers_on_all_backends(tmp_path: Path) -> None:
             np.testing.assert_allclose(other[key], value, rtol=0, atol=1e-5, err_msg=key)
     expected = beside_torch.run(theirs, inputs)
     np.testing.assert_allclose(first["seq_relationship_logits"], expected["seq_relationship_logits"], atol=1e-5)
+
+
+PRETRAIN = """
+import json, sys
+import numpy as np
+from keras_bert_impl.data import Objective
+from keras_bert_impl.training import PreTraining, pretrain
+
+shards, init, output, blocked = sys.argv[1:]
+settings = PreTraining(
+    batch_size=4, learning_rate=1e-2, dropout=0.0, held_out=0.2, report_every=4, warmup=0.0
+)
+metrics = pretrain(
+    shards, init=init, output=output, steps=8, objective=Objective(max_length=37, packing=True), settings=settings,
+    say=lambda _: None,
+)
+assert not blocked or not [module for module in sys.modules if module.split(".")[0] == blocked]
+print(json.dumps(metrics["history"]))
+"""
+
+
+def test_pretraining_is_the_same_on_all_backends(tmp_path: Path) -> None:
+    """Eight steps on packed rows from the same weights: the losses, trained with and held out."""
+    (tmp_path / "shards").mkdir()
+    corpus = made_corpus(tmp_path / "shards", documents=40, sentences=(4, 20), tokens=(3, 11))
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37}
+    sizes |= {"vocab_size": corpus.tokenizer.vocab_size, "max_position_embeddings": 41}
+    transformers.BertForPreTraining(transformers.BertConfig(**sizes)).save_pretrained(tmp_path / "init")
+    corpus.tokenizer.save_pretrained(tmp_path / "init")
+    processes = {
+        backend: start(
+            backend,
+            (BLOCK if backend == "jax" else "") + PRETRAIN,
+            tmp_path / "shards",
+            tmp_path / "init",
+            tmp_path / backend,
+            "tensorflow" if backend == "jax" else "",
+        )
+        for backend in BACKENDS
+    }
+    histories = {}
+    for backend, process in processes.items():
+        output, messages = process.communicate()
+        assert process.returncode == 0, messages
+        histories[backend] = json.loads(output.splitlines()[-1])
+    expected = histories.pop("tensorflow")
+    moved = expected[-1]["held_out"]["masked_loss"] - expected[0]["held_out"]["masked_loss"]
+    assert abs(moved) > 0.01
+    for backend, history in histories.items():
+        for ours, theirs in zip(expected, history, strict=True):
+            for part in ("train", "held_out"):
+                for name, value in ours[part].items():
+                    np.testing.assert_allclose(
+                        theirs[part][name], value, rtol=2e-3, err_msg=f"{backend}: {part} {name}"
+                    )
