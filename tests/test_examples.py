@@ -24,6 +24,14 @@ def test_sentence_similarity(minilm):
     assert max(cosines) == cosines[0]
 
 
+def test_pretrain_with_fit():
+    """The perplexity falls from third to third, towards that of the words' frequencies."""
+    lines = run(["examples/pretrain_with_fit.py", "--steps", "60"]).splitlines()
+    first, second, third = (float(value) for value in lines[-1].split()[1:])
+    assert 2000 > first > second > third
+    assert third < 800
+
+
 @pytest.mark.slow
 def test_finetune_with_fit(minilm):
     """Near the accuracy that the script expects."""
