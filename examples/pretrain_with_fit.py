@@ -2,9 +2,9 @@
 
     python examples/pretrain_with_fit.py --steps 150
 
-The corpus is the film snippets, twelve a document: far too little to learn English from, enough to see the perplexity of
-the masked words fall from 2,000 (chance) to about 500, what the frequencies of the words alone give. Time: half a minute
-on two cores.
+The corpus is the film snippets, twelve a document: far too little to learn English from, enough to see the perplexity
+of the masked words fall from 2,000 (chance) to about 500, what the frequencies of the words alone give. Time: half a
+minute on two cores.
 """
 
 import argparse
