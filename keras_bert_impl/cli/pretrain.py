@@ -29,6 +29,7 @@ def add_verbs(verbs: Any) -> None:
     vocabulary.add_argument("--cased", action="store_true", help="keep capitals and accents")
     vocabulary.add_argument("--text-field", default="text", metavar="NAME", help="of JSONL objects (default: text)")
     vocabulary.add_argument("--output", required=True, type=Path, metavar="DIR", help="must not exist or be empty")
+    vocabulary.add_argument("--strict", action="store_true", help="refuse lines that are not UTF-8")
     vocabulary.set_defaults(run=_train_vocabulary)
 
     prepare = verbs.add_parser(
@@ -39,7 +40,7 @@ def add_verbs(verbs: Any) -> None:
     )
     prepare.add_argument("corpus", nargs="+", metavar="CORPUS", help=_CORPUS)
     prepare.add_argument("--tokenizer", required=True, metavar="DIR", help="directory, bundled model or hub name")
-    prepare.add_argument("--output", required=True, type=Path, metavar="SHARDS", help="must not exist or be empty")
+    prepare.add_argument("--output", required=True, metavar="SHARDS", help="must not exist or be empty")
     prepare.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
     prepare.add_argument("--language", default="en", metavar="CODE", help="of the sentences (default: en)")
     prepare.add_argument("--text-field", default="text", metavar="NAME", help="of JSONL objects (default: text)")
@@ -80,10 +81,9 @@ def add_verbs(verbs: Any) -> None:
         "--packing", action="store_true", help="several sequences in a row", default=argparse.SUPPRESS
     )
     pretrain.add_argument(
-        "--no-whole-words",
-        dest="whole_words",
-        action="store_false",
-        help="mask pieces of words singly",
+        "--whole-words",
+        action=argparse.BooleanOptionalAction,
+        help="mask all pieces of a word together",
         default=argparse.SUPPRESS,
     )
     pretrain.add_argument(
@@ -108,10 +108,13 @@ def add_verbs(verbs: Any) -> None:
 
 def _train_vocabulary(options: argparse.Namespace) -> int:
     from keras_bert_impl.data import Lines, find_parts
+    from keras_bert_impl.data.prepare import warn_of_broken_lines
     from keras_bert_impl.tokenization.train import train_vocabulary
 
-    lines = Lines(find_parts(options.corpus), text_field=options.text_field)
+    lines = Lines(find_parts(options.corpus), text_field=options.text_field, strict=options.strict)
     tokenizer = train_vocabulary(lines, options.output, size=options.size, do_lower_case=not options.cased)
+    if lines.broken:
+        warn_of_broken_lines(lines.broken)
     print(f"{len(tokenizer):,} tokens written to {options.output}")
     return 0
 
@@ -124,7 +127,7 @@ def _prepare(options: argparse.Namespace) -> int:
         from keras_bert_impl.data.beam import prepare_with_beam
 
         manifest = prepare_with_beam(
-            options.corpus, options.tokenizer, str(options.output), options=shlex.split(options.beam), **common
+            options.corpus, options.tokenizer, options.output, options=shlex.split(options.beam), **common
         )
     else:
         bar = _Bar()
@@ -175,6 +178,9 @@ def _pretrain(options: argparse.Namespace) -> int:
 
     recipe = RECIPES[options.recipe] if options.recipe else None
     objective, settings = (recipe.objective, recipe.settings) if recipe else (Objective(), PreTraining())
+    if hasattr(options, "max_length"):
+        # The recipe's is for its own length.
+        objective = dataclasses.replace(objective, max_predictions=None)
     steps = options.steps
     if steps is None and options.minutes is None:
         if recipe is None:

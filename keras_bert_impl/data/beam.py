@@ -3,13 +3,12 @@
 import json
 import tempfile
 import uuid
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.data.corpus import UNIT, Part, Unit, group_files, in_order, is_text, read_units
-from keras_bert_impl.data.prepare import ShardMaker
+from keras_bert_impl.data.prepare import ShardMaker, warn_of_broken_lines
 from keras_bert_impl.data.shards import MANIFEST, ShardInfo, make_manifest
 from keras_bert_impl.data.tfds import is_tfds
 from keras_bert_impl.errors import InputError
@@ -82,7 +81,7 @@ def prepare_with_beam(
     with files.open(files.join(output, MANIFEST)) as file:
         manifest = json.loads(file.read())
     if manifest["broken_lines"]:
-        warnings.warn(f"{manifest['broken_lines']:,} lines were no UTF-8 and are left out.", stacklevel=2)
+        warn_of_broken_lines(manifest["broken_lines"])
     return manifest
 
 
@@ -126,7 +125,13 @@ def _write(path: str, content: bytes) -> None:
     temporary = f"{path}.{uuid.uuid4().hex[:8]}.partial"
     with files.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         file.write(content)
-    files.rename([temporary], [path])
+    try:
+        files.rename([temporary], [path])
+    except Exception:
+        # Some file systems do not rename onto a file: the same one, which another attempt wrote.
+        if not files.exists(path):
+            raise
+        files.delete([temporary])
 
 
 def _write_shard(unit: Unit, maker: ShardMaker, output: str) -> tuple[ShardInfo, int]:

@@ -1,6 +1,7 @@
 """Documents of a corpus, and the pieces in which it is prepared: cut by what is in the files, not by who reads them."""
 
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -58,7 +59,7 @@ class Unit:
     read: int
 
 
-def find_parts(corpus: Sequence[str | Path], *, size: int = UNIT) -> list[Part]:
+def find_parts(corpus: str | Path | Sequence[str | Path], *, size: int = UNIT) -> list[Part]:
     """What there is to read, in a fixed order: the names given, those in a directory by their paths.
 
     Args:
@@ -68,6 +69,8 @@ def find_parts(corpus: Sequence[str | Path], *, size: int = UNIT) -> list[Part]:
     Raises:
         InputError: nothing was given, a path does not exist, or a directory holds no text.
     """
+    if isinstance(corpus, str | Path):
+        corpus = [corpus]
     if not corpus:
         raise InputError("No corpus was given: name text files, directories, JSONL files or tfds:NAME:SPLIT.")
     return group_files([found for source in corpus for found in _files(source)], size=size)
@@ -79,23 +82,21 @@ def group_files(files: Sequence[tuple[str, int]], *, size: int = UNIT) -> list[P
     >>> [part.files for part in group_files([("a", 3), ("b", 4), ("c", 9), ("d", 1)], size=8)]
     [('a', 'b'), ('c',), ('d',)]
     """
-    groups: list[list[tuple[str, int]]] = []
-    for file in files:
-        last = groups[-1] if groups else []
-        fits = sum(length for _, length in [*last, file]) <= size
-        if last and fits and not any(is_tfds(name) for name, _ in (last[-1], file)):
-            last.append(file)
-        else:
-            groups.append([file])
-    return [
-        Part(number, tuple(name for name, _ in group), sum(length for _, length in group))
-        for number, group in enumerate(groups)
-    ]
+    groups: list[list[str]] = []
+    sizes: list[int] = []
+    for name, length in files:
+        alone = not groups or is_tfds(name) or is_tfds(groups[-1][-1])
+        if alone or sizes[-1] + length > size:
+            groups.append([])
+            sizes.append(0)
+        groups[-1].append(name)
+        sizes[-1] += length
+    return [Part(number, tuple(group), sizes[number]) for number, group in enumerate(groups)]
 
 
 def is_text(name: str) -> bool:
     """Whether a file in a directory is part of a corpus."""
-    return name.endswith(SUFFIXES)
+    return name.endswith(SUFFIXES) and not name.endswith("vocab.txt")
 
 
 def in_order(paths: Iterable[str]) -> list[str]:
@@ -184,22 +185,29 @@ def read_documents(part: Part, *, strict: bool = False, text_field: str = "text"
     return _documents(part, _Progress(), strict=strict, text_field=text_field, open_file=open_local)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Lines:
     """The lines of all documents of a corpus, read anew each time they are gone through.
 
     Attributes:
         parts: of the corpus.
         text_field: see `read_units`.
+        strict: see `read_units`.
+        broken: lines that were no UTF-8 and were left out when the lines were gone through the last time.
     """
 
     parts: Sequence[Part]
     text_field: str = "text"
+    strict: bool = False
+    broken: int = 0
 
     def __iter__(self) -> Iterator[str]:
+        progress = _Progress()
+        options = {"strict": self.strict, "text_field": self.text_field, "open_file": open_local}
         for part in self.parts:
-            for document in read_documents(part, text_field=self.text_field):
+            for document in _documents(part, progress, **options):  # type: ignore[arg-type]
                 yield from document
+        self.broken = progress.broken
 
 
 def _documents(
@@ -208,15 +216,20 @@ def _documents(
     for file in part.files:
         if is_tfds(file):
             for place, record in tfds_records(file):
-                yield from _cut(_text(record, text_field, place).splitlines())
+                yield from _of_text(_text(record, text_field, place))
             continue
         lines = _lines(file, progress, strict=strict, open_file=open_file)
         if ".jsonl" in Path(file).suffixes:
             for place, line in lines:
                 if line.strip():
-                    yield from _cut(_text(_object(line, place), text_field, place).splitlines())
+                    yield from _of_text(_text(_object(line, place), text_field, place))
         else:
             yield from _cut(line for _, line in lines)
+
+
+def _of_text(text: str) -> Iterator[Document]:
+    """The document of a record; empty lines do not end it."""
+    return _cut(line for line in text.split("\n") if line.strip())
 
 
 def _cut(lines: Any) -> Iterator[Document]:
@@ -243,7 +256,9 @@ def _lines(
         # By its first bytes, for some file systems unpack by themselves.
         is_packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
-        file: Any = gzip.GzipFile(fileobj=raw) if is_packed else raw
+        # Files of other machines lack `peek`, and read lines byte by byte.
+        plain = raw if hasattr(raw, "peek") else io.BufferedReader(raw)  # type: ignore[type-var]
+        file: Any = gzip.GzipFile(fileobj=raw) if is_packed else plain
         before = number = 0
         while line := _read_line(file, path):
             number += 1
@@ -275,8 +290,9 @@ def _read_line(file: Any, path: str) -> bytes:
 def _object(line: str, place: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{place} is not JSON: {error}.") from error
+    except (ValueError, RecursionError) as error:
+        cut = f" (Lines are cut after {LONGEST_LINE:,} bytes.)" if len(line.encode()) >= LONGEST_LINE else ""
+        raise InputError(f"{place} is not JSON: {error}.{cut}") from error
     if not isinstance(value, dict):
         raise InputError(f"{place} holds a JSON {type(value).__name__}; an object with the text was expected.")
     return value

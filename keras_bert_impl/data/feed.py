@@ -7,7 +7,7 @@ import numpy as np
 if TYPE_CHECKING:
     import grain
 
-# Batches that are made ahead. They are small and made in a fraction of a millisecond: a few are enough.
+# Batches that are made ahead. They are small and made in milliseconds: a few are enough.
 _AHEAD = 8
 
 

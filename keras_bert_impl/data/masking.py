@@ -13,7 +13,8 @@ def choose(
     """Chooses tokens to predict, whole words at a time.
 
     In each row words are taken in an order of chance while they fit the row's budget: the share of its tokens, rounded
-    up or down by chance such that the mean is right, at least one and at most ``most``.
+    up or down by chance such that the mean is right, at least one and at most ``most``. Words that are longer than that
+    are taken piece by piece.
 
     Args:
         generator: of the chances.
@@ -37,6 +38,9 @@ def choose(
     word = np.cumsum(is_new) - 1
     if not len(word):
         return np.zeros_like(may_be)
+    # Words that exceed a row's whole budget would never be taken: their pieces are taken singly.
+    is_new |= np.bincount(word)[word] > left[row]
+    word = np.cumsum(is_new) - 1
     word_row, word_length = row[is_new], np.bincount(word)
     order = np.lexsort((generator.random(len(word_row)), word_row))
     place = np.arange(len(order)) - np.searchsorted(word_row, word_row)

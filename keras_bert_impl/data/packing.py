@@ -4,13 +4,18 @@ import numpy as np
 
 # Shorter gaps stay empty: [CLS] a [SEP] b [SEP] with less would say nothing.
 _SHORTEST = 16
+# Share of the places that whole sequences are to take. Of more, some would find no room.
+_FILLED = 0.97
 
 
 def pack(lengths: np.ndarray, *, rows: int, room: int, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Puts sequences into rows: the longest first, each where the least is left; then some more are cut to fit gaps.
+    """Puts sequences into rows: those that fit all together, whatever their lengths; others are cut to fill gaps.
+
+    The first of the sequences, as many as have fewer tokens than the rows have places, are laid where the least is
+    left, the longest of them first. So which are left out does not depend on their lengths.
 
     Args:
-        lengths: ``[sequences]``, in tokens, each at most ``room``.
+        lengths: ``[sequences]``, in tokens, each at most ``room``; more than fit.
         rows: how many rows there are.
         room: tokens of a row.
         most: sequences of a row.
@@ -20,15 +25,15 @@ def pack(lengths: np.ndarray, *, rows: int, room: int, most: int) -> tuple[np.nd
     """
     left, count = np.full(rows, room), np.zeros(rows, np.int64)
     row_of, length_of = np.full(len(lengths), -1), lengths.copy()
-    order = np.argsort(-lengths, kind="stable")
-    for number in order.tolist():
+    first = int(np.searchsorted(np.cumsum(lengths), _FILLED * rows * room))
+    for number in np.argsort(-lengths[:first], kind="stable").tolist():
         fits = np.where((left >= lengths[number]) & (count < most), left, room + 1)
         row = int(fits.argmin())
         if fits[row] <= room:
             row_of[number] = row
             left[row] -= lengths[number]
             count[row] += 1
-    others = iter(order[row_of[order] < 0].tolist())
+    others = np.flatnonzero(row_of < 0)[::-1].tolist()
     gaps = np.flatnonzero((left >= _SHORTEST) & (count < most)).tolist()
     for row, number in zip(gaps, others, strict=False):
         row_of[number], length_of[number] = row, min(left[row], lengths[number])

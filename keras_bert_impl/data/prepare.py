@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import current_process, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,16 @@ from keras_bert_impl.data.shards import (
 )
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import new_directory, read_text, replacing, to_json, write_text
+from keras_bert_impl.machine import cores
 from keras_bert_impl.tokenization import BertTokenizer
-from keras_bert_impl.tokenization.backend import encode_pieces
+from keras_bert_impl.tokenization.backend import encode_pieces, taking_special_tokens_for_text
 
 # Beside the shards of a preparation that is under way, what it was begun with.
 _SETTINGS = "settings.json"
 
 
 def prepare(
-    corpus: Sequence[str | Path],
+    corpus: str | Path | Sequence[str | Path],
     tokenizer: str | Path | BertTokenizer,
     output: str | Path,
     *,
@@ -48,7 +49,8 @@ def prepare(
     """Splits a corpus into sentences, tokenizes them and writes shards; begun again after a break it continues.
 
     Until it is whole the work stands in a hidden directory beside ``output``. Which shards there are and what is in
-    them depends on the corpus, the tokenizer and the language alone. Memory holds a few units of 4 million characters.
+    them depends on the corpus, the tokenizer and the language alone. Memory holds two units of 4 million characters a
+    worker.
 
     Args:
         corpus: text files (plain or gzip; an empty line ends a document), directories of them, JSONL files with a field
@@ -69,9 +71,17 @@ def prepare(
         InputError: something in the arguments or files cannot be used.
         OSError: the disk is full; what is done is kept.
 
-    >>> prepare(["novels/"], "runs/vocabulary", "shards/novels")  # doctest: +SKIP
+    >>> if __name__ == "__main__":  # doctest: +SKIP
+    ...     prepare(["novels/"], "runs/vocabulary", "shards/novels")
     """
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = cores() if workers is None else workers
+    if workers < 1:
+        raise InputError(f"workers is {workers}; a whole number above 0 was expected.")
+    if getattr(current_process(), "_inheriting", False):
+        raise InputError(
+            "prepare starts processes, which run the script again up to here. Put the call under "
+            "`if __name__ == '__main__':`."
+        )
     if not isinstance(tokenizer, BertTokenizer):
         tokenizer = BertTokenizer.from_pretrained(tokenizer)
     parts = find_parts(corpus, size=shard_size)
@@ -90,16 +100,23 @@ def prepare(
             documents, tokens = documents + info.documents, tokens + info.tokens
             if progress:
                 progress(documents, tokens, read, whole)
-        manifest = make_manifest(
-            infos, tokenizer, corpus=[str(source) for source in corpus], language=language, broken_lines=broken
-        )
         if broken:
-            warnings.warn(
-                f"{broken:,} lines were no UTF-8 and are left out; with strict (--strict) the first is an error.",
-                stacklevel=2,
-            )
+            warn_of_broken_lines(broken)
+        sources = [corpus] if isinstance(corpus, str | Path) else corpus
+        manifest = make_manifest(
+            infos, tokenizer, corpus=[str(source) for source in sources], language=language, broken_lines=broken
+        )
         finish(work, manifest, tokenizer)
+    # At last, so that a run which ended just before can be continued.
+    (Path(output) / _SETTINGS).unlink(missing_ok=True)
     return manifest
+
+
+def warn_of_broken_lines(count: int) -> None:
+    """Warns of lines that were no UTF-8."""
+    warnings.warn(
+        f"{count:,} lines were no UTF-8 and are left out; with strict (--strict) the first is an error.", stacklevel=3
+    )
 
 
 class ShardMaker:
@@ -130,7 +147,9 @@ class ShardMaker:
             found = [sentence for line in lines for sentence in split_sentences(line, language=self.language)]
             sentences += found
             per_document.append(len(found))
-        pieces = encode_pieces(self.tokenizer.backend_tokenizer, sentences, are_words=False, with_places=False)
+        # Made here, for what it knows of special tokens is lost on the way to a worker.
+        backend = taking_special_tokens_for_text(self.tokenizer.backend_tokenizer)
+        pieces = encode_pieces(backend, sentences, are_words=False, with_places=False)
         # Sentences can be empty for the tokenizer: control characters alone.
         document = np.repeat(np.arange(len(per_document)), per_document)[pieces.lengths > 0]
         counts = np.bincount(document, minlength=len(per_document))
@@ -153,7 +172,6 @@ def finish(directory: Path, manifest: dict[str, Any], tokenizer: BertTokenizer) 
         if path.name not in named and path.suffix in (".safetensors", ".partial"):
             path.unlink()
     write_text(directory / MANIFEST, to_json(manifest))
-    (directory / _SETTINGS).unlink(missing_ok=True)
 
 
 def _checksum(unit: Unit) -> str:
@@ -192,7 +210,7 @@ def _on_all_cores(
             done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
     except BrokenProcessPool as error:
-        raise OSError("A worker process was ended from outside; was the memory full? Use fewer workers.") from error
+        raise OSError("A worker process ended; was the memory full? Use fewer workers.") from error
     finally:
         pool.shutdown(cancel_futures=True)
 

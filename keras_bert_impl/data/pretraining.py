@@ -15,10 +15,10 @@ from keras_bert_impl.errors import InputError
 # [CLS] a [SEP] b [SEP]
 _SPECIAL = 3
 _SHORTEST_ROW = 8
-# A packed row holds at most one sequence for so many tokens.
-_PACKED_SEQUENCE = 32
+# A packed row holds at most one sequence for so many tokens: the shortest pairs have five.
+_PACKED_SEQUENCE = 8
 # Packed batches draw so many times the tokens that they hold; what finds no place is left out.
-_SPARE = 1.05
+_SPARE = 1.1
 # Pairs that tell the mean length.
 _SAMPLED = 4096
 
@@ -73,7 +73,7 @@ class PretrainingBatches:
     """Batches as a random-access source: batch ``k`` depends on ``seed`` and ``k`` only, in every process.
 
     Every epoch takes the chunks of all documents (see `PairSampler`) in another order; which words are masked, and
-    which pairs are real, is drawn anew each time.
+    which pairs are real, is drawn anew each time. Packed rows leave out some pairs that find no room, by chance.
 
     Args:
         corpus: the corpus.
@@ -115,13 +115,14 @@ class PretrainingBatches:
         self.per_epoch = len(self._sampler) // self._drawn
         if not self.per_epoch:
             raise InputError(
-                f"{corpus.directory} gives {len(self._sampler)} pairs of {objective.max_length} tokens; a batch takes "
-                f"{self._drawn}. Choose smaller batches, or more text."
+                f"{corpus.directory}: {len(documents):,} documents give {len(self._sampler):,} pairs of "
+                f"{objective.max_length} tokens; a batch takes {self._drawn:,}. Choose smaller batches, or more text."
             )
         tokenizer = corpus.tokenizer
         special = tokenizer.special_token_ids
         self._cls, self._sep, self._mask = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.mask_token_id
         self._pad = tokenizer.pad_token_id
+        self._is_word = ~np.isin(np.arange(tokenizer.vocab_size), special)
         self._others = np.setdiff1d(np.arange(tokenizer.vocab_size), special).astype(np.int32)
         continues = [token.startswith("##") for token in tokenizer.vocabulary]
         self._begins = ~np.array(continues) if objective.whole_words else np.ones(tokenizer.vocab_size, bool)
@@ -158,7 +159,7 @@ class PretrainingBatches:
         rows = _Rows(self, pairs, row)
         chosen = choose(
             generator,
-            rows.is_text,
+            rows.is_text & self._is_word[rows.ids],
             self._begins[rows.ids],
             share=objective.masked_share,
             most=objective.predictions,

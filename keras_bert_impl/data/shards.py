@@ -167,6 +167,12 @@ class TokenCorpus:
         """How many there are."""
         return len(self.document_starts) - 1
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Other processes open the files themselves.
+        return TokenCorpus, (self.directory,), {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None: ...
+
     def __repr__(self) -> str:
         counts = ", ".join(f"{self.manifest[name]:,} {name}" for name in ("documents", "sentences", "tokens"))
         return f"TokenCorpus({self.directory}: {counts})"
@@ -249,4 +255,4 @@ def _open(path: Path) -> dict[str, np.ndarray]:
 def _joined(ends: list[np.ndarray]) -> np.ndarray:
     """Starts over all shards from each shard's ends, and the end."""
     before = offsets_of(int(part[-1]) for part in ends)[:-1]
-    return np.concatenate([[0], *(part + offset for part, offset in zip(ends, before, strict=True))])
+    return np.concatenate([[0], *(part.astype(np.int64) + offset for part, offset in zip(ends, before, strict=True))])

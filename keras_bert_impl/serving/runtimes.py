@@ -3,13 +3,13 @@
 import contextlib
 import importlib
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.machine import cores
 from keras_bert_impl.serving.parts import INPUTS, Parts
 from keras_bert_impl.tasks.run import Run
 
@@ -41,7 +41,7 @@ def open_onnx(path: Path) -> Run:
     """The model in ONNX Runtime."""
     runtime = library("onnxruntime", "onnx")
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = _threads()
+    options.intra_op_num_threads = cores()
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return lambda inputs: dict(zip(names, session.run(None, _taken(inputs)), strict=True))
@@ -76,13 +76,9 @@ def write_litert(parts: Parts, path: Path) -> None:
 
 def open_litert(path: Path) -> Run:
     """The model in LiteRT's interpreter."""
-    interpreter = library("ai_edge_litert.interpreter", "litert").Interpreter(str(path), num_threads=_threads())
+    interpreter = library("ai_edge_litert.interpreter", "litert").Interpreter(str(path), num_threads=cores())
     runner = interpreter.get_signature_runner()
     return lambda inputs: runner(**_taken(inputs))
-
-
-def _threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _taken(inputs: dict[str, Any]) -> dict[str, Any]:

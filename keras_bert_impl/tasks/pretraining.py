@@ -153,6 +153,8 @@ def fill_mask(source: str | Path, texts: Sequence[str], *, top_k: int = 5) -> li
 
     >>> fill_mask("bert-tiny-novels", ["The [MASK] crossed the river."])  # doctest: +SKIP
     """
+    if top_k < 1:
+        raise InputError(f"top_k is {top_k}; a whole number above 0 was expected.")
     tokenizer = BertTokenizer.from_pretrained(source)
     inputs = tokenizer(list(texts), truncation=True)
     is_mask = inputs["input_ids"] == tokenizer.mask_token_id

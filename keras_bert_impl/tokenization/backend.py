@@ -52,6 +52,13 @@ def build_backend(
     return backend
 
 
+def taking_special_tokens_for_text(backend: Tokenizer) -> Tokenizer:
+    """A copy to which ``[SEP]`` in a text is text like any other."""
+    copy = Tokenizer.from_str(backend.to_str())
+    copy.encode_special_tokens = True
+    return copy
+
+
 @dataclass(frozen=True)
 class Pieces:
     """The tokens of many texts behind one another, without special tokens around them.

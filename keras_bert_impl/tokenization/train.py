@@ -1,5 +1,6 @@
 """Training of vocabularies."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,8 +14,11 @@ from keras_bert_impl.tokenization.bert_tokenizer import BertTokenizer
 # Where BERT's own vocabularies have them. The places between are [unused0] and so on, for tokens of one's own.
 _SPECIAL = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103}
 _FIRST = 104
-# Characters that get a token; rarer ones make a word unknown. As many as the published vocabularies have about.
-_CHARACTERS = 1000
+# Characters of words that get tokens, alone and inside of words; rarer ones make a word unknown. The published
+# vocabularies have about as many. Characters that are words by themselves, as Chinese ones, are not among them.
+_LETTERS = 1000
+# Longer words are unknown to every tokenizer, and take the library's time: they are left out. Not so Chinese text.
+_LONG_WORD = re.compile(r"[^\W\u3400-\u9fff\uf900-\ufaff]{101,}")
 
 
 def train_vocabulary(
@@ -46,7 +50,7 @@ def train_vocabulary(
         learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
         learner.normalizer = normalizers.BertNormalizer(lowercase=do_lower_case)
         learner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        letters = _letters(texts, learner, most=min(_CHARACTERS, (size - _FIRST) // 2))
+        letters = _letters(texts, learner, most=(size - _FIRST) // 2)
         if not letters:
             raise InputError("The texts have no words to make a vocabulary of.")
         trainer = trainers.WordPieceTrainer(
@@ -81,7 +85,8 @@ def _letters(texts: Iterable[str], learner: Tokenizer, *, most: int) -> list[str
         for letter in learner.normalizer.normalize_str(character):
             counts[letter] += 0 if letter.isspace() else count
     frequent = sorted((letter for letter in counts if counts[letter]), key=lambda letter: (-counts[letter], letter))
-    return sorted(frequent[:most])
+    inside = [letter for letter in frequent if _goes_on_words(letter, learner)]
+    return sorted([letter for letter in frequent[:most] if letter not in set(inside[_LETTERS:])])
 
 
 def _goes_on_words(letter: str, learner: Tokenizer) -> bool:
@@ -89,11 +94,14 @@ def _goes_on_words(letter: str, learner: Tokenizer) -> bool:
     return len(learner.pre_tokenizer.pre_tokenize_str(learner.normalizer.normalize_str(f"a{letter}a"))) == 1
 
 
-def _batches(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:
+def _batches(texts: Iterable[str], size: int = 1 << 18) -> Iterator[list[str]]:
+    """Texts, many characters at a time."""
     batch: list[str] = []
+    characters = 0
     for text in texts:
-        batch.append(text)
-        if len(batch) == size:
+        batch.append(_LONG_WORD.sub(" ", text))
+        characters += len(text)
+        if characters >= size:
             yield batch
-            batch = []
+            batch, characters = [], 0
     yield batch

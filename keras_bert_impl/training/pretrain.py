@@ -75,7 +75,10 @@ def pretrain(
         documents, held_out = corpus.held_out(settings.held_out, seed=settings.seed)
         common: dict[str, Any] = {"batch_size": settings.batch_size, "objective": objective}
         batches = PretrainingBatches(corpus, documents=documents, steps=_ENDLESS, seed=settings.seed, **common)
-        evaluated = held_out_batches(corpus, held_out, seed=settings.seed, **common)
+        try:
+            evaluated = held_out_batches(corpus, held_out, seed=settings.seed, **common)
+        except InputError as error:
+            raise InputError(f"The held-out part (held_out, --held-out) is too small: {error}") from error
 
         keras.utils.set_random_seed(settings.seed)
         model = _model(corpus.tokenizer, preset, init, objective=objective, settings=settings)

@@ -58,7 +58,7 @@ def test_what_pretrain_says(run: Run, place: Path, tmp_path: Path) -> None:
 
 
 def test_a_recipe_is_changed_by_options(run: Run, place: Path, tmp_path: Path) -> None:
-    options = "--recipe lamb-2 --steps 1 --batch-size 4 --max-length 24 --max-predictions 4 --held-out 0.2"
+    options = "--recipe lamb-2 --steps 1 --batch-size 4 --max-length 24 --held-out 0.2"
     assert run("pretrain", place / "shards", "--output", tmp_path / "run", *options.split()).code == 0
     settings = json.loads((tmp_path / "run" / "metrics.json").read_text())["settings"]
     assert (settings["optimizer"], settings["learning_rate"], settings["batch_size"]) == ("lamb", 4e-3, 4)

@@ -1,6 +1,7 @@
 """What is read from a corpus: documents of every kind of file, broken lines, and units cut by the input."""
 
 import gzip
+import io
 import json
 from pathlib import Path
 
@@ -29,9 +30,10 @@ def test_a_packed_text_file_whatever_its_name(tmp_path: Path) -> None:
 
 
 def test_lines_of_json(tmp_path: Path) -> None:
-    records = [{"body": "One.\nTwo. Three.", "id": 7}, {"body": "Vier.\n\n吾輩は猫である。"}]
+    """An object is a document: empty lines and other breaks in it end nothing."""
+    records = [{"body": "One.\nTwo. Three.", "id": 7}, {"body": "Vier.\n\n吾輩は\u2028猫である。"}, {"body": " "}]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n\n")
-    assert documents(tmp_path / "a.jsonl", text_field="body") == DOCUMENTS
+    assert documents(tmp_path / "a.jsonl", text_field="body") == [DOCUMENTS[0], ["Vier.", "吾輩は\u2028猫である。"]]
 
 
 def test_a_directory_is_read_in_the_order_of_its_paths(tmp_path: Path) -> None:
@@ -40,6 +42,7 @@ def test_a_directory_is_read_in_the_order_of_its_paths(tmp_path: Path) -> None:
     (tmp_path / "c.txt.gz").write_bytes(gzip.compress(b"Drei."))
     (tmp_path / "a.txt").write_text("Eins.")
     (tmp_path / "notes.md").write_text("Nothing.")
+    (tmp_path / "vocab.txt").write_text("[PAD]")
     assert documents(tmp_path) == [["Eins."], ["Zwei."], ["Drei."]]
 
 
@@ -94,9 +97,57 @@ def test_long_lines_and_documents_are_cut_between_characters(tmp_path: Path, mon
     assert len(found) > 1
 
 
+def test_a_single_path_and_several_parts_of_gzip(tmp_path: Path) -> None:
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"One.\n\n") + gzip.compress(b"Two."))
+    for source in (tmp_path / "a.txt.gz", str(tmp_path / "a.txt.gz")):
+        assert [document for part in find_parts(source) for document in read_documents(part)] == [["One."], ["Two."]]
+
+
+def test_files_that_lack_peek(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of cloud storage do."""
+
+    class Remote(io.RawIOBase):
+        def __init__(self, path: str) -> None:
+            self.file = open(path, "rb", buffering=0)  # noqa: SIM115
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer) -> int:
+            return self.file.readinto(buffer)
+
+        def seek(self, *arguments: int) -> int:
+            return self.file.seek(*arguments)
+
+        def tell(self) -> int:
+            return self.file.tell()
+
+        def close(self) -> None:
+            self.file.close()
+            super().close()
+
+    monkeypatch.setattr(corpus, "LONGEST_LINE", 100)
+    for content in ("日本語" * 100).encode(), gzip.compress(("日本語" * 100).encode()):
+        (tmp_path / "a.txt").write_bytes(content)
+        (part,) = find_parts([tmp_path / "a.txt"])
+        (unit,) = read_units(part, open_file=Remote)  # type: ignore[arg-type]
+        assert "".join(unit.documents[0]) == "日本語" * 100
+
+
+def test_lines_count_what_they_leave_out(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"Good.\n\xff\nFine.\n")
+    lines = corpus.Lines(find_parts(tmp_path / "a.txt"))
+    for _ in range(2):
+        assert list(lines) == ["Good.", "Fine."]
+        assert lines.broken == 1
+    with pytest.raises(InputError, match="is not UTF-8"):
+        list(corpus.Lines(find_parts(tmp_path / "a.txt"), strict=True))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("a.jsonl", b'{"text": ' + b"9" * 5000 + b"}\n", r"a\.jsonl, line 1 is not JSON"),
         ("a.jsonl", b'{"text": "Fine."}\n[1]\n', r"a\.jsonl, line 2 holds a JSON list"),
         ("a.jsonl", b'{"text": "Fine."\n', r"a\.jsonl, line 1 is not JSON"),
         ("a.jsonl", b'{"body": "Fine."}\n', r"a\.jsonl, line 1 has no 'text', but 'body'\. Name the field"),

@@ -45,7 +45,9 @@ def test_all_places_are_chosen_alike() -> None:
 
 
 def test_whole_words(may_be: np.ndarray) -> None:
-    begins = np.random.default_rng(4).random((ROWS, LENGTH)) < 0.6
+    """Words of one to three pieces, in rows whose budget has room for them."""
+    may_be = may_be[may_be.sum(axis=1) > 21]
+    begins = np.isin(np.arange(LENGTH) % 6, [0, 1, 3]) & np.ones_like(may_be)
     chosen = choose(np.random.default_rng(5), may_be, begins, share=0.15, most=LENGTH)
     assert not (chosen & ~may_be).any()
     # A piece that goes on a word is chosen exactly if the one before it is.
@@ -54,6 +56,15 @@ def test_whole_words(may_be: np.ndarray) -> None:
     assert (chosen.sum(axis=1) <= np.maximum(np.ceil(0.15 * may_be.sum(axis=1)), 1)).all()
     long = may_be.sum(axis=1) > 30
     assert 0.145 < chosen[long].sum() / may_be[long].sum() <= 0.152
+
+
+def test_words_beyond_the_budget_are_taken_piece_by_piece() -> None:
+    may_be = np.ones((2000, 11), bool)
+    begins = np.zeros_like(may_be)
+    begins[:, 0] = True
+    chosen = choose(np.random.default_rng(9), may_be, begins, share=0.15, most=11)
+    assert (chosen.sum(axis=1) >= 1).all()
+    within(chosen.mean(), 0.15, chosen.size)
 
 
 def test_never_more_than_the_most(may_be: np.ndarray) -> None:

@@ -6,6 +6,21 @@ import pytest
 from keras_bert_impl.data.packing import pack
 
 
+def test_what_is_left_out_does_not_depend_on_its_length() -> None:
+    """Of many batches, sequences of all lengths keep about the same share; cut ones count for the new length."""
+    draw = np.random.default_rng(2)
+    kept, there = np.zeros(128), np.zeros(128)
+    for _ in range(300):
+        lengths = np.where(draw.random(80) < 0.7, 128, draw.integers(5, 129, 80))
+        placed, _, found = pack(lengths, rows=64, room=128, most=16)
+        whole = placed[found == lengths[placed]]
+        kept += np.bincount(lengths[whole] - 1, minlength=128)
+        there += np.bincount(lengths - 1, minlength=128)
+    shares = [kept[part].sum() / there[part].sum() for part in (slice(4, 32), slice(32, 64), slice(64, 127), 127)]
+    assert max(shares) - min(shares) < 0.12, shares
+    assert min(shares) > 0.75
+
+
 @pytest.mark.parametrize(("shortest", "most"), [(5, 16), (30, 16), (5, 3)])
 def test_rows_hold_what_fits(shortest: int, most: int) -> None:
     lengths = np.random.default_rng(1).integers(shortest, 129, 300)
@@ -20,7 +35,7 @@ def test_rows_hold_what_fits(shortest: int, most: int) -> None:
     is_cut = found < lengths[placed]
     assert np.bincount(row[is_cut], minlength=31).max() <= 1
     assert (found[is_cut] >= 16).all()
-    assert used.sum() > 0.96 * 31 * 128
+    assert used.sum() > 0.94 * 31 * 128
 
 
 def test_fewer_sequences_than_rows() -> None:

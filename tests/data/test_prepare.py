@@ -1,6 +1,7 @@
 """Shards: what is in them, that workers and breaks change nothing, and that damage is told."""
 
 import json
+import pickle
 import resource
 import shutil
 import subprocess
@@ -108,7 +109,7 @@ def test_a_second_run_continues(text: Path, small_bert: Path, shards: Path, tmp_
     assert not output.exists()
     done = {path: path.stat().st_mtime_ns for path in work.glob("*.safetensors")}
     assert done
-    # One that was cut short is made again, and so is one of another text.
+    # One that was cut short is made again.
     first, *others = sorted(done)
     first.write_bytes(first.read_bytes()[:-3])
     time.sleep(0.02)
@@ -141,6 +142,46 @@ def test_text_that_changed_meanwhile_is_made_again(small_bert: Path, tmp_path: P
     (work / "settings.json").write_text(settings)
     prepare([tmp_path / "a.txt"], small_bert, tmp_path / "shards", workers=1)
     assert TokenCorpus(tmp_path / "shards").manifest["tokens"] == TokenCorpus(tmp_path / "whole").manifest["tokens"] + 1
+
+
+def test_special_tokens_in_the_text_are_text(small_bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("A [SEP] good [MASK] film [PAD].\n\nA bad one.")
+    prepare([tmp_path / "a.txt"], small_bert, tmp_path / "shards", workers=1)
+    corpus = TokenCorpus(tmp_path / "shards")
+    ids = corpus.gather(corpus.sentence_starts[:-1], np.diff(corpus.sentence_starts))
+    special = set(corpus.tokenizer.special_token_ids) - {corpus.tokenizer.unk_token_id}
+    assert not special & set(ids.tolist())
+    assert {"s", "##e", "##p"} < set(corpus.tokenizer.convert_ids_to_tokens(ids))
+
+
+def test_a_script_without_a_guard_is_told(small_bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("A good film.\n\nA bad one.")
+    script = tmp_path / "plain.py"
+    script.write_text("import sys\nfrom keras_bert_impl.data import prepare\nprepare(*sys.argv[1:], workers=1)\n")
+    command = [sys.executable, script, tmp_path / "a.txt", small_bert, tmp_path / "shards"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.returncode
+    assert "Put the call under `if __name__ == '__main__':`" in result.stderr
+    assert not (tmp_path / "shards").exists()
+
+
+def test_a_corpus_opens_its_files_in_other_processes(shards: Path) -> None:
+    corpus = TokenCorpus(shards)
+    packed = pickle.dumps(corpus)
+    assert len(packed) < 300
+    again = pickle.loads(packed)
+    np.testing.assert_array_equal(again.sentence_starts, corpus.sentence_starts)
+
+
+def test_workers_are_at_least_one(text: Path, small_bert: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="workers is 0; a whole number above 0"):
+        prepare([text], small_bert, tmp_path / "shards", workers=0)
+
+
+def test_a_corpus_in_another_encoding_is_told(small_bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("Der Käse.\nDie Tür.".encode("latin-1"))
+    with pytest.warns(UserWarning, match="2 lines were no UTF-8"), pytest.raises(InputError, match="there is no text"):
+        prepare([tmp_path / "a.txt"], small_bert, tmp_path / "shards", workers=1)
 
 
 def test_broken_lines_are_told(small_bert: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tokenizers import BertWordPieceTokenizer
 
@@ -61,6 +62,22 @@ def test_the_same_texts_give_the_same_vocabulary(tmp_path: Path, data_dir: Path)
     ]
     assert len(set(found)) == 1
     assert found[0].count(b"\n") == 700
+
+
+def test_chinese_characters_fill_the_vocabulary(tmp_path: Path) -> None:
+    """They are words by themselves, so that nothing can be joined: each needs a token."""
+    draw = np.random.default_rng(1)
+    characters = [chr(0x4E00 + number) for number in range(3500)]
+    shares = 1 / np.arange(20, 3520)
+    texts = ["".join(draw.choice(characters, 300, p=shares / shares.sum())) for _ in range(400)]
+    tokenizer = train_vocabulary(texts, tmp_path / "vocabulary", size=8000)
+    ids = np.concatenate([tokenizer(text, max_length=512)["input_ids"][0] for text in texts[:50]])
+    assert (ids == tokenizer.unk_token_id).mean() < 0.01
+
+
+def test_words_without_end_take_no_time(tmp_path: Path) -> None:
+    texts = ["x" * 3_000_000, *TEXTS]
+    assert "film" in train_vocabulary(texts, tmp_path / "vocabulary", size=170).vocabulary
 
 
 def test_what_cannot_be(tmp_path: Path) -> None:
