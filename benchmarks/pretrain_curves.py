@@ -69,7 +69,7 @@ def main() -> None:
     arguments.results.mkdir(parents=True, exist_ok=True)
     found = {}
     for name, script in PEERS.items():
-        path = arguments.results / f"{Path(script).stem}.json"
+        path = arguments.results / f"{Path(script).stem}_{arguments.minutes:g}.json"
         if not path.exists():
             command = [sys.executable, _HERE / script, arguments.shards, "--minutes", str(arguments.minutes)]
             output = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout

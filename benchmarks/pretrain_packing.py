@@ -7,6 +7,7 @@ Film snippets, a document each, in rows of 512 tokens; steps of the size mini, 1
 
 import argparse
 import csv
+import itertools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -35,10 +36,10 @@ def training(shards: str, packing: bool) -> Callable[[], Any]:
     share = float(np.mean([source[k][0]["attention_mask"].mean() for k in range(40)]))
     model = BertForPreTraining(BertConfig.preset("mini", vocab_size=corpus.tokenizer.vocab_size))
     model.compile(adamw(learning_rate=1e-3, steps=1000), **pretraining_compile())
-    batch = source[0]
+    batches = itertools.cycle([source[k] for k in range(20)])
 
     def call() -> float:
-        model.train_on_batch(*batch, return_dict=True)
+        model.train_on_batch(*next(batches), return_dict=True)
         return share
 
     return call
@@ -62,7 +63,7 @@ def main() -> None:
         prepare([corpus], arguments.tokenizer, shards)
         series = run(
             [
-                Peer(name, training, {"shards": str(shards), "packing": packing})
+                Peer(name, training, {"shards": str(shards), "packing": packing}, 3)
                 for name, packing in (("packed", True), ("padded", False))
             ],
             rounds=arguments.rounds,

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 import warnings
@@ -40,6 +41,7 @@ def command() -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code: 0, or 2 for input that cannot be used, or what the verb says."""
     options = parser().parse_args(arguments)
+    options.command = shlex.join(["keras-bert", *(sys.argv[1:] if arguments is None else arguments)])
     with warnings.catch_warnings():
         warnings.showwarning = _warning_printer()
         return _run(options)

@@ -195,6 +195,7 @@ def _pretrain(options: argparse.Namespace) -> int:
         minutes=options.minutes,
         objective=dataclasses.replace(objective, **_given(options, Objective)),
         settings=dataclasses.replace(settings, **_given(options, PreTraining)),
+        command=options.command,
     )
     print(f"written to {options.output}")
     return 0

@@ -100,9 +100,11 @@ A BERT {begin}, pretrained on masked words and next sentences for {metrics["step
 ## Data
 
 {corpus["tokens"]:,} tokens in {corpus["sentences"]:,} sentences and {corpus["documents"]:,} documents of
-{", ".join(f"`{source}`" for source in corpus["corpus"])}.
+{", ".join(f"`{source}`" for source in corpus["corpus"])}. A document ends at an empty line.
 {held_out["documents"]:,} of the documents were held out: the first ones of
 `numpy.random.default_rng({metrics["settings"]["seed"]}).permutation({corpus["documents"]})`.
+
+{f"    {metrics['command']}" if metrics["command"] else ""}
 
 ## Results on the held-out documents
 

@@ -40,6 +40,7 @@ def pretrain(
     minutes: float | None = None,
     objective: Objective | None = None,
     settings: PreTraining | None = None,
+    command: str | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Pretrains a BERT on prepared shards and writes the directory of the run.
@@ -56,6 +57,7 @@ def pretrain(
         minutes: how long to train, evaluations included, instead of ``steps``; the learning rate follows the time.
         objective: what examples are like.
         settings: the settings.
+        command: what was typed, for the card.
         say: takes the lines that tell about the progress.
 
     Returns:
@@ -109,6 +111,7 @@ def pretrain(
         metrics: dict[str, Any] = {
             "preset": None if init else preset,
             "init": str(init) if init else None,
+            "command": command,
             "steps": report.steps,
             "minutes": round(report.minutes, 1),
             "objective": dataclasses.asdict(objective),

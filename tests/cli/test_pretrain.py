@@ -41,6 +41,8 @@ def test_what_the_commands_write(place: Path) -> None:
     assert len((place / "vocabulary" / "vocab.txt").read_text("utf-8").split("\n")) == 901
     assert json.loads((place / "shards" / "manifest.json").read_text())["documents"] == 134
     metrics = json.loads((place / "model" / "metrics.json").read_text())
+    assert metrics["command"].startswith(f"keras-bert pretrain {place / 'shards'} --preset tiny")
+    assert metrics["command"] in (place / "model" / "README.md").read_text("utf-8")
     assert (metrics["steps"], metrics["settings"]["batch_size"], metrics["objective"]["max_length"]) == (6, 8, 32)
 
 
