@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch_adamw import torch_adamw
 from transformers import AutoTokenizer, BertForSequenceClassification, get_linear_schedule_with_warmup
 
 
@@ -54,12 +55,7 @@ def main():
         padded = tokenizer.pad({"input_ids": rows_of_ids}, padding="longest", return_tensors="pt")
         return {"input_ids": padded["input_ids"], "attention_mask": padded["attention_mask"]}
 
-    decayed = [p for n, p in model.named_parameters() if not (n.endswith("bias") or "LayerNorm" in n)]
-    others = [p for n, p in model.named_parameters() if n.endswith("bias") or "LayerNorm" in n]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}],
-        lr=arguments.learning_rate,
-    )
+    optimizer = torch_adamw(model, learning_rate=arguments.learning_rate, fused=False)
     steps = arguments.epochs * -(-len(ids) // arguments.batch_size)
     schedule = get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
     generator = np.random.default_rng(arguments.seed)

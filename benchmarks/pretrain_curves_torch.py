@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from pretrain_curves import LENGTH, RATE, ROWS, SEED, WARMUP, evaluation
+from torch_adamw import torch_adamw
 from transformers import BertConfig, BertForPreTraining, DataCollatorForLanguageModeling, PreTrainedTokenizerFast
 
 from keras_bert_impl.data import TokenCorpus
@@ -89,12 +90,7 @@ def main() -> None:
     none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     config = BertConfig(vocab_size=corpus.tokenizer.vocab_size, **TINY, **none, attn_implementation="sdpa")
     model = BertForPreTraining(config).train()
-    named = list(model.named_parameters())
-    decayed = [p for n, p in named if not (n.endswith("bias") or "LayerNorm" in n)]
-    others = [p for n, p in named if n.endswith("bias") or "LayerNorm" in n]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}], lr=RATE, fused=True
-    )
+    optimizer = torch_adamw(model, learning_rate=RATE, fused=True)
     seconds, history, steps, begin = 60 * arguments.minutes, [], 0, time.perf_counter()
     for batch in itertools.chain.from_iterable(itertools.repeat(loader)):
         progress = min(1.0, (time.perf_counter() - begin) / seconds)

@@ -6,7 +6,6 @@ Film snippets, a document each, in rows of 512 tokens; steps of the size mini, 1
 """
 
 import argparse
-import csv
 import itertools
 import tempfile
 from collections.abc import Callable
@@ -52,11 +51,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
 
-    from keras_bert_impl.data import prepare
+    from keras_bert_impl.data import prepare, read_table
 
     with tempfile.TemporaryDirectory() as directory:
-        with open(arguments.snippets, encoding="utf-8", newline="") as file:
-            texts = [row["text"] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
+        texts = read_table(arguments.snippets)["text"]
         corpus = Path(directory) / "snippets.txt"
         corpus.write_text("\n\n".join(texts), encoding="utf-8")
         shards = Path(directory) / "shards"

@@ -64,17 +64,11 @@ def keras_bert(size: str, rows: int, precision: str) -> Callable[[], Any]:
 def torch_model(size: str, rows: int, precision: str) -> Callable[[], Any]:
     """The model of transformers on torch, whose loss wants a label at each position, -100 where there is none."""
     import torch
+    from torch_adamw import torch_adamw
     from transformers import BertConfig, BertForPreTraining
 
     model = BertForPreTraining(BertConfig(**SIZES[size], attn_implementation="sdpa")).train()
-    named = list(model.named_parameters())
-    decayed = [p for n, p in named if not (n.endswith("bias") or "LayerNorm" in n)]
-    others = [p for n, p in named if n.endswith("bias") or "LayerNorm" in n]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": TRAINING["weight_decay"]}, {"params": others, "weight_decay": 0.0}],
-        lr=TRAINING["learning_rate"],
-        fused=True,
-    )
+    optimizer = torch_adamw(model, **TRAINING, fused=True)
     ids, segments, positions, labels = (torch.from_numpy(array).long() for array in batch(rows))
     targets = torch.full_like(ids, -100).scatter(1, positions, ids.gather(1, positions))
     inputs = {"input_ids": ids, "token_type_ids": segments, "attention_mask": torch.ones_like(ids)}
@@ -92,6 +86,11 @@ def torch_model(size: str, rows: int, precision: str) -> Callable[[], Any]:
 
 
 PEERS = {"keras_bert_impl": keras_bert, "torch": torch_model}
+# What takes memory before there is a model.
+IMPORTS = {
+    "keras_bert_impl": ("tensorflow", "keras_bert_impl.training"),
+    "torch": ("torch", "transformers.models.bert.modeling_bert"),
+}
 
 
 def megabytes(peer: str, size: str, precision: str) -> float:

@@ -69,16 +69,11 @@ def keras_hub(size: dict[str, int], shape: tuple[int, int], precision: str) -> C
 def torch_model(size: dict[str, int], shape: tuple[int, int], precision: str, fused: bool) -> Callable[[], Any]:
     """The classifier of transformers on torch, with its fused attention."""
     import torch
+    from torch_adamw import torch_adamw
     from transformers import BertConfig, BertForSequenceClassification
 
     model = BertForSequenceClassification(BertConfig(**size, attn_implementation="sdpa")).train()
-    decayed = [p for n, p in model.named_parameters() if not (n.endswith("bias") or "LayerNorm" in n)]
-    others = [p for n, p in model.named_parameters() if n.endswith("bias") or "LayerNorm" in n]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": TRAINING["weight_decay"]}, {"params": others, "weight_decay": 0.0}],
-        lr=TRAINING["learning_rate"],
-        fused=fused,
-    )
+    optimizer = torch_adamw(model, **TRAINING, fused=fused)
     inputs, labels = batch(shape)
     tensors = {name: torch.from_numpy(array).long() for name, array in inputs.items()}
     targets = torch.from_numpy(labels).long()

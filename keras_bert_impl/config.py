@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.errors import InputError
+from keras_bert_impl.errors import InputError, check_field
 from keras_bert_impl.files import read_json, to_json
 from keras_bert_impl.sources import Source, open_source
 
@@ -99,27 +99,30 @@ class BertConfig:
 
     def __post_init__(self) -> None:
         for key in (*_SIZES, "type_vocab_size"):
-            self._check(key, _is_int(getattr(self, key)) and getattr(self, key) > 0, "a whole number above 0")
+            check_field(self, key, _is_int(getattr(self, key)) and getattr(self, key) > 0, "a whole number above 0")
         for key in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-            self._check(
-                key, _is_number(getattr(self, key)) and 0 <= getattr(self, key) < 1, "a number from 0 to below 1"
+            check_field(
+                self, key, _is_number(getattr(self, key)) and 0 <= getattr(self, key) < 1, "a number from 0 to below 1"
             )
         for key in ("initializer_range", "layer_norm_eps"):
-            self._check(key, _is_number(getattr(self, key)) and getattr(self, key) > 0, "a number above 0")
-        self._check("hidden_act", isinstance(self.hidden_act, str), "the name of an activation")
-        self._check("tie_word_embeddings", isinstance(self.tie_word_embeddings, bool), "true or false")
+            check_field(self, key, _is_number(getattr(self, key)) and getattr(self, key) > 0, "a number above 0")
+        check_field(self, "hidden_act", isinstance(self.hidden_act, str), "the name of an activation")
+        check_field(self, "tie_word_embeddings", isinstance(self.tie_word_embeddings, bool), "true or false")
         dropout = self.classifier_dropout
-        self._check(
+        check_field(
+            self,
             "classifier_dropout",
             dropout is None or (_is_number(dropout) and 0 <= dropout < 1),
             "null or a number from 0 to below 1",
         )
-        self._check(
+        check_field(
+            self,
             "pad_token_id",
             _is_int(self.pad_token_id) and 0 <= self.pad_token_id < self.vocab_size,
             f"an id of the vocabulary, 0 to {self.vocab_size - 1}",
         )
-        self._check(
+        check_field(
+            self,
             "problem_type",
             self.problem_type in (None, "regression", "single_label_classification"),
             "null, regression or single_label_classification",
@@ -138,10 +141,6 @@ class BertConfig:
                     f"{key} {self.extra[key]!r} is not supported: this package computes BERT encoders with "
                     f"{key} {unused[0]!r} only."
                 )
-
-    def _check(self, key: str, passed: bool, expected: str) -> None:
-        if not passed:
-            raise InputError(f"{key} is {getattr(self, key)!r}; {expected} was expected.")
 
     @property
     def num_labels(self) -> int:

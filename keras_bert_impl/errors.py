@@ -10,3 +10,9 @@ class InputError(ValueError):
 
     # Keras writes the arguments of a layer's call around the message of an error that lacks this mark.
     _keras_call_info_injected = True
+
+
+def check_field(holder: object, name: str, passed: bool, expected: str) -> None:
+    """Raises ``InputError`` unless the field of that name passed its check; ``expected`` says what it should be."""
+    if not passed:
+        raise InputError(f"{name} is {getattr(holder, name)!r}; {expected} was expected.")

@@ -71,6 +71,13 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def film_texts(data_dir: Path) -> list[str]:
+    """The texts of the training snippets."""
+    lines = (data_dir / "train.tsv").read_text(encoding="utf-8").split("\n")[1:-1]
+    return [line.split("\t")[0] for line in lines]
+
+
+@pytest.fixture(scope="session")
 def snippets(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
     """A few film snippets: ``train.tsv`` 61, ``valid.tsv`` 23, ``test.tsv`` 17."""
     directory = tmp_path_factory.mktemp("snippets")
@@ -81,11 +88,9 @@ def snippets(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_bert(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
+def small_bert(tmp_path_factory: pytest.TempPathFactory, film_texts: list[str]) -> Path:
     """A random BERT, 2 layers, 32 hidden, 131 positions, with a vocabulary for film snippets and no head."""
-    lines = (data_dir / "train.tsv").read_text(encoding="utf-8").split("\n")[1:1001]
-    texts = [line.split("\t")[0] for line in lines]
-    return small.write_checkpoint(tmp_path_factory.mktemp("checkpoints") / "small_bert", texts)
+    return small.write_checkpoint(tmp_path_factory.mktemp("checkpoints") / "small_bert", film_texts[:1000])
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,26 @@
-"""A corpus of made tokens, written as shards without a tokenizer's work."""
+"""Prepared corpora for tests: one of made tokens, written without a tokenizer's work, and what is in directories."""
 
 from pathlib import Path
 
 import numpy as np
 
-from keras_bert_impl.data import TokenCorpus
+from keras_bert_impl.data import PretrainingBatches, TokenCorpus
 from keras_bert_impl.data.prepare import finish
 from keras_bert_impl.data.shards import make_manifest, pack_shard
 from keras_bert_impl.tokenization import BertTokenizer
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = 499
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """The files of a directory, to compare two."""
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def batch_bytes(batches: PretrainingBatches, k: int) -> bytes:
+    """Every array of one batch. In this module as other processes find it by its name, whatever they import."""
+    return b"".join(value.tobytes() for part in batches[k] for _, value in sorted(part.items()))
 
 
 def made_corpus(

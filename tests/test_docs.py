@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from made_corpus import contents
 
 from keras_bert_impl.cli.main import main
 
@@ -83,10 +84,9 @@ def shorter(text: str) -> str:
 
 
 @pytest.mark.filterwarnings("default")  # Beam's own.
-def test_pretraining(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pretraining(tmp_path: Path, film_texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(long in PRETRAINING for long in SHORTER)
-    lines = [line.split("\t")[0] for line in (data_dir / "train.tsv").read_text("utf-8").split("\n")[1:1201]]
-    texts = ["\n".join(lines[begin : begin + 12]) for begin in range(0, len(lines), 12)]
+    texts = ["\n".join(film_texts[begin : begin + 12]) for begin in range(0, 1200, 12)]
     (tmp_path / "novels").mkdir()
     (tmp_path / "novels" / "one.txt").write_text("\n\n".join(texts), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -96,8 +96,7 @@ def test_pretraining(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyP
         assert main(shlex.split(shorter(command))) == 0, command
     for name in re.findall(r"^      ([\w.-]+)", PRETRAINING, flags=re.MULTILINE):
         assert (tmp_path / "shards" / name).is_file(), name
-    files = [{path.name: path.read_bytes() for path in Path(name).iterdir()} for name in ("shards", "shards-by-beam")]
-    assert files[0] == files[1]
+    assert contents(Path("shards")) == contents(Path("shards-by-beam"))
     (block,) = re.findall(r"^```python\n(.*?)^```", PRETRAINING, flags=re.DOTALL | re.MULTILINE)
     exec(compile(shorter(block), "docs/pretraining.md", "exec"), {})
     assert Path("runs/by-hand/model.safetensors").is_file()

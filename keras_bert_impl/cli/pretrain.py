@@ -9,7 +9,6 @@ from typing import Any
 
 from keras_bert_impl.cli.quiet import start
 
-_CORPUS = "text files (also .gz; an empty line ends a document), directories, JSONL files, or tfds:NAME:SPLIT"
 # The names in keras_bert_impl.config.PRESETS and keras_bert_impl.training.RECIPES; tests compare them.
 PRESET_NAMES = ("tiny", "mini", "small", "medium", "base", "large")
 RECIPE_NAMES = ("adamw-1", "adamw-2", "lamb-1", "lamb-2")
@@ -24,12 +23,10 @@ def add_verbs(verbs: Any) -> None:
         help="make a vocabulary of your texts",
         description="Writes vocab.txt, tokenizer.json and tokenizer_config.json.",
     )
-    vocabulary.add_argument("corpus", nargs="+", metavar="CORPUS", help=_CORPUS)
+    _add_corpus_options(vocabulary)
     vocabulary.add_argument("--size", type=int, default=30522, metavar="N", help="tokens (default: 30522)")
     vocabulary.add_argument("--cased", action="store_true", help="keep capitals and accents")
-    vocabulary.add_argument("--text-field", default="text", metavar="NAME", help="of JSONL objects (default: text)")
     vocabulary.add_argument("--output", required=True, type=Path, metavar="DIR", help="must not exist or be empty")
-    vocabulary.add_argument("--strict", action="store_true", help="refuse lines that are not UTF-8")
     vocabulary.set_defaults(run=_train_vocabulary)
 
     prepare = verbs.add_parser(
@@ -38,13 +35,11 @@ def add_verbs(verbs: Any) -> None:
         description="Finds sentences, tokenizes them on all cores and writes shards. Stopped, it continues when run "
         "again.",
     )
-    prepare.add_argument("corpus", nargs="+", metavar="CORPUS", help=_CORPUS)
+    _add_corpus_options(prepare)
     prepare.add_argument("--tokenizer", required=True, metavar="DIR", help="directory, bundled model or hub name")
     prepare.add_argument("--output", required=True, metavar="SHARDS", help="must not exist or be empty")
     prepare.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
     prepare.add_argument("--language", default="en", metavar="CODE", help="of the sentences (default: en)")
-    prepare.add_argument("--text-field", default="text", metavar="NAME", help="of JSONL objects (default: text)")
-    prepare.add_argument("--strict", action="store_true", help="refuse lines that are not UTF-8")
     prepare.add_argument(
         "--beam",
         metavar="OPTIONS",
@@ -104,6 +99,17 @@ def add_verbs(verbs: Any) -> None:
     following.add_argument("first", help="a text")
     following.add_argument("second", help="the text that may follow")
     following.set_defaults(run=_next_sentence)
+
+
+def _add_corpus_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "corpus",
+        nargs="+",
+        metavar="CORPUS",
+        help="text files (also .gz; an empty line ends a document), directories, JSONL files, or tfds:NAME:SPLIT",
+    )
+    verb.add_argument("--text-field", default="text", metavar="NAME", help="of JSONL objects (default: text)")
+    verb.add_argument("--strict", action="store_true", help="refuse lines that are not UTF-8")
 
 
 def _train_vocabulary(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.data.corpus import UNIT, Part, Unit, group_files, in_order, is_text, read_units
+from keras_bert_impl.data.corpus import UNIT, Part, Unit, group_files, in_order, is_text, read_units, sources_of
 from keras_bert_impl.data.prepare import ShardMaker, warn_of_broken_lines
 from keras_bert_impl.data.shards import MANIFEST, ShardInfo, make_manifest
 from keras_bert_impl.data.tfds import is_tfds
@@ -17,7 +17,7 @@ from keras_bert_impl.tokenization import BertTokenizer
 
 
 def prepare_with_beam(
-    corpus: Sequence[str],
+    corpus: str | Sequence[str],
     tokenizer: str | Path | BertTokenizer,
     output: str,
     *,
@@ -59,15 +59,16 @@ def prepare_with_beam(
     if not isinstance(tokenizer, BertTokenizer):
         tokenizer = BertTokenizer.from_pretrained(tokenizer)
     files = _files_system()
-    if _exists(output) and any(match.metadata_list for match in files.match([files.join(output, "*")])):
+    if files.exists(output) and any(match.metadata_list for match in files.match([files.join(output, "*")])):
         raise InputError(f"{output} exists and is not empty. Name another directory, or remove this one.")
-    parts = group_files([found for source in corpus for found in _files(str(source))], size=shard_size)
+    sources = sources_of(corpus)
+    parts = group_files([found for source in sources for found in _files(source)], size=shard_size)
 
     def read(part: Part) -> Iterable[Unit]:
         return read_units(part, strict=strict, text_field=text_field, size=shard_size, open_file=_open)
 
     maker = ShardMaker(tokenizer, language)
-    facts = {"corpus": [str(source) for source in corpus], "language": language}
+    facts = {"corpus": sources, "language": language}
     with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
         _ = (
             pipeline
@@ -89,10 +90,6 @@ def _files_system() -> Any:
     from apache_beam.io.filesystems import FileSystems
 
     return FileSystems
-
-
-def _exists(path: str) -> bool:
-    return _files_system().exists(path)
 
 
 def _files(source: str) -> list[tuple[str, int]]:

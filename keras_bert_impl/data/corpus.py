@@ -23,6 +23,9 @@ UNIT = 1 << 22
 LONGEST_LINE = 1 << 24
 LONGEST_DOCUMENT = 1 << 24
 
+# Opens a file for reading bytes; what it gives need not have all methods of Python's own files.
+OpenFile = Callable[[str], Any]
+
 # A document: its lines, none of them empty.
 Document = list[str]
 
@@ -69,11 +72,22 @@ def find_parts(corpus: str | Path | Sequence[str | Path], *, size: int = UNIT) -
     Raises:
         InputError: nothing was given, a path does not exist, or a directory holds no text.
     """
-    if isinstance(corpus, str | Path):
-        corpus = [corpus]
-    if not corpus:
+    return group_files([found for source in sources_of(corpus) for found in _files(source)], size=size)
+
+
+def sources_of(corpus: str | Path | Sequence[str | Path]) -> list[str]:
+    """What a corpus is given as, one name or several.
+
+    Raises:
+        InputError: nothing was given.
+
+    >>> sources_of("novels.txt")
+    ['novels.txt']
+    """
+    sources = [corpus] if isinstance(corpus, str | Path) else corpus
+    if not sources:
         raise InputError("No corpus was given: name text files, directories, JSONL files or tfds:NAME:SPLIT.")
-    return group_files([found for source in corpus for found in _files(source)], size=size)
+    return [str(source) for source in sources]
 
 
 def group_files(files: Sequence[tuple[str, int]], *, size: int = UNIT) -> list[Part]:
@@ -104,9 +118,9 @@ def in_order(paths: Iterable[str]) -> list[str]:
     return sorted(paths, key=lambda path: path.split("/"))
 
 
-def _files(source: str | Path) -> list[tuple[str, int]]:
+def _files(source: str) -> list[tuple[str, int]]:
     if is_tfds(source):
-        return [(str(source), 0)]
+        return [(source, 0)]
     path = Path(source)
     if path.is_dir():
         found = in_order(str(file) for file in path.rglob("*") if is_text(file.name) and file.is_file())
@@ -136,7 +150,7 @@ def read_units(
     strict: bool = False,
     text_field: str = "text",
     size: int = UNIT,
-    open_file: Callable[[str], BinaryIO] = open_local,
+    open_file: OpenFile = open_local,
 ) -> Iterator[Unit]:
     """The units of a part, one after the other; memory holds one.
 
@@ -152,8 +166,8 @@ def read_units(
     """
     documents: list[Document] = []
     characters = number = 0
-    progress = _Progress()
-    for document in _documents(part, progress, strict=strict, text_field=text_field, open_file=open_file):
+    progress = Progress()
+    for document in read_documents(part, strict=strict, text_field=text_field, open_file=open_file, progress=progress):
         documents.append(document)
         characters += sum(map(len, document))
         if characters >= size:
@@ -169,8 +183,8 @@ def _name(part: Part, number: int) -> str:
 
 
 @dataclass
-class _Progress:
-    """Broken lines, and bytes read, since they were last taken."""
+class Progress:
+    """Lines left out, for they were no UTF-8, and bytes read, since they were last taken."""
 
     broken: int = 0
     read: int = 0
@@ -178,11 +192,6 @@ class _Progress:
     def take(self) -> tuple[int, int]:
         taken, self.broken, self.read = (self.broken, self.read), 0, 0
         return taken
-
-
-def read_documents(part: Part, *, strict: bool = False, text_field: str = "text") -> Iterator[Document]:
-    """The documents of a part; see `read_units`."""
-    return _documents(part, _Progress(), strict=strict, text_field=text_field, open_file=open_local)
 
 
 @dataclass
@@ -202,17 +211,23 @@ class Lines:
     broken: int = 0
 
     def __iter__(self) -> Iterator[str]:
-        progress = _Progress()
-        options = {"strict": self.strict, "text_field": self.text_field, "open_file": open_local}
+        progress = Progress()
         for part in self.parts:
-            for document in _documents(part, progress, **options):  # type: ignore[arg-type]
+            for document in read_documents(part, strict=self.strict, text_field=self.text_field, progress=progress):
                 yield from document
         self.broken = progress.broken
 
 
-def _documents(
-    part: Part, progress: _Progress, *, strict: bool, text_field: str, open_file: Callable[[str], BinaryIO]
+def read_documents(
+    part: Part,
+    *,
+    strict: bool = False,
+    text_field: str = "text",
+    open_file: OpenFile = open_local,
+    progress: Progress | None = None,
 ) -> Iterator[Document]:
+    """The documents of a part; ``progress`` is kept up to date, for the rest see `read_units`."""
+    progress = progress or Progress()
     for file in part.files:
         if is_tfds(file):
             for place, record in tfds_records(file):
@@ -248,16 +263,14 @@ def _cut(lines: Any) -> Iterator[Document]:
         yield document
 
 
-def _lines(
-    path: str, progress: _Progress, *, strict: bool, open_file: Callable[[str], BinaryIO]
-) -> Iterator[tuple[str, str]]:
+def _lines(path: str, progress: Progress, *, strict: bool, open_file: OpenFile) -> Iterator[tuple[str, str]]:
     """Where each line of a text file stands, and its text; a line's rest beyond `LONGEST_LINE` is a line of its own."""
     with open_file(path) as raw:
         # By its first bytes, for some file systems unpack by themselves.
         is_packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         # Files of other machines lack `peek`, and read lines byte by byte.
-        plain = raw if hasattr(raw, "peek") else io.BufferedReader(raw)  # type: ignore[type-var]
+        plain = raw if hasattr(raw, "peek") else io.BufferedReader(raw)
         file: Any = gzip.GzipFile(fileobj=raw) if is_packed else plain
         before = number = 0
         while line := _read_line(file, path):

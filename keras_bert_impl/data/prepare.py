@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_bert_impl.data.corpus import UNIT, Unit, find_parts, read_units
+from keras_bert_impl.data.corpus import UNIT, Unit, find_parts, read_units, sources_of
 from keras_bert_impl.data.sentences import split_sentences
 from keras_bert_impl.data.shards import (
     MANIFEST,
@@ -102,10 +102,7 @@ def prepare(
                 progress(documents, tokens, read, whole)
         if broken:
             warn_of_broken_lines(broken)
-        sources = [corpus] if isinstance(corpus, str | Path) else corpus
-        manifest = make_manifest(
-            infos, tokenizer, corpus=[str(source) for source in sources], language=language, broken_lines=broken
-        )
+        manifest = make_manifest(infos, tokenizer, corpus=sources_of(corpus), language=language, broken_lines=broken)
         finish(work, manifest, tokenizer)
     # At last, so that a run which ended just before can be continued.
     (Path(output) / _SETTINGS).unlink(missing_ok=True)
@@ -120,7 +117,7 @@ def warn_of_broken_lines(count: int) -> None:
 
 
 class ShardMaker:
-    """Makes the shard of a unit; can be sent to other processes.
+    """Makes the shard of a unit; can be sent to other processes, where it is made anew.
 
     Args:
         tokenizer: the tokenizer.
@@ -130,6 +127,11 @@ class ShardMaker:
     def __init__(self, tokenizer: BertTokenizer, language: str) -> None:
         self.tokenizer = tokenizer
         self.language = language
+        self._backend = taking_special_tokens_for_text(tokenizer.backend_tokenizer)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The Rust tokenizer would lose on the way what it is to do with special tokens.
+        return ShardMaker, (self.tokenizer, self.language)
 
     def __call__(self, unit: Unit, existing: bytes = b"") -> tuple[ShardInfo, bytes]:
         """What the manifest says of the unit's shard, and its bytes.
@@ -147,9 +149,7 @@ class ShardMaker:
             found = [sentence for line in lines for sentence in split_sentences(line, language=self.language)]
             sentences += found
             per_document.append(len(found))
-        # Made here, for what it knows of special tokens is lost on the way to a worker.
-        backend = taking_special_tokens_for_text(self.tokenizer.backend_tokenizer)
-        pieces = encode_pieces(backend, sentences, are_words=False, with_places=False)
+        pieces = encode_pieces(self._backend, sentences, are_words=False, with_places=False)
         # Sentences can be empty for the tokenizer: control characters alone.
         document = np.repeat(np.arange(len(per_document)), per_document)[pieces.lengths > 0]
         counts = np.bincount(document, minlength=len(per_document))
@@ -228,7 +228,9 @@ def _begin(maker: ShardMaker, work: Path) -> None:
 
 
 def _end_with_parent() -> None:
-    parent_process().join()  # type: ignore[union-attr]
+    parent = parent_process()
+    assert parent is not None  # This is a worker.
+    parent.join()
     os._exit(1)
 
 

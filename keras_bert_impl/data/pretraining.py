@@ -10,7 +10,7 @@ from keras_bert_impl.data.masking import choose, replace
 from keras_bert_impl.data.packing import pack
 from keras_bert_impl.data.pairs import Pairs, PairSampler
 from keras_bert_impl.data.shards import TokenCorpus
-from keras_bert_impl.errors import InputError
+from keras_bert_impl.errors import InputError, check_field
 
 # [CLS] a [SEP] b [SEP]
 _SPECIAL = 3
@@ -53,10 +53,9 @@ class Objective:
                 "among them."
             )
         for name in ("masked_share", "short_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} is {getattr(self, name)!r}; a share from 0 to 1 was expected.")
-        if self.max_predictions is not None and not 1 <= self.max_predictions <= self.max_length:
-            raise InputError(f"max_predictions is {self.max_predictions}; 1 to max_length was expected.")
+            check_field(self, name, 0 <= getattr(self, name) <= 1, "a share from 0 to 1")
+        most = self.max_predictions
+        check_field(self, "max_predictions", most is None or 1 <= most <= self.max_length, "1 to max_length")
 
     @property
     def predictions(self) -> int:

@@ -1,5 +1,6 @@
 """Shards: a corpus as token ids on the disk, each token once, with the ends of its sentences and documents."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -168,10 +169,8 @@ class TokenCorpus:
         return len(self.document_starts) - 1
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Other processes open the files themselves.
-        return TokenCorpus, (self.directory,), {}
-
-    def __setstate__(self, state: dict[str, Any]) -> None: ...
+        # Other processes open the files themselves; their checksums were compared here.
+        return functools.partial(TokenCorpus, check=False), (self.directory,)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{self.manifest[name]:,} {name}" for name in ("documents", "sentences", "tokens"))

@@ -211,7 +211,7 @@ def adamw(
     >>> adamw(learning_rate=5e-5, steps=1000).weight_decay
     0.01
     """
-    rate = _rate(learning_rate, steps, warmup, power)
+    rate = learning_rate if steps is None else decaying(learning_rate, steps=steps, warmup=warmup, power=power)
     return _excluding(AdamW(rate, weight_decay=weight_decay, epsilon=1e-8, global_clipnorm=clip_norm))
 
 
@@ -229,13 +229,12 @@ def lamb(
     >>> lamb(learning_rate=6e-3, steps=7038, warmup=0.2843, power=0.5).global_clipnorm
     1.0
     """
-    rate = _rate(learning_rate, steps, warmup, power)
+    rate = learning_rate if steps is None else decaying(learning_rate, steps=steps, warmup=warmup, power=power)
     return _excluding(Lamb(rate, weight_decay=weight_decay, global_clipnorm=clip_norm))
 
 
-def _rate(learning_rate: float, steps: int | None, warmup: float, power: float) -> Any:
-    if steps is None:
-        return learning_rate
+def decaying(learning_rate: float, *, steps: int, warmup: float, power: float) -> WarmupPolynomialDecay:
+    """The schedule whose rise is a share of the steps; see `adamw`."""
     return WarmupPolynomialDecay(learning_rate, steps=steps, warmup_steps=round(warmup * steps), power=power)
 
 

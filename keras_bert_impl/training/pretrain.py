@@ -20,7 +20,7 @@ from keras_bert_impl.tasks.pretraining import figures_of, pretraining_compile
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training.card import pretraining_card
 from keras_bert_impl.training.curves import save_pretraining_curves
-from keras_bert_impl.training.optimizers import OPTIMIZERS, WarmupPolynomialDecay
+from keras_bert_impl.training.optimizers import OPTIMIZERS, decaying
 from keras_bert_impl.training.settings import PRECISIONS, PreTraining
 from keras_bert_impl.training.versions import versions
 
@@ -246,11 +246,8 @@ class TimedRate(keras.callbacks.Callback):
     def __init__(self, settings: PreTraining, *, seconds: float) -> None:
         super().__init__()
         self.seconds = seconds
-        self.schedule = WarmupPolynomialDecay(
-            settings.learning_rate,
-            steps=self._STEPS,
-            warmup_steps=round(settings.warmup * self._STEPS),
-            power=settings.power,
+        self.schedule = decaying(
+            settings.learning_rate, steps=self._STEPS, warmup=settings.warmup, power=settings.power
         )
 
     def on_train_begin(self, logs: Any = None) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from keras_bert_impl.errors import InputError
+from keras_bert_impl.errors import check_field
 from keras_bert_impl.training.optimizers import OPTIMIZERS
 
 # The policies under which Keras trains in a precision: weights and optimizer stay in float32.
@@ -88,24 +88,18 @@ class PreTraining:
 
     def __post_init__(self) -> None:
         _check(self, ("batch_size", "report_every"), ("learning_rate", "clip_norm", "power"))
-        _expect(self, "optimizer", self.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS))
-        _expect(self, "dropout", 0 <= self.dropout < 1, "a share from 0 to below 1")
-        _expect(self, "held_out", 0 < self.held_out < 1, "a share above 0 and below 1")
+        check_field(self, "optimizer", self.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS))
+        check_field(self, "dropout", 0 <= self.dropout < 1, "a share from 0 to below 1")
+        check_field(self, "held_out", 0 < self.held_out < 1, "a share above 0 and below 1")
 
 
 def _check(settings: FineTuning | PreTraining, counts: tuple[str, ...], numbers: tuple[str, ...]) -> None:
     """Checks what both have, and that some fields are whole numbers, or numbers, above 0."""
     for name in counts:
-        _expect(settings, name, getattr(settings, name) >= 1, "a whole number above 0")
+        check_field(settings, name, getattr(settings, name) >= 1, "a whole number above 0")
     for name in numbers:
-        _expect(settings, name, getattr(settings, name) > 0, "a number above 0")
-    _expect(settings, "warmup", 0 <= settings.warmup <= 1, "a share from 0 to 1")
-    _expect(settings, "weight_decay", settings.weight_decay >= 0, "0 or more")
-    _expect(settings, "precision", settings.precision in PRECISIONS, " or ".join(PRECISIONS))
-    _expect(settings, "seed", 0 <= settings.seed < _SEEDS, f"a whole number from 0 to {_SEEDS - 1}")
-
-
-def _expect(settings: object, name: str, passed: bool, expected: str) -> None:
-    """Raises ``InputError`` unless a setting passed its check."""
-    if not passed:
-        raise InputError(f"{name} is {getattr(settings, name)!r}; {expected} was expected.")
+        check_field(settings, name, getattr(settings, name) > 0, "a number above 0")
+    check_field(settings, "warmup", 0 <= settings.warmup <= 1, "a share from 0 to 1")
+    check_field(settings, "weight_decay", settings.weight_decay >= 0, "0 or more")
+    check_field(settings, "precision", settings.precision in PRECISIONS, " or ".join(PRECISIONS))
+    check_field(settings, "seed", 0 <= settings.seed < _SEEDS, f"a whole number from 0 to {_SEEDS - 1}")

@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 
 import keras_bert_impl
+from keras_bert_impl.checkpoints.arrays import FILE_DTYPES
 from keras_bert_impl.cli.finetune import TASK_NAMES
 from keras_bert_impl.cli.main import main, parser
 from keras_bert_impl.cli.pretrain import PRESET_NAMES, RECIPE_NAMES
 from keras_bert_impl.config import PRESETS
 from keras_bert_impl.data import Objective
 from keras_bert_impl.tasks import TASKS
-from keras_bert_impl.training import RECIPES, FineTuning, PreTraining
+from keras_bert_impl.training import PRECISIONS, RECIPES, FineTuning, PreTraining
+from keras_bert_impl.training.optimizers import OPTIMIZERS
 
 VERBS = (
     *("quickstart", "convert", "verify", "finetune", "evaluate", "predict", "export", "serve-check"),
@@ -69,6 +71,20 @@ def test_task_names_are_those_of_the_tasks() -> None:
 def test_names_of_presets_and_recipes() -> None:
     assert tuple(PRESETS) == PRESET_NAMES
     assert tuple(RECIPES) == RECIPE_NAMES
+
+
+@pytest.mark.parametrize(
+    ("verb", "option", "table"),
+    [
+        ("convert", "dtype", FILE_DTYPES),
+        ("pretrain", "optimizer", OPTIMIZERS),
+        ("pretrain", "precision", PRECISIONS),
+        ("finetune", "precision", PRECISIONS),
+    ],
+)
+def test_choices_are_those_of_the_tables(verb: str, option: str, table: dict[str, Any]) -> None:
+    (action,) = [action for action in verb_parser(verb)._actions if action.dest == option]
+    assert list(action.choices) == list(table)  # type: ignore[arg-type]
 
 
 PRETRAINING = {**dataclasses.asdict(Objective()), **dataclasses.asdict(PreTraining())}

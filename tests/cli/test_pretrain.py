@@ -16,10 +16,10 @@ TRAIN = "--steps 6 --report-every 4 --batch-size 8 --max-length 32 --held-out 0.
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, film_texts: list[str]) -> Path:
     """A directory with a corpus, a vocabulary, shards and a model, made by the commands."""
     place = tmp_path_factory.mktemp("pretraining")
-    lines = [line.split("\t")[0] for line in (data_dir / "train.tsv").read_text("utf-8").split("\n")[1:801]]
+    lines = film_texts[:800]
     texts = ["\n".join(lines[begin : begin + 6]) for begin in range(0, len(lines), 6)]
     (place / "corpus").mkdir()
     (place / "corpus" / "a.txt.gz").write_bytes(gzip.compress("\n\n".join(texts[:60]).encode()))

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from made_corpus import contents
 
 from keras_bert_impl.data import prepare
 from keras_bert_impl.data.beam import prepare_with_beam
@@ -16,10 +17,10 @@ LOCAL = ["--runner=DirectRunner"]
 
 
 @pytest.fixture(scope="module")
-def text(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def text(film_texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files of several kinds and sizes, one with a broken line, some in a folder."""
     directory = tmp_path_factory.mktemp("corpus")
-    lines = [line.split("\t")[0] for line in (data_dir / "train.tsv").read_text("utf-8").split("\n")[1:301]]
+    lines = film_texts[:300]
     (directory / "deep").mkdir()
     (directory / "b.txt").write_bytes("\n\n".join(lines[:150]).encode() + b"\n\n\xff\n")
     (directory / "a.txt.gz").write_bytes(gzip.compress("\n\n".join(lines[150:200]).encode()))
@@ -29,10 +30,6 @@ def text(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / "deep.txt").write_text("\n\n".join(lines[250:]))
     (directory / "notes.md").write_text("Nothing.")
     return directory
-
-
-def contents(directory: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
 
 
 @pytest.mark.parametrize("workers", [1, 2])

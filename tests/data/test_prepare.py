@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from made_corpus import contents
 from tokenizers import Tokenizer
 
 from keras_bert_impl.data import TokenCorpus, prepare
@@ -25,10 +26,10 @@ SIZE = 1500  # Characters of a shard.
 
 
 @pytest.fixture(scope="module")
-def text(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def text(film_texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with two files of documents of 1 to 7 film snippets."""
     directory = tmp_path_factory.mktemp("corpus")
-    lines = [line.split("\t")[0] for line in (data_dir / "train.tsv").read_text("utf-8").split("\n")[1:301]]
+    lines = film_texts[:300]
     draw = np.random.default_rng(7)
     for name, part in {"a.txt": lines[:200], "b.txt": lines[200:]}.items():
         cuts = np.cumsum(draw.integers(1, 8, len(part)))
@@ -42,10 +43,6 @@ def shards(text: Path, small_bert: Path, tmp_path_factory: pytest.TempPathFactor
     output = tmp_path_factory.mktemp("prepared") / "shards"
     prepare([text], small_bert, output, shard_size=SIZE, workers=2)
     return output
-
-
-def contents(directory: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
 
 
 def test_every_token_stands_there_once(text: Path, small_bert: Path, shards: Path) -> None:

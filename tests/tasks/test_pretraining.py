@@ -122,10 +122,9 @@ def test_objectives_can_be_saved(kind: type) -> None:
 
 
 @pytest.fixture(scope="module")
-def pretrained(tmp_path_factory: pytest.TempPathFactory, data_dir):
-    lines = (data_dir / "train.tsv").read_text("utf-8").split("\n")[1:1001]
+def pretrained(tmp_path_factory: pytest.TempPathFactory, film_texts: list[str]):
     directory = tmp_path_factory.mktemp("checkpoints") / "pretrained"
-    return small.write_checkpoint(directory, [line.split("\t")[0] for line in lines], model="BertForPreTraining")
+    return small.write_checkpoint(directory, film_texts[:1000], model="BertForPreTraining")
 
 
 def test_fill_mask_is_that_of_transformers(pretrained) -> None:
