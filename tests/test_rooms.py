@@ -29,14 +29,15 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"apache_beam", "grain", "keras", "numpy", "safetensors", "sentencex", "tensorflow", "tensorflow_datasets"},
     ),
     "tasks": (_BELOW_TASKS, {"keras", "numpy", "scipy", "sklearn"}),
-    "training": ({*_BELOW_TASKS, "tasks"}, {"keras", "matplotlib", "numpy", "tensorflow"}),
+    "training": ({*_BELOW_TASKS, "checkpoints", "tasks"}, {"keras", "matplotlib", "numpy", "tensorflow"}),
     "serving": ({*_BELOW_TASKS, "layers", "tasks"}, {"keras", "numpy", "tensorflow"}),
+    "interpret": ({*_BELOW_TASKS, "tasks"}, {"jax", "keras", "matplotlib", "numpy", "sklearn", "tensorflow", "torch"}),
     "interop": (
         {"checkpoints", "config", "models", "sources", "tokenization"},
-        {"keras", "numpy", "safetensors", "torch", "transformers"},
+        {"keras", "keras_hub", "numpy", "safetensors", "torch", "transformers"},
     ),
     "recipes": ({*_BELOW_TASKS, "checkpoints", "interop", "serving", "tasks", "training"}, set()),
-    "cli": ({*_BELOW_TASKS, "interop", "recipes", "serving", "tasks", "training"}, set()),
+    "cli": ({*_BELOW_TASKS, "interop", "interpret", "recipes", "serving", "tasks", "training"}, set()),
 }
 
 # Library: the only files that may import it. What starts slowly or may be absent is imported inside a function.
@@ -47,6 +48,7 @@ ONLY_IN = {
     "tensorflow": {
         "checkpoints/tf1.py",
         "data/feed.py",
+        "interpret/gradients.py",
         "serving/check.py",
         "serving/graphs/classification.py",
         "serving/graphs/embedding.py",
@@ -66,10 +68,15 @@ ONLY_IN = {
         "training/optimizers.py",
     },
     "tensorflow_datasets": {"data/tfds.py"},
-    "torch": {"interop/reference.py"},
+    "jax": {"interpret/gradients.py"},
+    "keras_hub": {"interop/keras_hub.py"},
+    "torch": {"interop/reference.py", "interpret/gradients.py"},
     "transformers": {"interop/reference.py"},
 }
-INSIDE_FUNCTIONS = {"apache_beam", "huggingface_hub", "sentencex", "tensorflow", "tensorflow_datasets"}
+INSIDE_FUNCTIONS = {
+    *("apache_beam", "huggingface_hub", "jax", "keras_hub"),
+    *("sentencex", "tensorflow", "tensorflow_datasets"),
+}
 
 # Files of TensorFlow operations: they import it at their top, and others import them inside functions.
 GRAPHS = (

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from keras_bert_impl import __version__
-from keras_bert_impl.cli import checkpoint, finetune, pretrain, quickstart, use
+from keras_bert_impl.cli import checkpoint, finetune, interpret, pretrain, quickstart, use
 from keras_bert_impl.errors import InputError
 
 
@@ -18,12 +18,12 @@ def parser() -> argparse.ArgumentParser:
     """The parser of all verbs."""
     result = argparse.ArgumentParser(
         prog="keras-bert",
-        description="BERT for Keras 3 and TensorFlow: convert, fine-tune, evaluate, predict, export, pretrain.",
+        description="BERT for Keras 3 and TensorFlow: convert, fine-tune, predict, export, look inside, pretrain.",
         epilog="'keras-bert VERB --help' tells about a verb. Start with 'keras-bert quickstart'.",
     )
     result.add_argument("--version", action="version", version=f"keras-bert {__version__}")
     verbs = result.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for group in (quickstart, checkpoint, finetune, use, pretrain):
+    for group in (quickstart, checkpoint, finetune, use, interpret, pretrain):
         group.add_verbs(verbs)
     for verb in verbs.choices.values():
         verb.add_argument("--debug", action="store_true", help="show the stack trace of an error")

@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Sequence
 
 from keras_bert_impl.checkpoints.names import published_name
+from keras_bert_impl.checkpoints.readers import read_tensors
+from keras_bert_impl.config import BertConfig
 from keras_bert_impl.models.base import BertPreTrainedModel
+from keras_bert_impl.models.bert import BertModel
 from keras_bert_impl.models.classification import (
     BertForMultipleChoice,
     BertForQuestionAnswering,
@@ -11,6 +14,7 @@ from keras_bert_impl.models.classification import (
     BertForTokenClassification,
 )
 from keras_bert_impl.models.pretraining import BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining
+from keras_bert_impl.sources import Source
 
 # What the names of a head's tensors start with. A class that holds more comes before one that holds less.
 _HEADS: tuple[tuple[type[BertPreTrainedModel], tuple[str, ...]], ...] = (
@@ -49,3 +53,13 @@ def head_classes(names: Iterable[str], architectures: Sequence[str] = ()) -> lis
             chosen.append(model)
             left = {name for name in left if not name.startswith(prefixes)}
     return chosen
+
+
+def class_of(source: Source) -> type[BertPreTrainedModel]:
+    """The class that takes the most of a checkpoint: the first of its heads, or the backbone.
+
+    Raises:
+        InputError: the checkpoint cannot be read.
+    """
+    architectures = BertConfig.from_pretrained(source).extra.get("architectures") or ()
+    return (head_classes(read_tensors(source), architectures) or [BertModel])[0]

@@ -53,6 +53,17 @@ def pick(config: BertConfig, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(config, name) for name in names}
 
 
+class _Given:
+    """Stands for the embeddings where their output is an input."""
+
+    def __init__(self, embeddings: BertEmbeddings, output: Any) -> None:
+        self.word_embeddings = embeddings.word_embeddings  # Which the masked-LM decoder is tied to.
+        self._output = output
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        return self._output
+
+
 class BertPreTrainedModel(keras.Model):
     """A functional Keras model from a ``BertConfig``.
 
@@ -164,6 +175,21 @@ class BertPreTrainedModel(keras.Model):
             dtype=self._policy,
             parts={**parts, "encoder": self.encoder.twin()},
         )
+
+    def on_embeddings(self, *names: str) -> keras.Model:
+        """A model over the same weights that begins behind the embeddings, for gradients to them.
+
+        Args:
+            names: which inputs it takes beside ``embedding_output``, ``[batch, length, hidden]``; all of them are
+                needed in a call. Segments and positions are in the embeddings' output; ``input_ids`` are looked at for
+                their shape alone.
+        """
+        given = keras.Input((None, self.config.hidden_size), dtype=self._policy.compute_dtype, name="embedding_output")
+        inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
+        parts = {name: getattr(self, name) for name in self._part_names}
+        parts |= {"encoder": self.encoder.twin(), "embeddings": _Given(self.embeddings, given)}
+        absent = dict.fromkeys(self.input_names)
+        return keras.Model({"embedding_output": given, **inputs}, self.connect(parts, {**absent, **inputs}))
 
     @property
     def input_spec(self) -> None:

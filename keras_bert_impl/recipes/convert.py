@@ -2,12 +2,9 @@
 
 from pathlib import Path
 
-from keras_bert_impl.checkpoints.readers import read_tensors
 from keras_bert_impl.checkpoints.report import LoadReport
-from keras_bert_impl.config import BertConfig
 from keras_bert_impl.files import new_directory
-from keras_bert_impl.models import BertModel
-from keras_bert_impl.models.auto import head_classes
+from keras_bert_impl.models.auto import class_of
 from keras_bert_impl.sources import open_source
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -41,9 +38,7 @@ def convert(
     """
     opened = open_source(source, revision=revision)
     with new_directory(Path(directory)) as temporary:
-        architectures = BertConfig.from_pretrained(opened).extra.get("architectures") or ()
-        models = head_classes(read_tensors(opened), architectures)
-        model = (models or [BertModel])[0].from_pretrained(opened, strict=strict)
+        model = class_of(opened).from_pretrained(opened, strict=strict)
         model.save_pretrained(temporary, dtype=dtype)
         if opened.file("tokenizer.json") or opened.file("vocab.txt"):
             overrides = {} if cased is None else {"do_lower_case": not cased}

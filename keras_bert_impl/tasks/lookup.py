@@ -22,6 +22,15 @@ def task_of(config: BertConfig) -> Task:
             f"the configuration's architectures are {architectures}; a fine-tuned model was expected, one of "
             f"{', '.join(sorted({row.model for row in TASKS.values()}))}. 'keras-bert finetune' makes one."
         )
+    return _of_problem(rows, config)
+
+
+def task_named(model: str, config: BertConfig) -> Task:
+    """The row of ``TASKS`` that fits a model's class, by its name, and its configuration."""
+    return _of_problem([row for row in TASKS.values() if row.model == model], config)
+
+
+def _of_problem(rows: list[Task], config: BertConfig) -> Task:
     if len(rows) == 1:
         return rows[0]
     # As in transformers: without a problem_type, one label means regression.

@@ -5,6 +5,7 @@ from keras_bert_impl.training.optimizers import Lamb, WarmupPolynomialDecay, ada
 from keras_bert_impl.training.pretrain import pretrain
 from keras_bert_impl.training.published import RECIPES, Recipe
 from keras_bert_impl.training.settings import PRECISIONS, FineTuning, PreTraining
+from keras_bert_impl.training.weight_history import WeightHistory
 
 __all__ = [
     "PRECISIONS",
@@ -14,6 +15,7 @@ __all__ = [
     "PreTraining",
     "Recipe",
     "WarmupPolynomialDecay",
+    "WeightHistory",
     "adamw",
     "finetune",
     "lamb",

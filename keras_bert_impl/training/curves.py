@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 
-# Two of the colours of Okabe and Ito, which the colour-blind tell apart.
-_BLUE, _ORANGE = "#0072B2", "#D55E00"
+from keras_bert_impl.files import replacing
+
+# Colours of Okabe and Ito, which the colour-blind tell apart.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_BLUE, _ORANGE = _COLORS[:2]
 _NOTE: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": "small", "color": "grey"}
 _LABEL: dict[str, Any] = {"ha": "center", "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.7}}
 _POINTS = 100
@@ -110,3 +113,27 @@ def save_pretraining_curves(path: Path, history: Sequence[Mapping[str, Any]]) ->
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
+
+
+def save_weight_curves(path: Path, values: Mapping[str, np.ndarray]) -> None:
+    """Draws how far weights moved from where they began, over the steps, into a PNG or SVG file.
+
+    Args:
+        path: where to; its ending says what.
+        values: for each weight, by its name, its values from before the first step on.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for number, (name, weights) in enumerate(values.items()):
+        axes.plot(weights - weights[0], color=_COLORS[number % len(_COLORS)], label=f"{name}, from {weights[0]:.4f}")
+    axes.axhline(0, color="grey", linewidth=0.8)
+    axes.set(title="Weights while training", xlabel="step", ylabel="change since the beginning")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.legend(frameon=False, fontsize="small")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.lower()[1:], dpi=150)

@@ -1,0 +1,105 @@
+"""Verbs that look inside a model: ``similar``, ``attention`` and ``attribute``."""
+
+import argparse
+from typing import Any
+
+from keras_bert_impl.cli.quiet import start
+from keras_bert_impl.errors import InputError
+
+
+def add_verbs(verbs: Any) -> None:
+    """Adds the verbs to the parser."""
+    similar = verbs.add_parser(
+        "similar",
+        help="compare a word's vectors in its contexts",
+        description="Prints the cosines of the word's vectors, a row for each place where it stands.",
+    )
+    similar.add_argument("model", help="directory, bundled model or hub name")
+    similar.add_argument("texts", nargs="*", metavar="TEXT", help="texts with the word in them")
+    similar.add_argument("--word", required=True, metavar="W", help="the word, or several in a row")
+    similar.add_argument("--file", metavar="F", help="instead: TSV, CSV or JSONL with the columns text and sense")
+    similar.add_argument("--layer", type=int, default=-1, metavar="N", help="0: embeddings (default: the last)")
+    similar.add_argument("--picture", metavar="F", help="draw the vectors (PCA): a .png or .svg file")
+    similar.add_argument("--layers-picture", metavar="F", help="draw how close senses are at each layer; needs senses")
+    similar.set_defaults(run=_similar)
+
+    attention = verbs.add_parser(
+        "attention",
+        help="write a page that shows a text's attention",
+        description="Writes one HTML file that needs no network: words coloured by attention, all layers and heads.",
+    )
+    attribute = verbs.add_parser(
+        "attribute",
+        help="write a page that shows which words made the answer",
+        description="Integrated gradients: what each word adds to the answer's logit. Prints the words and writes one "
+        "HTML file.",
+    )
+    for verb in (attention, attribute):
+        verb.add_argument("model", help="directory, bundled model or hub name")
+        verb.add_argument("text", metavar="TEXT", help="the text; the question for question answering")
+        verb.add_argument("pair", nargs="?", metavar="TEXT", help="the second text; the context of a question")
+        verb.add_argument("--output", required=True, metavar="F", help="the HTML file")
+    attention.set_defaults(run=_attention)
+    attribute.add_argument("--target", metavar="T", help="what to explain: a label, a tagged word, an answer, a token")
+    attribute.add_argument("--steps", type=int, default=50, metavar="N", help="points of the integral (default: 50)")
+    attribute.set_defaults(run=_attribute)
+
+
+def _loaded(source: str) -> tuple[Any, Any]:
+    start()
+    from keras_bert_impl.models.auto import class_of
+    from keras_bert_impl.sources import open_source
+    from keras_bert_impl.tokenization import BertTokenizer
+
+    opened = open_source(source)
+    return class_of(opened).from_pretrained(opened), BertTokenizer.from_pretrained(source)
+
+
+def _similar(options: argparse.Namespace) -> int:
+    texts, senses = _texts(options)
+    if options.layers_picture and senses is None:
+        raise InputError("--layers-picture compares senses: give a --file with the columns text and sense.")
+    model, tokenizer = _loaded(options.model)
+    from keras_bert_impl.interpret import word_vectors
+
+    vectors = word_vectors(model, tokenizer, texts, options.word)
+    print(vectors.table(options.layer))
+    if options.picture:
+        vectors.save_picture(options.picture, layer=options.layer, senses=senses)
+        print(f"written to {options.picture}")
+    if options.layers_picture and senses:
+        vectors.save_layers(options.layers_picture, senses)
+        print(f"written to {options.layers_picture}")
+    return 0
+
+
+def _texts(options: argparse.Namespace) -> tuple[list[str], list[str] | None]:
+    """The texts, and their senses if they come from a file."""
+    from keras_bert_impl.data import read_table
+
+    if bool(options.file) == bool(options.texts):
+        raise InputError("give texts, or a --file with them.")
+    if not options.file:
+        return options.texts, None
+    columns = read_table(options.file, label="sense")
+    return columns["text"], columns["label"]
+
+
+def _attention(options: argparse.Namespace) -> int:
+    model, tokenizer = _loaded(options.model)
+    from keras_bert_impl.interpret import attend
+
+    attend(model, tokenizer, options.text, options.pair).save(options.output)
+    print(f"written to {options.output}")
+    return 0
+
+
+def _attribute(options: argparse.Namespace) -> int:
+    model, tokenizer = _loaded(options.model)
+    from keras_bert_impl.interpret import attribute
+
+    found = attribute(model, tokenizer, options.text, options.pair, target=options.target, steps=options.steps)
+    print(found.table())
+    found.save(options.output)
+    print(f"written to {options.output}")
+    return 0

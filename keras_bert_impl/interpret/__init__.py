@@ -1,0 +1,16 @@
+"""Looking inside a BERT: word vectors in context, attention, and which words made it answer so."""
+
+from keras_bert_impl.interpret.attention import AttentionView, attend
+from keras_bert_impl.interpret.attribution import Attribution, Target, attribute, attribute_all
+from keras_bert_impl.interpret.vectors import WordVectors, word_vectors
+
+__all__ = [
+    "AttentionView",
+    "Attribution",
+    "Target",
+    "WordVectors",
+    "attend",
+    "attribute",
+    "attribute_all",
+    "word_vectors",
+]

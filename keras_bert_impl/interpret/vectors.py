@@ -1,0 +1,213 @@
+"""The vectors of a word in its contexts, and how close they are."""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.interpret import pictures
+from keras_bert_impl.interpret.words import Word, encode_row
+from keras_bert_impl.tokenization import BertTokenizer
+
+_COLUMNS = 80
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """One place where the word stands.
+
+    Attributes:
+        name: the number of its text, with a letter where the word stands there several times: ``"3b"``.
+        text: the whole text.
+        begin: the word's first character.
+        end: the character behind its last one.
+        number: the number of its text, from 0.
+    """
+
+    name: str
+    text: str
+    begin: int
+    end: int
+    number: int
+
+    def marked(self, left: str, right: str) -> str:
+        """The text with something before and behind the word."""
+        return f"{self.text[: self.begin]}{left}{self.text[self.begin : self.end]}{right}{self.text[self.end :]}"
+
+
+@dataclass(frozen=True)
+class WordVectors:
+    """A word's vectors at all layers, where it stands. A notebook shows the cosines of the last layer.
+
+    Attributes:
+        word: the word.
+        occurrences: the places.
+        vectors: float32 ``[occurrences, layers + 1, hidden]``; layer 0 is the embeddings.
+    """
+
+    word: str
+    occurrences: tuple[Occurrence, ...]
+    vectors: np.ndarray
+
+    @property
+    def names(self) -> list[str]:
+        """The occurrences' names."""
+        return [occurrence.name for occurrence in self.occurrences]
+
+    def at(self, layer: int = -1) -> np.ndarray:
+        """The vectors at one layer, ``[occurrences, hidden]``.
+
+        Args:
+            layer: 0 for the embeddings, 1 for the first block …; negative numbers count from the last.
+
+        Raises:
+            InputError: there is no such layer.
+        """
+        layers = self.vectors.shape[1]
+        if not -layers <= layer < layers:
+            raise InputError(f"there is no layer {layer}; the model has 0 (embeddings) to {layers - 1}.")
+        return self.vectors[:, layer]
+
+    def cosines(self, layer: int = -1) -> np.ndarray:
+        """The cosine of each two occurrences, float64 ``[occurrences, occurrences]``; for ``layer`` see `at`."""
+        vectors = self.at(layer).astype(np.float64)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.clip(vectors @ vectors.T, -1, 1)
+
+    def by_sense(self, senses: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """How close occurrences of the same sense, and of different senses, are at each layer.
+
+        Args:
+            senses: the sense of the word in each text, in the texts' order.
+
+        Returns:
+            two float64 ``[layers + 1]``: the mean cosine of pairs of one sense, and of pairs of two.
+
+        Raises:
+            InputError: there are not as many senses as texts, only one sense, or no two occurrences of one.
+        """
+        texts = 1 + max(occurrence.number for occurrence in self.occurrences)
+        if len(senses) != texts:
+            raise InputError(f"there are {len(senses)} senses for {texts} texts; give one for each text.")
+        sense = np.array([senses[occurrence.number] for occurrence in self.occurrences])
+        first, second = np.triu_indices(len(sense), k=1)
+        same = sense[first] == sense[second]
+        if same.all() or not same.any():
+            raise InputError("pairs of one sense and of two are compared: give two senses or more, one of them twice.")
+        pairs = np.stack([self.cosines(layer)[first, second] for layer in range(self.vectors.shape[1])])
+        return pairs[:, same].mean(axis=1), pairs[:, ~same].mean(axis=1)
+
+    def table(self, layer: int = -1) -> str:
+        """The occurrences and their cosines, for a terminal of 80 columns."""
+        cosines, names = self.cosines(layer), self.names
+        width = max(map(len, names))
+        lines = [_shortened(occurrence, _COLUMNS - width - 2) for occurrence in self.occurrences]
+        result = [f"{name:>{width}}  {line}" for name, line in zip(names, lines, strict=True)]
+        per_block = (_COLUMNS - width) // 5
+        for begin in range(0, len(names), per_block):
+            block = slice(begin, begin + per_block)
+            result += ["", " " * width + "".join(f"{name:>5}" for name in names[block])]
+            result += [
+                f"{name:>{width}}" + "".join(f"{value:5.2f}" for value in row[block])
+                for name, row in zip(names, cosines, strict=True)
+            ]
+        return "\n".join(result)
+
+    def _repr_html_(self) -> str:
+        cosines = self.cosines()
+        texts = "".join(
+            f"<tr><th>{occurrence.name}</th><td style='text-align:left'>"
+            f"{html.escape(occurrence.text[: occurrence.begin])}<b>"
+            f"{html.escape(occurrence.text[occurrence.begin : occurrence.end])}</b>"
+            f"{html.escape(occurrence.text[occurrence.end :])}</td></tr>"
+            for occurrence in self.occurrences
+        )
+        head = "".join(f"<th>{name}</th>" for name in self.names)
+        rows = "".join(
+            f"<tr><th>{name}</th>" + "".join(_cell(value) for value in row) + "</tr>"
+            for name, row in zip(self.names, cosines, strict=True)
+        )
+        return (
+            f"<table>{texts}</table><table><caption>cosines of ‘{html.escape(self.word)}’ at the last layer</caption>"
+            f"<tr><th></th>{head}</tr>{rows}</table>"
+        )
+
+    def save_picture(self, path: str | Path, *, layer: int = -1, senses: Sequence[str] | None = None) -> None:
+        """Draws the vectors in the two directions in which they differ most (PCA), as PNG or SVG.
+
+        Args:
+            path: where to; its ending says what.
+            layer: see `at`.
+            senses: the sense of the word in each text, for the colours.
+
+        Raises:
+            InputError: fewer than three occurrences, no such layer, or a path that cannot be written.
+        """
+        if len(self.occurrences) < 3:
+            raise InputError(f"a picture needs three occurrences of {self.word!r}; there are {len(self.occurrences)}.")
+        groups = None if senses is None else [senses[occurrence.number] for occurrence in self.occurrences]
+        number = layer % self.vectors.shape[1] if self.at(layer).size else 0
+        pictures.save_points(Path(path), self.at(layer), self.names, groups, title=f"‘{self.word}’ at layer {number}")
+
+    def save_layers(self, path: str | Path, senses: Sequence[str]) -> None:
+        """Draws over the layers how close pairs of one sense and of two are, as PNG or SVG; see `by_sense`."""
+        same, different = self.by_sense(senses)
+        pictures.save_layers(Path(path), same, different, title=f"‘{self.word}’ over the layers")
+
+
+def _shortened(occurrence: Occurrence, width: int) -> str:
+    """The text with the word marked, cut around it to fit."""
+    text = occurrence.marked(">", "<")
+    begin = max(0, min((occurrence.begin + occurrence.end - width) // 2, len(text) - width))
+    cut = text[begin : begin + width]
+    if begin:
+        cut = "…" + cut[1:]
+    return cut if begin + width >= len(text) else cut[:-1] + "…"
+
+
+def _cell(value: float) -> str:
+    """A cell, the bluer the closer."""
+    return f"<td style='background:rgba(0,114,178,{max(0.0, value) ** 2 * 0.6:.2f})'>{value:.2f}</td>"
+
+
+def word_vectors(model: Any, tokenizer: BertTokenizer, texts: Sequence[str], word: str) -> WordVectors:
+    """The vectors of a word in texts, at all layers: the mean of its tokens' vectors.
+
+    Args:
+        model: any of the ``Bert…`` models.
+        tokenizer: its tokenizer.
+        texts: texts, each with the word in it, once or more often.
+        word: the word, or several in a row. Capitals do not matter.
+
+    Raises:
+        InputError: a text lacks the word or is too long.
+
+    >>> vectors = word_vectors(model, tokenizer, ["A river bank.", "The bank lent it."], "bank")  # doctest: +SKIP
+    >>> vectors.cosines(layer=-1)  # doctest: +SKIP
+    """
+    from keras import ops
+
+    if not texts:
+        raise InputError("there are no texts; give some with the word in them.")
+    rows = [encode_row(tokenizer, model.config, text) for text in texts]
+    found = [row.find(word) for row in rows]
+    for number, (text, places) in enumerate(zip(texts, found, strict=True), 1):
+        if not places:
+            raise InputError(f"text {number} has no word {word!r}: {text!r:.100}.")
+    with_states = model.with_outputs(output_hidden_states=True)
+    occurrences, vectors = [], []
+    for number, (row, places) in enumerate(zip(rows, found, strict=True)):
+        states = np.stack([ops.convert_to_numpy(state)[0] for state in with_states(row.inputs)["hidden_states"]])
+        for place, words in enumerate(places):
+            letter = chr(ord("a") + place % 26) if len(places) > 1 else ""
+            occurrences.append(_occurrence(f"{number + 1}{letter}", row.text, words, number))
+            vectors.append(states[:, words[0].first : words[-1].last].astype(np.float32).mean(axis=1))
+    return WordVectors(word, tuple(occurrences), np.stack(vectors))
+
+
+def _occurrence(name: str, text: str, words: tuple[Word, ...], number: int) -> Occurrence:
+    return Occurrence(name, text, words[0].begin, words[-1].end, number)

@@ -1,0 +1,123 @@
+"""A text as one row of a model, and which tokens are which words of it."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.tokenization import BertTokenizer
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word, or a special token.
+
+    Attributes:
+        text: as it stands in the text; for a special token its name.
+        first: its first token.
+        last: the token behind its last one.
+        segment: 0 for the first text, 1 for the second.
+        begin: its first character in its text; -1 for a special token.
+        end: the character behind its last one; -1 for a special token.
+    """
+
+    text: str
+    first: int
+    last: int
+    segment: int
+    begin: int
+    end: int
+
+    @property
+    def is_special(self) -> bool:
+        """Whether it is a special token around the text, such as ``[CLS]``."""
+        return self.begin < 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One text, or a pair, as a model takes it.
+
+    Attributes:
+        text: the text.
+        text_pair: the second text, or None.
+        inputs: ``input_ids``, ``token_type_ids`` and ``attention_mask``, int32 ``[1, tokens]``.
+        tokens: as the vocabulary spells them.
+        words: all of them in order, special tokens included.
+    """
+
+    text: str
+    text_pair: str | None
+    inputs: dict[str, np.ndarray]
+    tokens: list[str]
+    words: list[Word]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Values of tokens ``[..., tokens]`` summed over each word: ``[..., words]``."""
+        return np.add.reduceat(values, [word.first for word in self.words], axis=-1)
+
+    def find(self, wanted: str) -> list[tuple[Word, ...]]:
+        """Where a word, or several in a row, stand in the texts: for each place its words. Capitals do not matter."""
+        wanted = wanted.strip()
+        found = []
+        for segment, text in enumerate(filter(None, (self.text, self.text_pair))):
+            words = [word for word in self.words if word.segment == segment and not word.is_special]
+            begins = {word.begin: number for number, word in enumerate(words)}
+            ends = {word.end: number for number, word in enumerate(words)}
+            for match in re.finditer(re.escape(wanted), text, re.IGNORECASE) if wanted else ():
+                if match.start() in begins and match.end() in ends:
+                    found.append(tuple(words[begins[match.start()] : ends[match.end()] + 1]))
+        return found
+
+
+def encode_row(tokenizer: BertTokenizer, config: Any, text: str, text_pair: str | None = None) -> Row:
+    """Encodes a text, or a pair.
+
+    Args:
+        tokenizer: the model's tokenizer.
+        config: the model's ``BertConfig``, for its number of positions.
+        text: the text.
+        text_pair: the second text.
+
+    Raises:
+        InputError: the text has no words, or more tokens than the model has positions; or it is no string.
+
+    >>> from keras_bert_impl import BertConfig
+    >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "good", "film", "##s"]
+    >>> row = encode_row(BertTokenizer(words), BertConfig.preset("tiny"), "Good films")
+    >>> [word.text for word in row.words], row.sums(np.arange(5)).tolist()
+    (['[CLS]', 'Good', 'films', '[SEP]'], [0, 1, 5, 4])
+    """
+    encoded = tokenizer(text, text_pair, truncation=False, return_offsets=True)
+    offsets = encoded.pop("offset_mapping")[0].tolist()
+    count, most = len(offsets), config.max_position_embeddings
+    tokens = tokenizer.convert_ids_to_tokens(encoded["input_ids"][0])
+    segments = encoded["token_type_ids"][0].tolist()
+    if count > most:
+        raise InputError(
+            f"{text!r:.60} has {count:,} tokens, special ones included; the model takes {most}. Give a shorter text."
+        )
+    if tokenizer.vocab_size > config.vocab_size:
+        raise InputError(
+            f"the tokenizer has {tokenizer.vocab_size} tokens, but the model's vocabulary has {config.vocab_size}. "
+            "Use the tokenizer that belongs to the model."
+        )
+    texts = (text, text_pair or "")
+    words: list[Word] = []
+    for place, (token, segment, (begin, end)) in enumerate(zip(tokens, segments, offsets, strict=True)):
+        if begin == end:
+            words.append(Word(token, place, place + 1, segment, -1, -1))
+            continue
+        last = words[-1]
+        if token.startswith("##") and last.end == begin and last.segment == segment:
+            words[-1] = Word(texts[segment][last.begin : end], last.first, place + 1, segment, last.begin, end)
+        else:
+            words.append(Word(texts[segment][begin:end], place, place + 1, segment, begin, end))
+    if all(word.is_special for word in words):
+        raise InputError(f"{text!r:.60} has no words. Give a text with some.")
+    return Row(text, text_pair, encoded, tokens, words)

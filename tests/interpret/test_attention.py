@@ -1,0 +1,104 @@
+"""Attention and answers of every model class, beside transformers; rollout beside its definition."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from keras_bert_impl import BertTokenizer
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.interpret import attend
+
+CLASSES = {
+    "BertForSequenceClassification": ("A wonderful film.", None),
+    "BertForTokenClassification": ("A wonderful film by Ada.", None),
+    "BertForMultipleChoice": ("Is it good?", "It is wonderful."),
+    "BertForQuestionAnswering": ("What is good?", "The film is good, the book is not."),
+    "BertForMaskedLM": ("A [MASK] film with [MASK].", None),
+    "BertForNextSentencePrediction": ("It is a film.", "It is wonderful."),
+    "BertForPreTraining": ("It is a film.", "It is [MASK]."),
+    "BertModel": ("A wonderful film.", None),
+}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_class(name: str, checkpoints: dict[str, Path], loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
+    text, pair = CLASSES[name]
+    view = attend(loaded[name], tokenizer, text, pair)
+    theirs = getattr(transformers, name).from_pretrained(checkpoints[name], attn_implementation="eager").eval()
+    batch = transformers.BertTokenizerFast.from_pretrained(checkpoints[name])(text, pair, return_tensors="pt")
+    tokens = len(batch["input_ids"][0])
+    given = {key: value[:, None] for key, value in batch.items()} if name == "BertForMultipleChoice" else batch
+    with torch.no_grad():
+        outputs = theirs(**given, output_attentions=True)
+    expected = torch.stack(outputs.attentions)[:, 0].numpy()
+    assert view.attentions.shape == (2, 4, tokens, tokens)
+    np.testing.assert_allclose(view.attentions, expected, rtol=0, atol=1e-5)
+    assert view.tokens == batch.tokens()
+
+    found = dict(view.prediction)
+    assert (view.heading == "") == (not found)
+    if name == "BertForSequenceClassification":
+        shares = torch.softmax(outputs.logits[0], -1).tolist()
+        assert found == pytest.approx(dict(zip(("bad", "so-so", "good"), shares, strict=True)), abs=1e-5)
+        assert list(found.values()) == sorted(found.values(), reverse=True)
+    elif name == "BertForTokenClassification":
+        tags = outputs.logits[0].argmax(-1).tolist()[1:-1]
+        assert list(found) == ["none"] if not any(tags) else all(word.endswith(": film") for word in found)
+    elif name == "BertForMultipleChoice":
+        ((value, share),) = found.items()
+        assert float(value) == pytest.approx(outputs.logits.item(), abs=1e-3)
+        assert share is None
+    elif name == "BertForQuestionAnswering":
+        ((answer, _),) = found.items()
+        assert answer in pair
+    elif name == "BertForNextSentencePrediction":
+        share = torch.softmax(outputs.logits[0], -1)[0].item()
+        assert found["it is the next sentence"] == pytest.approx(share, abs=1e-5)
+    elif name in ("BertForMaskedLM", "BertForPreTraining"):
+        logits = outputs["logits" if name == "BertForMaskedLM" else "prediction_logits"][0]
+        place = batch.tokens().index("[MASK]")
+        best = torch.softmax(logits[place], -1).topk(5)
+        assert list(found) == tokenizer.convert_ids_to_tokens(best.indices.tolist())
+        np.testing.assert_allclose(list(found.values()), best.values, atol=1e-5)
+    page = view._repr_html_()
+    assert "<iframe" in page
+
+
+def test_next_sentence_of_pretraining(loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
+    view = attend(loaded["BertForPreTraining"], tokenizer, "It is a film.", "It is good.")
+    assert {name for name, _ in view.prediction} == {"it is the next sentence", "it is not"}
+    assert attend(loaded["BertForPreTraining"], tokenizer, "It is a film.").prediction == []
+
+
+def test_rollout(loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
+    view = attend(loaded["BertModel"], tokenizer, "A wonderful film, isn't it?")
+    first, second = (np.mean(layer, axis=0, dtype=np.float64) for layer in view.attentions)
+    size = len(view.tokens)
+    expected = np.zeros((2, size, size))
+    for asking in range(size):
+        for via in range(size):
+            for token in range(size):
+                step = 0.5 * second[asking, via] + 0.5 * (asking == via)
+                expected[1, asking, token] += step * (0.5 * first[via, token] + 0.5 * (via == token))
+                expected[0, asking, token] = 0.5 * first[asking, token] + 0.5 * (asking == token)
+    np.testing.assert_allclose(view.rollout(), expected, atol=1e-6)
+    np.testing.assert_allclose(view.rollout().sum(axis=-1), 1, atol=1e-6)
+
+
+def test_saved(loaded: dict[str, Any], tokenizer: BertTokenizer, tmp_path: Path) -> None:
+    view = attend(loaded["BertModel"], tokenizer, "A <script>alert(1)</script> film.")
+    view.save(tmp_path / "view.html")
+    page = (tmp_path / "view.html").read_text("utf-8")
+    assert page.count("alert(1)") > page.count("<script>alert(1)") == 0
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        view.save(tmp_path / "file" / "view.html")
+
+
+def test_a_question_without_context(loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
+    with pytest.raises(InputError, match="a question needs a context"):
+        attend(loaded["BertForQuestionAnswering"], tokenizer, "What is good?")

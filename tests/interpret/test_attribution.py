@@ -1,0 +1,216 @@
+"""Integrated gradients beside torch in float64 over transformers' models; completeness; what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from keras_bert_impl import BertForSequenceClassification, BertTokenizer
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.interpret import attribute, attribute_all
+from keras_bert_impl.interpret.words import encode_row
+
+STEPS = 7
+# Class: the texts, what to explain, and where its numbers are in transformers' outputs: name, then index.
+CASES: dict[str, tuple[tuple[str, str | None], str | None, list[tuple[str, str, Any]]]] = {
+    "BertForSequenceClassification": (
+        ("A wonderfully bad film.", None),
+        "so-so",
+        [("logit of 'so-so'", "logits", (0, 1))],
+    ),
+    "BertForTokenClassification": (("A film by Ada.", None), "film", [("at 'film'", "logits", (0, 2, "max"))]),
+    "BertForQuestionAnswering": (
+        ("What is it?", "It is a good film."),
+        "a good film",
+        [
+            ("logit of the start at 'a'", "start_logits", (0, 8)),
+            ("logit of the end at 'film'", "end_logits", (0, 10)),
+        ],
+    ),
+    "BertForMaskedLM": (
+        ("A [MASK] film with a [MASK].", None),
+        "good",
+        [
+            ("logit of 'good' at position 2", "logits", (0, 2, "good")),
+            ("logit of 'good' at position 6", "logits", (0, 6, "good")),
+        ],
+    ),
+    "BertForNextSentencePrediction": (
+        ("It is a film.", "It is good."),
+        None,
+        [("logit of 'it is", "logits", (0, "max"))],
+    ),
+    "BertForPreTraining": (
+        ("It is a film.", "It is [MASK]."),
+        "good",
+        [("logit of 'good'", "prediction_logits", (0, 9, "good"))],
+    ),
+}
+
+
+def expected(
+    path: Path, name: str, texts: tuple[str, str | None], output: str, index: tuple[Any, ...], steps: int
+) -> tuple[np.ndarray, float]:
+    """Attributions of tokens, and the change of the number, by hooks on the embeddings of the model of transformers."""
+    model = getattr(transformers, name).from_pretrained(path).eval().double()
+    tokenizer = transformers.BertTokenizerFast.from_pretrained(path)
+    batch = tokenizer(*texts, return_tensors="pt", return_special_tokens_mask=True)
+    batch.pop("special_tokens_mask")
+    ids = batch["input_ids"]
+    special = torch.isin(ids, torch.tensor(tokenizer.all_special_ids))
+    blank = torch.where(special, ids, tokenizer.pad_token_id)
+    with torch.no_grad():
+        states, blanks = (
+            model.bert.embeddings(input_ids=values, token_type_ids=batch["token_type_ids"]) for values in (ids, blank)
+        )
+        logits = getattr(model(**batch), output)
+    place = tuple(tokenizer.convert_tokens_to_ids(part) if part == "good" else part for part in index)
+    if place[-1] == "max":
+        place = (*place[:-1], int(logits[place[:-1]].argmax()))
+
+    def number(point: torch.Tensor) -> torch.Tensor:
+        hook = model.bert.embeddings.register_forward_hook(lambda *_: point)
+        value = getattr(model(**batch), output)[place]
+        hook.remove()
+        return value
+
+    points, weights = np.polynomial.legendre.leggauss(steps)
+    total = torch.zeros_like(states)
+    for where, weight in zip((points + 1) / 2, weights / 2, strict=True):
+        point = (blanks + where * (states - blanks)).requires_grad_()
+        total += weight * torch.autograd.grad(number(point), point)[0]
+    with torch.no_grad():
+        change = number(states) - number(blanks)
+    return (total * (states - blanks)).sum(-1)[0].numpy(), change.item()
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.filterwarnings("ignore:.*the words sum to:UserWarning")
+def test_beside_torch(
+    name: str, checkpoints: dict[str, Path], loaded: dict[str, Any], tokenizer: BertTokenizer, monkeypatch
+) -> None:
+    monkeypatch.setattr("keras_bert_impl.interpret.attribution._MORE", 1)
+    texts, target, numbers = CASES[name]
+    found = attribute(loaded[name], tokenizer, *texts, target=target, steps=STEPS)
+    assert len(found.targets) == len(numbers)
+    for ours, (label, output, index) in zip(found.targets, numbers, strict=True):
+        scores, change = expected(checkpoints[name], name, texts, output, index, STEPS)
+        assert label in ours.name
+        assert np.abs(scores).max() > 0.01
+        np.testing.assert_allclose(ours.scores, found.row.sums(scores), rtol=0, atol=2e-5)
+        assert ours.change == pytest.approx(change, abs=2e-5)
+        special = [word.is_special or word.text == "[MASK]" for word in found.row.words]
+        assert not ours.scores[special].any()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_complete(name: str, loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
+    """The sum of the words is the change of the number, within a percent."""
+    texts, target, _ = CASES[name]
+    for found in attribute(loaded[name], tokenizer, *texts, target=target).targets:
+        assert found.total == pytest.approx(found.change, rel=0.01, abs=1e-3)
+        assert found.is_complete
+
+
+def test_many_texts_as_each_alone(loaded: dict[str, Any], tokenizer: BertTokenizer, film_texts: list[str]) -> None:
+    """Rows of other lengths beside them, and the padding, change nothing."""
+    model = loaded["BertForSequenceClassification"]
+    together = attribute_all(model, tokenizer, film_texts[:9], steps=20)
+    for text, found in zip(film_texts[:9], together, strict=True):
+        alone = attribute(model, tokenizer, text, steps=20)
+        assert found.targets[0].name == alone.targets[0].name
+        np.testing.assert_allclose(found.targets[0].scores, alone.targets[0].scores, atol=1e-5)
+        assert found.prediction == alone.prediction
+        label, _ = max(found.prediction, key=lambda answer: answer[1])
+        assert found.targets[0].name == f"logit of {label!r}"
+
+
+def test_a_long_text_in_several_passes(loaded: dict[str, Any], tokenizer: BertTokenizer, monkeypatch) -> None:
+    model = loaded["BertForSequenceClassification"]
+    text = "A wonderful film that is not bad. " * 8
+    whole = attribute(model, tokenizer, text, steps=20)
+    monkeypatch.setattr("keras_bert_impl.interpret.attribution._MOST_TOKENS", 150)
+    np.testing.assert_allclose(
+        attribute(model, tokenizer, text, steps=20).targets[0].scores, whole.targets[0].scores, atol=1e-5
+    )
+
+
+def test_a_number(tmp_path: Path, checkpoints: dict[str, Path], tokenizer: BertTokenizer) -> None:
+    """Regression: one output."""
+    model = BertForSequenceClassification.from_pretrained(
+        checkpoints["BertModel"], id2label={0: "value"}, problem_type="regression"
+    )
+    found = attribute(model, tokenizer, "A film.", "A good film.")
+    assert [target.name for target in found.targets] == ["the number"]
+    value = float(np.asarray(model(tokenizer("A film.", "A good film."))["logits"])[0, 0])
+    assert float(found.prediction[0][0]) == pytest.approx(value, abs=1e-3)
+
+
+def test_tags_without_a_target(loaded: dict[str, Any], tokenizer: BertTokenizer, film_texts: list[str]) -> None:
+    """Each word that gets one; where none does, that is said."""
+    model = loaded["BertForTokenClassification"]
+    tagged = {}
+    for text in film_texts[:40]:
+        row = encode_row(tokenizer, model.config, text)
+        tags = np.asarray(model(row.inputs)["logits"])[0].argmax(axis=-1)
+        tagged[text] = [word.text for word in row.words if not word.is_special and tags[word.first]]
+    text = min((text for text, words in tagged.items() if len(words) > 1), key=len)
+    found = attribute(model, tokenizer, text)
+    assert [target.name.split(" at ")[1].strip("'\"") for target in found.targets] == tagged[text]
+    with pytest.raises(InputError, match=r"the model tags no word of .*\. Name a word"):
+        attribute(model, tokenizer, min((text for text, words in tagged.items() if not words), key=len))
+
+
+def test_shown(loaded: dict[str, Any], tokenizer: BertTokenizer, tmp_path: Path) -> None:
+    found = attribute(loaded["BertForSequenceClassification"], tokenizer, "A <b>wonderful</b> film.", target="good")
+    lines = found.table().split("\n")
+    assert lines[0].startswith("logit of 'good': ")
+    shown = [abs(float(line.split()[0])) for line in lines[1:]]
+    assert shown == sorted(shown, reverse=True)
+    assert "wonderful" in found.table()
+    found.save(tmp_path / "why.html")
+    assert "<b>wonderful" not in (tmp_path / "why.html").read_text("utf-8")
+    assert "<iframe" in found._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "options", "message"),
+    [
+        ("BertModel", ("A film.",), {}, "BertModel has no answer to explain. Take a checkpoint with a head"),
+        ("BertForMultipleChoice", ("A film.", "It is."), {}, "BertForMultipleChoice has no answer to explain"),
+        (
+            "BertForSequenceClassification",
+            ("A film.",),
+            {"target": "great"},
+            "the model has no label 'great'; it has 'bad', 'so-so', 'good'",
+        ),
+        ("BertForSequenceClassification", ("A film.",), {"steps": 0}, "steps is 0"),
+        ("BertForSequenceClassification", ("film " * 130,), {}, "has 132 tokens, special ones included"),
+        ("BertForTokenClassification", ("A film.",), {"target": "book"}, "has no word 'book'"),
+        ("BertForQuestionAnswering", ("A film.",), {}, "a question needs a context"),
+        ("BertForQuestionAnswering", ("A film?", "Good."), {"target": "film"}, "in the question alone"),
+        ("BertForMaskedLM", ("A film.",), {}, r"has no \[MASK\]"),
+        ("BertForMaskedLM", ("A [MASK].",), {"target": "zzzz"}, "'zzzz' is no token of the vocabulary"),
+        ("BertForNextSentencePrediction", ("A film.",), {}, "there is one text; give two"),
+    ],
+)
+def test_what_cannot_be_explained(
+    name: str,
+    texts: tuple[str, ...],
+    options: dict[str, Any],
+    message: str,
+    loaded: dict[str, Any],
+    tokenizer: BertTokenizer,
+) -> None:
+    with pytest.raises(InputError, match=message):
+        attribute(loaded[name], tokenizer, *texts, **options)
+
+
+def test_a_sum_that_stays_off(loaded: dict[str, Any], tokenizer: BertTokenizer, monkeypatch) -> None:
+    """It is said."""
+    monkeypatch.setattr("keras_bert_impl.interpret.attribution._MORE", 1)
+    with pytest.warns(UserWarning, match="the words sum to .* the change is .* Give more steps than 1"):
+        attribute(loaded["BertForSequenceClassification"], tokenizer, "A wonderful film that is not bad.", steps=1)

@@ -1,0 +1,101 @@
+"""Word vectors beside transformers' hidden states; cosines beside scikit-learn's; the lesson of the two banks."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from sklearn.metrics.pairwise import cosine_similarity
+
+from keras_bert_impl import BertModel, BertTokenizer
+from keras_bert_impl.data import read_table
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.interpret import word_vectors
+
+BANK = Path(__file__).resolve().parents[2] / "examples" / "bank.tsv"
+TEXTS = ["An unbelievable film.", "Unbelievable! So unbelievable and bad", "The unbelievable"]
+
+
+def test_vectors(checkpoints: dict[str, Path], loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
+    found = word_vectors(loaded["BertForSequenceClassification"], tokenizer, TEXTS, "unbelievable")
+    assert found.names == ["1", "2a", "2b", "3"]
+    assert [one.marked("<", ">") for one in found.occurrences[:2]] == [
+        "An <unbelievable> film.",
+        "<Unbelievable>! So unbelievable and bad",
+    ]
+    path = checkpoints["BertForSequenceClassification"]
+    theirs = transformers.BertModel.from_pretrained(path).eval()
+    their_tokenizer = transformers.BertTokenizerFast.from_pretrained(path)
+    wanted = their_tokenizer("unbelievable", add_special_tokens=False).tokens()
+    assert len(wanted) > 1
+    expected = []
+    for text in TEXTS:
+        batch = their_tokenizer(text, return_tensors="pt")
+        with torch.no_grad():
+            states = torch.stack(theirs(**batch, output_hidden_states=True).hidden_states)[:, 0]
+        words = np.array([-1 if number is None else number for number in batch.word_ids()])
+        for places in (np.flatnonzero(words == number) for number in range(words.max() + 1)):
+            if [batch.tokens()[place] for place in places] == wanted:
+                expected.append(states[:, places].mean(dim=1).numpy())
+    assert found.vectors.shape == (4, 3, 32)
+    np.testing.assert_allclose(found.vectors, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found.cosines(1), cosine_similarity(found.vectors[:, 1]), atol=1e-6)
+    np.testing.assert_array_equal(found.cosines(-1), found.cosines(2))
+
+
+def test_senses(loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
+    found = word_vectors(loaded["BertModel"], tokenizer, TEXTS, "unbelievable")
+    same, different = found.by_sense(["a", "a", "b"])
+    for layer in range(3):
+        cosines = cosine_similarity(found.vectors[:, layer])
+        assert same[layer] == pytest.approx(np.mean([cosines[0, 1], cosines[0, 2], cosines[1, 2]]), abs=1e-6)
+        assert different[layer] == pytest.approx(cosines[:3, 3].mean(), abs=1e-6)
+    for senses, message in ((["a", "b"], "2 senses for 3 texts"), (["a"] * 3, "two senses or more")):
+        with pytest.raises(InputError, match=message):
+            found.by_sense(senses)
+
+
+def test_shown(loaded: dict[str, Any], tokenizer: BertTokenizer, tmp_path: Path) -> None:
+    texts = ["<b>" + "very long words " * 9 + "film & so on " + "behind it " * 9, *["A film."] * 17]
+    found = word_vectors(loaded["BertModel"], tokenizer, texts, "film")
+    lines = found.table().split("\n")
+    assert max(map(len, lines)) <= 80
+    assert ">film<" in lines[0]
+    assert lines[0].count("…") == 2
+    assert sum(line.split()[:1] == ["18"] for line in lines) == 3  # The text, and both blocks of cosines.
+    page = found._repr_html_()
+    assert "&lt;b&gt;" in page
+    assert "<b>film</b> &amp; so on" in page
+    for name, start in (("a.png", b"\x89PNG"), ("a.svg", b"<?xml")):
+        found.save_picture(tmp_path / name, senses=["x"] * 9 + ["y"] * 9)
+        found.save_layers(tmp_path / f"layers_{name}", ["x"] * 9 + ["y"] * 9)
+        assert (tmp_path / name).read_bytes().startswith(start)
+        assert (tmp_path / f"layers_{name}").read_bytes().startswith(start)
+    with pytest.raises(InputError, match=r"pictures are written as \.png or \.svg"):
+        found.save_picture(tmp_path / "a.gif")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        found.save_picture(tmp_path / "file" / "a.png")
+    with pytest.raises(InputError, match=r"there is no layer 3; the model has 0 \(embeddings\) to 2"):
+        found.cosines(3)
+    with pytest.raises(InputError, match="needs three occurrences"):
+        word_vectors(loaded["BertModel"], tokenizer, ["A film."], "film").save_picture(tmp_path / "b.png")
+
+
+def test_texts_without_the_word(loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
+    with pytest.raises(InputError, match="text 2 has no word 'film': 'A filmy thing'"):
+        word_vectors(loaded["BertModel"], tokenizer, ["A film", "A filmy thing"], "film")
+    with pytest.raises(InputError, match="there are no texts"):
+        word_vectors(loaded["BertModel"], tokenizer, [], "film")
+
+
+def test_the_two_banks(minilm: Path) -> None:
+    """On a real checkpoint the senses part in every layer but the embeddings."""
+    columns = read_table(BANK, label="sense")
+    assert len(columns["text"]) >= 12
+    model, tokenizer = BertModel.from_pretrained(minilm), BertTokenizer.from_pretrained(minilm)
+    same, different = word_vectors(model, tokenizer, columns["text"], "bank").by_sense(columns["label"])
+    assert abs(same[0] - different[0]) < 0.005
+    assert (same[-3:] - different[-3:] > 0.05).all()
