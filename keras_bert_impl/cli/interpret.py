@@ -15,12 +15,16 @@ def add_verbs(verbs: Any) -> None:
         description="Prints the cosines of the word's vectors, a row for each place where it stands.",
     )
     similar.add_argument("model", help="directory, bundled model or hub name")
-    similar.add_argument("texts", nargs="*", metavar="TEXT", help="texts with the word in them")
+    similar.add_argument(
+        "texts",
+        nargs="+",
+        metavar="TEXT",
+        help="texts with the word in them; or one .tsv, .csv or .jsonl file with the columns text and sense",
+    )
     similar.add_argument("--word", required=True, metavar="W", help="the word, or several in a row")
-    similar.add_argument("--file", metavar="F", help="instead: TSV, CSV or JSONL with the columns text and sense")
     similar.add_argument("--layer", type=int, default=-1, metavar="N", help="0: embeddings (default: the last)")
     similar.add_argument("--picture", metavar="F", help="draw the vectors (PCA): a .png or .svg file")
-    similar.add_argument("--layers-picture", metavar="F", help="draw how close senses are at each layer; needs senses")
+    similar.add_argument("--layers-picture", metavar="F", help="draw how close the senses are at each layer")
     similar.set_defaults(run=_similar)
 
     attention = verbs.add_parser(
@@ -58,7 +62,7 @@ def _loaded(source: str) -> tuple[Any, Any]:
 def _similar(options: argparse.Namespace) -> int:
     texts, senses = _texts(options)
     if options.layers_picture and senses is None:
-        raise InputError("--layers-picture compares senses: give a --file with the columns text and sense.")
+        raise InputError("--layers-picture compares senses: give a file with the columns text and sense, not texts.")
     model, tokenizer = _loaded(options.model)
     from keras_bert_impl.interpret import word_vectors
 
@@ -77,11 +81,10 @@ def _texts(options: argparse.Namespace) -> tuple[list[str], list[str] | None]:
     """The texts, and their senses if they come from a file."""
     from keras_bert_impl.data import read_table
 
-    if bool(options.file) == bool(options.texts):
-        raise InputError("give texts, or a --file with them.")
-    if not options.file:
+    first, *others = options.texts
+    if others or not first.endswith((".tsv", ".csv", ".jsonl")):
         return options.texts, None
-    columns = read_table(options.file, label="sense")
+    columns = read_table(first, label="sense")
     return columns["text"], columns["label"]
 
 

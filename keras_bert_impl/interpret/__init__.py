@@ -2,6 +2,7 @@
 
 from keras_bert_impl.interpret.attention import AttentionView, attend
 from keras_bert_impl.interpret.attribution import Attribution, Target, attribute, attribute_all
+from keras_bert_impl.interpret.faithfulness import removal_curves
 from keras_bert_impl.interpret.vectors import WordVectors, word_vectors
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "attend",
     "attribute",
     "attribute_all",
+    "removal_curves",
     "word_vectors",
 ]

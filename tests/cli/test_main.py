@@ -24,6 +24,7 @@ from keras_bert_impl.training.optimizers import OPTIMIZERS
 
 VERBS = (
     *("quickstart", "convert", "verify", "finetune", "evaluate", "predict", "export", "serve-check"),
+    *("similar", "attention", "attribute"),
     *("train-vocab", "prepare", "pretrain", "fill-mask", "next-sentence"),
 )
 

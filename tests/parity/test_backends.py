@@ -8,6 +8,7 @@ from pathlib import Path
 
 import beside_torch
 import numpy as np
+import small
 import transformers
 from made_corpus import made_corpus
 
@@ -134,3 +135,42 @@ def test_pretraining_is_the_same_on_all_backends(tmp_path: Path) -> None:
                     np.testing.assert_allclose(
                         theirs[part][name], value, rtol=2e-3, err_msg=f"{backend}: {part} {name}"
                     )
+
+
+INTERPRET = """
+import sys
+import numpy as np
+from keras_bert_impl import BertForSequenceClassification, BertTokenizer
+from keras_bert_impl.interpret import attend, attribute_all, word_vectors
+
+directory, outputs, blocked = sys.argv[1:]
+model = BertForSequenceClassification.from_pretrained(directory)
+tokenizer = BertTokenizer.from_pretrained(directory, do_lower_case=True)
+texts = ["A film.", "A film that is not good, and is not bad.", "A good film."]
+targets = [found.targets[0] for found in attribute_all(model, tokenizer, texts)]
+np.savez(
+    outputs,
+    vectors=word_vectors(model, tokenizer, texts, "film").vectors,
+    attentions=attend(model, tokenizer, texts[1]).attentions,
+    scores=np.concatenate([target.scores for target in targets]),
+    changes=[target.change for target in targets],
+)
+assert not blocked or not [module for module in sys.modules if module.split(".")[0] == blocked]
+"""
+
+
+def test_looking_inside_is_the_same_on_all_backends(tmp_path: Path, film_texts: list[str]) -> None:
+    """Vectors, attention and gradients; JAX with the import of TensorFlow blocked."""
+    path = small.write_checkpoint(tmp_path / "bert", film_texts[:300], model="BertForSequenceClassification")
+    processes = [
+        start(backend, (BLOCK if blocked else "") + INTERPRET, path, tmp_path / f"{backend}.npz", blocked)
+        for backend, blocked in (("tensorflow", ""), ("jax", "tensorflow"), ("torch", ""))
+    ]
+    for process in processes:
+        _, messages = process.communicate()
+        assert process.returncode == 0, messages
+    first, *others = ({**np.load(tmp_path / f"{backend}.npz")} for backend in BACKENDS)
+    assert np.abs(first["scores"]).max() > 0.01
+    for other in others:
+        for key, value in first.items():
+            np.testing.assert_allclose(other[key], value, rtol=0, atol=2e-5, err_msg=key)

@@ -1,0 +1,55 @@
+"""The notebooks: made of the scripts as they are, and executed in full, in a kernel of their own."""
+
+import re
+import runpy
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+MAKER = runpy.run_path(str(EXAMPLES / "make_notebooks.py"))
+NOTEBOOKS, REPOSITORY = MAKER["NOTEBOOKS"], MAKER["REPOSITORY"]
+
+# Seconds each, so that they run always.
+QUICK = ("build_bert", "inputs")
+
+
+def test_notebooks_are_those_of_the_scripts() -> None:
+    """If this fails: ``python examples/make_notebooks.py``."""
+    assert {path.stem for path in (EXAMPLES / "notebooks").glob("*.ipynb")} == set(NOTEBOOKS)
+    for name in NOTEBOOKS:
+        written = nbformat.read(EXAMPLES / "notebooks" / f"{name}.ipynb", as_version=4)
+        made = nbformat.reads(MAKER["notebook"](name), as_version=4)
+        assert written.cells == made.cells, name
+        nbformat.validate(written)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_badge_installation_and_seed(name: str) -> None:
+    badge, install, *cells = nbformat.read(EXAMPLES / "notebooks" / f"{name}.ipynb", as_version=4).cells
+    assert f"colab.research.google.com/github/{REPOSITORY}/blob/main/examples/notebooks/{name}.ipynb" in badge.source
+    assert f"github.com/{REPOSITORY}" in install.source
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    assert "set_random_seed(1)" in code
+    assert re.search(r"^assert ", code, re.MULTILINE)
+    assert REPOSITORY not in code
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NOTEBOOKS]
+)
+@pytest.mark.filterwarnings("default")  # Jupyter's own.
+def test_executed(name: str, tmp_path: Path, minilm: Path) -> None:
+    """To its last cell; its own assertions hold; nothing is printed as an error or a warning."""
+    read = nbformat.read(EXAMPLES / "notebooks" / f"{name}.ipynb", as_version=4)
+    client = nbclient.NotebookClient(
+        read, timeout=400, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    )
+    client.execute()
+    outputs = [output for cell in read.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    printed = "".join(output.get("text", "") for output in outputs if output.output_type == "stream")
+    assert "Warning" not in printed, printed
+    assert len(outputs) > 4
