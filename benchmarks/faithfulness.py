@@ -3,7 +3,7 @@
     python benchmarks/faithfulness.py SENTIMENT_RUN      # ten minutes on two cores
 
 200 film snippets that the model was not trained on: the probability of its first answer after 0 to 5 words are gone,
-the largest attributions first, those that [CLS] looks at most first, or random ones. Draws the curves beside the report.
+the largest attributions first, those that [CLS] looks at most first, or random ones. A picture goes with the report.
 """
 
 import argparse

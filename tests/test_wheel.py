@@ -80,5 +80,7 @@ def test_it_works_from_another_directory(wheel: Path, small_bert: Path, sentimen
     assert (tmp_path / "new" / "model.safetensors").is_file()
     prediction = json.loads(succeed(python, command, "predict", sentiment_run, "A good film.", cwd=tmp_path))
     assert prediction["label"] in ("0", "1")
+    filled = succeed(python, command, "fill-mask", "bert-tiny-novels", "The [MASK] crossed the river.", cwd=tmp_path)
+    assert len(filled.splitlines()) == 5
     snippets = "from keras_bert_impl.recipes.quickstart import SNIPPETS; print(len(list(SNIPPETS.glob('*.tsv'))))"
     assert succeed(python, "-c", snippets, cwd=tmp_path) == "3\n"

@@ -1,1 +1,1 @@
-"""Beside other libraries: verification against transformers on torch."""
+"""Beside other libraries: verification against transformers on torch, and weights for KerasHub and back."""

@@ -1,0 +1,365 @@
+"""KerasHub's backbone with our weights beside transformers on torch, and ours with KerasHub's."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import beside_torch
+import keras
+import keras_hub
+import numpy as np
+import pytest
+import transformers
+
+from keras_bert_impl import BertConfig, BertModel, BertTokenizer, models
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.interop import inputs
+from keras_bert_impl.interop.keras_hub import from_keras_hub, set_hidden_act, to_keras_hub
+from keras_bert_impl.layers.base import ACTIVATIONS
+
+NAMES = {"input_ids": "token_ids", "token_type_ids": "segment_ids", "attention_mask": "padding_mask"}
+OUTPUTS = {"last_hidden_state": "sequence_output", "pooler_output": "pooled_output"}
+SIZES = {
+    "vocabulary_size": 99,
+    "num_layers": 2,
+    "num_heads": 4,
+    "hidden_dim": 32,
+    "intermediate_dim": 37,
+    "max_sequence_length": 61,
+    "num_segments": 3,
+}
+CONFIG = {**beside_torch.SIZES, "num_hidden_layers": 2}
+INPUTS = beside_torch.inputs()
+LIMIT = 1e-5
+# What torch and KerasHub need to show that GELU is another: larger than rounding, smaller than the states.
+DRIFT = 1e-4
+
+
+def in_their_words(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {NAMES[name]: array for name, array in arrays.items()}
+
+
+def gap(outputs: Any, expected: Any, arrays: dict[str, np.ndarray] = INPUTS) -> float:
+    """The largest difference of what a backbone returns from what a BERT does, padding left out."""
+    real = arrays["attention_mask"].astype(bool)
+    gaps = []
+    for ours, theirs in OUTPUTS.items():
+        found, wanted = (np.asarray(keras.ops.convert_to_numpy(a)) for a in (outputs[theirs], expected[ours]))
+        assert found.shape == wanted.shape
+        difference = np.abs(found - wanted)
+        gaps.append(difference[real].max() if found.ndim == 3 else difference.max())
+    return float(max(gaps))
+
+
+def random_backbone(**changes: Any) -> Any:
+    """A backbone of KerasHub in which no weight is zero or one."""
+    backbone = keras_hub.models.BertBackbone(**{**SIZES, **changes})
+    draw = np.random.default_rng(1)
+    for variable in backbone.weights:
+        variable.assign(keras.ops.convert_to_numpy(variable) + draw.normal(size=variable.shape) * 0.1)
+    return backbone
+
+
+def same_weights(first: keras.Model, second: keras.Model) -> None:
+    """Bit for bit, under the same paths."""
+    found, expected = ({variable.path: variable for variable in model.weights} for model in (first, second))
+    assert found.keys() == expected.keys()
+    for path, variable in expected.items():
+        assert found[path].dtype == variable.dtype
+        arrays = (keras.ops.convert_to_numpy(variable) for variable in (found[path], variable))
+        np.testing.assert_array_equal(*arrays, err_msg=path)
+
+
+def messages(told: pytest.WarningsRecorder) -> list[str]:
+    """What this package warned of."""
+    return [str(warning.message) for warning in told if warning.category is UserWarning]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """A random model of transformers, and where it is saved."""
+    theirs = beside_torch.bert("BertModel", num_hidden_layers=2)
+    directory = tmp_path_factory.mktemp("keras_hub")
+    theirs.save_pretrained(directory)
+    return theirs, directory
+
+
+@pytest.fixture(scope="module")
+def ours(saved: tuple[Any, Path]) -> BertModel:
+    return BertModel.from_pretrained(saved[1])
+
+
+@pytest.fixture(scope="module")
+def expected(saved: tuple[Any, Path]) -> dict[str, np.ndarray]:
+    """What torch computes."""
+    return beside_torch.run(saved[0], INPUTS)
+
+
+@pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new", "relu"])
+def test_beside_torch(hidden_act: str, saved: tuple[Any, Path]) -> None:
+    theirs = beside_torch.bert("BertModel", num_hidden_layers=2, hidden_act=hidden_act)
+    theirs.load_state_dict(saved[0].state_dict())
+    backbone = to_keras_hub(BertModel.from_pretrained(saved[1], hidden_act=hidden_act))
+    assert type(backbone) is keras_hub.models.BertBackbone
+    assert {name: getattr(backbone, name) for name in SIZES} == SIZES
+    assert backbone.dropout == 0.1
+    assert gap(backbone(in_their_words(INPUTS)), beside_torch.run(theirs, INPUTS)) < LIMIT
+
+
+def test_kerashubs_own_gelu_is_another(ours: BertModel, expected: dict[str, np.ndarray]) -> None:
+    """So the tests here would see the wrong one."""
+    backbone = to_keras_hub(ours)
+    set_hidden_act(backbone, "gelu_new")
+    assert gap(backbone(in_their_words(INPUTS)), expected) > DRIFT
+
+
+def test_epsilon_and_activation_of_a_backbone() -> None:
+    """What the package takes KerasHub to have."""
+    backbone = keras_hub.models.BertBackbone(**SIZES)
+    norms = [layer for layer in backbone._flatten_layers() if isinstance(layer, keras.layers.LayerNormalization)]
+    assert len(norms) == 1 + 2 * SIZES["num_layers"]
+    assert {norm.epsilon for norm in norms} == {1e-12}
+    values = np.linspace(-4, 4, 101, dtype="float32")
+    for layer in backbone.transformer_layers:
+        found, wanted = layer.activation(values), keras.activations.gelu(values, approximate=True)
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(wanted))
+
+
+def test_every_hidden_act() -> None:
+    backbone = keras_hub.models.BertBackbone(**SIZES)
+    values = np.linspace(-4, 8, 101, dtype="float32")
+    for hidden_act, function in ACTIVATIONS.items():
+        set_hidden_act(backbone, hidden_act)
+        for layer in backbone.transformer_layers:
+            assert layer.activation is layer._feedforward_intermediate_dense.activation
+            np.testing.assert_allclose(layer.activation(values), function(values), rtol=0, atol=1e-6)
+    with pytest.raises(InputError, match=r"hidden_act 'snake' is not supported; there are gelu, .*linear\."):
+        set_hidden_act(backbone, "snake")
+
+
+def test_back() -> None:
+    backbone = random_backbone(dropout=0.2)
+    model = from_keras_hub(backbone, hidden_act="gelu_new", pad_token_id=7, attention_probs_dropout_prob=0.3)
+    assert model.config == BertConfig(
+        **CONFIG,
+        hidden_act="gelu_new",
+        hidden_dropout_prob=0.2,
+        attention_probs_dropout_prob=0.3,
+        pad_token_id=7,
+    )
+    assert gap(backbone(in_their_words(INPUTS)), model(INPUTS)) < LIMIT
+
+
+def test_back_into_transformers(tmp_path: Path) -> None:
+    """From KerasHub through ours to torch."""
+    backbone = random_backbone()
+    from_keras_hub(backbone, hidden_act="gelu_new").save_pretrained(tmp_path)
+    theirs = transformers.BertModel.from_pretrained(tmp_path, attn_implementation="eager").eval()
+    assert gap(backbone(in_their_words(INPUTS)), beside_torch.run(theirs, INPUTS)) < LIMIT
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "mixed_bfloat16"])
+def test_there_and_back_again(dtype: str, saved: tuple[Any, Path]) -> None:
+    model = BertModel.from_pretrained(saved[1], dtype=dtype)
+    backbone = to_keras_hub(model)
+    assert backbone.dtype_policy.name == dtype
+    again = from_keras_hub(backbone)
+    same_weights(again, model)
+    assert again.embeddings.dtype_policy.name == dtype
+    assert again.config.hidden_act == "gelu"
+    same_weights(to_keras_hub(again), backbone)
+
+
+def test_back_and_there_again() -> None:
+    backbone = random_backbone()
+    same_weights(to_keras_hub(from_keras_hub(backbone, hidden_act="gelu_new")), backbone)
+
+
+def test_which_gelu() -> None:
+    """By tanh may mean anything, and is asked about; another activation was set on purpose."""
+    backbone = keras_hub.models.BertBackbone(**SIZES)
+    with pytest.warns(UserWarning, match="pass hidden_act='gelu'"):
+        assert from_keras_hub(backbone).config.hidden_act == "gelu_new"
+    assert from_keras_hub(backbone, hidden_act="gelu").config.hidden_act == "gelu"
+    set_hidden_act(backbone, "silu")
+    assert from_keras_hub(backbone).config.hidden_act == "silu"
+    for layer in backbone.transformer_layers:
+        layer.activation = keras.activations.elu
+    with pytest.raises(InputError, match=r"elu.*say hidden_act="):
+        from_keras_hub(backbone)
+
+
+def test_saving(ours: BertModel, expected: dict[str, np.ndarray], tmp_path: Path) -> None:
+    """What the docstring says of files: the backbone's lose the activation, those of a plain model hold it."""
+    backbone = to_keras_hub(ours)
+    backbone.save(tmp_path / "backbone.keras")
+    loaded = keras.models.load_model(tmp_path / "backbone.keras")
+    assert gap(loaded(in_their_words(INPUTS)), expected) > DRIFT
+    set_hidden_act(loaded, "gelu")
+    assert gap(loaded(in_their_words(INPUTS)), expected) < LIMIT
+    same_weights(loaded, backbone)
+
+    backbone.save_to_preset(str(tmp_path / "preset"))
+    loaded = keras_hub.models.BertBackbone.from_preset(str(tmp_path / "preset"))
+    assert gap(loaded(in_their_words(INPUTS)), expected) > DRIFT
+    set_hidden_act(loaded, "gelu")
+    assert gap(loaded(in_their_words(INPUTS)), expected) < LIMIT
+
+    keras.Model(backbone.input, backbone.output).save(tmp_path / "plain.keras")
+    loaded = keras.models.load_model(tmp_path / "plain.keras")
+    assert gap(loaded(in_their_words(INPUTS)), expected) < LIMIT
+    with zipfile.ZipFile(tmp_path / "plain.keras") as file:
+        assert b"keras_bert_impl" not in file.read("config.json"), "the file needs this package"
+
+
+def test_a_step_of_training(saved: tuple[Any, Path]) -> None:
+    """Without dropout both take the same step."""
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model = BertModel.from_pretrained(saved[1], **still)
+    backbone = to_keras_hub(model)
+    before = model.state_dict()
+    targets = {name: np.zeros_like(array) for name, array in beside_torch.run(saved[0], INPUTS).items()}
+    # The gradients at padding are of no interest, but both have them: the same targets for all tokens.
+    for trained, words, names in ((model, INPUTS, dict(zip(OUTPUTS, OUTPUTS, strict=True))), (backbone, None, OUTPUTS)):
+        trained.compile(optimizer=keras.optimizers.SGD(0.1), loss=dict.fromkeys(names.values(), "mse"))
+        wanted = {names[name]: array for name, array in targets.items()}
+        trained.train_on_batch(words or in_their_words(INPUTS), wanted)
+    after, found = model.state_dict(), from_keras_hub(backbone).state_dict()
+    moved = {name for name, array in after.items() if np.abs(array - before[name]).max() > 1e-6}
+    # The bias of the keys is without effect on softmax.
+    assert {name for name in after if name not in moved} == {name for name in after if name.endswith("self.key.bias")}
+    for name, array in after.items():
+        np.testing.assert_allclose(found[name], array, rtol=0, atol=1e-6, err_msg=name)
+
+
+def test_a_classifier(tmp_path: Path) -> None:
+    """The head by hand, as the docstring shows it; a task keeps the activation of the backbone it was built on."""
+    theirs = beside_torch.bert("BertForSequenceClassification", num_hidden_layers=2)
+    theirs.save_pretrained(tmp_path)
+    model = models.BertForSequenceClassification.from_pretrained(tmp_path)
+    with pytest.warns(UserWarning, match=r"left out .*: classifier/bias, classifier/kernel\.$") as told:
+        backbone = to_keras_hub(model)
+    assert len(messages(told)) == 1
+    task = keras_hub.models.BertTextClassifier(backbone, num_classes=model.config.num_labels)
+    task.output_dense.set_weights(model.classifier.get_weights())
+    logits = task.predict_on_batch(in_their_words(INPUTS))
+    np.testing.assert_allclose(logits, beside_torch.run(theirs, INPUTS)["logits"], rtol=0, atol=LIMIT)
+    with pytest.raises(InputError, match=r"a BertTextClassifier was given; .*Pass its \.backbone\."):
+        from_keras_hub(task)
+
+
+def test_a_model_without_pooler() -> None:
+    model = models.BertForTokenClassification(BertConfig(**CONFIG))
+    with pytest.warns(UserWarning, match="BertForTokenClassification") as told:
+        backbone = to_keras_hub(model)
+    assert messages(told) == [
+        "left out of the BertForTokenClassification, as a backbone has no place for them: "
+        "classifier/bias, classifier/kernel.",
+        "newly initialised, as the BertForTokenClassification has none: pooler/dense/bias, pooler/dense/kernel.",
+    ]
+    states = from_keras_hub(backbone)(INPUTS)["last_hidden_state"]
+    assert states.shape == (beside_torch.BATCH, beside_torch.LENGTH, 32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"layer_norm_eps": 1e-5}, "layer_norm_eps is 1e-05; KerasHub's BertBackbone has 1e-12"),
+        ({"attention_probs_dropout_prob": 0.3}, r"hidden_dropout_prob is 0\.1 and .* 0\.3; .*dropout=…"),
+    ],
+)
+def test_what_a_backbone_cannot_hold(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        to_keras_hub(BertModel(BertConfig(**CONFIG, **changes)))
+
+
+def test_the_dropout_to_take() -> None:
+    model = BertModel(BertConfig(**CONFIG, attention_probs_dropout_prob=0.3))
+    assert to_keras_hub(model, dropout=0.2).dropout == 0.2
+
+
+def test_lora_is_refused() -> None:
+    backbone = keras_hub.models.BertBackbone(**SIZES)
+    backbone.enable_lora(2)
+    with pytest.raises(InputError, match=r"the backbone holds .*lora_kernel_a, .*without LoRA"):
+        from_keras_hub(backbone, hidden_act="gelu")
+    model = BertModel(BertConfig(**CONFIG))
+    next(layer for layer in model._flatten_layers() if layer.name == "query").enable_lora(2)
+    with pytest.raises(InputError, match=r"the BertModel holds .*lora_kernel_a, .*without LoRA"):
+        to_keras_hub(model)
+
+
+def test_not_a_backbone() -> None:
+    with pytest.raises(InputError, match="a str was given; a keras_hub BertBackbone was expected"):
+        from_keras_hub("bert_base_en")
+    roberta = {name: size for name, size in SIZES.items() if name != "num_segments"}
+    with pytest.raises(InputError, match="a RobertaBackbone was given"):
+        from_keras_hub(keras_hub.models.RobertaBackbone(**roberta))
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ({"vocab_size": 100}, "vocab_size is 100; 99 was expected"),
+        ({"layer_norm_eps": 1e-5}, "layer_norm_eps is 1e-05"),
+        ({"hidden_act": "snake"}, "hidden_act 'snake' is not supported"),
+    ],
+)
+def test_fields_that_contradict_the_backbone(field: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        from_keras_hub(keras_hub.models.BertBackbone(**SIZES), **{"hidden_act": "gelu", **field})
+
+
+def test_without_kerashub(ours: BertModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    with pytest.raises(InputError, match=r'keras_hub is not installed.*`pip install "keras_bert_impl\[keras-hub\]"`'):
+        to_keras_hub(ours)
+    with pytest.raises(InputError, match="keras_hub is not installed"):
+        from_keras_hub(None)
+
+
+def test_minilm(minilm: Path) -> None:
+    """The real checkpoint on film snippets, and how far GELU by tanh leads from it: the figures of the docstring."""
+    model = BertModel.from_pretrained(minilm)
+    theirs = transformers.BertModel.from_pretrained(minilm, attn_implementation="eager").eval()
+    batch = BertTokenizer.from_pretrained(minilm)(inputs.snippets())
+    expected = beside_torch.run(theirs, batch)
+    backbone = to_keras_hub(model)
+    assert gap(backbone(in_their_words(batch)), expected, batch) < LIMIT
+    same_weights(from_keras_hub(backbone), model)
+    set_hidden_act(backbone, "gelu_new")
+    assert gap(backbone(in_their_words(batch)), expected, batch) == pytest.approx(4.9e-3, rel=0.02)
+
+
+RUN = """
+import sys
+import keras, numpy as np
+from keras_bert_impl import BertModel
+from keras_bert_impl.interop.keras_hub import from_keras_hub, to_keras_hub
+
+directory, inputs, outputs = sys.argv[1:]
+inputs = dict(np.load(inputs))
+model = BertModel.from_pretrained(directory)
+backbone = to_keras_hub(model)
+found = backbone.predict(inputs, verbose=0)
+again = from_keras_hub(backbone).state_dict()
+assert again.keys() == model.state_dict().keys()
+assert all(np.array_equal(again[name], array) for name, array in model.state_dict().items())
+np.savez(outputs, backend=keras.backend.backend(), **found)
+"""
+
+
+@pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.slow)])
+def test_other_backends(backend: str, saved: tuple[Any, Path], expected: dict[str, np.ndarray], tmp_path: Path) -> None:
+    np.savez(tmp_path / "inputs.npz", **in_their_words(INPUTS))
+    environment = {**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-W", "error::UserWarning", "-c", RUN]
+    files = [saved[1], tmp_path / "inputs.npz", tmp_path / "outputs.npz"]
+    result = subprocess.run([*command, *map(str, files)], env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    found = dict(np.load(tmp_path / "outputs.npz"))
+    assert str(found.pop("backend")) == backend
+    assert gap(found, expected) < LIMIT
