@@ -12,6 +12,7 @@ from keras_bert_impl.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+INSIDE = (ROOT / "docs" / "inside.md").read_text(encoding="utf-8")
 PRETRAINING = (ROOT / "docs" / "pretraining.md").read_text(encoding="utf-8")
 
 
@@ -111,3 +112,18 @@ def test_the_recipes_of_the_page_are_those_of_the_package() -> None:
         name: (r.settings.batch_size, r.objective.max_length, r.steps, r.settings.learning_rate)
         for name, r in RECIPES.items()
     }
+
+
+def test_inside(sentiment_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(sentiment_run, tmp_path / "runs" / "sentiment")
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("notebooks"))
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^    keras-bert (.*)$", INSIDE, flags=re.MULTILINE)
+    assert len(commands) == 4
+    for command in commands:
+        assert main(shlex.split(command)) == 0, command
+    blocks = re.findall(r"^```python\n(.*?)^```", INSIDE, flags=re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 3
+    exec(compile("\n".join(blocks), "docs/inside.md", "exec"), {})
+    for name in ("points.svg", "layers.svg", "view.html", "why.html", "weights.png"):
+        assert Path(name).stat().st_size, name
