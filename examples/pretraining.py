@@ -20,10 +20,13 @@ from keras_bert_impl.tokenization.train import train_vocabulary
 from keras_bert_impl.training import adamw
 
 keras.utils.set_random_seed(1)
-for text in ("The [MASK] crossed the river.", "She opened the [MASK] and went in."):
+for text in ("He shook his [MASK] and said nothing.", "She opened the [MASK] and went in."):
     (answers,) = fill_mask("bert-tiny-novels", [text])[0]
     print(text, *(f"{word} {share:.0%}" for word, share in zip(answers["tokens"], answers["scores"], strict=True)))
-print(next_sentence("bert-tiny-novels", ["He shut the door."], ["Then he sat down by the fire."]))
+first = "“Where is the captain?” asked the boy."
+for second in ("“He is on board,” said the sailor.", "Her aunt's letter lay on the breakfast table."):
+    (share,) = next_sentence("bert-tiny-novels", [first], [second])
+    print(f"{share:.0%} that {second} follows {first}")
 
 # %% [markdown]
 # ## From text to batches

@@ -2,6 +2,8 @@
 
 import os
 import re
+import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 import transformers
 
-from keras_bert_impl.cli.main import parser
+from keras_bert_impl.cli.main import main, parser
 from tests.hub_server import Hub, serve
 
 ROOT = Path(__file__).parents[1]
@@ -41,6 +43,23 @@ def test_python_blocks(uncased, tmp_path):
     assert "(2, 9, 32) (2, 32)" in result.stdout
     reopened = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "my-classifier")
     assert reopened.config.id2label == {0: "bad", 1: "good"}
+
+
+def test_the_model_that_ships_answers_offline(capsys, monkeypatch):
+    """With no way out of this machine, as the README shows it."""
+
+    def refuse(*_):
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    commands = re.findall(r"^    keras-bert (.* bert-tiny-novels .*)$", README, flags=re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["fill-mask", "next-sentence"]
+    answers = []
+    for command in commands:
+        assert main(shlex.split(command)) == 0
+        answers.append(capsys.readouterr().out)
+    assert "door" in answers[0].splitlines()[0]
+    assert float(answers[1].split("%")[0]) > 80
 
 
 def test_commands_exist():
