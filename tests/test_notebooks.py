@@ -9,6 +9,7 @@ import nbformat
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+PAGE = (EXAMPLES.parent / "docs" / "notebooks.md").read_text(encoding="utf-8")
 MAKER = runpy.run_path(str(EXAMPLES / "make_notebooks.py"))
 NOTEBOOKS, REPOSITORY = MAKER["NOTEBOOKS"], MAKER["REPOSITORY"]
 
@@ -35,6 +36,7 @@ def test_badge_installation_and_seed(name: str) -> None:
     assert "set_random_seed(1)" in code
     assert re.search(r"^assert ", code, re.MULTILINE)
     assert REPOSITORY not in code
+    assert f"github/{REPOSITORY}/blob/main/examples/notebooks/{name}.ipynb" in PAGE
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,169 @@
+"""Makes what stands in this directory: a small checkpoint, and what the pages' code of other libraries gives for it.
+
+    python make.py checkpoint                # my-bert/ and bert.params; where torch and transformers 5 are
+    python make.py PAGE [DIRECTORY]          # PAGE.npz and PAGE.json; where the library of docs/migration/PAGE.md is
+
+An environment for each page (Python 3.11):
+
+    transformers-4        pip install transformers==4.52.4 tensorflow tf-keras
+    keras-hub             pip install tensorflow keras-hub
+    pytorch-transformers  pip install torch pytorch-transformers==1.2.0 safetensors
+    d2l                   pip install --no-deps d2l==1.0.3; pip install torch pandas requests ipython matplotlib
+                          matplotlib-inline scipy pillow
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import types
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from migration_pairs import RECORDED, fingerprint, flat, run
+
+# All different, so that a swapped axis fails.
+SIZES = {
+    "hidden_size": 20,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 37,
+    "max_position_embeddings": 29,
+}
+WORDS = """
+[PAD] [UNK] [CLS] [SEP] [MASK] . , ! ? the a i we he she it was is to in on of and went sat bank river money deposit
+water great film movie waste time boring wonderful play ##ed ##ing ##s ##er read book quiet loud plot actor deep
+shallow cold warm door shut down by fire then sky green
+""".split()
+LABELS = ("negative", "neutral", "positive")
+LIBRARIES = {
+    "transformers-4": ("transformers", "tensorflow", "tf_keras"),
+    "keras-hub": ("keras_hub", "keras", "tensorflow"),
+    "pytorch-transformers": ("pytorch_transformers", "torch"),
+    "d2l": ("d2l", "torch"),
+}
+
+
+def make_checkpoint() -> None:
+    """A random BERT with the heads of pretraining and of classification, as transformers writes it."""
+    import torch
+    import transformers
+
+    torch.manual_seed(7)
+    # Ten times the usual range, so that so small a network tells texts apart.
+    config = transformers.BertConfig(
+        vocab_size=len(WORDS), **SIZES, initializer_range=0.2, id2label=dict(enumerate(LABELS))
+    )
+    model = transformers.BertForPreTraining(config)
+    model.classifier = torch.nn.Linear(config.hidden_size, len(LABELS))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "LayerNorm" in name or name.endswith("bias"):
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    directory = RECORDED / "my-bert"
+    model.save_pretrained(directory)
+    (directory / "generation_config.json").unlink(missing_ok=True)
+    (directory / "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
+    settings = {"do_lower_case": True, "tokenizer_class": "BertTokenizer"}
+    (directory / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def make_d2l() -> None:
+    """Weights for the book's ``BERTModel``.
+
+    Its embeddings have no layer norm behind them. These need none: words, positions and segments have dimensions of
+    their own, each with mean 0 and a fixed norm, so that every sum has mean 0 and variance 1.
+    """
+    import torch
+
+    generator = np.random.default_rng(7)
+    hidden, middle, layers = SIZES["hidden_size"], SIZES["intermediate_size"], SIZES["num_hidden_layers"]
+
+    def embedding(rows: int, begin: int, end: int) -> np.ndarray:
+        values = np.zeros((rows, hidden))
+        part = generator.normal(size=(rows, end - begin))
+        part -= part.mean(axis=1, keepdims=True)
+        values[:, begin:end] = part * np.sqrt(end - begin) / np.linalg.norm(part, axis=1, keepdims=True)
+        return values
+
+    def dense(name: str, inputs: int, outputs: int) -> dict[str, np.ndarray]:
+        return {
+            f"{name}.weight": generator.normal(scale=0.3, size=(outputs, inputs)),
+            f"{name}.bias": generator.normal(scale=0.1, size=outputs),
+        }
+
+    def norm(name: str) -> dict[str, np.ndarray]:
+        return {
+            f"{name}.weight": 1 + generator.normal(scale=0.1, size=hidden),
+            f"{name}.bias": generator.normal(scale=0.1, size=hidden),
+        }
+
+    tensors = {
+        "encoder.token_embedding.weight": embedding(len(WORDS), 0, 9),
+        "encoder.pos_embedding": embedding(SIZES["max_position_embeddings"], 9, 17)[None],
+        "encoder.segment_embedding.weight": embedding(2, 17, hidden),
+        **dense("hidden.0", hidden, hidden),
+        **dense("mlm.mlp.0", hidden, hidden),
+        **norm("mlm.mlp.2"),
+        **dense("mlm.mlp.3", hidden, len(WORDS)),
+        **dense("nsp.output", hidden, 2),
+    }
+    for layer in range(layers):
+        block = f"encoder.blks.{layer}"
+        for name in ("W_q", "W_k", "W_v", "W_o"):
+            tensors |= dense(f"{block}.attention.{name}", hidden, hidden)
+        tensors |= dense(f"{block}.ffn.dense1", hidden, middle) | dense(f"{block}.ffn.dense2", middle, hidden)
+        tensors |= norm(f"{block}.addnorm1.ln") | norm(f"{block}.addnorm2.ln")
+    torch.save(
+        {name: torch.tensor(array, dtype=torch.float32) for name, array in tensors.items()}, RECORDED / "bert.params"
+    )
+
+
+def prepare_pytorch_transformers() -> None:
+    """The checkpoint in the only format that it reads."""
+    import torch
+    from safetensors.torch import load_file
+
+    torch.save(load_file("my-bert/model.safetensors"), "my-bert/pytorch_model.bin")
+
+
+def prepare_d2l() -> None:
+    """An empty module where the book's pictures would be: its BERT needs none."""
+    torchvision = types.ModuleType("torchvision")
+    torchvision.transforms = types.ModuleType("transforms")
+    sys.modules["torchvision"] = torchvision
+
+
+PREPARE = {"pytorch-transformers": prepare_pytorch_transformers, "d2l": prepare_d2l}
+
+
+def record(page: str, output: Path) -> None:
+    """Runs the page's code of the other library and keeps its values, the versions, and which code it was."""
+    with tempfile.TemporaryDirectory() as scratch:
+        shutil.copytree(RECORDED / "my-bert", Path(scratch) / "my-bert")
+        shutil.copy(RECORDED / "bert.params", scratch)
+        os.chdir(scratch)
+        PREPARE.get(page, lambda: None)()
+        values = flat(run(page, "theirs"))
+        os.chdir(output)
+    np.savez_compressed(f"{page}.npz", **values)
+    versions = {"python": platform.python_version()}
+    versions |= {name: importlib.metadata.version(name) for name in (*LIBRARIES[page], "numpy")}
+    told = {"versions": versions, "code": fingerprint(page)}
+    Path(f"{page}.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    for name, array in values.items():
+        print(name, array.dtype, array.shape)
+
+
+if __name__ == "__main__":
+    wanted, *where = sys.argv[1:]
+    if wanted == "checkpoint":
+        make_checkpoint()
+        make_d2l()
+    else:
+        record(wanted, Path(*where or [RECORDED]).resolve())

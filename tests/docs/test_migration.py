@@ -1,0 +1,79 @@
+"""The migration pages: our code, run as it stands there, beside what the other library's code gives.
+
+Their values were recorded by ``recorded/make.py`` in environments of their own; KerasHub also runs here where it is
+installed.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from migration_pairs import MIGRATION, RECORDED, fingerprint, flat, pairs, run, text
+
+PAGES = sorted(path.stem for path in MIGRATION.glob("*.md") if path.stem != "index")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with what the pages speak of."""
+    shutil.copytree(RECORDED / "my-bert", tmp_path / "my-bert")
+    shutil.copy(RECORDED / "bert.params", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def compare(page: str, ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> None:
+    assert set(ours) == set(theirs)
+    for name, expected in theirs.items():
+        number, variable = name.split("_", 1)
+        said = f"{page}.md, {pairs(page)[int(number)].title}: {variable}"
+        assert ours[name].shape == expected.shape, said
+        if expected.dtype.kind == "f":
+            np.testing.assert_allclose(ours[name], expected, rtol=1e-5, atol=1e-5, err_msg=said)
+        else:
+            np.testing.assert_array_equal(ours[name], expected, err_msg=said)
+
+
+def test_all_pages_are_recorded() -> None:
+    assert PAGES == ["d2l", "keras-hub", "pytorch-transformers", "transformers-4"]
+    assert {path.stem for path in RECORDED.glob("*.npz")} == set(PAGES)
+    assert sum(path.stat().st_size for path in RECORDED.rglob("*") if path.is_file()) < 200_000
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_ours_equals_theirs(page: str, place: Path) -> None:
+    told = json.loads((RECORDED / f"{page}.json").read_text(encoding="utf-8"))
+    assert told["code"] == fingerprint(page), "their code on the page was changed: record it again"
+    with np.load(RECORDED / f"{page}.npz") as recorded:
+        compare(page, flat(run(page, "ours")), dict(recorded))
+
+
+def test_keras_hub_itself(place: Path) -> None:
+    pytest.importorskip("keras_hub", reason="needs the extra keras-hub")
+    made = [sys.executable, RECORDED / "make.py", "keras-hub", place]
+    result = subprocess.run(made, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    with np.load(place / "keras-hub.npz") as theirs:
+        compare("keras-hub", flat(run("keras-hub", "ours")), dict(theirs))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_lines_are_short_enough_for_two_columns(page: str) -> None:
+    code = "\n".join(pair.theirs + pair.ours for pair in pairs(page))
+    assert [line for line in code.splitlines() if len(line) > 62] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_versions_are_told(page: str) -> None:
+    """The overview names the versions that were recorded, the library's own first."""
+    (told,) = re.findall(rf"\({page}\.md\).*\| ([^|]+) \|$", text("index"), flags=re.MULTILINE)
+    found = json.loads((RECORDED / f"{page}.json").read_text(encoding="utf-8"))["versions"]
+    found = {name.lower().replace("_", "-"): version for name, version in found.items()}
+    for name, version in re.findall(r"([\w-]+) ([\d.]+)", told):
+        assert found[name.lower()].startswith(version)

@@ -1,0 +1,94 @@
+"""The documentation site: it builds strictly, has every public name, and asks no other host for anything."""
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import keras_bert_impl
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = sorted((ROOT / "docs" / "reference").glob("*.md"))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built as if there were no network: a proxy that does not exist is all that a request finds."""
+    directory = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", directory]
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    environment = {**os.environ, **nowhere, "NO_MKDOCS_2_WARNING": "1"}
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return directory
+
+
+class Loaded(HTMLParser):
+    """Collects the addresses that a browser loads by itself, and the text of the page."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.text = ""
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag == "link" and values.get("rel") in ("canonical", "next", "prev"):
+            return
+        names = {"link": "href", "script": "src", "img": "src", "iframe": "src"}
+        if tag in names and values.get(names[tag]):
+            self.addresses.append(str(values[names[tag]]))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_nothing_comes_from_elsewhere(site: Path) -> None:
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) > 20
+    for page in pages:
+        loaded = Loaded(page).addresses
+        assert loaded
+        assert [address for address in loaded if re.match(r"(\w+:)?//", address)] == [], page
+    styles = "".join(path.read_text(encoding="utf-8") for path in site.rglob("*.css"))
+    assert re.findall(r"url\([\"']?(?:https?:)?//|@import", styles) == []
+
+
+def test_every_public_name_is_there(site: Path) -> None:
+    rooms = [name for name in keras_bert_impl._ROOMS if importlib.import_module(f"keras_bert_impl.{name}").__doc__]
+    expected = {
+        f"keras_bert_impl.{room}.{name}"
+        for room in rooms
+        for name in getattr(importlib.import_module(f"keras_bert_impl.{room}"), "__all__", ())
+    }
+    pages = "".join(path.read_text(encoding="utf-8") for path in (site / "reference").rglob("*.html"))
+    shown = set(re.findall(r'id="(keras_bert_impl\.[\w.]+)"', pages))
+    assert len(expected) > 60
+    assert expected - shown == set()
+
+
+def test_the_sections_of_docstrings_are_lists_and_examples_code(site: Path) -> None:
+    models = (site / "reference" / "models" / "index.html").read_text(encoding="utf-8")
+    assert re.search(r"<dt><code>seq_relationship_logits</code></dt>\s*<dd>", models)
+    assert re.search(r"<dt><code>start_logits</code>, <code>end_logits</code></dt>\s*<dd>", models)
+    for page in sorted((site / "reference").rglob("*.html")):
+        text = Loaded(page).text
+        html = page.read_text(encoding="utf-8")
+        assert "<blockquote>" not in html, "an example was read as a quotation"
+        assert "# doctest:" not in text
+        assert "``" not in text
+
+
+def test_pages_of_the_repository_are_linked(site: Path) -> None:
+    """Links that go out of docs/ lead to pages of the site."""
+    serving = (site / "serving" / "index.html").read_text(encoding="utf-8")
+    assert 'href="../signatures/"' in serving
+    contributing = (site / "contributing" / "index.html").read_text(encoding="utf-8")
+    assert 'href="../design/"' in contributing
+    assert "Unreleased" in Loaded(site / "changelog" / "index.html").text
