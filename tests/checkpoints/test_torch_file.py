@@ -180,6 +180,9 @@ class Reference:
     def __init__(self, *entry: Any) -> None:
         self.entry = entry
 
+    def __repr__(self) -> str:
+        return f"Reference{self.entry}"  # The same in every process that runs tests.
+
 
 class Pickler(pickle.Pickler):
     def persistent_id(self, obj: Any) -> Any:

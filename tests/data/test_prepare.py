@@ -89,6 +89,7 @@ def stop(documents, tokens, read, whole):
     if documents > 20:
         os.kill(os.getpid(), signal.{signal})
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ignored in what a shell runs in the background.
     prepare([sys.argv[1]], sys.argv[2], sys.argv[3], shard_size={size}, workers=1, progress=stop)
 """
 
