@@ -1,5 +1,6 @@
 """Batches as ``keras.Model.fit`` takes them: read ahead in the background, from any batch on."""
 
+import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -26,10 +27,24 @@ def to_grain(batches: Batches, *, start: int = 0) -> "grain.IterDataset":
     For ``fit`` use `for_fit`: given a Grain dataset, Keras on TensorFlow takes the length of all batches from the first
     two, and fails at a later batch of another length if these are equal.
     """
-    import grain
-
+    grain = _quiet_grain()
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
     return grain.MapDataset.source(batches)[start:].to_iter_dataset(options)
+
+
+def _quiet_grain() -> Any:
+    """The library, without its note on the absence of JAX when it is first imported."""
+    logger = logging.getLogger("absl")
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return "jax profiler" not in record.getMessage()
+
+    logger.addFilter(is_news)
+    try:
+        import grain
+    finally:
+        logger.removeFilter(is_news)
+    return grain
 
 
 def for_fit(batches: Batches, *, start: int = 0) -> Any:

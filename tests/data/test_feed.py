@@ -74,3 +74,23 @@ def test_grain_state_can_be_set_again() -> None:
     for expected, (inputs,) in zip(rest, again, strict=True):
         np.testing.assert_array_equal(inputs["input_ids"], expected)
     np.testing.assert_array_equal(rest[0], batches[8][0]["input_ids"])
+
+
+WITHOUT_JAX = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("jax", "jaxlib"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+from keras_bert_impl.data import to_grain
+print(list(to_grain(range(3))))
+"""
+
+
+def test_nothing_is_said_where_there_is_no_jax() -> None:
+    """Grain warns of that when it is imported, which is no news to who runs on TensorFlow."""
+    result = subprocess.run([sys.executable, "-c", WITHOUT_JAX], capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "[0, 1, 2]\n", "")
