@@ -48,7 +48,7 @@ from keras_bert_impl import BertConfig, BertForSequenceClassification
 from keras_bert_impl.training import WeightHistory
 
 keras.utils.set_random_seed(3)
-model = BertForSequenceClassification(BertConfig.preset("tiny", vocab_size=99))
+model = BertForSequenceClassification(BertConfig.preset("tiny", vocab_size=99, hidden_dropout_prob=0.0))
 model.compile(keras.optimizers.SGD(0.02), {"logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True)})
 name = "classifier.weight[1][3]"
 history = WeightHistory([name])
