@@ -78,6 +78,23 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def output_file(path: str | Path) -> Iterator[Path]:
+    """As `replacing`, for a path that a user named.
+
+    Raises:
+        InputError: it cannot be written.
+        OSError: the disk is full.
+    """
+    try:
+        with replacing(Path(path)) as temporary:
+            yield temporary
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
+        raise InputError(f"{path} cannot be written: {error.strerror}.") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a UTF-8 file with line feeds, whole or not at all."""
     with replacing(path) as temporary:

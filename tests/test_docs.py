@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from made_corpus import contents
+from page_code import blocks, commands
 
 from keras_bert_impl.cli.main import main
 
@@ -22,12 +23,12 @@ def place(tmp_path_factory: pytest.TempPathFactory, sentiment_run: Path, snippet
     directory = tmp_path_factory.mktemp("reader")
     shutil.copytree(sentiment_run, directory / "runs" / "sentiment")
     shutil.copy(snippets / "valid.tsv", directory)
-    commands = re.findall(r"^    keras-bert (.*)$", SERVING, flags=re.MULTILINE)
-    assert [command.split()[0] for command in commands].count("export") == 6
+    shown = commands(SERVING)
+    assert [command[0] for command in shown].count("export") == 6
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(directory)
-        for command in commands:
-            assert main(shlex.split(command)) == 0, command
+        for command in shown:
+            assert main(command) == 0, command
     return directory
 
 
@@ -58,8 +59,7 @@ def test_the_request_is_answered(place: Path) -> None:
     pytest.importorskip("tensorflow_serving.apis.predict_pb2", reason="needs the package tensorflow-serving-api")
     from tf_server import Service
 
-    (line,) = re.findall(r"^    curl .*$", SERVING, flags=re.MULTILINE)
-    _, _, method, address, _, body = shlex.split(line)
+    ((_, method, address, _, body),) = commands(SERVING, "curl")
     assert (method, address) == ("POST", "http://localhost:8501/v1/models/sentiment:predict")
     answer = Service(place / "saved_models" / "sentiment" / "1").rest(body)
     assert answer["predictions"][0]["label"] in {"0", "1"}
@@ -91,15 +91,15 @@ def test_pretraining(tmp_path: Path, film_texts: list[str], monkeypatch: pytest.
     (tmp_path / "novels").mkdir()
     (tmp_path / "novels" / "one.txt").write_text("\n\n".join(texts), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    commands = re.findall(r"^    keras-bert (.*)$", PRETRAINING, flags=re.MULTILINE)
-    assert len(commands) == 8
-    for command in commands:
-        assert main(shlex.split(shorter(command))) == 0, command
+    shown = commands(shorter(PRETRAINING))
+    assert len(shown) == 8
+    for command in shown:
+        assert main(command) == 0, command
     for name in re.findall(r"^      ([\w.-]+)", PRETRAINING, flags=re.MULTILINE):
         assert (tmp_path / "shards" / name).is_file(), name
     assert contents(Path("shards")) == contents(Path("shards-by-beam"))
-    (block,) = re.findall(r"^```python\n(.*?)^```", PRETRAINING, flags=re.DOTALL | re.MULTILINE)
-    exec(compile(shorter(block), "docs/pretraining.md", "exec"), {})
+    (block,) = blocks(shorter(PRETRAINING))
+    exec(compile(block, "docs/pretraining.md", "exec"), {})
     assert Path("runs/by-hand/model.safetensors").is_file()
 
 
@@ -118,12 +118,12 @@ def test_inside(sentiment_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     shutil.copytree(sentiment_run, tmp_path / "runs" / "sentiment")
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("notebooks"))
     monkeypatch.chdir(tmp_path)
-    commands = re.findall(r"^    keras-bert (.*)$", INSIDE, flags=re.MULTILINE)
-    assert len(commands) == 4
-    for command in commands:
-        assert main(shlex.split(command)) == 0, command
-    blocks = re.findall(r"^```python\n(.*?)^```", INSIDE, flags=re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 3
-    exec(compile("\n".join(blocks), "docs/inside.md", "exec"), {})
+    shown = commands(INSIDE)
+    assert len(shown) == 4
+    for command in shown:
+        assert main(command) == 0, command
+    code = blocks(INSIDE)
+    assert len(code) == 3
+    exec(compile("\n".join(code), "docs/inside.md", "exec"), {})
     for name in ("points.svg", "layers.svg", "view.html", "why.html", "weights.png"):
         assert Path(name).stat().st_size, name

@@ -36,7 +36,7 @@ def test_badge_installation_and_seed(name: str) -> None:
     assert "set_random_seed(1)" in code
     assert re.search(r"^assert ", code, re.MULTILINE)
     assert REPOSITORY not in code
-    assert f"github/{REPOSITORY}/blob/main/examples/notebooks/{name}.ipynb" in PAGE
+    assert f"](../examples/notebooks/{name}.ipynb)" in PAGE
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import socket
 import subprocess
 import sys
@@ -10,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import transformers
+from hub_server import Hub, serve
+from page_code import blocks, commands
 
 from keras_bert_impl.cli.main import main, parser
-from tests.hub_server import Hub, serve
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,7 +31,7 @@ def uncased(tmp_path):
 
 def test_python_blocks(uncased, tmp_path):
     """One after the other in one process, with a hub of our own on this machine."""
-    code = "\n".join(re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
+    code = "\n".join(blocks(README))
     assert "from_pretrained" in code
     with serve(Hub(models={"bert-base-uncased": {"main": uncased}})) as hub:
         environment = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hub")}
@@ -52,11 +52,11 @@ def test_the_model_that_ships_answers_offline(capsys, monkeypatch):
         raise AssertionError("a connection was tried")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    commands = re.findall(r"^    keras-bert (.* bert-tiny-novels .*)$", README, flags=re.MULTILINE)
-    assert [command.split()[0] for command in commands] == ["fill-mask", "next-sentence"]
+    shown = [command for command in commands(README) if "bert-tiny-novels" in command]
+    assert [command[0] for command in shown] == ["fill-mask", "next-sentence"]
     answers = []
-    for command in commands:
-        assert main(shlex.split(command)) == 0
+    for command in shown:
+        assert main(command) == 0
         answers.append(capsys.readouterr().out)
     assert "door" in answers[0].splitlines()[0]
     assert float(answers[1].split("%")[0]) > 80

@@ -1,6 +1,7 @@
 """mkdocs hook: pages of the site that stand elsewhere in the repository, and links between the two.
 
-Links are written for readers of the repository, relative to the file. Here they lead to the page of the site.
+Links are written for readers of the repository, relative to the file. Here they lead to the page of the site, and those
+to notebooks, which the site does not have, to Colab.
 """
 
 import posixpath
@@ -15,6 +16,8 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "saved_models/README.md": "signatures.md",
 }
+# Colab's address of the repository's root.
+COLAB = "https://colab.research.google.com/github/keras-bert-impl/keras_bert_impl/blob/main"
 _LINK = re.compile(r"\]\((?![a-z]+:)(?P<path>[^)#\s]+)(?P<anchor>#[^)]*|)\)")
 _SOURCES = {page: source for source, page in PAGES.items()}
 
@@ -33,6 +36,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
     def on_site(link: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(here), link["path"]))
+        if target.endswith(".ipynb"):
+            return f"]({COLAB}/{target}{link['anchor']})"
         target = PAGES.get(target, target.removeprefix("docs/"))
         return f"]({posixpath.relpath(target, posixpath.dirname(page.file.src_uri) or '.')}{link['anchor']})"
 

@@ -19,6 +19,9 @@ Told = tuple[str, list[Answer]]
 
 _MOST = 5
 
+# The two classes of the next-sentence head.
+FOLLOWING = ("it is the next sentence", "it is not")
+
 
 def inputs_of(model: Any, row: Row, tokenizer: BertTokenizer) -> dict[str, np.ndarray]:
     """The inputs of a model of any class for a row; a masked-LM head is asked at each ``[MASK]``, else at the start."""
@@ -34,6 +37,22 @@ def inputs_of(model: Any, row: Row, tokenizer: BertTokenizer) -> dict[str, np.nd
 def mask_places(row: Row, tokenizer: BertTokenizer) -> list[int]:
     """The positions of ``[MASK]`` in a row."""
     return np.flatnonzero(row.inputs["input_ids"][0] == tokenizer.mask_token_id).tolist()
+
+
+def masked_logits(outputs: Mapping[str, Any]) -> str:
+    """The name of the masked-LM head's output."""
+    return "prediction_logits" if "prediction_logits" in outputs else "logits"
+
+
+def following_logits(outputs: Mapping[str, Any]) -> str:
+    """The name of the next-sentence head's output."""
+    return "seq_relationship_logits" if "seq_relationship_logits" in outputs else "logits"
+
+
+def check_has_context(row: Row) -> None:
+    """Raises ``InputError`` if a question stands alone."""
+    if row.text_pair is None:
+        raise InputError("a question needs a context: give two texts, the question and the text with its answer.")
 
 
 def answers(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Mapping[str, Any]) -> Told:
@@ -58,8 +77,8 @@ def answers(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Mapping[str
 def _of_task(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Mapping[str, np.ndarray]) -> Told:
     """As ``keras-bert predict`` answers."""
     task = task_named(type(model).__name__, model.config)
-    if row.text_pair is None and task.name == "question-answering":
-        raise InputError("a question needs a context: give two texts, the question and the text with its answer.")
+    if task.name == "question-answering":
+        check_has_context(row)
     columns = task.from_texts([row.text], None if row.text_pair is None else [row.text_pair])
     features = task.encode(columns, tokenizer, model.config, max_length=model.config.max_position_embeddings)
     (found,) = predict(model.predict_on_batch, features, columns, task=task, config=model.config)
@@ -71,8 +90,7 @@ def _masked(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Mapping[str
     masks = mask_places(row, tokenizer)
     if not masks:
         return "", []
-    logits = outputs["prediction_logits" if "prediction_logits" in outputs else "logits"]
-    shares = softmax(logits[0, 0])
+    shares = softmax(outputs[masked_logits(outputs)][0, 0])
     best = np.argsort(-shares, kind="stable")[:_MOST]
     which = "first " if len(masks) > 1 else ""
     found: list[Answer] = [(tokenizer.vocabulary[token], float(shares[token])) for token in best]
@@ -83,9 +101,8 @@ def _following(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Mapping[
     """Whether the second text follows the first."""
     if row.text_pair is None:
         return "", []
-    logits = outputs["seq_relationship_logits" if "seq_relationship_logits" in outputs else "logits"]
-    names = ("it is the next sentence", "it is not")
-    return "Second text", _sorted(dict(zip(names, softmax(logits[0]).tolist(), strict=True)))
+    shares = softmax(outputs[following_logits(outputs)][0])
+    return "Second text", _sorted(dict(zip(FOLLOWING, shares.tolist(), strict=True)))
 
 
 def _pretraining(*arguments: Any) -> Told:

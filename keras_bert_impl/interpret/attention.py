@@ -1,37 +1,29 @@
 """What each word looks at, in all layers and heads."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from keras import ops
 
-from keras_bert_impl.interpret.answers import Answer, answers, inputs_of
-from keras_bert_impl.interpret.pages import described, of_row, save_page, title_of
-from keras_bert_impl.interpret.view import Page, to_iframe
-from keras_bert_impl.interpret.words import Row, encode_row
+from keras_bert_impl.interpret.answers import answers, inputs_of
+from keras_bert_impl.interpret.pages import TextView, described
+from keras_bert_impl.interpret.view import Page
+from keras_bert_impl.interpret.words import encode_row
 from keras_bert_impl.tokenization import BertTokenizer
 
 
 @dataclass(frozen=True)
-class AttentionView:
+class AttentionView(TextView):
     """A text's attention. A notebook shows it as a page to click in.
 
     Attributes:
-        row: the text with its tokens and words.
+        row, heading, prediction, model: see `TextView`.
         attentions: float32 ``[layers, heads, tokens, tokens]``: how much of its attention the token of the third axis
             pays the one of the fourth; sums to 1.
-        heading: what kind of answer the model gives; empty if it has no head.
-        prediction: its answers, the likeliest first, with their probabilities.
-        model: the model's class and size.
     """
 
-    row: Row
     attentions: np.ndarray
-    heading: str
-    prediction: list[Answer]
-    model: str
 
     @property
     def tokens(self) -> list[str]:
@@ -53,27 +45,7 @@ class AttentionView:
 
     def page(self) -> Page:
         """What the page shows."""
-        return Page(
-            title=f"Attention: {title_of(self.row)}",
-            model=self.model,
-            prediction=self.prediction,
-            prediction_title=self.heading,
-            attentions=self.attentions,
-            rollout=self.rollout(),
-            attributions=[],
-            **of_row(self.row),
-        )
-
-    def save(self, path: str | Path) -> None:
-        """Writes the page, one HTML file that needs nothing else.
-
-        Raises:
-            InputError: the path cannot be written.
-        """
-        save_page(self.page(), path)
-
-    def _repr_html_(self) -> str:
-        return to_iframe(self.page())
+        return self._page("Attention", attentions=self.attentions, rollout=self.rollout())
 
 
 def attend(model: Any, tokenizer: BertTokenizer, text: str, text_pair: str | None = None) -> AttentionView:
@@ -95,4 +67,4 @@ def attend(model: Any, tokenizer: BertTokenizer, text: str, text_pair: str | Non
     outputs = model.with_outputs(output_attentions=True)(inputs_of(model, row, tokenizer))
     attentions = np.stack([ops.convert_to_numpy(layer)[0] for layer in outputs["attentions"]]).astype(np.float32)
     heading, found = answers(model, tokenizer, row, outputs)
-    return AttentionView(row, attentions, heading, found, described(model))
+    return AttentionView(row, heading, found, described(model), attentions)

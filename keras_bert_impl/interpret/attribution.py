@@ -5,18 +5,17 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.interpret.answers import Answer, answers, inputs_of
-from keras_bert_impl.interpret.gradients import compiled, value_and_gradient
-from keras_bert_impl.interpret.pages import described, of_row, save_page, title_of
+from keras_bert_impl.interpret.answers import answers, inputs_of
+from keras_bert_impl.interpret.gradients import compiled, gradient
+from keras_bert_impl.interpret.pages import TextView, described
 from keras_bert_impl.interpret.targets import Asked, targets_of
-from keras_bert_impl.interpret.view import Page, to_iframe
+from keras_bert_impl.interpret.view import Page
 from keras_bert_impl.interpret.words import Row, encode_row
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -25,7 +24,7 @@ TOLERANCE, SMALLEST = 0.01, 1e-3
 # How many times as many steps a path gets whose sum is further off.
 _MORE = 4
 # Tokens in one pass, all steps counted: more are no faster on a CPU, and take memory.
-_MOST_TOKENS = 4096
+MOST_TOKENS = 4096
 
 
 @dataclass(frozen=True)
@@ -54,22 +53,15 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Attribution:
+class Attribution(TextView):
     """A text, what the model answers, and which words made it. A notebook shows it as a page.
 
     Attributes:
-        row: the text with its tokens and words.
+        row, heading, prediction, model: see `TextView`.
         targets: one for each number that was asked for.
-        heading: what kind of answer the model gives.
-        prediction: its answers, the likeliest first, with their probabilities.
-        model: the model's class and size.
     """
 
-    row: Row
     targets: tuple[Target, ...]
-    heading: str
-    prediction: list[Answer]
-    model: str
 
     @property
     def words(self) -> list[str]:
@@ -87,27 +79,8 @@ class Attribution:
 
     def page(self) -> Page:
         """What the page shows."""
-        return Page(
-            title=f"Words that mattered: {title_of(self.row)}",
-            model=self.model,
-            prediction=self.prediction,
-            prediction_title=self.heading,
-            attentions=None,
-            rollout=None,
-            attributions=[(target.name, target.scores, target.total, target.change) for target in self.targets],
-            **of_row(self.row),
-        )
-
-    def save(self, path: str | Path) -> None:
-        """Writes the page, one HTML file that needs nothing else.
-
-        Raises:
-            InputError: the path cannot be written.
-        """
-        save_page(self.page(), path)
-
-    def _repr_html_(self) -> str:
-        return to_iframe(self.page())
+        found = [(target.name, target.scores, target.total, target.change) for target in self.targets]
+        return self._page("Words that mattered", attributions=found)
 
 
 def attribute(
@@ -178,21 +151,20 @@ def attribute_all(
         told.append(answers(model, tokenizer, row, outputs))
     integrate = _integrator(model, tokenizer)
     found = integrate(asked, steps)
-    rough = [k for k, path in enumerate(found) if not path.is_complete]
+    rough = [k for k, one in enumerate(found) if not one.is_complete]
     for k, finer in zip(rough, integrate([asked[k] for k in rough], _MORE * steps), strict=True):
         found[k] = finer
-    for path, target_found in zip(asked, found, strict=True):
-        if not target_found.is_complete:
+    targets = defaultdict(list)
+    for path, one in zip(asked, found, strict=True):
+        targets[path.number].append(one)
+        if not one.is_complete:
             warnings.warn(
-                f"{path.row.text!r:.60}, {target_found.name}: the words sum to {target_found.total:.4f}, the change is "
-                f"{target_found.change:.4f}. Give more steps than {steps}.",
+                f"{path.row.text!r:.60}, {one.name}: the words sum to {one.total:.4f}, the change is "
+                f"{one.change:.4f}. Give more steps than {steps}.",
                 stacklevel=2,
             )
-    targets = defaultdict(list)
-    for path, target_found in zip(asked, found, strict=True):
-        targets[path.number].append(target_found)
     return [
-        Attribution(row, tuple(targets[number]), *told[number], described(model)) for number, row in enumerate(rows)
+        Attribution(row, *told[number], described(model), tuple(targets[number])) for number, row in enumerate(rows)
     ]
 
 
@@ -228,9 +200,9 @@ def _integrator(model: Any, tokenizer: BertTokenizer) -> Callable[[Sequence[_Pat
             points = blank[:, None] + places[None, :, None, None] * way[:, None]  # [rows, places, tokens, hidden]
             points = ops.reshape(points, (-1, *shape[1:]))
             repeated = [ops.repeat(values, count, axis=0) for values in others]
-            _, gradient = value_and_gradient(lambda point: number_asked(output, point, *repeated), points)
-            gradient = ops.reshape(gradient, (shape[0], count, *shape[1:]))
-            mean = ops.sum(weights[None, :, None, None] * gradient, axis=1)  # [rows, tokens, hidden]
+            slopes = gradient(lambda point: number_asked(output, point, *repeated), points)
+            slopes = ops.reshape(slopes, (shape[0], count, *shape[1:]))
+            mean = ops.sum(weights[None, :, None, None] * slopes, axis=1)  # [rows, tokens, hidden]
             return ops.sum(ops.cast(mean * way, "float32"), axis=-1)
 
         return compiled(ends, model), compiled(mean_gradient, model)
@@ -254,7 +226,7 @@ def _integrator(model: Any, tokenizer: BertTokenizer) -> Callable[[Sequence[_Pat
             rows["masked_lm_positions"] = np.array([[path.asked.position] for path in batch], np.int32)
             index = np.array([path.asked.index for path in batch], np.int32)
             others = (index, *(rows[name] for name in names))
-            at_once = max(1, _MOST_TOKENS // ids.size)
+            at_once = max(1, MOST_TOKENS // ids.size)
             scores = np.zeros(ids.shape)
             for begin in range(0, steps, at_once):
                 part = slice(begin, begin + at_once)
@@ -276,7 +248,7 @@ def _batches(paths: Sequence[_Path], steps: int) -> Iterator[list[int]]:
     for _, group in itertools.groupby(order, key=lambda k: paths[k].asked.output):
         numbers = list(group)
         while numbers:
-            size = max(1, _MOST_TOKENS // (len(paths[numbers[0]].row) * steps))
+            size = max(1, MOST_TOKENS // (len(paths[numbers[0]].row) * steps))
             yield numbers[:size]
             numbers = numbers[size:]
 

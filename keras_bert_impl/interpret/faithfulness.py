@@ -41,7 +41,8 @@ def removal_curves(
     found = [one for one in found if _words(one.row).size >= words]
     if not found:
         raise InputError(f"none of the {len(texts)} texts has {words} words. Take away fewer, or give longer texts.")
-    labels = np.array([int(ops.argmax(model(one.row.inputs)["logits"][0])) for one in found])
+    names = list(model.config.id2label.values())
+    labels = np.array([names.index(one.prediction[0][0]) for one in found])
     with_attentions = model.with_outputs(output_attentions=True)
     draw = np.random.default_rng(seed)
     orders: dict[str, list[np.ndarray]] = {"attributions": [], "attention": [], "random words": []}

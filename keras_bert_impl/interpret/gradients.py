@@ -6,15 +6,15 @@ from typing import Any
 import keras
 
 
-def value_and_gradient(function: Callable[[Any], Any], point: Any) -> tuple[Any, Any]:
-    """Values of a function, and the gradient of their sum.
+def gradient(function: Callable[[Any], Any], point: Any) -> Any:
+    """The gradient of the sum of a function's values.
 
     Args:
         function: takes the point, gives values ``[rows]``.
         point: a tensor of any shape.
 
     Returns:
-        the values, and the gradient, shaped like ``point``.
+        what is shaped like ``point``.
     """
     return _BACKENDS[keras.backend.backend()][0](function, point)
 
@@ -29,13 +29,13 @@ def compiled(function: Callable[..., Any], model: keras.Model) -> Callable[..., 
     return _BACKENDS[keras.backend.backend()][1](function, model)
 
 
-def _tensorflow_gradient(function: Callable[[Any], Any], point: Any) -> tuple[Any, Any]:
+def _tensorflow_gradient(function: Callable[[Any], Any], point: Any) -> Any:
     import tensorflow as tf
 
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(point)
         values = function(point)
-    return values, tape.gradient(values, point)
+    return tape.gradient(values, point)
 
 
 def _tensorflow_compiled(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
@@ -45,15 +45,10 @@ def _tensorflow_compiled(function: Callable[..., Any], model: keras.Model) -> Ca
     return lambda *arrays: traced(*map(tf.convert_to_tensor, arrays))
 
 
-def _jax_gradient(function: Callable[[Any], Any], point: Any) -> tuple[Any, Any]:
+def _jax_gradient(function: Callable[[Any], Any], point: Any) -> Any:
     import jax
 
-    def total(place: Any) -> tuple[Any, Any]:
-        values = function(place)
-        return values.sum(), values
-
-    (_, values), gradient = jax.value_and_grad(total, has_aux=True)(point)
-    return values, gradient
+    return jax.grad(lambda place: function(place).sum())(point)
 
 
 def _jax_compiled(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
@@ -67,14 +62,12 @@ def _jax_compiled(function: Callable[..., Any], model: keras.Model) -> Callable[
     return lambda *arrays: traced([variable.value for variable in model.variables], *arrays)
 
 
-def _torch_gradient(function: Callable[[Any], Any], point: Any) -> tuple[Any, Any]:
+def _torch_gradient(function: Callable[[Any], Any], point: Any) -> Any:
     import torch
 
     with torch.enable_grad():
         place = point.detach().requires_grad_()
-        values = function(place)
-        (gradient,) = torch.autograd.grad(values.sum(), place)
-    return values.detach(), gradient
+        return torch.autograd.grad(function(place).sum(), place)[0]
 
 
 def _torch_compiled(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:

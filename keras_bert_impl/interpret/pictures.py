@@ -2,17 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import replacing
-
-# The colours of Okabe and Ito, which the colour-blind tell apart, each with a mark of its own.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKS = ("o", "s", "^", "D", "v", "P")
-FORMATS = (".png", ".svg")
+from keras_bert_impl.drawing import COLORS, MARKS, figure, save
 
 
 def save_points(
@@ -31,11 +24,11 @@ def save_points(
 
     analysis = PCA(n_components=2).fit(vectors)
     points = analysis.transform(vectors)
-    figure, axes = _figure(6.4, 4.8)
+    drawn, (axes,) = figure(6.4, 4.8)
     kinds = list(dict.fromkeys(groups)) if groups else [""]
     for number, kind in enumerate(kinds):
         of_kind = points if groups is None else points[[group == kind for group in groups]]
-        style = {"color": _COLORS[number % len(_COLORS)], "marker": _MARKS[number % len(_MARKS)]}
+        style = {"color": COLORS[number % len(COLORS)], "marker": MARKS[number % len(MARKS)]}
         axes.scatter(*of_kind.T, s=60, label=kind, **style)
     for name, point in zip(names, points, strict=True):
         axes.annotate(name, point, xytext=(6, 4), textcoords="offset points", fontsize="small")
@@ -45,21 +38,21 @@ def save_points(
     axes.margins(0.12)
     if groups:
         axes.legend(frameon=False)
-    _save(figure, path)
+    save(drawn, path)
 
 
 def save_layers(path: Path, same: np.ndarray, different: np.ndarray, *, title: str) -> None:
     """Draws the mean cosine of pairs of one sense and of two senses over the layers, both ``[layers + 1]``."""
-    figure, axes = _figure(6.4, 4.0)
+    drawn, (axes,) = figure(6.4, 4.0)
     layers = np.arange(len(same))
     for number, (values, label) in enumerate(((same, "same sense"), (different, "different senses"))):
-        axes.plot(layers, values, color=_COLORS[number], marker=_MARKS[number], label=label)
+        axes.plot(layers, values, color=COLORS[number], marker=MARKS[number], label=label)
     axes.fill_between(layers, same, different, color="grey", alpha=0.15, linewidth=0)
     axes.set(title=title, xlabel="layer (0: embeddings)", ylabel="mean cosine of pairs")
     axes.set_xticks(layers)
     axes.set_ylim(top=1.02)
     axes.legend(frameon=False, loc="lower left")
-    _save(figure, path)
+    save(drawn, path)
 
 
 def save_removal(path: Path, curves: Mapping[str, np.ndarray], *, texts: int, title: str) -> None:
@@ -71,30 +64,10 @@ def save_removal(path: Path, curves: Mapping[str, np.ndarray], *, texts: int, ti
         texts: how many texts the means are of.
         title: the heading.
     """
-    figure, axes = _figure(6.4, 4.0)
+    drawn, (axes,) = figure(6.4, 4.0)
     for number, (label, values) in enumerate(curves.items()):
-        axes.plot(np.arange(len(values)), values, color=_COLORS[number], marker=_MARKS[number], label=label)
+        axes.plot(np.arange(len(values)), values, color=COLORS[number], marker=MARKS[number], label=label)
     axes.set(title=title, xlabel="words removed", ylabel=f"probability of the first answer,\nmean of {texts} texts")
     axes.set_xticks(np.arange(max(map(len, curves.values()))))
     axes.legend(frameon=False)
-    _save(figure, path)
-
-
-def _figure(width: float, height: float) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots()
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _save(figure: Any, path: Path) -> None:
-    if path.suffix.lower() not in FORMATS:
-        raise InputError(f"{path} ends in {path.suffix!r}; pictures are written as {' or '.join(FORMATS)}.")
-    try:
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format=path.suffix.lower()[1:], dpi=150)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}.") from error
+    save(drawn, path)

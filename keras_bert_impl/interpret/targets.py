@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.interpret.answers import mask_places
+from keras_bert_impl.interpret.answers import (
+    FOLLOWING,
+    check_has_context,
+    following_logits,
+    mask_places,
+    masked_logits,
+)
 from keras_bert_impl.interpret.words import Row
 from keras_bert_impl.tasks.lookup import task_named
 from keras_bert_impl.tokenization import BertTokenizer
@@ -79,8 +85,7 @@ def _tags(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Outputs, targ
 
 
 def _span(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Outputs, target: str | None) -> list[Asked]:
-    if row.text_pair is None:
-        raise InputError("a question needs a context: give two texts, the question and the text with its answer.")
+    check_has_context(row)
     if target is not None:
         words = next((words for words in _places(row, target) if words[0].segment == 1), None)
         if words is None:
@@ -100,7 +105,7 @@ def _span(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Outputs, targ
 
 
 def _masked(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Outputs, target: str | None) -> list[Asked]:
-    output = "prediction_logits" if "prediction_logits" in outputs else "logits"
+    output = masked_logits(outputs)
     places = mask_places(row, tokenizer)
     if not places:
         raise InputError(f"{row.text!r:.60} has no {tokenizer.mask_token}; write it where a word is asked.")
@@ -116,11 +121,11 @@ def _masked(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Outputs, ta
 
 
 def _following(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Outputs, target: str | None) -> list[Asked]:
-    output = "seq_relationship_logits" if "seq_relationship_logits" in outputs else "logits"
+    output = following_logits(outputs)
     if row.text_pair is None:
         raise InputError("there is one text; give two to ask whether the second follows the first.")
     index = int(outputs[output][0].argmax())
-    return [Asked(("logit of 'it is the next sentence'", "logit of 'it is not'")[index], output, index)]
+    return [Asked(f"logit of {FOLLOWING[index]!r}", output, index)]
 
 
 def _pretraining(model: Any, tokenizer: BertTokenizer, row: Row, *rest: Any) -> list[Asked]:

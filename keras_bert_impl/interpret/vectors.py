@@ -1,16 +1,17 @@
 """The vectors of a word in its contexts, and how close they are."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.interpret import pictures
-from keras_bert_impl.interpret.words import Word, encode_row
+from keras_bert_impl.interpret.words import encode_row
 from keras_bert_impl.tokenization import BertTokenizer
 
 _COLUMNS = 80
@@ -34,9 +35,11 @@ class Occurrence:
     end: int
     number: int
 
-    def marked(self, left: str, right: str) -> str:
-        """The text with something before and behind the word."""
-        return f"{self.text[: self.begin]}{left}{self.text[self.begin : self.end]}{right}{self.text[self.end :]}"
+    def marked(self, left: str, right: str, escape: Callable[[str], str] = str) -> str:
+        """The text with something before and behind the word; ``escape`` is applied to the text alone."""
+        cuts = (slice(self.begin), slice(self.begin, self.end), slice(self.end, None))
+        before, word, behind = (escape(self.text[cut]) for cut in cuts)
+        return f"{before}{left}{word}{right}{behind}"
 
 
 @dataclass(frozen=True)
@@ -121,9 +124,7 @@ class WordVectors:
         cosines = self.cosines()
         texts = "".join(
             f"<tr><th>{occurrence.name}</th><td style='text-align:left'>"
-            f"{html.escape(occurrence.text[: occurrence.begin])}<b>"
-            f"{html.escape(occurrence.text[occurrence.begin : occurrence.end])}</b>"
-            f"{html.escape(occurrence.text[occurrence.end :])}</td></tr>"
+            f"{occurrence.marked('<b>', '</b>', html.escape)}</td></tr>"
             for occurrence in self.occurrences
         )
         head = "".join(f"<th>{name}</th>" for name in self.names)
@@ -150,8 +151,9 @@ class WordVectors:
         if len(self.occurrences) < 3:
             raise InputError(f"a picture needs three occurrences of {self.word!r}; there are {len(self.occurrences)}.")
         groups = None if senses is None else [senses[occurrence.number] for occurrence in self.occurrences]
-        number = layer % self.vectors.shape[1] if self.at(layer).size else 0
-        pictures.save_points(Path(path), self.at(layer), self.names, groups, title=f"‘{self.word}’ at layer {number}")
+        vectors = self.at(layer)
+        title = f"‘{self.word}’ at layer {layer % self.vectors.shape[1]}"
+        pictures.save_points(Path(path), vectors, self.names, groups, title=title)
 
     def save_layers(self, path: str | Path, senses: Sequence[str]) -> None:
         """Draws over the layers how close pairs of one sense and of two are, as PNG or SVG; see `by_sense`."""
@@ -189,8 +191,6 @@ def word_vectors(model: Any, tokenizer: BertTokenizer, texts: Sequence[str], wor
     >>> vectors = word_vectors(model, tokenizer, ["A river bank.", "The bank lent it."], "bank")  # doctest: +SKIP
     >>> vectors.cosines(layer=-1)  # doctest: +SKIP
     """
-    from keras import ops
-
     if not texts:
         raise InputError("there are no texts; give some with the word in them.")
     rows = [encode_row(tokenizer, model.config, text) for text in texts]
@@ -204,10 +204,7 @@ def word_vectors(model: Any, tokenizer: BertTokenizer, texts: Sequence[str], wor
         states = np.stack([ops.convert_to_numpy(state)[0] for state in with_states(row.inputs)["hidden_states"]])
         for place, words in enumerate(places):
             letter = chr(ord("a") + place % 26) if len(places) > 1 else ""
-            occurrences.append(_occurrence(f"{number + 1}{letter}", row.text, words, number))
+            name, begin, end = f"{number + 1}{letter}", words[0].begin, words[-1].end
+            occurrences.append(Occurrence(name, row.text, begin, end, number))
             vectors.append(states[:, words[0].first : words[-1].last].astype(np.float32).mean(axis=1))
     return WordVectors(word, tuple(occurrences), np.stack(vectors))
-
-
-def _occurrence(name: str, text: str, words: tuple[Word, ...], number: int) -> Occurrence:
-    return Occurrence(name, text, words[0].begin, words[-1].end, number)

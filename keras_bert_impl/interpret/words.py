@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.tasks.encoding import check_vocabulary
 from keras_bert_impl.tokenization import BertTokenizer
 
 
@@ -102,11 +103,7 @@ def encode_row(tokenizer: BertTokenizer, config: Any, text: str, text_pair: str 
         raise InputError(
             f"{text!r:.60} has {count:,} tokens, special ones included; the model takes {most}. Give a shorter text."
         )
-    if tokenizer.vocab_size > config.vocab_size:
-        raise InputError(
-            f"the tokenizer has {tokenizer.vocab_size} tokens, but the model's vocabulary has {config.vocab_size}. "
-            "Use the tokenizer that belongs to the model."
-        )
+    check_vocabulary(tokenizer, config)
     texts = (text, text_pair or "")
     words: list[Word] = []
     for place, (token, segment, (begin, end)) in enumerate(zip(tokens, segments, offsets, strict=True)):

@@ -167,13 +167,12 @@ class BertPreTrainedModel(keras.Model):
 
     def with_outputs(self, *, output_hidden_states: bool = False, output_attentions: bool = False) -> Self:
         """A model over the same weights that also returns hidden states or attentions."""
-        parts = {name: getattr(self, name) for name in self._part_names}
         return type(self)(
             self.config,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             dtype=self._policy,
-            parts={**parts, "encoder": self.encoder.twin()},
+            parts=self._shared_parts(),
         )
 
     def on_embeddings(self, *names: str) -> keras.Model:
@@ -186,10 +185,13 @@ class BertPreTrainedModel(keras.Model):
         """
         given = keras.Input((None, self.config.hidden_size), dtype=self._policy.compute_dtype, name="embedding_output")
         inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
-        parts = {name: getattr(self, name) for name in self._part_names}
-        parts |= {"encoder": self.encoder.twin(), "embeddings": _Given(self.embeddings, given)}
+        parts = {**self._shared_parts(), "embeddings": _Given(self.embeddings, given)}
         absent = dict.fromkeys(self.input_names)
         return keras.Model({"embedding_output": given, **inputs}, self.connect(parts, {**absent, **inputs}))
+
+    def _shared_parts(self) -> Parts:
+        """The layers, for another graph over the same weights. The encoder is a twin: it keeps what it returns."""
+        return {name: getattr(self, name) for name in self._part_names} | {"encoder": self.encoder.twin()}
 
     @property
     def input_spec(self) -> None:

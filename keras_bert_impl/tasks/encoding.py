@@ -22,6 +22,11 @@ def check_fit(tokenizer: BertTokenizer, config: BertConfig, *, max_length: int, 
         )
     if pairs and config.type_vocab_size < 2:
         raise InputError("these are pairs of texts, but the model knows one segment only (type_vocab_size is 1).")
+    check_vocabulary(tokenizer, config)
+
+
+def check_vocabulary(tokenizer: BertTokenizer, config: BertConfig) -> None:
+    """Raises ``InputError`` if the tokenizer has tokens that the model has not."""
     if tokenizer.vocab_size > config.vocab_size:
         raise InputError(
             f"the tokenizer has {tokenizer.vocab_size} tokens, but the model's vocabulary has {config.vocab_size}. "

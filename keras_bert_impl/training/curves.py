@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_bert_impl.files import replacing
+from keras_bert_impl.drawing import COLORS, figure, save
 
-# Colours of Okabe and Ito, which the colour-blind tell apart.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_BLUE, _ORANGE = _COLORS[:2]
+_BLUE, _ORANGE = COLORS[:2]
 _NOTE: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": "small", "color": "grey"}
 _LABEL: dict[str, Any] = {"ha": "center", "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.7}}
 _POINTS = 100
@@ -64,14 +62,12 @@ def save_learning_curve(
         metric: which of them is drawn.
         best_epoch: the one whose checkpoint was kept, counted from 1; it is marked.
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     steps, means = block_means(losses)
     epochs, values = np.arange(1, len(validation) + 1), [entry[metric] for entry in validation]
     name = metric.replace("_", " ")
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    drawn, (left, right) = figure(8, 3.2, columns=2)
     left.plot(steps, means, color=_BLUE, marker=".", markersize=3)
     left.set(title="Training loss", xlabel="step", xlim=(0, len(losses)), ylim=(0, 1.1 * means.max()))
     for epoch in epochs[:-1]:
@@ -86,10 +82,7 @@ def save_learning_curve(
     right.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     right.margins(y=0.3)
     right.text(0.98, 0.03, "large point: the checkpoint that was kept", transform=right.transAxes, **_NOTE)
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    save(drawn, path)
 
 
 def save_pretraining_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
@@ -99,20 +92,16 @@ def save_pretraining_curves(path: Path, history: Sequence[Mapping[str, Any]]) ->
         path: where to.
         history: for each evaluation ``minutes``, and the figures of ``train`` and ``held_out``.
     """
-    from matplotlib.figure import Figure
-
     minutes = [entry["minutes"] for entry in history]
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    drawn, both = figure(8, 3.2, columns=2)
     panels = {"masked_loss": "Masked words: cross entropy", "next_sentence_loss": "Next sentence: cross entropy"}
-    for axes, (name, title) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+    for axes, (name, title) in zip(both, panels.items(), strict=True):
         for part, label, color in (("train", "trained with", _BLUE), ("held_out", "held out", _ORANGE)):
             values = [entry[part][name] for entry in history]
             axes.plot(minutes, values, color=color, marker=".", markersize=4, label=label)
         axes.set(title=title, xlabel="minutes", xlim=(0, None))
         axes.legend(frameon=False)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    save(drawn, path)
 
 
 def save_weight_curves(path: Path, values: Mapping[str, np.ndarray]) -> None:
@@ -122,18 +111,13 @@ def save_weight_curves(path: Path, values: Mapping[str, np.ndarray]) -> None:
         path: where to; its ending says what.
         values: for each weight, by its name, its values from before the first step on.
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    axes = figure.subplots()
+    drawn, (axes,) = figure(8, 3.2)
     for number, (name, weights) in enumerate(values.items()):
-        axes.plot(weights - weights[0], color=_COLORS[number % len(_COLORS)], label=f"{name}, from {weights[0]:.4f}")
+        axes.plot(weights - weights[0], color=COLORS[number % len(COLORS)], label=f"{name}, from {weights[0]:.4f}")
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.set(title="Weights while training", xlabel="step", ylabel="change since the beginning")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(frameon=False, fontsize="small")
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format=path.suffix.lower()[1:], dpi=150)
+    save(drawn, path)

@@ -3,6 +3,7 @@
 import importlib
 import os
 import re
+import runpy
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -92,3 +93,10 @@ def test_pages_of_the_repository_are_linked(site: Path) -> None:
     contributing = (site / "contributing" / "index.html").read_text(encoding="utf-8")
     assert 'href="../design/"' in contributing
     assert "Unreleased" in Loaded(site / "changelog" / "index.html").text
+
+
+def test_notebooks_open_in_colab(site: Path) -> None:
+    maker = runpy.run_path(str(ROOT / "examples" / "make_notebooks.py"))
+    page = (site / "notebooks" / "index.html").read_text(encoding="utf-8")
+    address = f"https://colab.research.google.com/github/{maker['REPOSITORY']}/blob/main/examples/notebooks"
+    assert re.findall(rf'href="{address}/(\w+)\.ipynb"', page) == list(maker["NOTEBOOKS"])

@@ -132,7 +132,7 @@ def test_a_long_text_in_several_passes(loaded: dict[str, Any], tokenizer: BertTo
     model = loaded["BertForSequenceClassification"]
     text = "A wonderful film that is not bad. " * 8
     whole = attribute(model, tokenizer, text, steps=20)
-    monkeypatch.setattr("keras_bert_impl.interpret.attribution._MOST_TOKENS", 150)
+    monkeypatch.setattr("keras_bert_impl.interpret.attribution.MOST_TOKENS", 150)
     np.testing.assert_allclose(
         attribute(model, tokenizer, text, steps=20).targets[0].scores, whole.targets[0].scores, atol=1e-5
     )

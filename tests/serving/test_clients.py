@@ -1,8 +1,6 @@
 """What a client of TF Serving sends: the requests that an export's own page shows, and its warm-up file."""
 
 import json
-import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import pytest
 pytest.importorskip("tensorflow_serving.apis.predict_pb2", reason="needs the package tensorflow-serving-api")
 
 import tensorflow as tf
+from page_code import blocks, commands
 from tensorflow_serving.apis import prediction_log_pb2
 from tf_server import Service, start
 
@@ -35,7 +34,8 @@ def page(sentiment_export: Path) -> str:
 
 def expected(page: str) -> dict[str, Any]:
     """The answer that the page shows."""
-    return json.loads(re.search(r"```json\n(.*?)```", page, re.DOTALL)[1])
+    (answer,) = blocks(page, "json")
+    return json.loads(answer)
 
 
 def close(found: Any, shown: Any) -> bool:
@@ -47,14 +47,13 @@ def close(found: Any, shown: Any) -> bool:
 
 
 def test_the_rest_request_of_the_page(service: Service, page: str) -> None:
-    line = next(line for line in page.splitlines() if "curl" in line)
-    *_, body = shlex.split(line)
+    ((_, _, address, _, body),) = commands(page, "curl")
     assert close(service.rest(body), expected(page))
-    assert "/v1/models/sentiment:predict" in line
+    assert "/v1/models/sentiment:predict" in address
 
 
 def test_the_grpc_client_of_the_page(port: int, page: str, capsys: pytest.CaptureFixture[str]) -> None:
-    client = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
+    (client,) = blocks(page)
     assert "localhost:8500" in client
     exec(compile(client.replace("localhost:8500", f"localhost:{port}"), "README.md", "exec"), {})
     found = eval(capsys.readouterr().out)

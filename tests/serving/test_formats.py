@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from page_code import blocks
 
 from keras_bert_impl.cli.main import main, parser
 from keras_bert_impl.errors import InputError
@@ -114,7 +115,7 @@ def test_int8_of_other_runtimes_is_near(export: Callable[..., Path], sentiment_r
 def test_the_page_of_an_export_runs(export: Callable[..., Path], sentiment_run: Path, name: str) -> None:
     directory = export(name)
     page = (directory / "README.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (code,) = blocks(page)
     code += "import json; print(json.dumps(outputs['logits'].tolist()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=directory, capture_output=True, text=True, check=True)
     shape, values = done.stdout.splitlines()[-2:]
