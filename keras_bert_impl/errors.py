@@ -12,6 +12,19 @@ class InputError(ValueError):
     _keras_call_info_injected = True
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal ended the work in good order.
+
+    Args:
+        signal: its number.
+        message: what was kept.
+    """
+
+    def __init__(self, signal: int, message: str) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+
 def check_field(holder: object, name: str, passed: bool, expected: str) -> None:
     """Raises ``InputError`` unless the field of that name passed its check; ``expected`` says what it should be."""
     if not passed:

@@ -110,6 +110,13 @@ def refuse_other_content(directory: Path) -> None:
         raise InputError(f"{directory} exists and is not a directory. Name another directory.")
 
 
+def partial_of(directory: Path, *, unique: str = "") -> Path:
+    """Where `new_directory` makes a directory before it takes its name."""
+    # Followed where it is a link, because renaming would replace the link.
+    directory = directory.resolve()
+    return directory.with_name(f".{directory.name}{unique}.partial")
+
+
 @contextlib.contextmanager
 def new_directory(directory: Path, *, keep: Callable[[Path], bool] | None = None) -> Iterator[Path]:
     """Yields a temporary directory beside ``directory``, which takes its name once the block ended well.
@@ -124,12 +131,10 @@ def new_directory(directory: Path, *, keep: Callable[[Path], bool] | None = None
         OSError: the disk is full.
     """
     refuse_other_content(directory)
-    # Followed where it is a link, because renaming would replace the link.
     directory = directory.resolve()
     if directory.is_mount():
         raise InputError(f"{directory} is a mount point, which cannot be replaced. Name a directory inside it.")
-    unique = "" if keep else f".{uuid.uuid4().hex[:8]}"
-    temporary = directory.with_name(f".{directory.name}{unique}.partial")
+    temporary = partial_of(directory, unique="" if keep else f".{uuid.uuid4().hex[:8]}")
     new_parents = [parent for parent in directory.parents if not parent.exists()]
     try:
         temporary.mkdir(parents=True, exist_ok=keep is not None)

@@ -30,7 +30,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"apache_beam", "grain", "keras", "numpy", "safetensors", "sentencex", "tensorflow", "tensorflow_datasets"},
     ),
     "tasks": (_BELOW_TASKS, {"keras", "numpy", "scipy", "sklearn"}),
-    "training": ({*_BELOW_TASKS, "checkpoints", "tasks"}, {"keras", "matplotlib", "numpy", "tensorflow"}),
+    "training": (
+        {*_BELOW_TASKS, "checkpoints", "tasks"},
+        {"keras", "matplotlib", "numpy", "safetensors", "tensorflow"},
+    ),
     "serving": ({*_BELOW_TASKS, "layers", "tasks"}, {"keras", "numpy", "tensorflow"}),
     "interpret": ({*_BELOW_TASKS, "tasks"}, {"jax", "keras", "matplotlib", "numpy", "sklearn", "tensorflow", "torch"}),
     "interop": (

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.cli.quiet import start
+from keras_bert_impl.cli.saving import add_saving_options, saving_of
 
 # The names in keras_bert_impl.tasks.TASKS, which is not imported for the help; a test compares them.
 TASK_NAMES = ("classification", "regression", "tagging", "question-answering")
@@ -52,6 +53,7 @@ def add_verbs(verbs: Any) -> None:
         "--precision", choices=["float32", "bfloat16"], help="default: float32", default=argparse.SUPPRESS
     )
     finetune.add_argument("--seed", type=int, help="default: 1", **number)
+    add_saving_options(finetune)
     finetune.set_defaults(run=_finetune)
 
 
@@ -68,6 +70,7 @@ def _finetune(options: argparse.Namespace) -> int:
         test=options.test,
         output=options.output,
         settings=FineTuning(**{name: getattr(options, name) for name in names if hasattr(options, name)}),
+        saving=saving_of(options),
         columns=column_options(options),
     )
     print(f"written to {options.output}")

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from keras_bert_impl import __version__
 from keras_bert_impl.cli import checkpoint, finetune, interpret, pretrain, quickstart, use
-from keras_bert_impl.errors import InputError
+from keras_bert_impl.errors import InputError, Interrupted
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,6 +61,9 @@ def _run(options: argparse.Namespace) -> int:
             raise
         print(f"keras-bert: error: {error}", file=sys.stderr)
         return 2
+    except Interrupted as error:
+        print(f"keras-bert: interrupted; {error}", file=sys.stderr)
+        return 128 + error.signal
     except KeyboardInterrupt:
         print("keras-bert: interrupted; nothing half-written was left", file=sys.stderr)
         return 128 + signal.SIGINT

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.cli.quiet import start
+from keras_bert_impl.cli.saving import add_saving_options, saving_of
 
 # The names in keras_bert_impl.config.PRESETS and keras_bert_impl.training.RECIPES; tests compare them.
 PRESET_NAMES = ("tiny", "mini", "small", "medium", "base", "large")
@@ -86,6 +87,7 @@ def add_verbs(verbs: Any) -> None:
     )
     pretrain.add_argument("--report-every", type=int, help="steps between evaluations (default: 500)", **number)
     pretrain.add_argument("--seed", type=int, help="default: 1", **number)
+    add_saving_options(pretrain)
     pretrain.set_defaults(run=_pretrain)
 
     fill = verbs.add_parser("fill-mask", help="the likeliest words for each [MASK] of a text")
@@ -201,6 +203,7 @@ def _pretrain(options: argparse.Namespace) -> int:
         minutes=options.minutes,
         objective=dataclasses.replace(objective, **_given(options, Objective)),
         settings=dataclasses.replace(settings, **_given(options, PreTraining)),
+        saving=saving_of(options),
         command=options.command,
     )
     print(f"written to {options.output}")

@@ -4,7 +4,8 @@ from keras_bert_impl.training.finetune import finetune
 from keras_bert_impl.training.optimizers import Lamb, WarmupPolynomialDecay, adamw, lamb
 from keras_bert_impl.training.pretrain import pretrain
 from keras_bert_impl.training.published import RECIPES, Recipe
-from keras_bert_impl.training.settings import PRECISIONS, FineTuning, PreTraining
+from keras_bert_impl.training.resume import SaveStates, resumable_fit
+from keras_bert_impl.training.settings import PRECISIONS, FineTuning, PreTraining, Saving
 from keras_bert_impl.training.weight_history import WeightHistory
 
 __all__ = [
@@ -14,10 +15,13 @@ __all__ = [
     "Lamb",
     "PreTraining",
     "Recipe",
+    "SaveStates",
+    "Saving",
     "WarmupPolynomialDecay",
     "WeightHistory",
     "adamw",
     "finetune",
     "lamb",
     "pretrain",
+    "resumable_fit",
 ]

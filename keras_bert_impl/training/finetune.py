@@ -2,7 +2,6 @@
 
 import dataclasses
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,11 @@ from typing import Any
 import keras
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data import BUCKETS, LengthBatches, for_fit
+from keras_bert_impl.data import BUCKETS, LengthBatches
 from keras_bert_impl.data.columns import Columns, count_examples
+from keras_bert_impl.data.features import Features, Ragged
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import new_directory, to_json, write_text
+from keras_bert_impl.files import to_json, write_text
 from keras_bert_impl.sources import open_source
 from keras_bert_impl.tasks import TASKS, Task
 from keras_bert_impl.tasks.run import predict
@@ -22,7 +22,17 @@ from keras_bert_impl.training.card import model_card
 from keras_bert_impl.training.curves import block_means, save_learning_curve, step_losses
 from keras_bert_impl.training.keep_best import KeepBest
 from keras_bert_impl.training.optimizers import adamw
-from keras_bert_impl.training.settings import PRECISIONS, FineTuning
+from keras_bert_impl.training.resume import (
+    STATES,
+    Clock,
+    SaveStates,
+    finished_run,
+    identity_of,
+    resumable_fit,
+    run_directory,
+)
+from keras_bert_impl.training.settings import PRECISIONS, FineTuning, Saving
+from keras_bert_impl.training.states import checksum
 from keras_bert_impl.training.versions import versions
 
 
@@ -35,6 +45,7 @@ def finetune(
     test: str | Path | Columns | None = None,
     output: str | Path,
     settings: FineTuning | None = None,
+    saving: Saving | None = None,
     columns: Mapping[str, str] | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -52,6 +63,7 @@ def finetune(
         test: test data, scored once in the end.
         output: the directory; must not exist or be empty.
         settings: the settings.
+        saving: how the training is saved while it runs, and whether it goes on with one that was ended.
         columns: names of a table's columns where they are not ``text``, ``text_pair`` and ``label``.
         say: takes the lines that tell about the progress.
 
@@ -60,13 +72,17 @@ def finetune(
 
     Raises:
         InputError: something in the arguments or files cannot be used.
+        Interrupted: SIGINT or SIGTERM came; the state was saved.
 
     >>> finetune("bert-base-uncased", train="train.tsv", valid="valid.tsv", output="runs/sentiment")  # doctest: +SKIP
     """
-    settings = settings or FineTuning()
+    settings, saving = settings or FineTuning(), saving or Saving()
+    if saving.resume and (finished := finished_run(Path(output))):
+        say(f"{output} is whole")
+        return finished
     row = _task(task)
     opened = open_source(source)
-    with new_directory(Path(output)) as directory:
+    with run_directory(Path(output), resume=saving.resume) as directory:
         files = {"train": train, "valid": valid} | ({} if test is None else {"test": test})
         data = {
             name: given if isinstance(given, dict) else row.read_file(given, columns=columns or {})
@@ -99,10 +115,13 @@ def finetune(
             )
             return row.score(predictions, data[name])
 
-        keep = KeepBest(directory, score=lambda: score("valid"), metric=row.main_metric)
-        start = time.perf_counter()
-        _fit(model, row, batches, settings=settings, callbacks=[keep])
-        seconds = time.perf_counter() - start
+        keep, clock = KeepBest(directory, score=lambda: score("valid"), metric=row.main_metric), Clock()
+        identity = identity_of(
+            model, {name: _checksum(values) for name, values in features.items()}, task=row.name, settings=settings
+        )
+        states = SaveStates(directory / STATES, saving, beside={"keep": keep, "clock": clock}, identity=identity)
+        _fit(model, row, batches, settings=settings, states=states, callbacks=[keep])
+        seconds = clock.seconds
         if keep.best_epoch != settings.epochs:
             model.load_pretrained(directory)
         figures = {"valid": keep.validation[keep.best_epoch - 1]} | ({} if test is None else {"test": score("test")})
@@ -138,9 +157,15 @@ def finetune(
 
 
 def _fit(
-    model: Any, row: Task, batches: LengthBatches, *, settings: FineTuning, callbacks: list[keras.callbacks.Callback]
+    model: Any,
+    row: Task,
+    batches: LengthBatches,
+    *,
+    settings: FineTuning,
+    states: SaveStates,
+    callbacks: list[keras.callbacks.Callback],
 ) -> None:
-    """Plain ``compile`` and ``fit``."""
+    """``compile`` and ``fit``."""
     optimizer = adamw(
         learning_rate=settings.learning_rate,
         steps=len(batches),
@@ -149,14 +174,28 @@ def _fit(
         clip_norm=settings.clip_norm,
     )
     model.compile(optimizer=optimizer, **row.compile_arguments())
-    model.fit(
-        for_fit(batches),
+    resumable_fit(
+        model,
+        batches,
+        states=states,
+        steps=len(batches),
         steps_per_epoch=batches.per_epoch,
-        epochs=settings.epochs,
         callbacks=callbacks,
-        shuffle=False,
         verbose=1 if sys.stdout.isatty() else 2,
     )
+
+
+def _checksum(features: Features) -> str:
+    """Tells other data: of the inputs, labels and weights of all rows."""
+    parts = {"inputs": features.inputs, "labels": features.labels, "weights": features.weights}
+    arrays = {}
+    for part, fields in parts.items():
+        for name, values in fields.items():
+            if isinstance(values, Ragged):
+                arrays[f"{part} {name} offsets"] = values.offsets
+                values = values.flat
+            arrays[f"{part} {name}"] = values
+    return checksum(arrays)
 
 
 def _task(name: str) -> Task:

@@ -9,6 +9,8 @@ import keras
 
 from keras_bert_impl.errors import InputError
 
+_NOTED = ("best_epoch", "validation", "running_means")
+
 
 class KeepBest(keras.callbacks.Callback):
     """After each epoch scores the validation data, and saves the model if it is the best so far.
@@ -31,9 +33,19 @@ class KeepBest(keras.callbacks.Callback):
         self.validation: list[dict[str, float]] = []
         self.running_means: list[list[float]] = []
 
+    def state_dict(self) -> dict[str, Any]:
+        """What was noted, as JSON holds it."""
+        return {name: getattr(self, name) for name in _NOTED}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from what was noted."""
+        for name in _NOTED:
+            setattr(self, name, state[name])
+
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Begins the epoch's curve."""
-        self.running_means.append([])
+        if epoch == len(self.running_means):
+            self.running_means.append([])
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Notes the running mean of the loss."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,27 @@ import keras
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, for_evaluation, for_fit
+from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, for_evaluation
 from keras_bert_impl.data.shards import fingerprint
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import new_directory, to_json, write_text
+from keras_bert_impl.files import to_json, write_text
 from keras_bert_impl.models import BertForPreTraining
 from keras_bert_impl.tasks.pretraining import figures_of, pretraining_compile
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training.card import pretraining_card
 from keras_bert_impl.training.curves import save_pretraining_curves
 from keras_bert_impl.training.optimizers import OPTIMIZERS, decaying
-from keras_bert_impl.training.settings import PRECISIONS, PreTraining
+from keras_bert_impl.training.resume import (
+    STATES,
+    Clock,
+    SaveStates,
+    finished_run,
+    identity_of,
+    resumable_fit,
+    run_directory,
+)
+from keras_bert_impl.training.settings import PRECISIONS, PreTraining, Saving
+from keras_bert_impl.training.states import checksum
 from keras_bert_impl.training.versions import versions
 
 # Batches and epochs: more than any machine makes. Callbacks end the training.
@@ -40,6 +49,7 @@ def pretrain(
     minutes: float | None = None,
     objective: Objective | None = None,
     settings: PreTraining | None = None,
+    saving: Saving | None = None,
     command: str | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -57,6 +67,8 @@ def pretrain(
         minutes: how long to train, evaluations included, instead of ``steps``; the learning rate follows the time.
         objective: what examples are like.
         settings: the settings.
+        saving: how the training is saved while it runs, and whether it goes on with one that was ended. With
+            ``minutes``, those that it took before count.
         command: what was typed, for the card.
         say: takes the lines that tell about the progress.
 
@@ -65,14 +77,18 @@ def pretrain(
 
     Raises:
         InputError: something in the arguments or files cannot be used, or the training diverged.
+        Interrupted: SIGINT or SIGTERM came; the state was saved.
 
     >>> pretrain("shards/novels", output="runs/novels", preset="tiny", minutes=20)  # doctest: +SKIP
     """
     given = [value for value in (steps, minutes) if value is not None]
     if len(given) != 1 or given[0] <= 0:
         raise InputError(f"steps is {steps} and minutes is {minutes}; one of them, above 0, was expected.")
-    objective, settings = objective or Objective(), settings or PreTraining()
-    with new_directory(Path(output)) as directory:
+    objective, settings, saving = objective or Objective(), settings or PreTraining(), saving or Saving()
+    if saving.resume and (finished := finished_run(Path(output))):
+        say(f"{output} is whole")
+        return finished
+    with run_directory(Path(output), resume=saving.resume) as directory:
         corpus = TokenCorpus(shards)
         documents, held_out = corpus.held_out(settings.held_out, seed=settings.seed)
         common: dict[str, Any] = {"batch_size": settings.batch_size, "objective": objective}
@@ -95,17 +111,28 @@ def pretrain(
             power=settings.power,
         )
         model.compile(optimizer=optimizer, **pretraining_compile())
-        report = Report(say, batches, steps=steps)
+        clock = Clock()
+        report = Report(say, batches, clock)
         callbacks: list[keras.callbacks.Callback] = [report]
         if minutes:
-            callbacks.append(TimedRate(settings, seconds=60 * minutes))
-        model.fit(
-            for_fit(batches),
+            callbacks.append(TimedRate(settings, clock, seconds=60 * minutes))
+        identity = identity_of(
+            model,
+            {"corpus": checksum({}, to_json(corpus.manifest))},
+            **dataclasses.asdict(objective),
+            settings=settings,
+            steps=steps,
+            minutes=minutes,
+        )
+        states = SaveStates(directory / STATES, saving, beside={"report": report, "clock": clock}, identity=identity)
+        resumable_fit(
+            model,
+            batches,
+            states=states,
+            steps=steps or _ENDLESS,
             steps_per_epoch=settings.report_every,
-            epochs=_ENDLESS,
             validation_data=for_evaluation(evaluated),
             callbacks=callbacks,
-            shuffle=False,
             verbose=0,
         )
         metrics: dict[str, Any] = {
@@ -113,7 +140,7 @@ def pretrain(
             "init": str(init) if init else None,
             "command": command,
             "steps": report.steps,
-            "minutes": round(report.minutes, 1),
+            "minutes": round(clock.seconds / 60, 1),
             "objective": dataclasses.asdict(objective),
             "settings": dataclasses.asdict(settings),
             "corpus": {name: value for name, value in corpus.manifest.items() if name != "shards"},
@@ -170,47 +197,52 @@ def _model(
 
 
 class Report(keras.callbacks.Callback):
-    """Tells about the progress after each evaluation, keeps the history, and ends the training after its last step.
+    """Tells about the progress after each evaluation, and keeps the history.
 
     Args:
         say: takes the lines.
         batches: what is trained with, for the share of the corpus that was seen.
-        steps: how many to make; None for no end.
+        clock: the time of the training.
 
     Attributes:
         steps: how many were made.
-        minutes: since the begin.
         history: for each evaluation ``step``, ``minutes``, and the figures of ``train`` and ``held_out``.
 
     Raises:
         InputError: the loss is no number any more.
     """
 
-    def __init__(self, say: Callable[[str], None], batches: PretrainingBatches, *, steps: int | None) -> None:
+    def __init__(self, say: Callable[[str], None], batches: PretrainingBatches, clock: Clock) -> None:
         super().__init__()
         self.say = say
         self.batches = batches
-        self.last = steps
+        self.clock = clock
         self.steps = 0
         self.history: list[dict[str, Any]] = []
+        self._has_head = False
 
-    @property
-    def minutes(self) -> float:
-        return (time.perf_counter() - self._begin) / 60
+    def state_dict(self) -> dict[str, Any]:
+        """What was noted, as JSON holds it."""
+        return {"steps": self.steps, "history": self.history}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from what was noted."""
+        self.steps, self.history = state["steps"], state["history"]
+        self.say(f"goes on after step {self.steps:,}")
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Writes the head of the table."""
-        self._begin = time.perf_counter()
+        """Writes the head of the table, once."""
+        if self._has_head:
+            return
+        self._has_head = True
         self.say(f"{'':28}{'trained with':^22}{'held out':^30}")
         self.say(
             f"{'step':>8}{'minutes':>9}{'epochs':>8}{'masked':>10}{'next':>9}{'masked':>12}{'right':>7}{'next':>10}{'right':>7}"
         )
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Counts; the evaluation that follows the last step is the last."""
+        """Counts."""
         self.steps += 1
-        if self.steps == self.last:
-            self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes a line."""
@@ -221,11 +253,10 @@ class Report(keras.callbacks.Callback):
                 f"the loss is no number any more after {self.steps} steps: the training diverged. Choose a lower "
                 "learning rate."
             )
-        self.history.append(
-            {"step": self.steps, "minutes": round(self.minutes, 2), "train": train, "held_out": held_out}
-        )
+        minutes = self.clock.seconds / 60
+        self.history.append({"step": self.steps, "minutes": round(minutes, 2), "train": train, "held_out": held_out})
         self.say(
-            f"{self.steps:8,}{self.minutes:9.1f}{self.steps / self.batches.per_epoch:8.2f}"
+            f"{self.steps:8,}{minutes:9.1f}{self.steps / self.batches.per_epoch:8.2f}"
             f"{train['masked_loss']:10.3f}{train['next_sentence_loss']:9.3f}"
             f"{held_out['masked_loss']:12.3f}{held_out['masked_accuracy']:7.1%}"
             f"{held_out['next_sentence_loss']:10.3f}{held_out['next_sentence_accuracy']:7.1%}"
@@ -237,27 +268,25 @@ class TimedRate(keras.callbacks.Callback):
 
     Args:
         settings: of the rate.
+        clock: the time of the training.
         seconds: the whole time.
     """
 
     # The steps that the schedule takes the time for.
     _STEPS = 10_000
 
-    def __init__(self, settings: PreTraining, *, seconds: float) -> None:
+    def __init__(self, settings: PreTraining, clock: Clock, *, seconds: float) -> None:
         super().__init__()
+        self.clock = clock
         self.seconds = seconds
         self.schedule = decaying(
             settings.learning_rate, steps=self._STEPS, warmup=settings.warmup, power=settings.power
         )
 
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Begins to count."""
-        self._begin = time.perf_counter()
-
     @property
     def progress(self) -> float:
         """The share of the time that has passed."""
-        return min(1.0, (time.perf_counter() - self._begin) / self.seconds)
+        return min(1.0, self.clock.seconds / self.seconds)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Sets the rate."""

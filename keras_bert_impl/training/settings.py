@@ -93,6 +93,34 @@ class PreTraining:
         check_field(self, "held_out", 0 < self.held_out < 1, "a share above 0 and below 1")
 
 
+@dataclasses.dataclass(frozen=True)
+class Saving:
+    """How a training is saved while it runs, so that it can go on after any kind of end.
+
+    Args:
+        minutes: how often; 0 for not at all.
+        steps: how often, as well; 0 for not at all.
+        keep: how many states stay on the disk; each takes three times the space of the weights.
+        resume: whether to go on with what was ended before.
+
+    Raises:
+        InputError: a number is out of its range.
+
+    >>> Saving(minutes=1, resume=True).keep
+    2
+    """
+
+    minutes: float = 5.0
+    steps: int = 0
+    keep: int = 2
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        check_field(self, "minutes", self.minutes >= 0, "0 or more")
+        check_field(self, "steps", self.steps >= 0, "0 or more")
+        check_field(self, "keep", self.keep >= 1, "1 or more")
+
+
 def _check(settings: FineTuning | PreTraining, counts: tuple[str, ...], numbers: tuple[str, ...]) -> None:
     """Checks what both have, and that some fields are whole numbers, or numbers, above 0."""
     for name in counts:

@@ -160,7 +160,7 @@ assert main(["export", run, target]) == 2
     assert not target.parent.exists()
 
 
-def test_ctrl_c_leaves_nothing(small_bert: Path, snippets: Path, tmp_path: Path) -> None:
+def test_ctrl_c_saves_and_leaves(small_bert: Path, snippets: Path, tmp_path: Path) -> None:
     arguments = small.finetune_arguments(small_bert, snippets, tmp_path / "runs" / "long", "--epochs", "100000")
     # Set here, for a process that was started in the background of a shell ignores Ctrl-C.
     code = (
@@ -173,9 +173,11 @@ def test_ctrl_c_leaves_nothing(small_bert: Path, snippets: Path, tmp_path: Path)
         for line in process.stdout:
             if line.startswith("Epoch 3/"):
                 break
-        assert list((tmp_path / "runs").glob(".long.*.partial/model.safetensors"))
+        assert (tmp_path / "runs" / ".long.partial" / "model.safetensors").exists()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors == "keras-bert: interrupted; nothing half-written was left\n"
-    assert not list(tmp_path.iterdir())
+    step = re.search(r"interrupted; the state after step (\d+) was saved; resume goes on from there\n$", errors)[1]
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [".long.partial"]
+    states = tmp_path / "runs" / ".long.partial" / "states"
+    assert [path.name for path in states.iterdir()] == [f"step-{int(step):012}.safetensors"]

@@ -18,6 +18,7 @@ from keras_bert_impl.models import BertForPreTraining
 from keras_bert_impl.tasks.pretraining import figures_of, pretraining_compile
 from keras_bert_impl.training import PreTraining, pretrain
 from keras_bert_impl.training.pretrain import TimedRate, held_out_batches
+from keras_bert_impl.training.resume import Clock
 
 OBJECTIVE = Objective(max_length=37)
 SETTINGS = PreTraining(batch_size=8, learning_rate=3e-3, report_every=20, dropout=0.0, held_out=0.2)
@@ -119,11 +120,10 @@ def test_it_trains_for_a_time(corpus: TokenCorpus, tmp_path: Path) -> None:
 def test_the_rate_follows_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    rate = TimedRate(PreTraining(learning_rate=0.5, warmup=0.2), seconds=50)
+    rate = TimedRate(PreTraining(learning_rate=0.5, warmup=0.2), Clock(), seconds=50)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(1.0), "mse")
     rate.set_model(model)
-    rate.on_train_begin()
     found = []
     for second in (0, 5, 10, 30, 50):
         now[0] = 100.0 + second

@@ -1,0 +1,340 @@
+"""Exact resume: a training that was ended in any way goes on as if it had not been."""
+
+import contextlib
+import dataclasses
+import json
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_bert_impl.data.feed import Batches, for_fit
+from keras_bert_impl.errors import InputError, Interrupted
+from keras_bert_impl.files import new_directory, partial_of, read_json
+from keras_bert_impl.training.settings import Saving
+from keras_bert_impl.training.states import State, checksum, has_states, newest_state, write_state
+from keras_bert_impl.training.versions import versions
+
+# Their directory in that of a run.
+STATES = "states"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Resumable(Protocol):
+    """What has a state beside the variables, such as a callback that counts."""
+
+    def state_dict(self) -> Any:
+        """The state, as JSON holds it."""
+
+    def load_state_dict(self, state: Any) -> None:
+        """Takes a state up."""
+
+
+class Clock:
+    """The time that a training took, over all its sessions.
+
+    >>> clock = Clock()
+    >>> clock.load_state_dict(60.0)
+    >>> 60 <= clock.seconds < 61
+    True
+    """
+
+    def __init__(self) -> None:
+        self.load_state_dict(0.0)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took so far."""
+        return self._before + time.perf_counter() - self._begin
+
+    def state_dict(self) -> float:
+        """The seconds."""
+        return self.seconds
+
+    def load_state_dict(self, state: float) -> None:
+        """Goes on from so many seconds."""
+        self._before = state
+        self._begin = time.perf_counter()
+
+
+@contextlib.contextmanager
+def run_directory(output: Path, *, resume: bool) -> Iterator[Path]:
+    """`new_directory` for a training, which stays when the training is ended and holds its states in ``states``.
+
+    Args:
+        output: the directory of the run.
+        resume: whether to go on with what was ended.
+
+    Raises:
+        InputError: there is something to go on with, and ``resume`` is false; or see `new_directory`.
+    """
+    work = partial_of(output)
+    if not resume and _has_states(work):
+        raise InputError(
+            f"{work} holds the states of a training that was ended. Resume it (--resume), or remove that directory to "
+            "begin anew."
+        )
+    with new_directory(output, keep=_has_states) as directory:
+        yield directory
+    _remove_states(output)
+
+
+def finished_run(output: Path) -> dict[str, Any] | None:
+    """What ``metrics.json`` of a run says that is whole; None if there is none."""
+    if not (output / "metrics.json").is_file():
+        return None
+    _remove_states(output)
+    return read_json(output / "metrics.json")
+
+
+def identity_of(model: Any, data: Mapping[str, str], *, settings: Any, **facts: Any) -> dict[str, Any]:
+    """What a training is, to tell another one.
+
+    Args:
+        model: with the weights that it begins with.
+        data: checksums, by names.
+        settings: a dataclass.
+        **facts: others, as JSON holds them.
+    """
+    sums = {"first weights": checksum(model.state_dict()), **data}
+    return {
+        **facts,
+        **dataclasses.asdict(settings),
+        **versions(),
+        **{f"checksum of {name}": value for name, value in sums.items()},
+    }
+
+
+def _has_states(directory: Path) -> bool:
+    return has_states(directory / STATES)
+
+
+def _remove_states(output: Path) -> None:
+    """Removes what a run that is whole needs no more; absent where a session was ended just after this."""
+    shutil.rmtree(output / STATES, ignore_errors=True)
+
+
+class SaveStates(keras.callbacks.Callback):
+    """Saves the state of a training while it runs, in the background; for `resumable_fit`.
+
+    A state holds all that decides on what comes next: weights, the optimizer's slots and step, the states of dropout,
+    metrics, the number of steps made, which tells the next batch, and what other callbacks noted.
+
+    Args:
+        directory: where the states are kept.
+        saving: how often, and how many are kept.
+        beside: what else has a state, by names: callbacks that count or keep a history.
+        identity: what must be the same when the training goes on, as JSON holds it.
+
+    >>> SaveStates("states", Saving(minutes=5)).step
+    0
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        saving: Saving | None = None,
+        *,
+        beside: Mapping[str, Resumable] | None = None,
+        identity: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.directory = Path(directory)
+        self.saving = saving or Saving()
+        self.beside = dict(beside or {})
+        self.identity = json.loads(json.dumps(identity or {}))  # As it comes back from the disk.
+        self.step = 0
+        self._metrics: dict[str, np.ndarray] = {}
+        self._signal: int | None = None
+        self._saved = (0, time.perf_counter())
+
+    def restore(self, model: keras.Model, batches: Batches) -> int:
+        """Takes up the newest state, where there is one.
+
+        Args:
+            model: compiled.
+            batches: what it is trained with; one makes the metrics' variables.
+
+        Returns:
+            how many steps were made.
+
+        Raises:
+            InputError: the state is of another training.
+        """
+        for partial in self.directory.glob(".*.partial"):
+            partial.unlink()  # What a killed process was writing.
+        state = newest_state(self.directory)
+        if state is None:
+            return 0
+        notes = json.loads(state.notes)
+        self._check(notes["identity"])
+        model.test_on_batch(*batches[state.step % len(batches)])
+        model.optimizer.build(model.trainable_variables)
+        variables = _variables(model)
+        shapes = {name: variable.shape for name, variable in variables.items()}
+        if shapes != {name: array.shape for name, array in state.arrays.items()}:
+            raise InputError(
+                f"{self.directory} holds states of another model or optimizer: it has {len(state.arrays)} variables, "
+                f"this one {len(variables)}, or they differ in shape. Go on with the same, or name another directory."
+            )
+        for name, variable in variables.items():
+            variable.assign(state.arrays[name])
+        if notes["is_within_epoch"]:
+            # Keras resets these when `fit` begins.
+            self._metrics = {name: array for name, array in state.arrays.items() if name.startswith("metrics")}
+        for name, part in self.beside.items():
+            part.load_state_dict(notes["beside"][name])
+        self.step = state.step
+        self._saved = (self.step, time.perf_counter())
+        return self.step
+
+    def _check(self, known: Mapping[str, Any]) -> None:
+        differing = [name for name in {**known, **self.identity} if known.get(name) != self.identity.get(name)]
+        if differing:
+            name = differing[0]
+            more = f", and {len(differing) - 1} more differ" if len(differing) > 1 else ""
+            raise InputError(
+                f"{self.directory} holds states of another training: there {name} is {known.get(name)!r:.200}, here "
+                f"{self.identity.get(name)!r:.200}{more}. Go on with the same, or begin anew elsewhere."
+            )
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """While a training runs: writes in the background, and answers signals after the step that is under way."""
+        with ThreadPoolExecutor(1, thread_name_prefix="states") as self._writer, self._answering_signals():
+            self._writing: Future[Any] | None = None
+            yield
+            self._written()
+
+    @contextlib.contextmanager
+    def _answering_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield  # Only the main thread gets signals.
+            return
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+        def note(number: int, frame: FrameType | None) -> None:
+            self._signal = number
+            # The second time it ends at once.
+            signal.signal(number, before[signal.Signals(number)])
+
+        for number in _SIGNALS:
+            signal.signal(number, note)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Puts the metrics of a begun epoch back."""
+        self._epoch_begin = self.step
+        if self._metrics:
+            for name, variable in _variables(self.model).items():
+                if name in self._metrics:
+                    variable.assign(self._metrics[name])
+            self._metrics = {}
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Saves, where it is time; at an epoch's end only after what the others do there."""
+        self.step = self._epoch_begin + batch + 1
+        if batch + 1 < self.params["steps"] and not self.model.stop_training:
+            self._save_if_due()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Saves, where it is time."""
+        self._epoch_begin = self.step
+        self._save_if_due()
+
+    def _save_if_due(self) -> None:
+        (step, moment), saving = self._saved, self.saving
+        by_step = saving.steps and self.step // saving.steps > step // saving.steps
+        by_time = saving.minutes and time.perf_counter() - moment >= 60 * saving.minutes
+        if by_step or by_time or self._signal:
+            self.save()
+        if self._signal:
+            self._written()
+            message = f"the state after step {self.step:,} was saved; resume goes on from there"
+            raise Interrupted(self._signal, message)
+
+    def save(self) -> None:
+        """Saves the state: copies it now, and writes it in the background."""
+        self._written()
+        if keras.backend.backend() == "jax":
+            self.model.jax_state_sync()
+        arrays = {name: np.array(ops.convert_to_numpy(variable)) for name, variable in _variables(self.model).items()}
+        beside = {name: part.state_dict() for name, part in self.beside.items()}
+        # All of it is a copy: the training goes on while it is written.
+        notes = {"identity": self.identity, "is_within_epoch": self.step > self._epoch_begin, "beside": beside}
+        state = State(self.step, arrays, json.dumps(notes))
+        self._writing = self._writer.submit(write_state, self.directory, state, keep=self.saving.keep)
+        self._saved = (self.step, time.perf_counter())
+
+    def _written(self) -> None:
+        """Waits for the state that is being written; raises what hindered it."""
+        if self._writing:
+            self._writing.result()
+            self._writing = None
+
+
+def _variables(model: keras.Model) -> dict[str, Any]:
+    """All variables of a compiled model, by names that are the same in each session."""
+    kinds = {"model": model.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables}
+    return {f"{kind}/{n:05}": variable for kind, variables in kinds.items() for n, variable in enumerate(variables)}
+
+
+def resumable_fit(
+    model: keras.Model,
+    batches: Batches,
+    *,
+    states: SaveStates,
+    steps: int,
+    steps_per_epoch: int,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    **arguments: Any,
+) -> None:
+    """Plain ``fit``, which goes on from the newest of ``states``, also within an epoch.
+
+    Args:
+        model: compiled.
+        batches: such as `LengthBatches` or `PretrainingBatches`: batch ``k`` depends on ``k`` and a seed alone.
+        states: saves states while the training runs.
+        steps: how many in all, those of earlier sessions included.
+        steps_per_epoch: steps in an epoch; the last may be shorter.
+        callbacks: others; those that count belong in ``states`` as well. Where an epoch is not whole, ``fit`` is called
+            for it alone, and so is their ``on_train_begin``.
+        **arguments: more for ``fit``.
+
+    Raises:
+        InputError: the states are of another training.
+        Interrupted: SIGINT or SIGTERM came; the state was saved.
+
+    >>> batches = LengthBatches(features, 32, seed=1, epochs=3)  # doctest: +SKIP
+    >>> resumable_fit(model, batches, states=SaveStates("states", Saving(minutes=5)),
+    ...               steps=len(batches), steps_per_epoch=batches.per_epoch)  # doctest: +SKIP
+    """
+    arguments = {**arguments, "callbacks": [*callbacks, states], "shuffle": False}
+    step = states.restore(model, batches)
+    with states.running():
+        while step < steps:
+            epoch, within = divmod(step, steps_per_epoch)
+            of_epoch = min(steps_per_epoch - within, steps - step)
+            model.fit(
+                for_fit(batches, start=step),
+                initial_epoch=epoch,
+                epochs=steps // steps_per_epoch if of_epoch == steps_per_epoch else epoch + 1,
+                steps_per_epoch=of_epoch,
+                **arguments,
+            )
+            if model.stop_training:
+                break
+            step = states.step

@@ -1,0 +1,71 @@
+"""States on the disk: what comes back, and what is damaged in any way."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from keras_bert_impl.training.states import State, checksum, has_states, newest_state, write_state
+
+
+def state(step: int) -> State:
+    draw = np.random.default_rng(step)
+    arrays = {
+        "model/00000": draw.normal(size=(3, 5)).astype(np.float32),
+        "model/00001": draw.integers(0, 9, 2, dtype=np.uint32),
+        "optimizer/00000": np.array(step, np.int64),
+        "optimizer/00001": np.empty((0, 7), np.float32),
+    }
+    return State(step, arrays, f'{{"seen": {step}, "name": "Zoë"}}')
+
+
+def same(one: State | None, other: State) -> bool:
+    assert one is not None
+    assert one.arrays.keys() == other.arrays.keys()
+    for name, array in one.arrays.items():
+        assert array.dtype == other.arrays[name].dtype
+        np.testing.assert_array_equal(array, other.arrays[name])
+    return (one.step, one.notes) == (other.step, other.notes)
+
+
+def test_what_is_written_comes_back_and_the_last_ones_stay(tmp_path: Path) -> None:
+    directory = tmp_path / "states"
+    assert newest_state(directory) is None
+    assert not has_states(directory)
+    for step in (5, 9, 10, 1_000_000):
+        path = write_state(directory, state(step), keep=2)
+        assert same(newest_state(directory), state(step))
+    assert path.name == "step-000001000000.safetensors"
+    assert sorted(directory.iterdir()) == [directory / "step-000000000010.safetensors", path]
+    # Other programs read it too.
+    np.testing.assert_array_equal(load_file(path)["model/00000"], state(1_000_000).arrays["model/00000"])
+
+
+def test_any_damage_is_told_and_passed_over(tmp_path: Path) -> None:
+    """Each byte of a file changed, one at a time, and each end cut off."""
+    write_state(tmp_path, state(1), keep=2)
+    path = write_state(tmp_path, state(2), keep=2)
+    whole = path.read_bytes()
+    broken = [bytes([*whole[:k], whole[k] ^ 4, *whole[k + 1 :]]) for k in range(len(whole))]
+    broken += [whole[:k] for k in range(0, len(whole), 7)]
+    for content in broken:
+        path.write_bytes(content)
+        with pytest.warns(UserWarning, match=r"step-000000000002\.safetensors is damaged and is passed over"):
+            assert same(newest_state(tmp_path), state(1))
+
+
+def test_a_file_of_another_program_is_passed_over(tmp_path: Path) -> None:
+    save_file({"weights": np.zeros(3)}, tmp_path / "step-000000000003.safetensors")
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert newest_state(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"a": np.zeros((2, 3))}, {"a": np.zeros((3, 2), np.float32)}, {"b": np.zeros((3, 2))}, {"a": np.ones((3, 2))}],
+)
+def test_checksums_tell_names_shapes_dtypes_and_values(other: dict[str, np.ndarray]) -> None:
+    one = {"a": np.zeros((3, 2))}
+    assert checksum(one) == checksum({"a": np.zeros((2, 3)).T})
+    assert len({checksum(one), checksum(other), checksum(one, "text")}) == 3
