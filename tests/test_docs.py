@@ -6,15 +6,17 @@ import shutil
 from pathlib import Path
 
 import pytest
-from made_corpus import contents
+from made_corpus import contents, made_corpus
 from page_code import blocks, commands
 
 from keras_bert_impl.cli.main import main
+from keras_bert_impl.training import Saving
 
 ROOT = Path(__file__).parents[1]
 SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 INSIDE = (ROOT / "docs" / "inside.md").read_text(encoding="utf-8")
 PRETRAINING = (ROOT / "docs" / "pretraining.md").read_text(encoding="utf-8")
+SCALING = (ROOT / "docs" / "guides" / "scaling.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +114,24 @@ def test_the_recipes_of_the_page_are_those_of_the_package() -> None:
         name: (r.settings.batch_size, r.objective.max_length, r.steps, r.settings.learning_rate)
         for name, r in RECIPES.items()
     }
+
+
+def test_long_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command and the script run, and each a second time."""
+    (tmp_path / "shards").mkdir()
+    made_corpus(tmp_path / "shards", documents=60, sentences=(4, 20), tokens=(3, 11))
+    monkeypatch.chdir(tmp_path)
+    page = re.sub(r"100000|\b1000\b", "12", SCALING).replace("steps_per_epoch=100", "steps_per_epoch=5")
+    ((_, *arguments),) = commands(page)
+    (script,) = blocks(page)
+    for _ in range(2):
+        assert main(["pretrain", *arguments, "--batch-size", "8", "--max-length", "37", "--held-out", "0.2"]) == 0
+        exec(compile(script.replace("Saving(minutes=1,", "Saving(minutes=1e-9,"), "scaling.md", "exec"), {})
+    assert Path("runs/novels/model.safetensors").is_file()
+    assert len(list(Path("runs/states").iterdir())) == 3
+    rows = dict(re.findall(r"^\| `--([a-z-]+)` \| (\S+) \|", SCALING, flags=re.MULTILINE))
+    saving = Saving()
+    assert rows == {"save-minutes": f"{saving.minutes:g}", "save-steps": "0", "keep-states": str(saving.keep)}
 
 
 def test_inside(sentiment_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,7 @@ def _of_task(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Mapping[st
         check_has_context(row)
     columns = task.from_texts([row.text], None if row.text_pair is None else [row.text_pair])
     features = task.encode(columns, tokenizer, model.config, max_length=model.config.max_position_embeddings)
-    (found,) = predict(model.predict_on_batch, features, columns, task=task, config=model.config)
+    (found,) = predict(lambda _: dict(outputs), features, columns, task=task, config=model.config)
     return _TASKS[task.name](found)
 
 

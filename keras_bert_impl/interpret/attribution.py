@@ -145,14 +145,12 @@ def attribute_all(
     rows = [encode_row(tokenizer, model.config, *pair) for pair in zip(texts, pairs, strict=False)]
     told, asked = [], []
     for number, row in enumerate(rows):
-        outputs = model(inputs_of(model, row, tokenizer))
-        arrays = {name: ops.convert_to_numpy(value) for name, value in outputs.items()}
-        asked += [_Path(number, row, found) for found in targets_of(model, tokenizer, row, arrays, target)]
+        outputs = model.predict_on_batch(inputs_of(model, row, tokenizer))
+        asked += [_Path(number, row, found) for found in targets_of(model, tokenizer, row, outputs, target)]
         told.append(answers(model, tokenizer, row, outputs))
-    integrate = _integrator(model, tokenizer)
-    found = integrate(asked, steps)
+    found = _integrated(model, tokenizer, asked, steps)
     rough = [k for k, one in enumerate(found) if not one.is_complete]
-    for k, finer in zip(rough, integrate([asked[k] for k in rough], _MORE * steps), strict=True):
+    for k, finer in zip(rough, _integrated(model, tokenizer, [asked[k] for k in rough], _MORE * steps), strict=True):
         found[k] = finer
     targets = defaultdict(list)
     for path, one in zip(asked, found, strict=True):
@@ -177,69 +175,73 @@ class _Path:
     asked: Asked
 
 
-def _integrator(model: Any, tokenizer: BertTokenizer) -> Callable[[Sequence[_Path], int], list[Target]]:
-    """What takes integrals with a model."""
-    wanted = ("input_ids", "attention_mask", "masked_lm_positions")
-    names = tuple(name for name in wanted if name in model.input_names)
-    behind = model.on_embeddings(*names)
+def _integrated(model: Any, tokenizer: BertTokenizer, paths: Sequence[_Path], steps: int) -> list[Target]:
+    """The integrals, each from so many points."""
     special = np.array(tokenizer.special_token_ids)
+    places, weights = np.polynomial.legendre.leggauss(steps)
+    places, weights = (places + 1) / 2, weights / 2  # From [-1, 1] to [0, 1].
+    dtype = model.compute_dtype
+    result: dict[int, Target] = {}
+    for chosen in _batches(paths, steps):
+        batch = [paths[k] for k in chosen]
+        ends, mean_gradient = _passes(model, batch[0].asked.output)
+        rows = _padded([path.row.inputs for path in batch])
+        ids = rows["input_ids"]
+        blanks = np.where(np.isin(ids, special), ids, tokenizer.pad_token_id).astype(np.int32)
+        states = [model.embeddings(values, token_type_ids=rows["token_type_ids"]) for values in (ids, blanks)]
+        rows["masked_lm_positions"] = np.array([[path.asked.position] for path in batch], np.int32)
+        index = np.array([path.asked.index for path in batch], np.int32)
+        others = (index, *(rows[name] for name in _beside(model)))
+        at_once = max(1, MOST_TOKENS // ids.size)
+        scores = np.zeros(ids.shape)
+        for begin in range(0, steps, at_once):
+            part = slice(begin, begin + at_once)
+            points = (ops.cast(places[part], dtype), ops.cast(weights[part], dtype))
+            scores += ops.convert_to_numpy(mean_gradient(*states, *points, *others))
+        changes = ops.convert_to_numpy(ends(*states, *others))
+        for k, path, values, change in zip(chosen, batch, scores, changes, strict=True):
+            result[k] = Target(path.asked.name, path.row.sums(values[: len(path.row)]), float(change))
+    return [result[k] for k in range(len(paths))]
 
-    def number_asked(output: str, states: Any, index: Any, *inputs: Any) -> Any:
+
+def _beside(model: Any) -> list[str]:
+    """What a model takes beside the embeddings' output."""
+    return [name for name in ("input_ids", "attention_mask", "masked_lm_positions") if name in model.input_names]
+
+
+def _passes(model: Any, output: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The compiled functions for one of a model's outputs: the change between both ends, and a part of the integral.
+
+    They are kept with the model, past Keras' own tracking: to compile them takes as long as some texts.
+    """
+    kept = vars(model).setdefault("_integral_passes", {})
+    if output in kept:
+        return kept[output]
+    names = _beside(model)
+    behind = model.on_embeddings(*names)
+
+    def number_asked(states: Any, index: Any, *inputs: Any) -> Any:
         logits = behind({"embedding_output": states, **dict(zip(names, inputs, strict=True))}, training=False)[output]
         flat = ops.reshape(logits, (ops.shape(logits)[0], -1))
         return ops.take_along_axis(flat, index[:, None], axis=1)[:, 0]  # [rows]
 
-    def along(output: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        def ends(states: Any, blank: Any, *others: Any) -> Any:
-            return number_asked(output, states, *others) - number_asked(output, blank, *others)
+    def ends(states: Any, blank: Any, *others: Any) -> Any:
+        return number_asked(states, *others) - number_asked(blank, *others)
 
-        def mean_gradient(states: Any, blank: Any, places: Any, weights: Any, *others: Any) -> Any:
-            """The integral over some places: ``[rows, tokens]``."""
-            shape, count = ops.shape(states), ops.shape(places)[0]
-            way = states - blank
-            points = blank[:, None] + places[None, :, None, None] * way[:, None]  # [rows, places, tokens, hidden]
-            points = ops.reshape(points, (-1, *shape[1:]))
-            repeated = [ops.repeat(values, count, axis=0) for values in others]
-            slopes = gradient(lambda point: number_asked(output, point, *repeated), points)
-            slopes = ops.reshape(slopes, (shape[0], count, *shape[1:]))
-            mean = ops.sum(weights[None, :, None, None] * slopes, axis=1)  # [rows, tokens, hidden]
-            return ops.sum(ops.cast(mean * way, "float32"), axis=-1)
+    def mean_gradient(states: Any, blank: Any, places: Any, weights: Any, *others: Any) -> Any:
+        """The integral over some places: ``[rows, tokens]``."""
+        shape, count = ops.shape(states), ops.shape(places)[0]
+        way = states - blank
+        points = blank[:, None] + places[None, :, None, None] * way[:, None]  # [rows, places, tokens, hidden]
+        points = ops.reshape(points, (-1, *shape[1:]))
+        repeated = [ops.repeat(values, count, axis=0) for values in others]
+        slopes = gradient(lambda point: number_asked(point, *repeated), points)
+        slopes = ops.reshape(slopes, (shape[0], count, *shape[1:]))
+        mean = ops.sum(weights[None, :, None, None] * slopes, axis=1)  # [rows, tokens, hidden]
+        return ops.sum(ops.cast(mean * way, "float32"), axis=-1)
 
-        return compiled(ends, model), compiled(mean_gradient, model)
-
-    functions: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
-
-    def integrate(paths: Sequence[_Path], steps: int) -> list[Target]:
-        places, weights = np.polynomial.legendre.leggauss(steps)
-        places, weights = (places + 1) / 2, weights / 2  # From [-1, 1] to [0, 1].
-        result: dict[int, Target] = {}
-        for chosen in _batches(paths, steps):
-            batch = [paths[k] for k in chosen]
-            output = batch[0].asked.output
-            functions[output] = functions.get(output) or along(output)
-            ends, mean_gradient = functions[output]
-            rows = _padded([path.row.inputs for path in batch])
-            ids = rows["input_ids"]
-            blanks = np.where(np.isin(ids, special), ids, tokenizer.pad_token_id).astype(np.int32)
-            segments = rows["token_type_ids"]
-            states = [model.embeddings(values, token_type_ids=segments) for values in (ids, blanks)]
-            rows["masked_lm_positions"] = np.array([[path.asked.position] for path in batch], np.int32)
-            index = np.array([path.asked.index for path in batch], np.int32)
-            others = (index, *(rows[name] for name in names))
-            at_once = max(1, MOST_TOKENS // ids.size)
-            scores = np.zeros(ids.shape)
-            for begin in range(0, steps, at_once):
-                part = slice(begin, begin + at_once)
-                dtype = model.compute_dtype
-                points = (ops.cast(places[part], dtype), ops.cast(weights[part], dtype))
-                scores += ops.convert_to_numpy(mean_gradient(*states, *points, *others))
-            changes = ops.convert_to_numpy(ends(*states, *others))
-            for k, path, values, change in zip(chosen, batch, scores, changes, strict=True):
-                by_word = path.row.sums(values[: len(path.row)])
-                result[k] = Target(path.asked.name, by_word, float(change))
-        return [result[k] for k in range(len(paths))]
-
-    return integrate
+    kept[output] = compiled(ends, model), compiled(mean_gradient, model)
+    return kept[output]
 
 
 def _batches(paths: Sequence[_Path], steps: int) -> Iterator[list[int]]:

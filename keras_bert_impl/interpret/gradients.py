@@ -41,8 +41,19 @@ def _tensorflow_gradient(function: Callable[[Any], Any], point: Any) -> Any:
 def _tensorflow_compiled(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
     import tensorflow as tf
 
-    traced = tf.function(function, autograph=False, reduce_retracing=True)
-    return lambda *arrays: traced(*map(tf.convert_to_tensor, arrays))
+    traced = None
+
+    def run(*arrays: Any) -> Any:
+        nonlocal traced
+        tensors = [tf.convert_to_tensor(array) for array in arrays]
+        if traced is None:
+            # The first two sizes differ from call to call: rows and tokens, or points.
+            shapes = [[None, None, *tensor.shape[2:]][: tensor.shape.rank] for tensor in tensors]
+            signature = [tf.TensorSpec(shape, tensor.dtype) for shape, tensor in zip(shapes, tensors, strict=True)]
+            traced = tf.function(function, autograph=False, input_signature=signature)
+        return traced(*tensors)
+
+    return run
 
 
 def _jax_gradient(function: Callable[[Any], Any], point: Any) -> Any:
