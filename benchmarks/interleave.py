@@ -7,6 +7,7 @@ everything else on the machine takes.
 
 import multiprocessing
 import os
+import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -63,25 +64,33 @@ class Series:
 def run(peers: Sequence[Peer], *, rounds: int, warm_up: int = 2) -> dict[str, Series]:
     """Starts every peer, then gives each one turn a round; the series by the peers' names."""
     context = multiprocessing.get_context("spawn")
-    workers, series = [], {}
-    for peer in peers:
-        pipe, far_end = context.Pipe()
-        process = context.Process(target=_serve, args=(far_end, peer, warm_up), daemon=True)
-        process.start()
-        far_end.close()
-        series[peer.name] = Series(first=_receive(process, pipe, peer.name))
-        workers.append((process, pipe, peer.name))
-        print(f"  {peer.name} is ready", flush=True)
+    workers: list[tuple[Any, Any, str]] = []
+    series: dict[str, Series] = {}
+    try:
+        for peer in peers:
+            pipe, far_end = context.Pipe()
+            # No daemon, which could not have processes of its own.
+            process = context.Process(target=_serve, args=(far_end, peer, warm_up))
+            process.start()
+            far_end.close()
+            workers.append((process, pipe, peer.name))
+            series[peer.name] = Series(first=_receive(process, pipe, peer.name))
+            print(f"  {peer.name} is ready", flush=True)
+        _turns(workers, series, rounds=rounds)
+    finally:
+        for process, pipe, _ in workers:
+            pipe.close()  # Which ends the process.
+            process.join()
+    return series
+
+
+def _turns(workers: Sequence[tuple[Any, Any, str]], series: Mapping[str, Series], *, rounds: int) -> None:
     for number in range(rounds):
         for process, pipe, peer_name in workers:
             pipe.send(True)
             for name, value in _receive(process, pipe, peer_name).items():
                 getattr(series[peer_name], name).append(value)
         print(f"  round {number + 1} of {rounds}", flush=True)
-    for process, pipe, _ in workers:
-        pipe.send(False)
-        process.join()
-    return series
 
 
 def _receive(process: Any, pipe: Any, name: str) -> Any:
@@ -102,7 +111,7 @@ def _serve(pipe: Any, peer: Peer, warm_up: int) -> None:
         call()
     pipe.send(first)
     rest = _Clock()
-    while pipe.recv():
+    while _is_asked(pipe):
         idle = rest.own / rest.wall
         turn = _Clock()
         for _ in range(peer.calls):
@@ -113,8 +122,16 @@ def _serve(pipe: Any, peer: Peer, warm_up: int) -> None:
         pipe.send({"seconds": wall / peer.calls, "core_seconds": own / peer.calls, "idle": idle, "others": others})
 
 
+def _is_asked(pipe: Any) -> bool:
+    """Waits for a turn; false if there is none any more."""
+    try:
+        return pipe.recv()
+    except EOFError:
+        return False
+
+
 class _Clock:
-    """Seconds since it was made: on the wall, on the cores by this process, and on the cores by everything."""
+    """Seconds since it was made: on the wall, on the cores by this process and those it had, and by everything."""
 
     def __init__(self) -> None:
         self._start = self._now()
@@ -122,7 +139,9 @@ class _Clock:
     @staticmethod
     def _now() -> tuple[float, float, float]:
         machine = psutil.cpu_times()
-        return time.perf_counter(), time.process_time(), sum(machine) - machine.idle - machine.iowait - machine.guest
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        own = time.process_time() + ended.ru_utime + ended.ru_stime
+        return time.perf_counter(), own, sum(machine) - machine.idle - machine.iowait - machine.guest
 
     @property
     def wall(self) -> float:
@@ -130,7 +149,7 @@ class _Clock:
 
     @property
     def own(self) -> float:
-        return time.process_time() - self._start[1]
+        return self._now()[1] - self._start[1]
 
     @property
     def busy(self) -> float:

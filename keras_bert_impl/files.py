@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -117,6 +118,17 @@ def partial_of(directory: Path, *, unique: str = "") -> Path:
     return directory.with_name(f".{directory.name}{unique}.partial")
 
 
+def _locked(opened: int, directory: Path) -> bool:
+    """Locks an opened directory for this process, until it is closed; whether it could be, and is still that one."""
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # A file system without locks.
+    return directory.exists() and os.path.samestat(os.stat(directory), os.fstat(opened))
+
+
 @contextlib.contextmanager
 def new_directory(directory: Path, *, keep: Callable[[Path], bool] | None = None) -> Iterator[Path]:
     """Yields a temporary directory beside ``directory``, which takes its name once the block ended well.
@@ -127,7 +139,8 @@ def new_directory(directory: Path, *, keep: Callable[[Path], bool] | None = None
             block fails, and the next call yields it again: its name is fixed. None: it is removed.
 
     Raises:
-        InputError: ``directory`` exists with other content, is a mount point, or its parent cannot be written.
+        InputError: ``directory`` exists with other content, is a mount point, its parent cannot be written, or another
+            process is making it.
         OSError: the disk is full.
     """
     refuse_other_content(directory)
@@ -138,8 +151,12 @@ def new_directory(directory: Path, *, keep: Callable[[Path], bool] | None = None
     new_parents = [parent for parent in directory.parents if not parent.exists()]
     try:
         temporary.mkdir(parents=True, exist_ok=keep is not None)
+        lock = os.open(temporary, os.O_RDONLY)
     except OSError as error:
         raise InputError(f"{directory} cannot be made: {error.strerror}.") from error
+    if not _locked(lock, temporary):
+        os.close(lock)
+        raise InputError(f"another process is making {directory}. Wait for it, or name another directory.")
     try:
         yield temporary
         # The empty directory that may stand there is replaced; one that was filled meanwhile is not.
@@ -152,6 +169,7 @@ def new_directory(directory: Path, *, keep: Callable[[Path], bool] | None = None
             advice = "Free some space there and run the same again: it continues where it stopped."
         raise OSError(f"{directory} cannot be written: {error.strerror}. {advice}") from error
     finally:
+        os.close(lock)
         if not (keep and temporary.exists() and keep(temporary)):
             shutil.rmtree(temporary, ignore_errors=True)
             for parent in new_parents:

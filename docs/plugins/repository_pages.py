@@ -1,13 +1,16 @@
 """mkdocs hook: pages of the site that stand elsewhere in the repository, and links between the two.
 
-Links are written for readers of the repository, relative to the file. Here they lead to the page of the site, and those
-to notebooks, which the site does not have, to Colab.
+Links are written for readers of the repository, relative to the file. Here they lead to the page of the site. A
+notebook is a page too, made of its script as the notebook is, without results.
 """
 
 import posixpath
 import re
+import runpy
+from pathlib import Path
 from typing import Any
 
+import jupytext
 from mkdocs.structure.files import File, Files
 
 # File of the repository: page of the site.
@@ -16,10 +19,12 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "saved_models/README.md": "signatures.md",
 }
-# Colab's address of the repository's root.
-COLAB = "https://colab.research.google.com/github/keras-bert-impl/keras_bert_impl/blob/main"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+MAKER = runpy.run_path(str(EXAMPLES / "make_notebooks.py"))
+NOTEBOOKS = {f"examples/notebooks/{name}.ipynb": f"notebooks/{name}.md" for name in MAKER["NOTEBOOKS"]}
 _LINK = re.compile(r"\]\((?![a-z]+:)(?P<path>[^)#\s]+)(?P<anchor>#[^)]*|)\)")
-_SOURCES = {page: source for source, page in PAGES.items()}
+_ON_SITE = {**PAGES, **NOTEBOOKS}
+_SOURCES = {page: source for source, page in _ON_SITE.items()}
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -27,7 +32,17 @@ def on_files(files: Files, config: Any) -> Files:
     for source, page in PAGES.items():
         root = posixpath.dirname(config.config_file_path)
         files.append(File.generated(config, page, abs_src_path=posixpath.join(root, source)))
+    for source, page in NOTEBOOKS.items():
+        files.append(File.generated(config, page, content=_notebook_page(source)))
     return files
+
+
+def _notebook_page(source: str) -> str:
+    """The cells of a notebook, and where it can be run."""
+    cells = jupytext.read(EXAMPLES / f"{Path(source).stem}.py").cells
+    shown = [cell.source if cell.cell_type == "markdown" else f"```python\n{cell.source}\n```" for cell in cells]
+    colab = f"https://colab.research.google.com/github/{MAKER['REPOSITORY']}/blob/main/{source}"
+    return "\n\n".join([shown[0], f"[Run it in Colab]({colab})", *shown[1:]])
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
@@ -36,9 +51,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
     def on_site(link: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(here), link["path"]))
-        if target.endswith(".ipynb"):
-            return f"]({COLAB}/{target}{link['anchor']})"
-        target = PAGES.get(target, target.removeprefix("docs/"))
+        target = _ON_SITE.get(target, target.removeprefix("docs/"))
         return f"]({posixpath.relpath(target, posixpath.dirname(page.file.src_uri) or '.')}{link['anchor']})"
 
     return _LINK.sub(on_site, markdown)

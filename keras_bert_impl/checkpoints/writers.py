@@ -1,5 +1,6 @@
 """Writes tensors as safetensors, in one file or in shards as transformers cuts them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from safetensors.numpy import save_file
 from keras_bert_impl.files import replacing, to_json, write_text
 
 MAX_SHARD_SIZE = 5_000_000_000
+# transformers refuses a file that does not name its format.
+_FORMAT = {"format": "pt"}
 
 
 def write_tensors(path: Path, tensors: dict[str, np.ndarray], max_shard_size: int = MAX_SHARD_SIZE) -> None:
@@ -24,11 +27,11 @@ def write_tensors(path: Path, tensors: dict[str, np.ndarray], max_shard_size: in
     """
     shards = _shards(tensors, max_shard_size)
     if len(shards) == 1:
-        _write(path, shards[0])
+        write_safetensors(path, shards[0], metadata=_FORMAT)
         return
     names = [f"{path.stem}-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)]
     for name, shard in zip(names, shards, strict=True):
-        _write(path.with_name(name), shard)
+        write_safetensors(path.with_name(name), shard, metadata=_FORMAT)
     # Last, so that an index never names a file that is not there.
     index = {
         "metadata": {"total_size": sum(array.nbytes for array in tensors.values())},
@@ -50,13 +53,21 @@ def _shards(tensors: dict[str, np.ndarray], max_size: int) -> list[dict[str, np.
     return shards
 
 
-def _write(path: Path, tensors: dict[str, np.ndarray]) -> None:
-    """Writes one file, whole or not at all."""
+def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray], *, metadata: dict[str, str]) -> None:
+    """Writes one file, whole or not at all.
+
+    Args:
+        path: where to.
+        tensors: arrays by name.
+        metadata: texts by name, for its head.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     # The library writes an array's memory as it lies there, whatever its strides say.
     contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     with replacing(path) as temporary:
         try:
-            # transformers refuses a file that does not name its format.
-            save_file(contiguous, temporary, metadata={"format": "pt"})
+            save_file(contiguous, temporary, metadata=metadata)
         except SafetensorError as error:
             raise OSError(f"{path} cannot be written: {error}") from error

@@ -71,6 +71,7 @@ def _finetune(options: argparse.Namespace) -> int:
         output=options.output,
         settings=FineTuning(**{name: getattr(options, name) for name in names if hasattr(options, name)}),
         saving=saving_of(options),
+        resume=options.resume,
         columns=column_options(options),
     )
     print(f"written to {options.output}")

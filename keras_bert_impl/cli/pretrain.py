@@ -204,6 +204,7 @@ def _pretrain(options: argparse.Namespace) -> int:
         objective=dataclasses.replace(objective, **_given(options, Objective)),
         settings=dataclasses.replace(settings, **_given(options, PreTraining)),
         saving=saving_of(options),
+        resume=options.resume,
         command=options.command,
     )
     print(f"written to {options.output}")

@@ -19,4 +19,4 @@ def saving_of(options: argparse.Namespace) -> Any:
     from keras_bert_impl.training import Saving
 
     given = {"minutes": options.save_minutes, "steps": options.save_steps, "keep": options.keep_states}
-    return Saving(resume=options.resume, **{name: value for name, value in given.items() if value is not None})
+    return Saving(**{name: value for name, value in given.items() if value is not None})

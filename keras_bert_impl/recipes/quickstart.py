@@ -10,7 +10,7 @@ from keras_bert_impl.files import read_json, refuse_other_content
 from keras_bert_impl.recipes.material import fetch_checkpoint
 from keras_bert_impl.serving import export_model, format_of
 from keras_bert_impl.serving.saved_model import check_version
-from keras_bert_impl.training import FineTuning, Saving, finetune
+from keras_bert_impl.training import FineTuning, finetune
 
 SNIPPETS = Path(__file__).parents[1] / "assets" / "movie_snippets"
 
@@ -64,7 +64,7 @@ def quickstart(
             test=data / "test.tsv",
             output=output,
             settings=FineTuning(epochs=epochs, precision=precision),
-            saving=Saving(resume=True),
+            resume=True,
         )
         print(f"   written to {output}, with learning_curve.png and README.md")
     print("\n3. Export for TF Serving", flush=True)

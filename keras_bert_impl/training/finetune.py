@@ -46,6 +46,7 @@ def finetune(
     output: str | Path,
     settings: FineTuning | None = None,
     saving: Saving | None = None,
+    resume: bool = False,
     columns: Mapping[str, str] | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -63,7 +64,8 @@ def finetune(
         test: test data, scored once in the end.
         output: the directory; must not exist or be empty.
         settings: the settings.
-        saving: how the training is saved while it runs, and whether it goes on with one that was ended.
+        saving: how often the state is saved while it runs.
+        resume: whether to go on with a training that was ended.
         columns: names of a table's columns where they are not ``text``, ``text_pair`` and ``label``.
         say: takes the lines that tell about the progress.
 
@@ -76,13 +78,13 @@ def finetune(
 
     >>> finetune("bert-base-uncased", train="train.tsv", valid="valid.tsv", output="runs/sentiment")  # doctest: +SKIP
     """
-    settings, saving = settings or FineTuning(), saving or Saving()
-    if saving.resume and (finished := finished_run(Path(output))):
+    settings, row = settings or FineTuning(), _task(task)
+    finished = finished_run(Path(output), task=row.name, settings=dataclasses.asdict(settings)) if resume else None
+    if finished:
         say(f"{output} is whole")
         return finished
-    row = _task(task)
     opened = open_source(source)
-    with run_directory(Path(output), resume=saving.resume) as directory:
+    with run_directory(Path(output), resume=resume) as directory:
         files = {"train": train, "valid": valid} | ({} if test is None else {"test": test})
         data = {
             name: given if isinstance(given, dict) else row.read_file(given, columns=columns or {})
@@ -117,7 +119,10 @@ def finetune(
 
         keep, clock = KeepBest(directory, score=lambda: score("valid"), metric=row.main_metric), Clock()
         identity = identity_of(
-            model, {name: _checksum(values) for name, values in features.items()}, task=row.name, settings=settings
+            model,
+            {name: _checksum(values, data[name]) for name, values in features.items()},
+            task=row.name,
+            settings=settings,
         )
         states = SaveStates(directory / STATES, saving, beside={"keep": keep, "clock": clock}, identity=identity)
         _fit(model, row, batches, settings=settings, states=states, callbacks=[keep])
@@ -185,8 +190,8 @@ def _fit(
     )
 
 
-def _checksum(features: Features) -> str:
-    """Tells other data: of the inputs, labels and weights of all rows."""
+def _checksum(features: Features, columns: Columns) -> str:
+    """Tells other data: of the inputs, labels and weights of all rows, and of what predictions are scored by."""
     parts = {"inputs": features.inputs, "labels": features.labels, "weights": features.weights}
     arrays = {}
     for part, fields in parts.items():
@@ -195,7 +200,7 @@ def _checksum(features: Features) -> str:
                 arrays[f"{part} {name} offsets"] = values.offsets
                 values = values.flat
             arrays[f"{part} {name}"] = values
-    return checksum(arrays)
+    return checksum(arrays, repr(columns))
 
 
 def _task(name: str) -> Task:

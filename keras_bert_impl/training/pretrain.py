@@ -50,6 +50,7 @@ def pretrain(
     objective: Objective | None = None,
     settings: PreTraining | None = None,
     saving: Saving | None = None,
+    resume: bool = False,
     command: str | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -67,8 +68,8 @@ def pretrain(
         minutes: how long to train, evaluations included, instead of ``steps``; the learning rate follows the time.
         objective: what examples are like.
         settings: the settings.
-        saving: how the training is saved while it runs, and whether it goes on with one that was ended. With
-            ``minutes``, those that it took before count.
+        saving: how often the state is saved while it runs.
+        resume: whether to go on with a training that was ended. With ``minutes``, those that it took before count.
         command: what was typed, for the card.
         say: takes the lines that tell about the progress.
 
@@ -84,11 +85,12 @@ def pretrain(
     given = [value for value in (steps, minutes) if value is not None]
     if len(given) != 1 or given[0] <= 0:
         raise InputError(f"steps is {steps} and minutes is {minutes}; one of them, above 0, was expected.")
-    objective, settings, saving = objective or Objective(), settings or PreTraining(), saving or Saving()
-    if saving.resume and (finished := finished_run(Path(output))):
+    objective, settings = objective or Objective(), settings or PreTraining()
+    asked = {"objective": dataclasses.asdict(objective), "settings": dataclasses.asdict(settings)}
+    if resume and (finished := finished_run(Path(output), **asked, **({"steps": steps} if steps else {}))):
         say(f"{output} is whole")
         return finished
-    with run_directory(Path(output), resume=saving.resume) as directory:
+    with run_directory(Path(output), resume=resume) as directory:
         corpus = TokenCorpus(shards)
         documents, held_out = corpus.held_out(settings.held_out, seed=settings.seed)
         common: dict[str, Any] = {"batch_size": settings.batch_size, "objective": objective}
@@ -141,8 +143,7 @@ def pretrain(
             "command": command,
             "steps": report.steps,
             "minutes": round(clock.seconds / 60, 1),
-            "objective": dataclasses.asdict(objective),
-            "settings": dataclasses.asdict(settings),
+            **asked,
             "corpus": {name: value for name, value in corpus.manifest.items() if name != "shards"},
             "held_out": {"documents": len(held_out), **report.history[-1]["held_out"]},
             "history": report.history,
@@ -290,6 +291,8 @@ class TimedRate(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Sets the rate."""
+        if keras.backend.backend() == "jax":
+            self.model.jax_state_sync()  # Else the step takes the rate that it was given first.
         self.model.optimizer.learning_rate = float(self.schedule(self.progress * self._STEPS))
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:

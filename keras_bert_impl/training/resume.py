@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import shutil
 import signal
 import threading
 import time
@@ -21,7 +20,15 @@ from keras_bert_impl.data.feed import Batches, for_fit
 from keras_bert_impl.errors import InputError, Interrupted
 from keras_bert_impl.files import new_directory, partial_of, read_json
 from keras_bert_impl.training.settings import Saving
-from keras_bert_impl.training.states import State, checksum, has_states, newest_state, write_state
+from keras_bert_impl.training.states import (
+    PARTIAL,
+    State,
+    checksum,
+    has_states,
+    newest_state,
+    remove_states,
+    write_state,
+)
 from keras_bert_impl.training.versions import versions
 
 # Their directory in that of a run.
@@ -84,16 +91,40 @@ def run_directory(output: Path, *, resume: bool) -> Iterator[Path]:
             "begin anew."
         )
     with new_directory(output, keep=_has_states) as directory:
-        yield directory
-    _remove_states(output)
+        for partial in directory.rglob(PARTIAL):
+            partial.unlink()
+        try:
+            yield directory
+        except KeyboardInterrupt as error:
+            if isinstance(error, Interrupted) or not _has_states(directory):
+                raise
+            raise Interrupted(
+                signal.SIGINT, f"what was saved stays in {directory}; resume goes on from there"
+            ) from error
+    remove_states(output / STATES)
 
 
-def finished_run(output: Path) -> dict[str, Any] | None:
-    """What ``metrics.json`` of a run says that is whole; None if there is none."""
+def finished_run(output: Path, **facts: Any) -> dict[str, Any] | None:
+    """What ``metrics.json`` of a run says that is whole; None if there is none.
+
+    Args:
+        output: the directory of the run.
+        **facts: what it has to say.
+
+    Raises:
+        InputError: it says something else.
+    """
     if not (output / "metrics.json").is_file():
         return None
-    _remove_states(output)
-    return read_json(output / "metrics.json")
+    metrics = read_json(output / "metrics.json")
+    for name, value in json.loads(json.dumps(facts)).items():
+        if metrics.get(name) != value:
+            raise InputError(
+                f"{output} is a run that is whole, with other {name}: there {metrics.get(name)!r:.400}, here "
+                f"{value!r:.400}. Name another directory, or remove this one."
+            )
+    remove_states(output / STATES)
+    return metrics
 
 
 def identity_of(model: Any, data: Mapping[str, str], *, settings: Any, **facts: Any) -> dict[str, Any]:
@@ -109,18 +140,14 @@ def identity_of(model: Any, data: Mapping[str, str], *, settings: Any, **facts: 
     return {
         **facts,
         **dataclasses.asdict(settings),
-        **versions(),
+        **{f"{name} of the model": value for name, value in model.config.to_dict().items()},
         **{f"checksum of {name}": value for name, value in sums.items()},
+        **{f"version of {name}": value for name, value in versions().items()},
     }
 
 
 def _has_states(directory: Path) -> bool:
     return has_states(directory / STATES)
-
-
-def _remove_states(output: Path) -> None:
-    """Removes what a run that is whole needs no more; absent where a session was ended just after this."""
-    shutil.rmtree(output / STATES, ignore_errors=True)
 
 
 class SaveStates(keras.callbacks.Callback):
@@ -134,6 +161,10 @@ class SaveStates(keras.callbacks.Callback):
         saving: how often, and how many are kept.
         beside: what else has a state, by names: callbacks that count or keep a history.
         identity: what must be the same when the training goes on, as JSON holds it.
+
+    Attributes:
+        step: how many steps were made.
+        is_over: whether the training ended before its last step, by ``model.stop_training``.
 
     >>> SaveStates("states", Saving(minutes=5)).step
     0
@@ -153,6 +184,7 @@ class SaveStates(keras.callbacks.Callback):
         self.beside = dict(beside or {})
         self.identity = json.loads(json.dumps(identity or {}))  # As it comes back from the disk.
         self.step = 0
+        self.is_over = False
         self._metrics: dict[str, np.ndarray] = {}
         self._signal: int | None = None
         self._saved = (0, time.perf_counter())
@@ -170,13 +202,17 @@ class SaveStates(keras.callbacks.Callback):
         Raises:
             InputError: the state is of another training.
         """
-        for partial in self.directory.glob(".*.partial"):
-            partial.unlink()  # What a killed process was writing.
+        if getattr(model.optimizer, "use_ema", False):
+            raise InputError(
+                "the optimizer averages the weights (use_ema), which is not resumed exactly. Leave it out."
+            )
+        for partial in self.directory.glob(PARTIAL):
+            partial.unlink()
         state = newest_state(self.directory)
         if state is None:
             return 0
         notes = json.loads(state.notes)
-        self._check(notes["identity"])
+        self._check({**notes["identity"], "beside": sorted(notes["beside"])})
         model.test_on_batch(*batches[state.step % len(batches)])
         model.optimizer.build(model.trainable_variables)
         variables = _variables(model)
@@ -194,17 +230,19 @@ class SaveStates(keras.callbacks.Callback):
         for name, part in self.beside.items():
             part.load_state_dict(notes["beside"][name])
         self.step = state.step
+        self.is_over = notes["is_over"]
         self._saved = (self.step, time.perf_counter())
         return self.step
 
     def _check(self, known: Mapping[str, Any]) -> None:
-        differing = [name for name in {**known, **self.identity} if known.get(name) != self.identity.get(name)]
+        own = {**self.identity, "beside": sorted(self.beside)}
+        differing = [name for name in {**known, **own} if known.get(name) != own.get(name)]
         if differing:
             name = differing[0]
             more = f", and {len(differing) - 1} more differ" if len(differing) > 1 else ""
             raise InputError(
                 f"{self.directory} holds states of another training: there {name} is {known.get(name)!r:.200}, here "
-                f"{self.identity.get(name)!r:.200}{more}. Go on with the same, or begin anew elsewhere."
+                f"{own.get(name)!r:.200}{more}. Go on with the same, or begin anew elsewhere."
             )
 
     @contextlib.contextmanager
@@ -234,6 +272,8 @@ class SaveStates(keras.callbacks.Callback):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+        if self._signal:
+            signal.raise_signal(self._signal)  # It came when there was nothing left to save.
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Puts the metrics of a begun epoch back."""
@@ -274,7 +314,12 @@ class SaveStates(keras.callbacks.Callback):
         arrays = {name: np.array(ops.convert_to_numpy(variable)) for name, variable in _variables(self.model).items()}
         beside = {name: part.state_dict() for name, part in self.beside.items()}
         # All of it is a copy: the training goes on while it is written.
-        notes = {"identity": self.identity, "is_within_epoch": self.step > self._epoch_begin, "beside": beside}
+        notes = {
+            "identity": self.identity,
+            "is_within_epoch": self.step > self._epoch_begin,
+            "is_over": bool(self.model.stop_training),
+            "beside": beside,
+        }
         state = State(self.step, arrays, json.dumps(notes))
         self._writing = self._writer.submit(write_state, self.directory, state, keep=self.saving.keep)
         self._saved = (self.step, time.perf_counter())
@@ -315,7 +360,8 @@ def resumable_fit(
         **arguments: more for ``fit``.
 
     Raises:
-        InputError: the states are of another training.
+        InputError: the states are of another training, or the optimizer averages weights.
+        OSError: a state cannot be written.
         Interrupted: SIGINT or SIGTERM came; the state was saved.
 
     >>> batches = LengthBatches(features, 32, seed=1, epochs=3)  # doctest: +SKIP
@@ -325,7 +371,7 @@ def resumable_fit(
     arguments = {**arguments, "callbacks": [*callbacks, states], "shuffle": False}
     step = states.restore(model, batches)
     with states.running():
-        while step < steps:
+        while step < steps and not states.is_over:
             epoch, within = divmod(step, steps_per_epoch)
             of_epoch = min(steps_per_epoch - within, steps - step)
             model.fit(
@@ -335,6 +381,6 @@ def resumable_fit(
                 steps_per_epoch=of_epoch,
                 **arguments,
             )
-            if model.stop_training:
+            if model.stop_training or states.step == step:
                 break
             step = states.step

@@ -95,25 +95,23 @@ class PreTraining:
 
 @dataclasses.dataclass(frozen=True)
 class Saving:
-    """How a training is saved while it runs, so that it can go on after any kind of end.
+    """How often the state of a training is saved while it runs.
 
     Args:
         minutes: how often; 0 for not at all.
         steps: how often, as well; 0 for not at all.
         keep: how many states stay on the disk; each takes three times the space of the weights.
-        resume: whether to go on with what was ended before.
 
     Raises:
         InputError: a number is out of its range.
 
-    >>> Saving(minutes=1, resume=True).keep
+    >>> Saving(minutes=1).keep
     2
     """
 
     minutes: float = 5.0
     steps: int = 0
     keep: int = 2
-    resume: bool = False
 
     def __post_init__(self) -> None:
         check_field(self, "minutes", self.minutes >= 0, "0 or more")

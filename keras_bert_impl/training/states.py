@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from keras_bert_impl.files import replacing
+from keras_bert_impl.checkpoints.writers import write_safetensors
 
+# What a process that was killed was writing; see `keras_bert_impl.files.replacing`.
+PARTIAL = ".*.partial"
 _PATTERN = "step-*.safetensors"
 
 
@@ -32,7 +33,7 @@ class State:
 
 
 def write_state(directory: Path, state: State, *, keep: int) -> Path:
-    """Writes a state, and removes all but the newest ones.
+    """Writes a state, and removes those that are not needed any more.
 
     Args:
         directory: where to; made if it is absent.
@@ -41,13 +42,19 @@ def write_state(directory: Path, state: State, *, keep: int) -> Path:
 
     Returns:
         the file.
+
+    Raises:
+        OSError: it cannot be written.
     """
     path = directory / f"step-{state.step:012}.safetensors"
     metadata = {"notes": state.notes, "checksum": checksum(state.arrays, state.notes)}
-    with replacing(path) as temporary:
-        save_file(state.arrays, temporary, metadata=metadata)
-    for old in sorted(directory.glob(_PATTERN))[:-keep]:
-        old.unlink()
+    write_safetensors(path, state.arrays, metadata=metadata)
+    others = sorted(other for other in directory.glob(_PATTERN) if other != path)
+    # Newer ones are damaged: the training went on from one before them.
+    newer = [other for other in others if other > path]
+    older = [other for other in others if other < path]
+    for other in newer + older[: len(older) + 1 - keep]:
+        other.unlink()
     return path
 
 
@@ -71,6 +78,14 @@ def newest_state(directory: Path) -> State | None:
 def has_states(directory: Path) -> bool:
     """Whether a directory holds states."""
     return any(directory.glob(_PATTERN))
+
+
+def remove_states(directory: Path) -> None:
+    """Removes a directory of states, but nothing else that is in it."""
+    for path in [*directory.glob(_PATTERN), *directory.glob(PARTIAL)]:
+        path.unlink()
+    with contextlib.suppress(OSError):
+        directory.rmdir()  # It is absent, or there is something else in it.
 
 
 def checksum(arrays: Mapping[str, np.ndarray], text: str = "") -> str:

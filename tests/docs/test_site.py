@@ -95,8 +95,15 @@ def test_pages_of_the_repository_are_linked(site: Path) -> None:
     assert "Unreleased" in Loaded(site / "changelog" / "index.html").text
 
 
-def test_notebooks_open_in_colab(site: Path) -> None:
+def test_notebooks_are_pages_that_open_in_colab(site: Path) -> None:
     maker = runpy.run_path(str(ROOT / "examples" / "make_notebooks.py"))
-    page = (site / "notebooks" / "index.html").read_text(encoding="utf-8")
-    address = f"https://colab.research.google.com/github/{maker['REPOSITORY']}/blob/main/examples/notebooks"
-    assert re.findall(rf'href="{address}/(\w+)\.ipynb"', page) == list(maker["NOTEBOOKS"])
+    index = (site / "notebooks" / "index.html").read_text(encoding="utf-8")
+    article = index[index.index("<article") : index.index("</article>")]
+    assert re.findall(r'href="(\w+)/"', article) == list(maker["NOTEBOOKS"])
+    for name in maker["NOTEBOOKS"]:
+        page = site / "notebooks" / name / "index.html"
+        assert f"{maker['REPOSITORY']}/blob/main/examples/notebooks/{name}.ipynb" in page.read_text(encoding="utf-8")
+        text = Loaded(page).text
+        script = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
+        assert re.search(r"^# # (.*)$", script, re.MULTILINE)[1] in text
+        assert "set_random_seed(1)" in text

@@ -1,6 +1,9 @@
 """Whole pretrainings of seconds: what they write, and that they learn."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +135,29 @@ def test_the_rate_follows_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(found, [0, 0.25, 0.5, 0.25, 0], atol=1e-6)
     rate.on_train_batch_end(0)
     assert model.stop_training
+
+
+def test_the_rate_follows_the_time_in_compiled_steps() -> None:
+    """On JAX, where a compiled loop holds the optimizer's variables: gradients of 1 make the weight tell the rates."""
+    code = """
+import keras, numpy as np
+from keras_bert_impl.training import PreTraining
+from keras_bert_impl.training.pretrain import TimedRate
+class Clock:
+    calls = 0
+    @property
+    def seconds(self):
+        self.calls += 1
+        return 10 * (self.calls // 2)  # Asked before and after each step.
+model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
+model.compile(keras.optimizers.SGD(1.0), loss=lambda y, found: -found)
+rate = TimedRate(PreTraining(learning_rate=0.5, warmup=0.2), Clock(), seconds=50)
+model.fit(np.ones((4, 1)), np.ones((4, 1)), batch_size=1, callbacks=[rate], verbose=0)
+print(float(model.weights[0].numpy()[0, 0]))
+"""
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "CUDA_VISIBLE_DEVICES": ""}
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    np.testing.assert_allclose(float(ran.stdout), 0 + 0.5 + 0.375 + 0.25, atol=1e-6)
 
 
 def test_a_model_learns_what_can_be_read_off_neighbours(corpus: TokenCorpus) -> None:

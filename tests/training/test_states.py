@@ -1,12 +1,14 @@
 """States on the disk: what comes back, and what is damaged in any way."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from keras_bert_impl.training.states import State, checksum, has_states, newest_state, write_state
+from keras_bert_impl.training.states import State, checksum, has_states, newest_state, remove_states, write_state
 
 
 def state(step: int) -> State:
@@ -53,6 +55,49 @@ def test_any_damage_is_told_and_passed_over(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.warns(UserWarning, match=r"step-000000000002\.safetensors is damaged and is passed over"):
             assert same(newest_state(tmp_path), state(1))
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_going_on_from_before_damaged_ones(tmp_path: Path, keep: int) -> None:
+    """The damaged ones, which are newer, do not take the place of what is written then."""
+    for step in (100, 4000, 5000):
+        write_state(tmp_path, state(step), keep=9)
+    for step in (4000, 5000):
+        (tmp_path / f"step-{step:012}.safetensors").write_bytes(b"broken")
+    write_state(tmp_path, state(200), keep=keep)
+    assert len(list(tmp_path.iterdir())) == min(keep, 2)
+    assert same(newest_state(tmp_path), state(200))
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """The library's own error for it is no OSError."""
+    code = f"""
+import resource, signal
+from pathlib import Path
+import numpy as np
+from keras_bert_impl.training.states import State, write_state
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (9999, 9999))
+try:
+    write_state(Path({str(tmp_path)!r}), State(1, {{"a": np.zeros(9999)}}, ""), keep=1)
+except OSError as error:
+    print(error)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "step-000000000001.safetensors cannot be written" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_states_are_removed(tmp_path: Path) -> None:
+    write_state(tmp_path / "states", state(1), keep=1)
+    (tmp_path / "states" / ".step-000000000002.safetensors.0a1b2c3d.partial").touch()
+    (tmp_path / "states" / "notes.txt").touch()
+    remove_states(tmp_path / "states")
+    assert [path.name for path in (tmp_path / "states").iterdir()] == ["notes.txt"]
+    (tmp_path / "states" / "notes.txt").unlink()
+    remove_states(tmp_path / "states")
+    assert not (tmp_path / "states").exists()
+    remove_states(tmp_path / "states")
 
 
 def test_a_file_of_another_program_is_passed_over(tmp_path: Path) -> None:
