@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, for
 from keras_bert_impl.tasks.pretraining import figures_of, pretraining_compile
 from keras_bert_impl.training import PreTraining, adamw
 from keras_bert_impl.training.pretrain import TimedRate
+from keras_bert_impl.training.resume import Clock
 
 PARTS = 20
 
@@ -21,21 +21,20 @@ PARTS = 20
 class Evaluate(keras.callbacks.Callback):
     """Evaluates when another twentieth of the time is over; the time of evaluations does not count, as in torch's."""
 
-    def __init__(self, batches: Any, clock: TimedRate) -> None:
+    def __init__(self, batches: Any, clock: Clock, rate: TimedRate) -> None:
         super().__init__()
-        self.batches, self.clock = batches, clock
+        self.batches, self.clock, self.rate = batches, clock, rate
         self.history: list[dict[str, float]] = []
         self.steps = 0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.steps += 1
-        if self.clock.progress < (len(self.history) + 1) / PARTS:
+        if self.rate.progress < (len(self.history) + 1) / PARTS:
             return
-        begin = time.perf_counter()
-        minutes = self.clock.progress * self.clock.seconds / 60
+        seconds = self.clock.seconds
         logs = self.model.evaluate(for_evaluation(self.batches), verbose=0, return_dict=True)
-        self.history.append({"minutes": minutes, **figures_of(logs)})
-        self.clock._begin += time.perf_counter() - begin
+        self.history.append({"minutes": seconds / 60, **figures_of(logs)})
+        self.clock.load_state_dict(seconds)
 
 
 def main() -> None:
@@ -53,9 +52,10 @@ def main() -> None:
     none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     model = BertForPreTraining(BertConfig.preset("tiny", vocab_size=corpus.tokenizer.vocab_size, **none))
     model.compile(adamw(learning_rate=RATE, steps=None), **pretraining_compile())
-    clock = TimedRate(PreTraining(learning_rate=RATE, warmup=WARMUP), seconds=60 * arguments.minutes)
-    evaluate = Evaluate(evaluated, clock)
-    model.fit(for_fit(batches), steps_per_epoch=1 << 40, callbacks=[evaluate, clock], shuffle=False, verbose=0)
+    clock = Clock()
+    rate = TimedRate(PreTraining(learning_rate=RATE, warmup=WARMUP), clock, seconds=60 * arguments.minutes)
+    evaluate = Evaluate(evaluated, clock, rate)
+    model.fit(for_fit(batches), steps_per_epoch=1 << 40, callbacks=[evaluate, rate], shuffle=False, verbose=0)
     print(json.dumps({"steps": evaluate.steps, "history": evaluate.history}))
 
 

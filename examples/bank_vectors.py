@@ -1,8 +1,8 @@
 # %% [markdown]
 # # One word, two meanings
 #
-# Before BERT a word had one vector. BERT gives it one for each place where it stands. 'Bank' as a house for money and
-# as the side of a river: how do they part, layer by layer?
+# In word2vec and GloVe a word has one vector. BERT gives it one for each place where it stands. 'Bank' as a house for
+# money and as the side of a river: how do they part, layer by layer?
 
 # %%
 import keras

@@ -121,7 +121,7 @@ plt.show()
 #
 # After attention each token goes through two dense layers on its own, four times as wide inside, with GELU between:
 # `x · Φ(x)`, the share of a normal distribution below x. Unlike ReLU it is smooth and lets a little through below zero.
-# The published checkpoints use the exact one; an approximation by tanh is near, but not the same.
+# The published checkpoints name the exact one in their configurations; the approximation by tanh is near, not the same.
 
 # %%
 x = np.linspace(-4, 4, 400, dtype="float32")

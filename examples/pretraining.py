@@ -54,7 +54,7 @@ positions = inputs["masked_lm_positions"][0][weights["prediction_logits"][0] > 0
 for position, label in zip(positions, labels["prediction_logits"][0], strict=False):
     shown = tokenizer.convert_ids_to_tokens(int(inputs["input_ids"][0, position]))
     print(f"at {position:2}: shown {shown!r}, right is {tokenizer.convert_ids_to_tokens(int(label))!r}")
-print("the second segment", "is another document's" if labels["seq_relationship_logits"][0, 0] else "follows")
+print("the second segment", "is another document's" if labels["seq_relationship_logits"][0] else "follows")
 
 # %% [markdown]
 # Of the chosen words 80 % are hidden, 10 % are replaced by a random word, and 10 % stay, so that the model cannot trust

@@ -135,6 +135,7 @@ class BertConfig:
         labels = self.id2label
         if sorted(labels) != list(range(len(labels))) or not all(isinstance(name, str) for name in labels.values()):
             raise InputError(f"id2label is {dict(labels)}; a name for each of the ids 0, 1, 2 … was expected.")
+        object.__setattr__(self, "id2label", dict(sorted(labels.items())))
         for key, unused in _UNSUPPORTED.items():
             if key in self.extra and self.extra[key] is not None and self.extra[key] not in unused:
                 raise InputError(

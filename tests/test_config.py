@@ -85,6 +85,11 @@ def test_unknown_preset() -> None:
         BertConfig.preset("huge")
 
 
+def test_labels_are_in_the_order_of_their_ids() -> None:
+    config = BertConfig(**SIZES, id2label={1: "good", 2: "better", 0: "bad"})
+    assert list(config.id2label.values()) == ["bad", "good", "better"]
+
+
 def test_num_labels_beside_a_shorter_id2label_is_a_warning() -> None:
     values = {**SIZES, "num_labels": 50, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}}
     with pytest.warns(UserWarning, match="num_labels is 50 beside an id2label of 2: 50 labels are taken"):

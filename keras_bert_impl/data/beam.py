@@ -3,7 +3,7 @@
 import json
 import tempfile
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from keras_bert_impl.data.tfds import is_tfds
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import to_json
 from keras_bert_impl.tokenization import BertTokenizer
+
+# The key of a manifest that tells what went wrong, for the process that started the pipeline.
+_ERROR = "error"
 
 
 def prepare_with_beam(
@@ -64,8 +67,12 @@ def prepare_with_beam(
     sources = sources_of(corpus)
     parts = group_files([found for source in sources for found in _files(source)], size=shard_size)
 
-    def read(part: Part) -> Iterable[Unit]:
-        return read_units(part, strict=strict, text_field=text_field, size=shard_size, open_file=_open)
+    def read(part: Part) -> Iterator[Unit | str]:
+        # What a runner makes of an error is its own affair: the message goes on as data.
+        try:
+            yield from read_units(part, strict=strict, text_field=text_field, size=shard_size, open_file=_open)
+        except InputError as error:
+            yield str(error)
 
     maker = ShardMaker(tokenizer, language)
     facts = {"corpus": sources, "language": language}
@@ -81,6 +88,9 @@ def prepare_with_beam(
         )
     with files.open(files.join(output, MANIFEST)) as file:
         manifest = json.loads(file.read())
+    if _ERROR in manifest:
+        files.delete([output])
+        raise InputError(manifest[_ERROR])
     if manifest["broken_lines"]:
         warn_of_broken_lines(manifest["broken_lines"])
     return manifest
@@ -131,7 +141,9 @@ def _write(path: str, content: bytes) -> None:
         files.delete([temporary])
 
 
-def _write_shard(unit: Unit, maker: ShardMaker, output: str) -> tuple[ShardInfo, int]:
+def _write_shard(unit: Unit | str, maker: ShardMaker, output: str) -> tuple[ShardInfo, int] | str:
+    if isinstance(unit, str):
+        return unit
     info, packed = maker(unit)
     if info.tokens:
         _write(_files_system().join(output, info.file), packed)
@@ -139,12 +151,18 @@ def _write_shard(unit: Unit, maker: ShardMaker, output: str) -> tuple[ShardInfo,
 
 
 def _write_manifest(
-    made: list[tuple[ShardInfo, int]], tokenizer: BertTokenizer, output: str, facts: dict[str, Any]
+    made: list[tuple[ShardInfo, int] | str], tokenizer: BertTokenizer, output: str, facts: dict[str, Any]
 ) -> None:
-    manifest = make_manifest(
-        [info for info, _ in made], tokenizer, **facts, broken_lines=sum(broken for _, broken in made)
-    )
     files = _files_system()
+    whole = [one for one in made if not isinstance(one, str)]
+    try:
+        for message in sorted(one for one in made if isinstance(one, str)):
+            raise InputError(message)
+        broken = sum(broken for _, broken in whole)
+        manifest = make_manifest([info for info, _ in whole], tokenizer, **facts, broken_lines=broken)
+    except InputError as error:
+        _write(files.join(output, MANIFEST), to_json({_ERROR: str(error)}).encode())
+        return
     with tempfile.TemporaryDirectory() as directory:
         tokenizer.save_pretrained(directory)
         for path in Path(directory).iterdir():

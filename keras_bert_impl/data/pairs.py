@@ -87,6 +87,11 @@ class PairSampler:
         """The sentence behind the one with which those from ``first`` on reach so many tokens, at most ``end``."""
         return np.minimum(np.searchsorted(self._sentences, self._sentences[first] + tokens), end)
 
+    @property
+    def pairable(self) -> float:
+        """The share of chunks of two sentences or more: only these can be pairs that follow each other."""
+        return float((self._stop - self._first >= 2).mean())
+
     def draw(self, generator: np.random.Generator, chunks: np.ndarray, *, short: float) -> Pairs:
         """A pair for each of these chunks.
 

@@ -89,6 +89,10 @@ class PretrainingBatches:
         ``next_sentence_positions`` ``[batch_size, sequences]``. Labels are the ids that were masked, and 0 for real
         next segments or 1; weights are 1 where there is something to predict, else 0.
 
+    Attributes:
+        per_epoch: batches that take every chunk once.
+        pairable: the share of chunks that can be pairs of a sentence and the next.
+
     Raises:
         InputError: too few documents, or fewer chunks than a batch takes.
     """
@@ -117,6 +121,7 @@ class PretrainingBatches:
                 f"{corpus.directory}: {len(documents):,} documents give {len(self._sampler):,} pairs of "
                 f"{objective.max_length} tokens; a batch takes {self._drawn:,}. Choose smaller batches, or more text."
             )
+        self.pairable = self._sampler.pairable
         tokenizer = corpus.tokenizer
         special = tokenizer.special_token_ids
         self._cls, self._sep, self._mask = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.mask_token_id

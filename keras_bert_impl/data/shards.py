@@ -1,5 +1,6 @@
 """Shards: a corpus as token ids on the disk, each token once, with the ends of its sentences and documents."""
 
+import errno
 import functools
 import hashlib
 import json
@@ -16,6 +17,7 @@ from safetensors.numpy import save
 from keras_bert_impl.data.features import offsets_of
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import read_json, to_json
+from keras_bert_impl.machine import allow_open_files
 from keras_bert_impl.tokenization import BertTokenizer
 
 MANIFEST = "manifest.json"
@@ -157,6 +159,7 @@ class TokenCorpus:
         if check:
             with ThreadPoolExecutor() as threads:
                 list(threads.map(lambda info: _check(directory / info.file, info), infos))
+        allow_open_files(len(infos))  # Each map holds its file open.
         shards = [_open(directory / info.file) for info in infos]
         self._tokens = [shard["tokens"] for shard in shards]
         self._shard_starts = offsets_of(len(tokens) for tokens in self._tokens)
@@ -246,8 +249,13 @@ def _unpack(whole: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 def _open(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a shard, which the system reads when they are used."""
     try:
-        return _unpack(np.asarray(np.memmap(path, np.uint8, "r")))[0]
-    except (OSError, *_BROKEN) as error:
+        whole = np.asarray(np.memmap(path, np.uint8, "r"))
+    except OSError as error:
+        advice = " Raise the limit of open files (ulimit -n)." if error.errno == errno.EMFILE else ""
+        raise InputError(f"{path} cannot be opened: {error.strerror}.{advice}") from error
+    try:
+        return _unpack(whole)[0]
+    except _BROKEN as error:
         raise InputError(f"{path} is no shard ({error}). Prepare the corpus again.") from error
 
 

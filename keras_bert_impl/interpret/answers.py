@@ -49,9 +49,21 @@ def following_logits(outputs: Mapping[str, Any]) -> str:
     return "seq_relationship_logits" if "seq_relationship_logits" in outputs else "logits"
 
 
+def kept(model: Any, name: str, make: Callable[[], Any]) -> Any:
+    """What belongs to a model and takes time to make, kept with it, past Keras' own tracking.
+
+    It is made anew when the model has got other variables, as by LoRA or quantization.
+    """
+    made = vars(model).setdefault("_kept_for_views", {})
+    key = (name, *(variable.path for variable in model.variables))
+    if key not in made:
+        made[key] = make()
+    return made[key]
+
+
 def check_has_context(row: Row) -> None:
     """Raises ``InputError`` if a question stands alone."""
-    if row.text_pair is None:
+    if not any(word.segment == 1 and not word.is_special for word in row.words):
         raise InputError("a question needs a context: give two texts, the question and the text with its answer.")
 
 
@@ -81,7 +93,10 @@ def _of_task(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Mapping[st
         check_has_context(row)
     columns = task.from_texts([row.text], None if row.text_pair is None else [row.text_pair])
     features = task.encode(columns, tokenizer, model.config, max_length=model.config.max_position_embeddings)
-    (found,) = predict(lambda _: dict(outputs), features, columns, task=task, config=model.config)
+    # The row's own outputs, unless the task makes other tokens of it: it cuts long questions, and words otherwise.
+    is_same = np.array_equal(features.inputs["input_ids"].flat, row.inputs["input_ids"][0])
+    run = (lambda _: dict(outputs)) if is_same else model.predict_on_batch
+    (found,) = predict(run, features, columns, task=task, config=model.config)
     return _TASKS[task.name](found)
 
 

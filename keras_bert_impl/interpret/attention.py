@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_bert_impl.interpret.answers import answers, inputs_of
+from keras_bert_impl.interpret.answers import answers, inputs_of, kept
 from keras_bert_impl.interpret.pages import TextView, described
 from keras_bert_impl.interpret.view import Page
 from keras_bert_impl.interpret.words import encode_row
@@ -64,7 +64,8 @@ def attend(model: Any, tokenizer: BertTokenizer, text: str, text_pair: str | Non
     >>> view.save("view.html")  # doctest: +SKIP
     """
     row = encode_row(tokenizer, model.config, text, text_pair)
-    outputs = model.with_outputs(output_attentions=True)(inputs_of(model, row, tokenizer))
+    with_attentions = kept(model, "attentions", lambda: model.with_outputs(output_attentions=True))
+    outputs = with_attentions(inputs_of(model, row, tokenizer))
     attentions = np.stack([ops.convert_to_numpy(layer)[0] for layer in outputs["attentions"]]).astype(np.float32)
     heading, found = answers(model, tokenizer, row, outputs)
     return AttentionView(row, heading, found, described(model), attentions)

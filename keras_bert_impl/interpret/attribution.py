@@ -1,5 +1,6 @@
 """Which words made the model answer so: integrated gradients over the embeddings."""
 
+import functools
 import itertools
 import warnings
 from collections import defaultdict
@@ -11,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.interpret.answers import answers, inputs_of
+from keras_bert_impl.interpret.answers import answers, inputs_of, kept
 from keras_bert_impl.interpret.gradients import compiled, gradient
 from keras_bert_impl.interpret.pages import TextView, described
 from keras_bert_impl.interpret.targets import Asked, targets_of
@@ -21,6 +22,7 @@ from keras_bert_impl.tokenization import BertTokenizer
 
 # How far the sum of the words may be from the change of the logit: a share of the change, or as a number.
 TOLERANCE, SMALLEST = 0.01, 1e-3
+_MOST_STEPS = 1000
 # How many times as many steps a path gets whose sum is further off.
 _MORE = 4
 # Tokens in one pass, all steps counted: more are no faster on a CPU, and take memory.
@@ -125,7 +127,7 @@ def attribute_all(
         text_pairs: as many second texts.
         target: what to explain. Classification: a label; absent, the likeliest. Tagging: a word of the text, for the
             tag it gets; absent, each word that gets one. Question answering: words of the context, as an answer;
-            absent, the model's answer. Masked words: a token; absent, the likeliest at each ``[MASK]``.
+            absent, the likeliest start and end. Masked words: a token; absent, the likeliest at each ``[MASK]``.
         steps: points of the integral (Gauss-Legendre).
 
     Raises:
@@ -137,8 +139,8 @@ def attribute_all(
 
     Source: https://arxiv.org/abs/1703.01365
     """
-    if steps < 1:
-        raise InputError(f"steps is {steps}; a whole number above 0 was expected.")
+    if not 1 <= steps <= _MOST_STEPS:
+        raise InputError(f"steps is {steps}; a whole number from 1 to {_MOST_STEPS} was expected.")
     if text_pairs is not None and len(texts) != len(text_pairs):
         raise InputError(f"there are {len(texts)} texts but {len(text_pairs)} second ones; a pair needs one of each.")
     pairs = text_pairs if text_pairs is not None else itertools.repeat(None)
@@ -179,16 +181,21 @@ def _integrated(model: Any, tokenizer: BertTokenizer, paths: Sequence[_Path], st
     """The integrals, each from so many points."""
     special = np.array(tokenizer.special_token_ids)
     places, weights = np.polynomial.legendre.leggauss(steps)
-    places, weights = (places + 1) / 2, weights / 2  # From [-1, 1] to [0, 1].
-    dtype = model.compute_dtype
+    # From [-1, 1] to [0, 1].
+    places, weights = ((places + 1) / 2).astype(np.float32), (weights / 2).astype(np.float32)
     result: dict[int, Target] = {}
     for chosen in _batches(paths, steps):
         batch = [paths[k] for k in chosen]
-        ends, mean_gradient = _passes(model, batch[0].asked.output)
+        output = batch[0].asked.output
+        ends, mean_gradient = kept(model, f"passes to {output}", functools.partial(_passes, model, output))
         rows = _padded([path.row.inputs for path in batch])
         ids = rows["input_ids"]
         blanks = np.where(np.isin(ids, special), ids, tokenizer.pad_token_id).astype(np.int32)
-        states = [model.embeddings(values, token_type_ids=rows["token_type_ids"]) for values in (ids, blanks)]
+        # In float32 whatever the model computes in, for many small parts are summed.
+        states = [
+            ops.cast(model.embeddings(values, token_type_ids=rows["token_type_ids"]), "float32")
+            for values in (ids, blanks)
+        ]
         rows["masked_lm_positions"] = np.array([[path.asked.position] for path in batch], np.int32)
         index = np.array([path.asked.index for path in batch], np.int32)
         others = (index, *(rows[name] for name in _beside(model)))
@@ -196,7 +203,7 @@ def _integrated(model: Any, tokenizer: BertTokenizer, paths: Sequence[_Path], st
         scores = np.zeros(ids.shape)
         for begin in range(0, steps, at_once):
             part = slice(begin, begin + at_once)
-            points = (ops.cast(places[part], dtype), ops.cast(weights[part], dtype))
+            points = (places[part], weights[part])
             scores += ops.convert_to_numpy(mean_gradient(*states, *points, *others))
         changes = ops.convert_to_numpy(ends(*states, *others))
         for k, path, values, change in zip(chosen, batch, scores, changes, strict=True):
@@ -212,16 +219,14 @@ def _beside(model: Any) -> list[str]:
 def _passes(model: Any, output: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The compiled functions for one of a model's outputs: the change between both ends, and a part of the integral.
 
-    They are kept with the model, past Keras' own tracking: to compile them takes as long as some texts.
+    To compile them takes as long as some texts.
     """
-    kept = vars(model).setdefault("_integral_passes", {})
-    if output in kept:
-        return kept[output]
     names = _beside(model)
     behind = model.on_embeddings(*names)
 
     def number_asked(states: Any, index: Any, *inputs: Any) -> Any:
-        logits = behind({"embedding_output": states, **dict(zip(names, inputs, strict=True))}, training=False)[output]
+        given = {"embedding_output": ops.cast(states, model.embeddings.compute_dtype)}
+        logits = behind(given | dict(zip(names, inputs, strict=True)), training=False)[output]
         flat = ops.reshape(logits, (ops.shape(logits)[0], -1))
         return ops.take_along_axis(flat, index[:, None], axis=1)[:, 0]  # [rows]
 
@@ -238,10 +243,9 @@ def _passes(model: Any, output: str) -> tuple[Callable[..., Any], Callable[..., 
         slopes = gradient(lambda point: number_asked(point, *repeated), points)
         slopes = ops.reshape(slopes, (shape[0], count, *shape[1:]))
         mean = ops.sum(weights[None, :, None, None] * slopes, axis=1)  # [rows, tokens, hidden]
-        return ops.sum(ops.cast(mean * way, "float32"), axis=-1)
+        return ops.sum(mean * way, axis=-1)
 
-    kept[output] = compiled(ends, model), compiled(mean_gradient, model)
-    return kept[output]
+    return compiled(ends, model), compiled(mean_gradient, model)
 
 
 def _batches(paths: Sequence[_Path], steps: int) -> Iterator[list[int]]:

@@ -7,9 +7,11 @@ import numpy as np
 from keras import ops
 
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.interpret.answers import kept
 from keras_bert_impl.interpret.attribution import attribute_all
 from keras_bert_impl.interpret.words import Row
 from keras_bert_impl.tasks.encoding import softmax
+from keras_bert_impl.tasks.lookup import task_named
 from keras_bert_impl.tokenization import BertTokenizer
 
 _ROWS = 64
@@ -35,15 +37,18 @@ def removal_curves(
     Raises:
         InputError: no text has so many words; or see `attribute_all`.
     """
-    if type(model).__name__ != "BertForSequenceClassification":
-        raise InputError(f"{type(model).__name__} gives no one label for a text; BertForSequenceClassification does.")
+    name = type(model).__name__
+    if name != "BertForSequenceClassification" or task_named(name, model.config).name != "classification":
+        raise InputError(
+            f"this {name} gives no one label for a text; a BertForSequenceClassification with labels does."
+        )
     found = attribute_all(model, tokenizer, texts, steps=steps)
     found = [one for one in found if _words(one.row).size >= words]
     if not found:
         raise InputError(f"none of the {len(texts)} texts has {words} words. Take away fewer, or give longer texts.")
     names = list(model.config.id2label.values())
     labels = np.array([names.index(one.prediction[0][0]) for one in found])
-    with_attentions = model.with_outputs(output_attentions=True)
+    with_attentions = kept(model, "attentions", lambda: model.with_outputs(output_attentions=True))
     draw = np.random.default_rng(seed)
     orders: dict[str, list[np.ndarray]] = {"attributions": [], "attention": [], "random words": []}
     for one in found:

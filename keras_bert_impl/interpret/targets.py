@@ -53,13 +53,14 @@ def targets_of(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Outputs,
     """
     name = type(model).__name__
     if name not in _KINDS:
-        raise InputError(f"{name} has no answer to explain. Take a checkpoint with a head: {', '.join(_KINDS)}.")
+        raise InputError(f"the answer of a {name} is not explained; those of these are: {', '.join(_KINDS)}.")
     return _KINDS[name](model, tokenizer, row, outputs, target)
 
 
 def _label(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Outputs, target: str | None) -> list[Asked]:
     names = list(model.config.id2label.values())
     if task_named(type(model).__name__, model.config).name == "regression":
+        _refuse(target, "the one number that the model gives is explained")
         return [Asked("the number", "logits", 0)]
     if target is not None and target not in names:
         raise InputError(f"the model has no label {target!r}; it has {', '.join(map(repr, names))}.")
@@ -121,6 +122,7 @@ def _masked(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Outputs, ta
 
 
 def _following(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Outputs, target: str | None) -> list[Asked]:
+    _refuse(target, "what the model says of the next sentence is explained")
     output = following_logits(outputs)
     if row.text_pair is None:
         raise InputError("there is one text; give two to ask whether the second follows the first.")
@@ -131,6 +133,11 @@ def _following(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Outputs,
 def _pretraining(model: Any, tokenizer: BertTokenizer, row: Row, *rest: Any) -> list[Asked]:
     kind = _following if row.text_pair is not None and not mask_places(row, tokenizer) else _masked
     return kind(model, tokenizer, row, *rest)
+
+
+def _refuse(target: str | None, what: str) -> None:
+    if target is not None:
+        raise InputError(f"target is {target!r}, but there is nothing to choose: {what}. Leave it out.")
 
 
 def _places(row: Row, wanted: str) -> list[tuple[Any, ...]]:

@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.interpret import pictures
+from keras_bert_impl.interpret.answers import inputs_of, kept
 from keras_bert_impl.interpret.words import encode_row
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -93,16 +94,20 @@ class WordVectors:
         Raises:
             InputError: there are not as many senses as texts, only one sense, or no two occurrences of one.
         """
-        texts = 1 + max(occurrence.number for occurrence in self.occurrences)
-        if len(senses) != texts:
-            raise InputError(f"there are {len(senses)} senses for {texts} texts; give one for each text.")
-        sense = np.array([senses[occurrence.number] for occurrence in self.occurrences])
+        sense = np.array(self._senses(senses))
         first, second = np.triu_indices(len(sense), k=1)
         same = sense[first] == sense[second]
         if same.all() or not same.any():
             raise InputError("pairs of one sense and of two are compared: give two senses or more, one of them twice.")
         pairs = np.stack([self.cosines(layer)[first, second] for layer in range(self.vectors.shape[1])])
         return pairs[:, same].mean(axis=1), pairs[:, ~same].mean(axis=1)
+
+    def _senses(self, senses: Sequence[str]) -> list[str]:
+        """The sense of each occurrence, from those of the texts."""
+        texts = 1 + max(occurrence.number for occurrence in self.occurrences)
+        if len(senses) != texts:
+            raise InputError(f"there are {len(senses)} senses for {texts} texts; give one for each text.")
+        return [senses[occurrence.number] for occurrence in self.occurrences]
 
     def table(self, layer: int = -1) -> str:
         """The occurrences and their cosines, for a terminal of 80 columns."""
@@ -146,11 +151,12 @@ class WordVectors:
             senses: the sense of the word in each text, for the colours.
 
         Raises:
-            InputError: fewer than three occurrences, no such layer, or a path that cannot be written.
+            InputError: fewer than three occurrences, no such layer, not one sense for each text, or a path that cannot
+                be written.
         """
         if len(self.occurrences) < 3:
             raise InputError(f"a picture needs three occurrences of {self.word!r}; there are {len(self.occurrences)}.")
-        groups = None if senses is None else [senses[occurrence.number] for occurrence in self.occurrences]
+        groups = None if senses is None else self._senses(senses)
         vectors = self.at(layer)
         title = f"‘{self.word}’ at layer {layer % self.vectors.shape[1]}"
         pictures.save_points(Path(path), vectors, self.names, groups, title=title)
@@ -198,10 +204,11 @@ def word_vectors(model: Any, tokenizer: BertTokenizer, texts: Sequence[str], wor
     for number, (text, places) in enumerate(zip(texts, found, strict=True), 1):
         if not places:
             raise InputError(f"text {number} has no word {word!r}: {text!r:.100}.")
-    with_states = model.with_outputs(output_hidden_states=True)
+    with_states = kept(model, "hidden states", lambda: model.with_outputs(output_hidden_states=True))
     occurrences, vectors = [], []
     for number, (row, places) in enumerate(zip(rows, found, strict=True)):
-        states = np.stack([ops.convert_to_numpy(state)[0] for state in with_states(row.inputs)["hidden_states"]])
+        outputs = with_states(inputs_of(model, row, tokenizer))
+        states = np.stack([ops.convert_to_numpy(state)[0] for state in outputs["hidden_states"]])
         for place, words in enumerate(places):
             letter = chr(ord("a") + place % 26) if len(places) > 1 else ""
             name, begin, end = f"{number + 1}{letter}", words[0].begin, words[-1].end

@@ -100,8 +100,9 @@ def encode_row(tokenizer: BertTokenizer, config: Any, text: str, text_pair: str 
     tokens = tokenizer.convert_ids_to_tokens(encoded["input_ids"][0])
     segments = encoded["token_type_ids"][0].tolist()
     if count > most:
+        what = f"{text!r:.60}" if text_pair is None else f"{text!r:.60} with {text_pair!r:.60}"
         raise InputError(
-            f"{text!r:.60} has {count:,} tokens, special ones included; the model takes {most}. Give a shorter text."
+            f"{what} has {count:,} tokens, special ones included; the model takes {most}. Give a shorter text."
         )
     check_vocabulary(tokenizer, config)
     texts = (text, text_pair or "")

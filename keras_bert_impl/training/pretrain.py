@@ -35,6 +35,8 @@ from keras_bert_impl.training.versions import versions
 
 # Batches and epochs: more than any machine makes. Callbacks end the training.
 _ENDLESS = 1 << 40
+# With a smaller share of chunks of two sentences, hardly any pair is real.
+_FEW = 0.2
 # Held-out batches of an evaluation, at most.
 _EVALUATED = 100
 
@@ -101,9 +103,12 @@ def pretrain(
             raise InputError(f"The held-out part (held_out, --held-out) is too small: {error}") from error
 
         keras.utils.set_random_seed(settings.seed)
-        model = _model(corpus.tokenizer, preset, init, objective=objective, settings=settings)
+        model = _model(corpus.tokenizer, preset, init, objective=objective, settings=settings, say=say)
         say(f"{model.count_params():,} weights; {corpus.manifest['tokens']:,} tokens")
         say(f"{len(documents):,} documents to learn from, {len(held_out):,} held out")
+        if batches.pairable < _FEW:
+            say(f"only {batches.pairable:.1%} of the examples can be real next sentences: the others are")
+            say("documents, or ends of them, of one sentence. Their figures tell little.")
         optimizer = OPTIMIZERS[settings.optimizer](
             learning_rate=settings.learning_rate,
             steps=steps,
@@ -169,7 +174,13 @@ def held_out_batches(
 
 
 def _model(
-    tokenizer: BertTokenizer, preset: str, init: str | Path | None, *, objective: Objective, settings: PreTraining
+    tokenizer: BertTokenizer,
+    preset: str,
+    init: str | Path | None,
+    *,
+    objective: Objective,
+    settings: PreTraining,
+    say: Callable[[str], None],
 ) -> BertForPreTraining:
     policy = PRECISIONS[settings.precision]
     dropout: dict[str, Any] = {
@@ -190,6 +201,7 @@ def _model(
             f"{init} has another tokenizer than the shards. Prepare the corpus with it: --tokenizer {init}."
         )
     model = BertForPreTraining.from_pretrained(init, dtype=policy, **dropout)
+    say(str(model.load_report))
     if model.config.max_position_embeddings < objective.max_length:
         raise InputError(
             f"{init} takes {model.config.max_position_embeddings} tokens; max_length is {objective.max_length}."

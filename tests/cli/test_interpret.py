@@ -71,7 +71,7 @@ WHY = ["--output", "why.html"]
         (["attention", "RUN", " ", *WHY], "has no words"),
         (["attention", "RUN", "A film.", "--output", "file/view.html"], "file/view.html cannot be written"),
         (["attribute", "RUN", "A film.", "--output", "file/why.html"], "file/why.html cannot be written"),
-        (["attribute", "BERT", "A film.", *WHY], "BertModel has no answer to explain"),
+        (["attribute", "BERT", "A film.", *WHY], "the answer of a BertModel is not explained"),
         (["attribute", "RUN", "A film.", "--target", "great", *WHY], "the model has no label 'great'; it has '0', '1'"),
         (["attribute", "RUN", "A film.", "--steps", "0", *WHY], "steps is 0"),
     ],

@@ -49,6 +49,26 @@ def test_a_single_file(text: Path, small_bert: Path, tmp_path: Path) -> None:
     assert contents(tmp_path / "beam") == contents(tmp_path / "local")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "options", "message"),
+    [
+        ("a.txt", b"Fine.\n\n\xff\n", {"strict": True}, r"a\.txt is not UTF-8: byte 0, in line 3"),
+        ("a.jsonl", b'{"body": "Fine."}\n', {}, r"a\.jsonl, line 1 has no 'text'"),
+        ("a.txt", b"\n\n", {}, "there is no text in it"),
+    ],
+)
+def test_a_pipeline_that_meets_bad_input(
+    small_bert: Path, tmp_path: Path, name: str, content: bytes, options: dict[str, bool], message: str
+) -> None:
+    """One message, as without Beam, and nothing stays that stands in the way of the next attempt."""
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / name).write_bytes(content)
+    for _ in range(2):
+        with pytest.raises(InputError, match=message):
+            prepare_with_beam([str(tmp_path / "corpus")], small_bert, str(tmp_path / "new"), options=LOCAL, **options)
+    assert not (tmp_path / "new").exists()
+
+
 def test_what_cannot_be(text: Path, small_bert: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="exists and is not empty"):
         prepare_with_beam([str(text)], small_bert, str(text), options=LOCAL)

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import resource
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from made_corpus import contents
+from made_corpus import contents, made_corpus
 from tokenizers import Tokenizer
 
 from keras_bert_impl.data import TokenCorpus, prepare
@@ -301,3 +302,25 @@ def test_held_out_documents(shards: Path) -> None:
     assert set(held_out) == set(first)
     with pytest.raises(InputError, match=r"of which 1\.0% are"):
         corpus.held_out(0.01, seed=3)
+
+
+def test_more_shards_than_files_may_be_open(tmp_path: Path) -> None:
+    """Each is held open: the limit is raised as far as the system allows it, and then told."""
+    made_corpus(tmp_path, documents=2, sentences=(2, 3), tokens=(3, 5), shards=90)
+    code = f"""
+import resource
+from keras_bert_impl.data import TokenCorpus
+from keras_bert_impl.errors import InputError
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
+print(TokenCorpus({str(tmp_path)!r}).documents)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+try:
+    TokenCorpus({str(tmp_path)!r})
+except InputError as error:
+    print(error)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    opened, refused = ran.stdout.splitlines()
+    assert opened == "180"
+    assert re.search(r"\.safetensors cannot be opened: Too many open files\. Raise the limit .*ulimit -n", refused)

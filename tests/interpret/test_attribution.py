@@ -12,6 +12,8 @@ from keras_bert_impl import BertForSequenceClassification, BertTokenizer
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.interpret import attribute, attribute_all
 from keras_bert_impl.interpret.words import encode_row
+from keras_bert_impl.tasks import TASKS
+from keras_bert_impl.tasks.run import predict
 
 STEPS = 7
 # Class: the texts, what to explain, and where its numbers are in transformers' outputs: name, then index.
@@ -179,8 +181,13 @@ def test_shown(loaded: dict[str, Any], tokenizer: BertTokenizer, tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "texts", "options", "message"),
     [
-        ("BertModel", ("A film.",), {}, "BertModel has no answer to explain. Take a checkpoint with a head"),
-        ("BertForMultipleChoice", ("A film.", "It is."), {}, "BertForMultipleChoice has no answer to explain"),
+        (
+            "BertModel",
+            ("A film.",),
+            {},
+            "answer of a BertModel is not explained; those of these are: BertForSeq",
+        ),
+        ("BertForMultipleChoice", ("A film.", "It is."), {}, "the answer of a BertForMultipleChoice is not explained"),
         (
             "BertForSequenceClassification",
             ("A film.",),
@@ -188,6 +195,9 @@ def test_shown(loaded: dict[str, Any], tokenizer: BertTokenizer, tmp_path: Path)
             "the model has no label 'great'; it has 'bad', 'so-so', 'good'",
         ),
         ("BertForSequenceClassification", ("A film.",), {"steps": 0}, "steps is 0"),
+        ("BertForSequenceClassification", ("A film.",), {"steps": 1001}, "a whole number from 1 to 1000 was expected"),
+        ("BertForQuestionAnswering", ("A film?", ""), {}, "a question needs a context"),
+        ("BertForNextSentencePrediction", ("A.", "B."), {"target": "film"}, "target is 'film', but there is nothing"),
         ("BertForSequenceClassification", ("film " * 130,), {}, "has 132 tokens, special ones included"),
         ("BertForTokenClassification", ("A film.",), {"target": "book"}, "has no word 'book'"),
         ("BertForQuestionAnswering", ("A film.",), {}, "a question needs a context"),
@@ -207,6 +217,55 @@ def test_what_cannot_be_explained(
 ) -> None:
     with pytest.raises(InputError, match=message):
         attribute(loaded[name], tokenizer, *texts, **options)
+
+
+@pytest.mark.filterwarnings("ignore:.*the words sum to")
+def test_in_bfloat16(checkpoints: dict[str, Path], loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
+    """Sums are float32 in a model of any precision: near those of the model in float32."""
+    name, text = "BertForSequenceClassification", "A wonderful film that is not bad."
+    exact = attribute(loaded[name], tokenizer, text, target="good").targets[0]
+    model = BertForSequenceClassification.from_pretrained(checkpoints[name], dtype="mixed_bfloat16")
+    found = attribute(model, tokenizer, text, target="good").targets[0]
+    np.testing.assert_allclose(found.scores, exact.scores, atol=0.05 * np.abs(exact.scores).max())
+    assert found.total == pytest.approx(exact.total, rel=0.1)
+
+
+def test_a_model_that_has_changed_since(checkpoints: dict[str, Path], tokenizer: BertTokenizer) -> None:
+    """New values of weights, and new variables as LoRA adds them, count; the change is that of the logit."""
+    text = "A wonderful film that is not bad."
+    model = BertForSequenceClassification.from_pretrained(checkpoints["BertForSequenceClassification"])
+    row = encode_row(tokenizer, model.config, text).inputs
+    blank = {**row, "input_ids": np.where(np.isin(row["input_ids"], tokenizer.special_token_ids), row["input_ids"], 0)}
+
+    def change() -> float:
+        logits = [np.asarray(model(inputs)["logits"])[0, 2] for inputs in (row, blank)]
+        return float(logits[0] - logits[1])
+
+    def with_lora() -> None:
+        model.classifier.enable_lora(2)
+        model.classifier.lora_kernel_b.assign(np.full(model.classifier.lora_kernel_b.shape, 0.5))
+
+    seen = []
+    for changed in (lambda: None, lambda: model.classifier.kernel.assign(-2 * model.classifier.kernel), with_lora):
+        changed()
+        found = attribute(model, tokenizer, text, target="good").targets[0]
+        assert found.change == pytest.approx(change(), rel=1e-4)
+        assert found.is_complete
+        seen.append(found.change)
+    assert len({round(value, 4) for value in seen}) == 3
+
+
+def test_a_long_question_is_answered_as_predict_does(loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
+    """The task cuts it, so that the row is another."""
+    model = loaded["BertForQuestionAnswering"]
+    question, context = "Is it a good film or a bad film? " * 6, "A wonderful film by Ada, which was not bad at all."
+    task = TASKS["question-answering"]
+    columns = task.from_texts([question], [context])
+    features = task.encode(columns, tokenizer, model.config, max_length=model.config.max_position_embeddings)
+    (expected,) = predict(model.predict_on_batch, features, columns, task=task, config=model.config)
+    assert len(features.inputs["input_ids"].flat) < len(encode_row(tokenizer, model.config, question, context))
+    ((answer, score),) = attribute(model, tokenizer, question, context).prediction
+    assert (answer, score) == (expected["answer"] or "none", pytest.approx(expected["score"], rel=1e-5))
 
 
 def test_a_sum_that_stays_off(loaded: dict[str, Any], tokenizer: BertTokenizer, monkeypatch) -> None:

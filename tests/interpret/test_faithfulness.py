@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from keras_bert_impl import BertTokenizer
+from keras_bert_impl import BertConfig, BertForSequenceClassification, BertTokenizer
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.interpret import attend, attribute, removal_curves
 
@@ -41,6 +41,12 @@ def test_curves(loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
     assert curves["random words"][0] == pytest.approx(curves["attention"][0])
     again = removal_curves(model, tokenizer, TEXTS, words=2, seed=5)
     np.testing.assert_array_equal(again["random words"], curves["random words"])
+
+
+def test_a_model_that_gives_a_number(tokenizer: BertTokenizer) -> None:
+    one = BertForSequenceClassification(BertConfig.preset("tiny", vocab_size=997, id2label={0: "value"}))
+    with pytest.raises(InputError, match="gives no one label for a text"):
+        removal_curves(one, tokenizer, TEXTS)
 
 
 def test_texts_with_too_few_words(loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:

@@ -80,8 +80,18 @@ def test_shown(loaded: dict[str, Any], tokenizer: BertTokenizer, tmp_path: Path)
         found.save_picture(tmp_path / "file" / "a.png")
     with pytest.raises(InputError, match=r"there is no layer 3; the model has 0 \(embeddings\) to 2"):
         found.cosines(3)
+    with pytest.raises(InputError, match="there are 17 senses for 18 texts"):
+        found.save_picture(tmp_path / "a.png", senses=["x"] * 17)
     with pytest.raises(InputError, match="needs three occurrences"):
         word_vectors(loaded["BertModel"], tokenizer, ["A film."], "film").save_picture(tmp_path / "b.png")
+
+
+def test_of_choices(checkpoints: dict[str, Path], loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
+    """A class whose inputs have a rank more has the same vectors as the model inside of it."""
+    inside = BertModel.from_pretrained(checkpoints["BertForMultipleChoice"])
+    texts = ["A film.", "Another film by Ada."]
+    found = word_vectors(loaded["BertForMultipleChoice"], tokenizer, texts, "film")
+    np.testing.assert_allclose(found.vectors, word_vectors(inside, tokenizer, texts, "film").vectors, atol=1e-5)
 
 
 def test_texts_without_the_word(loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:

@@ -106,6 +106,17 @@ def test_a_second_phase_goes_on_where_the_first_ended(
         np.testing.assert_allclose(after[name], value, atol=1e-9, err_msg=name)
 
 
+def test_documents_of_one_sentence(tmp_path: Path) -> None:
+    """They are trained with, and it is told that the next sentence cannot be learned of them."""
+    (tmp_path / "shards").mkdir()
+    single = made_corpus(tmp_path / "shards", documents=60, sentences=(1, 2), tokens=(3, 11))
+    said: list[str] = []
+    common = {"objective": OBJECTIVE, "settings": SETTINGS}
+    pretrain(single.directory, output=tmp_path / "run", steps=1, say=said.append, **common)
+    assert "only 0.0% of the examples can be real next sentences" in "\n".join(said)
+    assert all(len(line) <= 80 for line in said)
+
+
 def test_it_trains_for_a_time(corpus: TokenCorpus, tmp_path: Path) -> None:
     metrics = pretrain(
         corpus.directory,
