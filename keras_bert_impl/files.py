@@ -79,6 +79,13 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(directory: Path) -> None:
+    """Removes what killed processes were writing in a directory and below: `replacing`, or safetensors itself."""
+    for pattern in (".*.partial", ".tmp??????"):
+        for path in directory.rglob(pattern):
+            path.unlink()
+
+
 @contextlib.contextmanager
 def output_file(path: str | Path) -> Iterator[Path]:
     """As `replacing`, for a path that a user named.

@@ -18,10 +18,9 @@ from keras import ops
 
 from keras_bert_impl.data.feed import Batches, for_fit
 from keras_bert_impl.errors import InputError, Interrupted
-from keras_bert_impl.files import new_directory, partial_of, read_json
+from keras_bert_impl.files import new_directory, partial_of, read_json, remove_leftovers
 from keras_bert_impl.training.settings import Saving
 from keras_bert_impl.training.states import (
-    PARTIAL,
     State,
     checksum,
     has_states,
@@ -91,8 +90,7 @@ def run_directory(output: Path, *, resume: bool) -> Iterator[Path]:
             "begin anew."
         )
     with new_directory(output, keep=_has_states) as directory:
-        for partial in directory.rglob(PARTIAL):
-            partial.unlink()
+        remove_leftovers(directory)
         try:
             yield directory
         except KeyboardInterrupt as error:
@@ -206,8 +204,7 @@ class SaveStates(keras.callbacks.Callback):
             raise InputError(
                 "the optimizer averages the weights (use_ema), which is not resumed exactly. Leave it out."
             )
-        for partial in self.directory.glob(PARTIAL):
-            partial.unlink()
+        remove_leftovers(self.directory)
         state = newest_state(self.directory)
         if state is None:
             return 0

@@ -11,9 +11,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from keras_bert_impl.checkpoints.writers import write_safetensors
+from keras_bert_impl.files import remove_leftovers
 
-# What a process that was killed was writing; see `keras_bert_impl.files.replacing`.
-PARTIAL = ".*.partial"
 _PATTERN = "step-*.safetensors"
 
 
@@ -82,7 +81,8 @@ def has_states(directory: Path) -> bool:
 
 def remove_states(directory: Path) -> None:
     """Removes a directory of states, but nothing else that is in it."""
-    for path in [*directory.glob(_PATTERN), *directory.glob(PARTIAL)]:
+    remove_leftovers(directory)
+    for path in directory.glob(_PATTERN):
         path.unlink()
     with contextlib.suppress(OSError):
         directory.rmdir()  # It is absent, or there is something else in it.

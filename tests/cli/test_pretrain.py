@@ -50,8 +50,9 @@ def test_what_pretrain_says(run: Run, place: Path, tmp_path: Path) -> None:
     options = "--steps 1 --batch-size 4 --max-length 24 --held-out 0.2 --packing --no-whole-words --optimizer lamb"
     ran = run("pretrain", place / "shards", "--init", place / "model", "--output", tmp_path / "next", *options.split())
     assert (ran.code, ran.err) == (0, "")
-    lines = ran.out.splitlines()
-    assert re.fullmatch(r"[\d,]+ weights; [\d,]+ tokens", lines[0])
+    report, weights, told = re.split(r"^([\d,]+ weights; [\d,]+ tokens)$", ran.out, flags=re.MULTILINE)
+    assert report.startswith(str(place / "model"))  # What became of the checkpoint's tensors.
+    lines = [weights, *told.splitlines()[1:]]
     assert lines[1] == "107 documents to learn from, 27 held out"
     assert len(lines) == 6
     assert max(map(len, lines[:-1])) <= 80

@@ -91,6 +91,7 @@ except OSError as error:
 def test_only_states_are_removed(tmp_path: Path) -> None:
     write_state(tmp_path / "states", state(1), keep=1)
     (tmp_path / "states" / ".step-000000000002.safetensors.0a1b2c3d.partial").touch()
+    (tmp_path / "states" / ".tmpVFQSnv").touch()  # As safetensors names it.
     (tmp_path / "states" / "notes.txt").touch()
     remove_states(tmp_path / "states")
     assert [path.name for path in (tmp_path / "states").iterdir()] == ["notes.txt"]

@@ -87,16 +87,15 @@ def test_beside_state_dict(tmp_path: Path) -> None:
 
 
 def test_tensorboard_draws_them(tmp_path: Path) -> None:
-    """As TensorBoard's own reader finds them in its files."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorboard.util.tensor_util import make_ndarray
+    """As they stand in its files, read with TensorFlow."""
+    import tensorflow as tf
+    from tensorflow.core.util.event_pb2 import Event
 
     history, board = WeightHistory(NAMES[:1]), keras.callbacks.TensorBoard(str(tmp_path), update_freq=1)
     small_model().fit(*two_sentences(), batch_size=1, epochs=2, callbacks=[history, board], verbose=0)
-    events = EventAccumulator(str(tmp_path / "train"))
-    events.Reload()
-    (tag,) = [tag for tag in events.Tags()["tensors"] if NAMES[0] in tag and tag.startswith("batch_")]
-    drawn = [float(make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)]
+    records = tf.data.TFRecordDataset([str(path) for path in (tmp_path / "train").glob("*tfevents*")])
+    values = [value for record in records for value in Event.FromString(record.numpy()).summary.value]
+    drawn = [float(tf.make_ndarray(value.tensor)) for value in values if value.tag == f"batch_{NAMES[0]}"]
     np.testing.assert_allclose(drawn, history.values[NAMES[0]][1:], rtol=1e-6)
 
 
