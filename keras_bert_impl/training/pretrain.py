@@ -36,7 +36,7 @@ from keras_bert_impl.training.versions import versions
 # Batches and epochs: more than any machine makes. Callbacks end the training.
 _ENDLESS = 1 << 40
 # With a smaller share of chunks of two sentences, hardly any pair is real.
-_FEW = 0.2
+_FEW = 0.1
 # Held-out batches of an evaluation, at most.
 _EVALUATED = 100
 
