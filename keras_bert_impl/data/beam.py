@@ -155,9 +155,10 @@ def _write_manifest(
 ) -> None:
     files = _files_system()
     whole = [one for one in made if not isinstance(one, str)]
+    messages = sorted(one for one in made if isinstance(one, str))
     try:
-        for message in sorted(one for one in made if isinstance(one, str)):
-            raise InputError(message)
+        if messages:
+            raise InputError(messages[0])
         broken = sum(broken for _, broken in whole)
         manifest = make_manifest([info for info, _ in whole], tokenizer, **facts, broken_lines=broken)
     except InputError as error:

@@ -1,5 +1,6 @@
 """What the views of a text share: the text, what the model answers, and a page that shows them."""
 
+import abc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from keras_bert_impl.interpret.words import Row
 
 
 @dataclass(frozen=True)
-class TextView:
+class TextView(abc.ABC):
     """A text and what a model answers. A notebook shows it as a page.
 
     Attributes:
@@ -26,9 +27,9 @@ class TextView:
     prediction: list[Answer]
     model: str
 
+    @abc.abstractmethod
     def page(self) -> Page:
         """What the page shows."""
-        raise NotImplementedError
 
     def save(self, path: str | Path) -> None:
         """Writes the page, one HTML file that needs nothing else.

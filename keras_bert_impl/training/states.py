@@ -52,7 +52,7 @@ def write_state(directory: Path, state: State, *, keep: int) -> Path:
     # Newer ones are damaged: the training went on from one before them.
     newer = [other for other in others if other > path]
     older = [other for other in others if other < path]
-    for other in newer + older[: len(older) + 1 - keep]:
+    for other in newer + older[: max(0, len(older) + 1 - keep)]:
         other.unlink()
     return path
 

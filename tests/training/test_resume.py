@@ -302,7 +302,7 @@ def test_kills(
 ) -> None:
     """SIGKILL at random moments, most of them while a state is written."""
     if kills == 3 and (verb, backend) != ("finetune", "tensorflow"):
-        pytest.skip("with 50 kills only")
+        pytest.skip("without --slow one case stands for all four")
 
     def arguments(output: Path) -> list[str]:
         if verb == "pretrain":

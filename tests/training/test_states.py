@@ -57,6 +57,14 @@ def test_any_damage_is_told_and_passed_over(tmp_path: Path) -> None:
             assert same(newest_state(tmp_path), state(1))
 
 
+@pytest.mark.parametrize("keep", [1, 2, 3, 4, 5, 9])
+def test_as_many_stay_as_are_asked_for(tmp_path: Path, keep: int) -> None:
+    for step in range(1, 8):
+        write_state(tmp_path, state(step), keep=keep)
+        steps = sorted(int(path.stem.removeprefix("step-")) for path in tmp_path.iterdir())
+        assert steps == list(range(max(1, step + 1 - keep), step + 1))
+
+
 @pytest.mark.parametrize("keep", [1, 2, 3])
 def test_going_on_from_before_damaged_ones(tmp_path: Path, keep: int) -> None:
     """The damaged ones, which are newer, do not take the place of what is written then."""
