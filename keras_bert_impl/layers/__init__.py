@@ -12,6 +12,7 @@ from keras_bert_impl.layers.heads import (
     BertPredictionHeadTransform,
     BertPreTrainingHeads,
 )
+from keras_bert_impl.layers.layer_norm import BertLayerNorm
 from keras_bert_impl.layers.pooler import BertPooler
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "BertIntermediate",
     "BertLMPredictionHead",
     "BertLayer",
+    "BertLayerNorm",
     "BertOnlyMLMHead",
     "BertOnlyNSPHead",
     "BertOutput",

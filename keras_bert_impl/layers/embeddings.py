@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.layers.base import BertBaseLayer, truncated_normal
+from keras_bert_impl.layers.layer_norm import BertLayerNorm
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
@@ -71,9 +72,7 @@ class BertEmbeddings(BertBaseLayer):
         self.word_embeddings = embedding(vocab_size, "word_embeddings")
         self.position_embeddings = embedding(max_position_embeddings, "position_embeddings")
         self.token_type_embeddings = embedding(type_vocab_size, "token_type_embeddings")
-        self.LayerNorm = keras.layers.LayerNormalization(
-            epsilon=layer_norm_eps, dtype=self.dtype_policy, name="LayerNorm"
-        )
+        self.LayerNorm = BertLayerNorm(epsilon=layer_norm_eps, dtype=self.dtype_policy, name="LayerNorm")
         self.dropout = keras.layers.Dropout(hidden_dropout_prob, dtype=self.dtype_policy, name="dropout")
 
     def build(self, input_ids_shape: Any, *_: Any) -> None:

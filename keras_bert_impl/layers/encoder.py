@@ -8,6 +8,7 @@ from keras import ops
 from keras_bert_impl.layers.attention import BertAttention
 from keras_bert_impl.layers.base import BertBaseLayer
 from keras_bert_impl.layers.feed_forward import BertIntermediate, BertOutput
+from keras_bert_impl.layers.remat import rematerialized
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
@@ -97,8 +98,9 @@ class BertLayer(BertBaseLayer):
         attention_bias: Any = None,
         query_states: Any = None,
         output_attentions: bool = False,
+        training: bool | None = None,
     ) -> Any:
-        """See the class."""
+        """See the class; Keras hands ``training`` on to what is inside."""
         hidden_states, attentions = self.attention(hidden_states, attention_bias, query_states, output_attentions=True)
         hidden_states = self.layer_output(self.intermediate(hidden_states), hidden_states)
         return (hidden_states, attentions) if output_attentions else hidden_states
@@ -135,6 +137,9 @@ class BertEncoder(BertBaseLayer):
         ``hidden_states``, a tuple of ``num_hidden_layers + 1`` such, and ``attentions``, a tuple of
         ``num_hidden_layers`` times ``[batch, heads, queries, keys]``.
 
+    Attributes:
+        gradient_checkpointing: whether blocks are computed again for the gradient, instead of keeping what is in them.
+
     >>> import numpy as np
     >>> encoder = BertEncoder(
     ...     num_hidden_layers=5, hidden_size=32, num_attention_heads=4, intermediate_size=37, hidden_act="gelu",
@@ -160,6 +165,7 @@ class BertEncoder(BertBaseLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.gradient_checkpointing = False
         self.num_hidden_layers = num_hidden_layers
         self.hidden_size = hidden_size
         self.num_attention_heads = num_attention_heads
@@ -207,13 +213,17 @@ class BertEncoder(BertBaseLayer):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         first_token_only: bool = False,
+        training: bool | None = None,
     ) -> dict[str, Any]:
         """See the class."""
         shape = ops.shape(hidden_states)  # (batch, length, hidden)
         flat = ops.reshape(hidden_states, (-1, self.hidden_size))
         states, attentions = [flat], []
         for block in self.layer[:-1] if first_token_only else self.layer:
-            flat, probabilities = block(flat, attention_bias, output_attentions=True)
+            if self.gradient_checkpointing and not output_attentions:
+                flat, probabilities = rematerialized(block, flat, attention_bias, training=training), None
+            else:
+                flat, probabilities = block(flat, attention_bias, output_attentions=True)
             states.append(flat)
             attentions.append(probabilities)
         if first_token_only:

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_bert_impl.layers.base import BertBaseLayer, activation, truncated_normal
 from keras_bert_impl.layers.gather import gather_positions
+from keras_bert_impl.layers.layer_norm import BertLayerNorm
 from keras_bert_impl.layers.product import LogitsDense, blocked_matmul
 
 
@@ -45,9 +46,7 @@ class BertPredictionHeadTransform(BertBaseLayer):
             hidden_size, kernel_initializer=truncated_normal(initializer_range), dtype=self.dtype_policy, name="dense"
         )
         self.activation = activation(hidden_act)
-        self.LayerNorm = keras.layers.LayerNormalization(
-            epsilon=layer_norm_eps, dtype=self.dtype_policy, name="LayerNorm"
-        )
+        self.LayerNorm = BertLayerNorm(epsilon=layer_norm_eps, dtype=self.dtype_policy, name="LayerNorm")
 
     def build(self, *_: Any) -> None:
         """Makes the dense layer and the layer norm."""

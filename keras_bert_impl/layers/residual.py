@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from keras_bert_impl.layers.base import BertBaseLayer, truncated_normal
+from keras_bert_impl.layers.layer_norm import BertLayerNorm
 
 
 class BertResidual(BertBaseLayer):
@@ -44,9 +45,7 @@ class BertResidual(BertBaseLayer):
         self.dense = keras.layers.Dense(
             hidden_size, kernel_initializer=truncated_normal(initializer_range), dtype=self.dtype_policy, name="dense"
         )
-        self.LayerNorm = keras.layers.LayerNormalization(
-            epsilon=layer_norm_eps, dtype=self.dtype_policy, name="LayerNorm"
-        )
+        self.LayerNorm = BertLayerNorm(epsilon=layer_norm_eps, dtype=self.dtype_policy, name="LayerNorm")
         self.dropout = keras.layers.Dropout(hidden_dropout_prob, dtype=self.dtype_policy, name="dropout")
 
     def build(self, *_: Any) -> None:

@@ -19,6 +19,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import to_json, write_text
 from keras_bert_impl.layers import BertAttentionBias, BertEmbeddings, BertEncoder, BertPooler
 from keras_bert_impl.models.tree import module_tree
+from keras_bert_impl.models.workers import TrainsOnWorkers
 from keras_bert_impl.sources import Source, open_source
 
 # Which constructor arguments of the layers are which keys of the configuration: the same names.
@@ -64,7 +65,7 @@ class _Given:
         return self._output
 
 
-class BertPreTrainedModel(keras.Model):
+class BertPreTrainedModel(TrainsOnWorkers):
     """A functional Keras model from a ``BertConfig``.
 
     A subclass says which inputs it has, which layers stand on the backbone (``head``), and how they connect
@@ -188,6 +189,18 @@ class BertPreTrainedModel(keras.Model):
         parts = {**self._shared_parts(), "embeddings": _Given(self.embeddings, given)}
         absent = dict.fromkeys(self.input_names)
         return keras.Model({"embedding_output": given, **inputs}, self.connect(parts, {**absent, **inputs}))
+
+    def gradient_checkpointing_enable(self, enable: bool = True) -> None:
+        """Makes training keep what goes into each block alone, and compute the rest again for the gradient.
+
+        The gradients stay the same. Call it before ``fit``.
+
+        Args:
+            enable: whether to; false goes back.
+        """
+        self.encoder.gradient_checkpointing = enable
+        if getattr(self, "train_function", None) is not None:
+            self.make_train_function(force=True)
 
     def _shared_parts(self) -> Parts:
         """The layers, for another graph over the same weights. The encoder is a twin: it keeps what it returns."""

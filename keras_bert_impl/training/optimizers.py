@@ -45,8 +45,37 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         return {name: getattr(self, name) for name in ("learning_rate", "steps", "warmup_steps", "power")}
 
 
+class _OverReplicas(keras.optimizers.Optimizer):
+    """On TensorFlow gradients are summed over the replicas first; Keras clips each replica's and sums them then."""
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        """Updates the variables."""
+        if keras.backend.backend() == "tensorflow":
+            grads = _over_replicas([self._without_doubles(gradient) for gradient in grads])
+            grads = [self._without_doubles(gradient) for gradient in grads]
+        super().apply(grads, trainable_variables)
+
+    def _without_doubles(self, gradient: Any) -> Any:
+        """The gradient of an embedding, which comes as slices, with one slice a row."""
+        return _summed(gradient)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        return grads_and_vars
+
+
+def _over_replicas(grads: Sequence[Any]) -> list[Any]:
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return list(grads)
+    there = [gradient for gradient in grads if gradient is not None]
+    summed = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, there))
+    return [None if gradient is None else next(summed) for gradient in grads]
+
+
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
-class AdamW(keras.optimizers.AdamW):
+class AdamW(_OverReplicas, keras.optimizers.AdamW):
     """Keras' AdamW, which on TensorFlow clips by the norm of the gradients too, and is faster.
 
     There the gradient of an embedding comes as slices, several for a word that is several times in the batch, and Keras
@@ -57,12 +86,6 @@ class AdamW(keras.optimizers.AdamW):
     @property
     def _fused(self) -> bool:
         return keras.backend.backend() == "tensorflow" and not self.amsgrad
-
-    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
-        """Updates the variables."""
-        if keras.backend.backend() == "tensorflow":
-            grads = [_summed(gradient) for gradient in grads]
-        super().apply(grads, trainable_variables)
 
     def _clip_gradients(self, grads: Sequence[Any]) -> Sequence[Any]:
         if not (self._fused and self.global_clipnorm):
@@ -114,7 +137,7 @@ def _summed(gradient: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
-class Lamb(keras.optimizers.Optimizer):
+class Lamb(_OverReplicas):
     """LAMB, for large batches: AdamW's step, scaled for each variable to the size of its weights.
 
     Unlike Keras' own, the decay is part of what is scaled, and variables can be excluded: they have neither decay nor
@@ -154,14 +177,11 @@ class Lamb(keras.optimizers.Optimizer):
             super().build(variables)
             self._momentums, self._velocities = self.add_optimizer_variables(variables, ["momentum", "velocity"])
 
-    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
-        """Updates the variables."""
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
+    def _without_doubles(self, gradient: Any) -> Any:
+        """All rows are needed, for all decay."""
+        import tensorflow as tf
 
-            # The gradient of an embedding comes as slices; all rows are needed, for all decay.
-            grads = [tf.convert_to_tensor(gradient) for gradient in grads]
-        super().apply(grads, trainable_variables)
+        return gradient if gradient is None else tf.convert_to_tensor(gradient)
 
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
         """Nothing: the decay is part of the step."""

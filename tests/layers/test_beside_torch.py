@@ -212,3 +212,38 @@ def test_logits_are_float32_and_near_float64(dtype: str, exact: float) -> None:
     logits = ops.convert_to_numpy(ops.cast(dense(numbers.astype("float32")), "float32"))
     expected = numbers.astype("float32").astype("float64") @ ops.convert_to_numpy(dense.kernel).astype("float64")
     assert np.abs(logits - expected).max() <= exact * np.abs(expected).max()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends take Keras' own layer norm")
+@pytest.mark.parametrize(("dtype", "exact"), [("float32", 1e-6), ("mixed_bfloat16", 0.02)])
+def test_gradients_of_the_layer_norm_are_those_of_torch_in_float64(dtype: str, exact: float) -> None:
+    import tensorflow as tf
+
+    rows, upstream = _draw.normal(size=(2, 13, 7, 32)) * 3 + 1
+    gamma, beta = _draw.normal(size=(2, 32))
+    norm = layers.BertLayerNorm(epsilon=1e-7, dtype=dtype)
+    norm.build((None, 32))
+    norm.set_weights([gamma, beta])
+    with tf.GradientTape() as tape:
+        given = tf.constant(rows, "float32")
+        tape.watch(given)
+        ours = norm(given, training=True)
+        total = tf.reduce_sum(tf.cast(ours, "float32") * upstream.astype("float32"))
+    gradients = tape.gradient(total, [given, norm.gamma.value, norm.beta.value])
+
+    tensors = [torch.tensor(array, dtype=torch.float64, requires_grad=True) for array in (rows, gamma, beta)]
+    theirs = torch.nn.functional.layer_norm(tensors[0], (32,), *tensors[1:], eps=1e-7)
+    (theirs * torch.tensor(upstream)).sum().backward()
+    for mine, other in [
+        (ours, theirs),
+        *((mine, tensor.grad) for mine, tensor in zip(gradients, tensors, strict=True)),
+    ]:
+        expected = other.detach().numpy()
+        assert (
+            np.abs(ops.convert_to_numpy(ops.cast(mine, "float32")) - expected).max() <= exact * np.abs(expected).max()
+        )
+
+
+def test_layer_norm_trains_as_it_predicts() -> None:
+    norm = layers.BertLayerNorm(epsilon=1e-12)
+    np.testing.assert_allclose(norm(STATES, training=True), norm(STATES), rtol=1e-5, atol=1e-6)

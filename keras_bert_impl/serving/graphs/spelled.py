@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_impl.layers import BertIntermediate, BertSelfAttention
+from keras_bert_impl.layers import BertIntermediate, BertLayerNorm, BertSelfAttention
 
 # Makes a variable of an array; it has ``value()``, as TensorFlow's own.
 Store = Callable[[np.ndarray], Any]
@@ -71,10 +71,10 @@ def _scaled(weight: Any, scale: float) -> np.ndarray:
     return (values * np.float32(scale)).astype(values.dtype)
 
 
-def _layer_norm(layer: keras.layers.LayerNormalization, _: Store) -> Callable[..., Any]:
+def _layer_norm(layer: BertLayerNorm, _: Store) -> Callable[..., Any]:
     """In the form in which ONNX Runtime and OpenVINO know a layer norm."""
 
-    def call(inputs: Any) -> Any:
+    def call(inputs: Any, training: bool | None = None) -> Any:
         difference = inputs - tf.reduce_mean(inputs, axis=[-1], keepdims=True)
         variance = tf.reduce_mean(tf.pow(difference, 2.0), axis=[-1], keepdims=True)
         return difference / tf.sqrt(variance + layer.epsilon) * layer.gamma + layer.beta
@@ -96,4 +96,4 @@ def _intermediate(layer: BertIntermediate, _: Store) -> Callable[..., Any]:
 
 # What TensorFlow is fastest with, and what converters to other runtimes know.
 TENSORFLOW: Spellings = {BertSelfAttention: _attention}
-OTHERS: Spellings = {BertIntermediate: _intermediate, keras.layers.LayerNormalization: _layer_norm}
+OTHERS: Spellings = {BertIntermediate: _intermediate, BertLayerNorm: _layer_norm}
