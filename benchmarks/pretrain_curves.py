@@ -14,6 +14,7 @@ import argparse
 import json
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,11 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=_HERE / "results" / "pretrain_curves")
     arguments = parser.parse_args()
     arguments.results.mkdir(parents=True, exist_ok=True)
+    # What was found on another corpus is not taken for this one's.
+    corpus = zlib.crc32((arguments.shards / "manifest.json").read_bytes())
     found = {}
     for name, script in PEERS.items():
-        path = arguments.results / f"{Path(script).stem}_{arguments.minutes:g}.json"
+        path = arguments.results / f"{Path(script).stem}_{corpus}_{arguments.minutes:g}.json"
         if not path.exists():
             command = [sys.executable, _HERE / script, arguments.shards, "--minutes", str(arguments.minutes)]
             output = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout

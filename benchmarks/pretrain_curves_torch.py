@@ -35,6 +35,8 @@ def instances(corpus: TokenCorpus, documents: np.ndarray) -> list[dict[str, Any]
                 "input_ids": ids + [tokenizer.pad_token_id] * gap,
                 "token_type_ids": [0] * (len(a) + 2) + [1] * (len(b) + 1) + [0] * gap,
                 "attention_mask": [1] * len(ids) + [0] * gap,
+                # Else the collator works it out from the ids, row by row.
+                "special_tokens_mask": [1, *[0] * len(a), 1, *[0] * len(b), 1, *[1] * gap],
                 "next_sentence_label": int(label),
             }
         )
