@@ -29,12 +29,14 @@ class Peer:
         make: a module-level function, called in the peer's own process; returns the call that is timed.
         arguments: its keyword arguments.
         calls: calls in one turn.
+        environment: variables to set in that process.
     """
 
     name: str
     make: Callable[..., Callable[[], Any]]
     arguments: Mapping[str, Any] = field(default_factory=dict)
     calls: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -104,7 +106,7 @@ def _receive(process: Any, pipe: Any, name: str) -> Any:
 
 def _serve(pipe: Any, peer: Peer, warm_up: int) -> None:
     """The peer's process."""
-    os.environ.update(_ENVIRONMENT)
+    os.environ.update({**_ENVIRONMENT, **peer.environment})
     call = peer.make(**peer.arguments)
     first = call()
     for _ in range(warm_up):

@@ -1,17 +1,23 @@
 """The commands of the guides, run in their order; the requests that they show, answered."""
 
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_corpus import contents, made_corpus
-from page_code import blocks, commands
+from page_code import blocks, commands, with_variables
+from trained import free_ports
 
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.training import Saving
 
+PIPES: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
 ROOT = Path(__file__).parents[1]
 SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 INSIDE = (ROOT / "docs" / "inside.md").read_text(encoding="utf-8")
@@ -117,21 +123,67 @@ def test_the_recipes_of_the_page_are_those_of_the_package() -> None:
 
 
 def test_long_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command and the script run, and each a second time."""
+    """The commands and scripts run for one device; the first of each goes on when run again."""
     (tmp_path / "shards").mkdir()
     made_corpus(tmp_path / "shards", documents=60, sentences=(4, 20), tokens=(3, 11))
     monkeypatch.chdir(tmp_path)
     page = re.sub(r"100000|\b1000\b", "12", SCALING).replace("steps_per_epoch=100", "steps_per_epoch=5")
-    ((_, *arguments),) = commands(page)
-    (script,) = blocks(page)
+    page = page.replace("--preset base", "--preset tiny")
+    resumed, spared, _ = commands(page)
+    script, accumulating, _ = blocks(page)
+    small = ["--batch-size", "8", "--max-length", "37", "--held-out", "0.2"]
+    assert main([*spared, *small]) == 0
+    exec(compile(accumulating, "scaling.md", "exec"), {})
     for _ in range(2):
-        assert main(["pretrain", *arguments, "--batch-size", "8", "--max-length", "37", "--held-out", "0.2"]) == 0
+        assert main([*resumed, *small]) == 0
         exec(compile(script.replace("Saving(minutes=1,", "Saving(minutes=1e-9,"), "scaling.md", "exec"), {})
     assert Path("runs/novels/model.safetensors").is_file()
     assert len(list(Path("runs/states").iterdir())) == 3
     rows = dict(re.findall(r"^\| `--([a-z-]+)` \| (\S+) \|", SCALING, flags=re.MULTILINE))
     saving = Saving()
     assert rows == {"save-minutes": f"{saving.minutes:g}", "save-steps": "0", "keep-states": str(saving.keep)}
+
+
+@pytest.mark.slow
+def test_many_devices(tmp_path: Path, snippets: Path) -> None:
+    """The commands and the script for several devices and processes run, each in processes of its own."""
+    (tmp_path / "shards").mkdir()
+    made_corpus(tmp_path / "shards", documents=60, sentences=(4, 20), tokens=(3, 11))
+    for name in ("train", "valid"):
+        shutil.copy(snippets / "valid.tsv", tmp_path / f"{name}.tsv")
+    page = re.sub(r"100000|\b1000\b", "12", SCALING).replace("/shared/", "")
+
+    def run(*given: tuple[dict[str, str], list[str]]) -> None:
+        started = [
+            subprocess.Popen(
+                [sys.executable, *arguments], cwd=tmp_path, env={**os.environ, **environment}, text=True, **PIPES
+            )
+            for environment, arguments in given
+        ]
+        for process in started:
+            output, _ = process.communicate(timeout=500)
+            assert process.returncode == 0, output
+
+    _, _, mirrored = commands(page)
+    parallel, workers, processes = with_variables(page)
+    _, _, script = blocks(page)
+    verb = ["-c", "import sys; from keras_bert_impl.cli.main import main; sys.exit(main())"]
+    pretraining = ["--batch-size", "8", "--max-length", "37", "--held-out", "0.2"]
+    run(({}, [*verb, *mirrored, "--epochs", "1"]))
+    run((parallel[0], [*verb, *parallel[1], "--epochs", "1"]))
+    run(({}, ["-c", script]))
+    first, second = free_ports(2)
+    one = workers[0]["TF_CONFIG"].replace("10.0.0.1:2222", f"127.0.0.1:{first}")
+    one = one.replace("10.0.0.2:2222", f"127.0.0.1:{second}")
+    other = one.replace('"index": 0', '"index": 1')
+    assert one != other
+    run(*(({"TF_CONFIG": config}, [*verb, *workers[1], *pretraining]) for config in (one, other)))
+    assert (tmp_path / "runs" / "novels" / "model.safetensors").is_file()
+    shutil.rmtree(tmp_path / "runs" / "novels")
+    environment = {**processes[0], "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{free_ports(1)[0]}"}
+    both = [{**environment, "KERAS_DISTRIBUTION_PROCESS_ID": number} for number in "01"]
+    run(*((one, [*verb, *processes[1], *pretraining]) for one in both))
+    assert (tmp_path / "runs" / "novels" / "model.safetensors").is_file()
 
 
 def test_inside(sentiment_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.cli.quiet import start
-from keras_bert_impl.cli.saving import add_saving_options, saving_of
+from keras_bert_impl.cli.training import add_training_options, training_of
 
 # The names in keras_bert_impl.tasks.TASKS, which is not imported for the help; a test compares them.
 TASK_NAMES = ("classification", "regression", "tagging", "question-answering")
@@ -49,11 +49,7 @@ def add_verbs(verbs: Any) -> None:
     finetune.add_argument("--batch-size", type=int, help="default: 32", **number)
     finetune.add_argument("--learning-rate", type=float, help="default: 5e-5", **number)
     finetune.add_argument("--max-length", type=int, help="longest row in tokens (default: 128)", **number)
-    finetune.add_argument(
-        "--precision", choices=["float32", "bfloat16"], help="default: float32", default=argparse.SUPPRESS
-    )
-    finetune.add_argument("--seed", type=int, help="default: 1", **number)
-    add_saving_options(finetune)
+    add_training_options(finetune)
     finetune.set_defaults(run=_finetune)
 
 
@@ -61,18 +57,17 @@ def _finetune(options: argparse.Namespace) -> int:
     start()
     from keras_bert_impl.training import FineTuning, finetune
 
-    names = ("epochs", "batch_size", "learning_rate", "max_length", "precision", "seed")
-    finetune(
+    given = {name: getattr(options, name) for name in FineTuning.__dataclass_fields__ if hasattr(options, name)}
+    metrics = finetune(
         options.source,
         task=options.task,
         train=options.train,
         valid=options.valid,
         test=options.test,
         output=options.output,
-        settings=FineTuning(**{name: getattr(options, name) for name in names if hasattr(options, name)}),
-        saving=saving_of(options),
-        resume=options.resume,
+        settings=FineTuning(**given),
         columns=column_options(options),
+        **training_of(options),
     )
-    print(f"written to {options.output}")
+    print(f"written to {options.output}" if metrics else "done; worker 0 wrote what came of it")
     return 0

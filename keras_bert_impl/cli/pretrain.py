@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.cli.quiet import start
-from keras_bert_impl.cli.saving import add_saving_options, saving_of
+from keras_bert_impl.cli.training import add_training_options, training_of
 
 # The names in keras_bert_impl.config.PRESETS and keras_bert_impl.training.RECIPES; tests compare them.
 PRESET_NAMES = ("tiny", "mini", "small", "medium", "base", "large")
@@ -71,9 +71,6 @@ def add_verbs(verbs: Any) -> None:
     pretrain.add_argument("--optimizer", choices=["adamw", "lamb"], help="default: adamw", default=argparse.SUPPRESS)
     pretrain.add_argument("--dropout", type=float, help="default: 0.1", **number)
     pretrain.add_argument(
-        "--precision", choices=["float32", "bfloat16"], help="default: float32", default=argparse.SUPPRESS
-    )
-    pretrain.add_argument(
         "--packing", action="store_true", help="several sequences in a row", default=argparse.SUPPRESS
     )
     pretrain.add_argument(
@@ -86,8 +83,7 @@ def add_verbs(verbs: Any) -> None:
         "--held-out", type=float, help="share of documents to evaluate with (default: 0.05)", **number
     )
     pretrain.add_argument("--report-every", type=int, help="steps between evaluations (default: 500)", **number)
-    pretrain.add_argument("--seed", type=int, help="default: 1", **number)
-    add_saving_options(pretrain)
+    add_training_options(pretrain)
     pretrain.set_defaults(run=_pretrain)
 
     fill = verbs.add_parser("fill-mask", help="the likeliest words for each [MASK] of a text")
@@ -194,7 +190,7 @@ def _pretrain(options: argparse.Namespace) -> int:
         if recipe is None:
             raise InputError("how long? Give --steps N, --minutes M, or a recipe.")
         steps = recipe.steps
-    pretrain(
+    metrics = pretrain(
         options.shards,
         output=options.output,
         preset=options.preset,
@@ -203,11 +199,10 @@ def _pretrain(options: argparse.Namespace) -> int:
         minutes=options.minutes,
         objective=dataclasses.replace(objective, **_given(options, Objective)),
         settings=dataclasses.replace(settings, **_given(options, PreTraining)),
-        saving=saving_of(options),
-        resume=options.resume,
         command=options.command,
+        **training_of(options),
     )
-    print(f"written to {options.output}")
+    print(f"written to {options.output}" if metrics else "done; worker 0 wrote what came of it")
     return 0
 
 

@@ -52,6 +52,15 @@ def count_examples(columns: Columns, *, name: str) -> int:
     return next(iter(counts.values()))
 
 
+def is_broken_text(value: Any) -> bool:
+    r"""Whether this is text that cannot be encoded, or bytes that are no UTF-8.
+
+    >>> is_broken_text("\ud83d"), is_broken_text("text")
+    (True, False)
+    """
+    return isinstance(value, bytes) or (isinstance(value, str) and _SURROGATE.search(value) is not None)
+
+
 def check_text(value: Any, *, name: str, place: str) -> str:
     """Returns ``value`` if it is text that can be encoded (JSON can hold other things), empty or not.
 
@@ -59,7 +68,7 @@ def check_text(value: Any, *, name: str, place: str) -> str:
         InputError: it is no string, or holds half of a surrogate pair; ``place`` and ``name`` begin the message.
     """
     if not isinstance(value, str):
-        raise InputError(f"{place}: {name} is {value!r}; a string was expected.")
+        raise InputError(f"{place}: {name} is {value!r:.200}; a string was expected.")
     if _SURROGATE.search(value):
         raise InputError(f"{place}: {name} holds half of a surrogate pair, a broken \\ud83d-like escape. Repair it.")
     return value

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from keras_bert_impl.data.columns import check_text
+from keras_bert_impl.data.columns import check_text, is_broken_text
 from keras_bert_impl.data.tfds import is_tfds, tfds_records
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import not_utf8
@@ -230,21 +230,25 @@ def read_documents(
     progress = progress or Progress()
     for file in part.files:
         if is_tfds(file):
-            for place, record in tfds_records(file):
-                yield from _of_text(_text(record, text_field, place))
+            yield from _of_records(tfds_records(file), text_field, progress, strict=strict)
             continue
         lines = _lines(file, progress, strict=strict, open_file=open_file)
         if ".jsonl" in Path(file).suffixes:
-            for place, line in lines:
-                if line.strip():
-                    yield from _of_text(_text(_object(line, place), text_field, place))
+            records = ((place, _object(line, place)) for place, line in lines if line.strip())
+            yield from _of_records(records, text_field, progress, strict=strict)
         else:
             yield from _cut(line for _, line in lines)
 
 
-def _of_text(text: str) -> Iterator[Document]:
-    """The document of a record; empty lines do not end it."""
-    return _cut(line for line in text.split("\n") if line.strip())
+def _of_records(
+    records: Iterable[tuple[str, dict[str, Any]]], text_field: str, progress: Progress, *, strict: bool
+) -> Iterator[Document]:
+    """A document for each record; empty lines do not end it."""
+    for place, record in records:
+        if is_broken_text(record.get(text_field)) and not strict:
+            progress.broken += 1
+            continue
+        yield from _cut(line for line in _text(record, text_field, place).split("\n") if line.strip())
 
 
 def _cut(lines: Any) -> Iterator[Document]:

@@ -20,11 +20,13 @@ def split_sentences(line: str, *, language: str) -> Iterator[str]:
     from sentencex import segment
 
     for found in segment(language, line):
-        sentence = found.strip()
-        while len(sentence) > _LONGEST:
-            end = sentence.rfind(" ", 1, _LONGEST)
-            end = _LONGEST if end < 0 else end
-            yield sentence[:end]
-            sentence = sentence[end:].lstrip()
+        sentence, begin = found.strip(), 0
+        while len(sentence) - begin > _LONGEST:
+            end = sentence.rfind(" ", begin + 1, begin + _LONGEST)
+            end = begin + _LONGEST if end < 0 else end
+            yield sentence[begin:end]
+            begin = end
+            while sentence[begin].isspace():  # The last character is none.
+                begin += 1
         if sentence:
-            yield sentence
+            yield sentence[begin:]

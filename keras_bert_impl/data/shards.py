@@ -149,13 +149,18 @@ class TokenCorpus:
                 f"{directory / MANIFEST} has the format {manifest.get('format')!r}; {_FORMAT} was expected. Prepare "
                 "the corpus again."
             )
+        try:
+            infos, made_with = [ShardInfo(**shard) for shard in manifest["shards"]], manifest["tokenizer"]
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"{directory / MANIFEST} is not what `keras-bert prepare` writes ({error}). Prepare the corpus again."
+            ) from error
         self.tokenizer = BertTokenizer.from_pretrained(directory)
-        if fingerprint(self.tokenizer) != manifest["tokenizer"]:
+        if fingerprint(self.tokenizer) != made_with:
             raise InputError(
                 f"The shards in {directory} were made with another tokenizer than the one that is there now. Put the "
                 "old one back, or prepare the corpus again."
             )
-        infos = [ShardInfo(**shard) for shard in manifest["shards"]]
         if check:
             with ThreadPoolExecutor() as threads:
                 list(threads.map(lambda info: _check(directory / info.file, info), infos))

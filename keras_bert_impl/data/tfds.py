@@ -57,4 +57,9 @@ def _plain(value: Any, feature: Any) -> Any:
     if hasattr(feature, "int2str"):
         # Hidden labels of test splits are -1.
         return feature.int2str(int(value)) if value >= 0 else ""
-    return value.decode("utf-8") if isinstance(value, bytes) else value.item()
+    if not isinstance(value, bytes):
+        return value.item()
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value  # Such as a picture. Where it is to be a text, the reader of texts says what is wrong.

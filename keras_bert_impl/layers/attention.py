@@ -14,7 +14,8 @@ from keras_bert_impl.layers.residual import BertResidual
 class BertSelfAttention(BertBaseLayer):
     """Scaled dot-product attention of every token to every token, in several heads.
 
-    Plain rank-2 dense layers and one 4-D product with an additive bias: the spelling that TensorFlow fuses on CPU.
+    Plain rank-2 dense layers and one 4-D product with an additive bias: the spelling that TensorFlow fuses on CPU. On
+    JAX, where neither dropout acts nor probabilities are asked for, Keras' fused attention: cuDNN's on GPUs.
 
     Args:
         hidden_size: width of the hidden states.
@@ -78,6 +79,7 @@ class BertSelfAttention(BertBaseLayer):
         attention_bias: Any = None,
         query_states: Any = None,
         output_attentions: bool = False,
+        training: bool | None = None,
     ) -> Any:
         """See the class."""
         if len(hidden_states.shape) == 3:
@@ -89,14 +91,19 @@ class BertSelfAttention(BertBaseLayer):
         flat = ops.reshape(hidden_states, (-1, self.hidden_size))
         asking, queries = (hidden_states, length) if query_states is None else (query_states, 1)
 
-        def split(projected: Any, axes: tuple[int, ...], tokens: Any = length) -> Any:
-            return ops.transpose(ops.reshape(projected, (batch, tokens, heads, size)), axes)
+        query = ops.reshape(self.query(ops.reshape(asking, (-1, self.hidden_size))), (batch, queries, heads, size))
+        key = ops.reshape(self.key(flat), (batch, length, heads, size))
+        value = ops.reshape(self.value(flat), (batch, length, heads, size))
+        is_dropping = training and self.attention_probs_dropout_prob > 0
+        if keras.backend.backend() == "jax" and not is_dropping and not output_attentions:
+            if attention_bias is not None:  # A row for each query is what cuDNN wants.
+                attention_bias = ops.broadcast_to(attention_bias, (batch, 1, queries, length))
+            context = ops.dot_product_attention(query, key, value, bias=attention_bias)
+            return ops.reshape(context, ops.shape(asking))
 
-        query = self.query(ops.reshape(asking, (-1, self.hidden_size)))
-        query = split(query, (0, 2, 1, 3), queries)  # [batch, heads, queries, size]
-        key = split(self.key(flat), (0, 2, 3, 1))  # [batch, heads, size, length]
-        value = split(self.value(flat), (0, 2, 1, 3))  # [batch, heads, length, size]
-
+        query = ops.transpose(query, (0, 2, 1, 3))  # [batch, heads, queries, size]
+        key = ops.transpose(key, (0, 2, 3, 1))  # [batch, heads, size, length]
+        value = ops.transpose(value, (0, 2, 1, 3))  # [batch, heads, length, size]
         scores = ops.matmul(query, key) * (1 / math.sqrt(size))  # [batch, heads, queries, keys]
         if attention_bias is not None:
             scores = scores + attention_bias
@@ -184,6 +191,7 @@ class BertAttention(BertBaseLayer):
         output_attentions: bool = False,
     ) -> Any:
         """See the class."""
-        context, attentions = self.self(hidden_states, attention_bias, query_states, output_attentions=True)
+        found = self.self(hidden_states, attention_bias, query_states, output_attentions=output_attentions)
+        context, attentions = found if output_attentions else (found, None)
         hidden_states = self.self_output(context, hidden_states if query_states is None else query_states)
         return (hidden_states, attentions) if output_attentions else hidden_states

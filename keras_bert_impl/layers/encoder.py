@@ -101,7 +101,8 @@ class BertLayer(BertBaseLayer):
         training: bool | None = None,
     ) -> Any:
         """See the class; Keras hands ``training`` on to what is inside."""
-        hidden_states, attentions = self.attention(hidden_states, attention_bias, query_states, output_attentions=True)
+        found = self.attention(hidden_states, attention_bias, query_states, output_attentions=output_attentions)
+        hidden_states, attentions = found if output_attentions else (found, None)
         hidden_states = self.layer_output(self.intermediate(hidden_states), hidden_states)
         return (hidden_states, attentions) if output_attentions else hidden_states
 
@@ -220,12 +221,14 @@ class BertEncoder(BertBaseLayer):
         flat = ops.reshape(hidden_states, (-1, self.hidden_size))
         states, attentions = [flat], []
         for block in self.layer[:-1] if first_token_only else self.layer:
-            if self.gradient_checkpointing and not output_attentions:
-                flat, probabilities = rematerialized(block, flat, attention_bias, training=training), None
-            else:
+            if output_attentions:
                 flat, probabilities = block(flat, attention_bias, output_attentions=True)
+                attentions.append(probabilities)
+            elif self.gradient_checkpointing:
+                flat = rematerialized(block, flat, attention_bias, training=training)
+            else:
+                flat = block(flat, attention_bias)
             states.append(flat)
-            attentions.append(probabilities)
         if first_token_only:
             first = ops.reshape(flat, shape)[:, 0]  # [batch, hidden]
             first = self.layer[-1](flat, attention_bias[:, :, :1], query_states=first)

@@ -1,5 +1,7 @@
 """Training: optimizers and schedule, fine-tuning, pretraining, the directory of a run."""
 
+from keras_bert_impl.training.accumulation import accumulate
+from keras_bert_impl.training.distribution import Distribution, distributed
 from keras_bert_impl.training.finetune import finetune
 from keras_bert_impl.training.optimizers import Lamb, WarmupPolynomialDecay, adamw, lamb
 from keras_bert_impl.training.pretrain import pretrain
@@ -11,6 +13,7 @@ from keras_bert_impl.training.weight_history import WeightHistory
 __all__ = [
     "PRECISIONS",
     "RECIPES",
+    "Distribution",
     "FineTuning",
     "Lamb",
     "PreTraining",
@@ -19,7 +22,9 @@ __all__ = [
     "Saving",
     "WarmupPolynomialDecay",
     "WeightHistory",
+    "accumulate",
     "adamw",
+    "distributed",
     "finetune",
     "lamb",
     "pretrain",

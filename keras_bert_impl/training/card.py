@@ -102,7 +102,8 @@ A BERT {begin}, pretrained on masked words and next sentences for {metrics["step
 {corpus["tokens"]:,} tokens in {corpus["sentences"]:,} sentences and {corpus["documents"]:,} documents of
 {", ".join(f"`{source}`" for source in corpus["corpus"])}. A document ends at an empty line.
 {held_out["documents"]:,} of the documents were held out: the first ones of
-`numpy.random.default_rng({metrics["settings"]["seed"]}).permutation({corpus["documents"]})`.
+`numpy.random.default_rng({metrics["settings"]["seed"]}).permutation({corpus["documents"]})`. The figures are those of
+100 batches of them at most.
 
 {f"    {metrics['command']}" if metrics["command"] else ""}
 

@@ -4,14 +4,20 @@ import contextlib
 import dataclasses
 import json
 import os
+import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 
-from keras_bert_impl.data import Batches, Shares, for_fit
+from keras_bert_impl.data import Batches, Shares, for_evaluation, for_fit, summing
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.training.accumulation import accumulate
+from keras_bert_impl.training.settings import FineTuning, PreTraining
 
+# Seconds in which all workers are to be there.
+WAIT = 300.0
 # What is not there, and what to take instead.
 _REFUSED = {
     "parameter_server": "Keras 3 does not support parameter servers. Use multiworker, whose workers hold all weights.",
@@ -43,6 +49,25 @@ class Distribution:
         """Where the model is made and compiled."""
         return contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
 
+    def compile(
+        self, model: Any, optimizer: Any, arguments: dict[str, Any], *, settings: FineTuning | PreTraining
+    ) -> None:
+        """``model.compile`` for what `share` gives, with what the settings say of memory and precision.
+
+        Args:
+            model: made in `scope`.
+            optimizer: made there too.
+            arguments: the others of ``compile``.
+            settings: precision, accumulation and rematerialisation are looked at.
+        """
+        if settings.precision == "float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        if self.replicas * settings.accumulate > 1:
+            arguments = summing(arguments)
+        model.compile(optimizer=optimizer, **arguments)
+        accumulate(model, settings.accumulate)
+        model.gradient_checkpointing_enable(settings.remat)
+
     def share(self, batches: Batches, *, accumulate: int = 1, is_normal: bool = True) -> Batches:
         """The parts of batches of this process; with several replicas or parts losses are to be sums, see `Shares`.
 
@@ -65,6 +90,15 @@ class Distribution:
         if self.strategy is None:
             return for_fit(batches, start=start)
         return self.strategy.distribute_datasets_from_function(lambda _: for_fit(batches, start=start))
+
+    def validation(self, batches: Batches) -> dict[str, Any]:
+        """Keywords for ``fit`` to validate with all of these batches; weighted metrics are those of one device."""
+        if self.replicas == 1:
+            return {"validation_data": for_evaluation(batches)}
+        return {
+            "validation_data": self.feed(self.share(batches, is_normal=False)),
+            "validation_steps": len(batches),
+        }
 
     def predict_on_batch(self, model: keras.Model) -> Callable[[Any], Any]:
         """``model.predict_on_batch``, which each process runs for itself on the whole batch."""
@@ -118,7 +152,9 @@ def distributed(strategy: str | None = None, *, devices: int | None = None) -> I
 
 @contextlib.contextmanager
 def _mirrored(devices: int | None) -> Iterator[Distribution]:
-    strategy = _strategy("MirroredStrategy", _tensorflow_devices(devices))
+    import tensorflow as tf
+
+    strategy = tf.distribute.MirroredStrategy(_tensorflow_devices(devices))
     yield Distribution(replicas=strategy.num_replicas_in_sync, strategy=strategy)
 
 
@@ -142,21 +178,56 @@ def _tensorflow_devices(devices: int | None) -> list[str]:
     return [device.name for device in tf.config.list_logical_devices("GPU" if gpus else "CPU")][:devices]
 
 
-def _strategy(name: str, *arguments: Any) -> Any:
-    import tensorflow as tf
-
-    return getattr(tf.distribute, name)(*arguments)
-
-
 @contextlib.contextmanager
 def _multiworker(devices: int | None) -> Iterator[Distribution]:
     if devices is not None:
         raise InputError(
             "devices was given for multiworker, whose workers take all GPUs of their machine. Leave it out."
         )
+    import tensorflow as tf
+
     workers, index = _workers(os.environ.get("TF_CONFIG", ""))
-    strategy = _strategy("MultiWorkerMirroredStrategy")
-    yield Distribution(replicas=strategy.num_replicas_in_sync, processes=len(workers), process=index, strategy=strategy)
+    _meet(workers, index, seconds=WAIT)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    replicas = strategy.num_replicas_in_sync
+    try:
+        yield Distribution(replicas=replicas, processes=len(workers), process=index, strategy=strategy)
+        # All wait for all: to the others a worker that has left is one that was lost.
+        strategy.reduce("SUM", tf.constant(1.0), axis=None)
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+        raise InputError(
+            "another worker was lost: it ended, or its machine cannot be reached. Start all workers again, with "
+            "--resume where states were saved."
+        ) from error
+
+
+def _meet(workers: list[str], index: int, *, seconds: float) -> None:
+    """Waits until all workers can be reached, for TensorFlow would wait for ever.
+
+    While one waits it listens itself; when it goes on, TensorFlow listens at the same address.
+    """
+    port = workers[index].rpartition(":")[2]
+    deadline = time.monotonic() + seconds
+    try:
+        listening = socket.create_server(("", int(port)))
+    except OSError as error:
+        raise InputError(
+            f"worker {index} is to listen at {workers[index]}, as TF_CONFIG says, and cannot: {error.strerror}."
+        ) from error
+    with listening:
+        for number, address in enumerate(workers):
+            host, _, port = address.rpartition(":")
+            while number != index:
+                try:
+                    socket.create_connection((host, int(port)), timeout=1).close()
+                    break
+                except OSError as error:
+                    if time.monotonic() > deadline:
+                        raise InputError(
+                            f"worker {number} cannot be reached at {address}, where TF_CONFIG has it ({error}); waited "
+                            f"{seconds:.0f} seconds."
+                        ) from error
+                    time.sleep(0.2)
 
 
 def _workers(text: str) -> tuple[list[str], int]:

@@ -20,16 +20,17 @@ from keras_bert_impl.tasks.run import predict
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training.card import model_card
 from keras_bert_impl.training.curves import block_means, save_learning_curve, step_losses
+from keras_bert_impl.training.distribution import Distribution, distributed
 from keras_bert_impl.training.keep_best import KeepBest
 from keras_bert_impl.training.optimizers import adamw
 from keras_bert_impl.training.resume import (
-    STATES,
     Clock,
     SaveStates,
     finished_run,
     identity_of,
     resumable_fit,
     run_directory,
+    states_of,
 )
 from keras_bert_impl.training.settings import PRECISIONS, FineTuning, Saving
 from keras_bert_impl.training.states import checksum
@@ -47,6 +48,8 @@ def finetune(
     settings: FineTuning | None = None,
     saving: Saving | None = None,
     resume: bool = False,
+    strategy: str | None = None,
+    devices: int | None = None,
     columns: Mapping[str, str] | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -66,14 +69,16 @@ def finetune(
         settings: the settings.
         saving: how often the state is saved while it runs.
         resume: whether to go on with a training that was ended.
+        strategy: on which devices, see `keras_bert_impl.training.distributed`; ``batch_size`` is that of all together.
+        devices: how many of this process.
         columns: names of a table's columns where they are not ``text``, ``text_pair`` and ``label``.
         say: takes the lines that tell about the progress.
 
     Returns:
-        what ``metrics.json`` holds.
+        what ``metrics.json`` holds; of several processes all but the first, which writes, give an empty dictionary.
 
     Raises:
-        InputError: something in the arguments or files cannot be used.
+        InputError: something in the arguments or files cannot be used, or another worker was lost.
         Interrupted: SIGINT or SIGTERM came; the state was saved.
 
     >>> finetune("bert-base-uncased", train="train.tsv", valid="valid.tsv", output="runs/sentiment")  # doctest: +SKIP
@@ -84,7 +89,10 @@ def finetune(
         say(f"{output} is whole")
         return finished
     opened = open_source(source)
-    with run_directory(Path(output), resume=resume) as directory:
+    with (
+        distributed(strategy, devices=devices) as where,
+        run_directory(Path(output), resume=resume, where=where) as directory,
+    ):
         files = {"train": train, "valid": valid} | ({} if test is None else {"test": test})
         data = {
             name: given if isinstance(given, dict) else row.read_file(given, columns=columns or {})
@@ -104,17 +112,19 @@ def finetune(
                 say(f"{name}: {encoded.truncated} of {examples[name]} texts are longer than max_length and were cut.")
 
         keras.utils.set_random_seed(settings.seed)
-        model = row.model_class.from_pretrained(opened, new_heads=True, dtype=PRECISIONS[settings.precision], **changes)
+        policy = PRECISIONS[settings.precision]
+        with where.scope():
+            model = row.model_class.from_pretrained(opened, new_heads=True, dtype=policy, **changes)
         say(str(model.load_report))
         lengths = BUCKETS if keras.backend.backend() == "jax" else ()
         batches = LengthBatches(
             features["train"], settings.batch_size, seed=settings.seed, epochs=settings.epochs, lengths=lengths
         )
 
+        run = where.predict_on_batch(model)
+
         def score(name: str) -> dict[str, float]:
-            predictions = predict(
-                model.predict_on_batch, features[name], data[name], task=row, config=config, lengths=lengths
-            )
+            predictions = predict(run, features[name], data[name], task=row, config=config, lengths=lengths)
             return row.score(predictions, data[name])
 
         keep, clock = KeepBest(directory, score=lambda: score("valid"), metric=row.main_metric), Clock()
@@ -124,15 +134,20 @@ def finetune(
             task=row.name,
             settings=settings,
         )
-        states = SaveStates(directory / STATES, saving, beside={"keep": keep, "clock": clock}, identity=identity)
-        _fit(model, row, batches, settings=settings, states=states, callbacks=[keep])
+        beside = {"keep": keep, "clock": clock}
+        states = states_of(Path(output), saving, beside=beside, identity=identity, where=where)
+        _fit(model, row, batches, settings=settings, states=states, callbacks=[keep], where=where)
+        if not where.is_chief:
+            return {}
         seconds = clock.seconds
         if keep.best_epoch != settings.epochs:
             model.load_pretrained(directory)
         figures = {"valid": keep.validation[keep.best_epoch - 1]} | ({} if test is None else {"test": score("test")})
         for name, values in figures.items():
             say(f"{name}: " + ", ".join(f"{key} {value:.4f}" for key, value in values.items()))
-        losses = step_losses(keep.running_means, [len(batches.rows(k)) for k in range(len(batches))])
+        cut = where.replicas * settings.accumulate
+        rows = [-(-len(batches.rows(k)) // cut) * cut for k in range(len(batches))]
+        losses = step_losses(keep.running_means, rows)
         steps, means = block_means(losses)
         metrics: dict[str, Any] = {
             "task": row.name,
@@ -169,23 +184,26 @@ def _fit(
     settings: FineTuning,
     states: SaveStates,
     callbacks: list[keras.callbacks.Callback],
+    where: Distribution,
 ) -> None:
     """``compile`` and ``fit``."""
-    optimizer = adamw(
-        learning_rate=settings.learning_rate,
-        steps=len(batches),
-        warmup=settings.warmup,
-        weight_decay=settings.weight_decay,
-        clip_norm=settings.clip_norm,
-    )
-    model.compile(optimizer=optimizer, **row.compile_arguments())
+    with where.scope():
+        optimizer = adamw(
+            learning_rate=settings.learning_rate,
+            steps=len(batches),
+            warmup=settings.warmup,
+            weight_decay=settings.weight_decay,
+            clip_norm=settings.clip_norm,
+        )
+        where.compile(model, optimizer, row.compile_arguments(), settings=settings)
     resumable_fit(
         model,
-        batches,
+        where.share(batches, accumulate=settings.accumulate),
         states=states,
         steps=len(batches),
         steps_per_epoch=batches.per_epoch,
         callbacks=callbacks,
+        where=where,
         verbose=1 if sys.stdout.isatty() else 2,
     )
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, for_evaluation
+from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus
 from keras_bert_impl.data.shards import fingerprint
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import to_json, write_text
@@ -19,15 +19,15 @@ from keras_bert_impl.tasks.pretraining import figures_of, pretraining_compile
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training.card import pretraining_card
 from keras_bert_impl.training.curves import save_pretraining_curves
+from keras_bert_impl.training.distribution import distributed
 from keras_bert_impl.training.optimizers import OPTIMIZERS, decaying
 from keras_bert_impl.training.resume import (
-    STATES,
     Clock,
-    SaveStates,
     finished_run,
     identity_of,
     resumable_fit,
     run_directory,
+    states_of,
 )
 from keras_bert_impl.training.settings import PRECISIONS, PreTraining, Saving
 from keras_bert_impl.training.states import checksum
@@ -53,6 +53,8 @@ def pretrain(
     settings: PreTraining | None = None,
     saving: Saving | None = None,
     resume: bool = False,
+    strategy: str | None = None,
+    devices: int | None = None,
     command: str | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -72,14 +74,17 @@ def pretrain(
         settings: the settings.
         saving: how often the state is saved while it runs.
         resume: whether to go on with a training that was ended. With ``minutes``, those that it took before count.
+        strategy: on which devices, see `keras_bert_impl.training.distributed`; ``batch_size`` is that of all together.
+        devices: how many of this process.
         command: what was typed, for the card.
         say: takes the lines that tell about the progress.
 
     Returns:
-        what ``metrics.json`` holds.
+        what ``metrics.json`` holds; of several processes all but the first, which writes, give an empty dictionary.
 
     Raises:
-        InputError: something in the arguments or files cannot be used, or the training diverged.
+        InputError: something in the arguments or files cannot be used, the training diverged, or another worker was
+            lost.
         Interrupted: SIGINT or SIGTERM came; the state was saved.
 
     >>> pretrain("shards/novels", output="runs/novels", preset="tiny", minutes=20)  # doctest: +SKIP
@@ -92,7 +97,12 @@ def pretrain(
     if resume and (finished := finished_run(Path(output), **asked, **({"steps": steps} if steps else {}))):
         say(f"{output} is whole")
         return finished
-    with run_directory(Path(output), resume=resume) as directory:
+    with (
+        distributed(strategy, devices=devices) as where,
+        run_directory(Path(output), resume=resume, where=where) as directory,
+    ):
+        if minutes and where.processes > 1:
+            raise InputError("minutes was given for several processes, whose clocks differ. Give steps instead.")
         corpus = TokenCorpus(shards)
         documents, held_out = corpus.held_out(settings.held_out, seed=settings.seed)
         common: dict[str, Any] = {"batch_size": settings.batch_size, "objective": objective}
@@ -103,21 +113,23 @@ def pretrain(
             raise InputError(f"The held-out part (held_out, --held-out) is too small: {error}") from error
 
         keras.utils.set_random_seed(settings.seed)
-        model = _model(corpus.tokenizer, preset, init, objective=objective, settings=settings, say=say)
+        with where.scope():
+            model = _model(corpus.tokenizer, preset, init, objective=objective, settings=settings, say=say)
         say(f"{model.count_params():,} weights; {corpus.manifest['tokens']:,} tokens")
         say(f"{len(documents):,} documents to learn from, {len(held_out):,} held out")
         if batches.pairable < _FEW:
             say(f"only {batches.pairable:.1%} of the examples can be real next sentences: the others are")
             say("documents, or ends of them, of one sentence. Their figures tell little.")
-        optimizer = OPTIMIZERS[settings.optimizer](
-            learning_rate=settings.learning_rate,
-            steps=steps,
-            warmup=settings.warmup,
-            weight_decay=settings.weight_decay,
-            clip_norm=settings.clip_norm,
-            power=settings.power,
-        )
-        model.compile(optimizer=optimizer, **pretraining_compile())
+        with where.scope():
+            optimizer = OPTIMIZERS[settings.optimizer](
+                learning_rate=settings.learning_rate,
+                steps=steps,
+                warmup=settings.warmup,
+                weight_decay=settings.weight_decay,
+                clip_norm=settings.clip_norm,
+                power=settings.power,
+            )
+            where.compile(model, optimizer, pretraining_compile(), settings=settings)
         clock = Clock()
         report = Report(say, batches, clock)
         callbacks: list[keras.callbacks.Callback] = [report]
@@ -131,17 +143,22 @@ def pretrain(
             steps=steps,
             minutes=minutes,
         )
-        states = SaveStates(directory / STATES, saving, beside={"report": report, "clock": clock}, identity=identity)
+        states = states_of(
+            Path(output), saving, beside={"report": report, "clock": clock}, identity=identity, where=where
+        )
         resumable_fit(
             model,
-            batches,
+            where.share(batches, accumulate=settings.accumulate),
             states=states,
             steps=steps or _ENDLESS,
             steps_per_epoch=settings.report_every,
-            validation_data=for_evaluation(evaluated),
             callbacks=callbacks,
+            where=where,
             verbose=0,
+            **where.validation(evaluated),
         )
+        if not where.is_chief:
+            return {}
         metrics: dict[str, Any] = {
             "preset": None if init else preset,
             "init": str(init) if init else None,

@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import json
 import signal
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +18,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bert_impl.data.feed import Batches, for_fit
+from keras_bert_impl.data import Batches
 from keras_bert_impl.errors import InputError, Interrupted
-from keras_bert_impl.files import new_directory, partial_of, read_json, remove_leftovers
+from keras_bert_impl.files import new_directory, partial_of, read_json, refuse_other_content, remove_leftovers
+from keras_bert_impl.training.distribution import ONE, Distribution
 from keras_bert_impl.training.settings import Saving
 from keras_bert_impl.training.states import (
     State,
@@ -73,12 +76,13 @@ class Clock:
 
 
 @contextlib.contextmanager
-def run_directory(output: Path, *, resume: bool) -> Iterator[Path]:
+def run_directory(output: Path, *, resume: bool, where: Distribution = ONE) -> Iterator[Path]:
     """`new_directory` for a training, which stays when the training is ended and holds its states in ``states``.
 
     Args:
         output: the directory of the run.
         resume: whether to go on with what was ended.
+        where: where the training runs; processes but the chief get a directory that is removed.
 
     Raises:
         InputError: there is something to go on with, and ``resume`` is false; or see `new_directory`.
@@ -89,6 +93,11 @@ def run_directory(output: Path, *, resume: bool) -> Iterator[Path]:
             f"{work} holds the states of a training that was ended. Resume it (--resume), or remove that directory to "
             "begin anew."
         )
+    if not where.is_chief:
+        refuse_other_content(output)
+        with tempfile.TemporaryDirectory() as name:
+            yield Path(name)
+        return
     with new_directory(output, keep=_has_states) as directory:
         remove_leftovers(directory)
         try:
@@ -159,6 +168,7 @@ class SaveStates(keras.callbacks.Callback):
         saving: how often, and how many are kept.
         beside: what else has a state, by names: callbacks that count or keep a history.
         identity: what must be the same when the training goes on, as JSON holds it.
+        is_writing: false for one of several processes that takes up what another writes.
 
     Attributes:
         step: how many steps were made.
@@ -175,8 +185,10 @@ class SaveStates(keras.callbacks.Callback):
         *,
         beside: Mapping[str, Resumable] | None = None,
         identity: Mapping[str, Any] | None = None,
+        is_writing: bool = True,
     ) -> None:
         super().__init__()
+        self.is_writing = is_writing
         self.directory = Path(directory)
         self.saving = saving or Saving()
         self.beside = dict(beside or {})
@@ -204,7 +216,8 @@ class SaveStates(keras.callbacks.Callback):
             raise InputError(
                 "the optimizer averages the weights (use_ema), which is not resumed exactly. Leave it out."
             )
-        remove_leftovers(self.directory)
+        if self.is_writing:
+            remove_leftovers(self.directory)
         state = newest_state(self.directory)
         if state is None:
             return 0
@@ -259,6 +272,8 @@ class SaveStates(keras.callbacks.Callback):
 
         def note(number: int, frame: FrameType | None) -> None:
             self._signal = number
+            if not self.is_writing:
+                print("waits for worker 0, which saves and leaves; a second time ends at once", file=sys.stderr)
             # The second time it ends at once.
             signal.signal(number, before[signal.Signals(number)])
 
@@ -293,6 +308,8 @@ class SaveStates(keras.callbacks.Callback):
         self._save_if_due()
 
     def _save_if_due(self) -> None:
+        if not self.is_writing:
+            return
         (step, moment), saving = self._saved, self.saving
         by_step = saving.steps and self.step // saving.steps > step // saving.steps
         by_time = saving.minutes and time.perf_counter() - moment >= 60 * saving.minutes
@@ -328,6 +345,18 @@ class SaveStates(keras.callbacks.Callback):
             self._writing = None
 
 
+def states_of(output: Path, saving: Saving | None, *, where: Distribution, **arguments: Any) -> SaveStates:
+    """The `SaveStates` of the run that makes a directory; of several processes the chief's alone writes.
+
+    Args:
+        output: the directory of the run.
+        saving: how often, and how many are kept.
+        where: where the training runs.
+        **arguments: the others of `SaveStates`.
+    """
+    return SaveStates(partial_of(output) / STATES, saving, is_writing=where.is_chief, **arguments)
+
+
 def _variables(model: keras.Model) -> dict[str, Any]:
     """All variables of a compiled model, by names that are the same in each session."""
     kinds = {"model": model.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables}
@@ -342,6 +371,7 @@ def resumable_fit(
     steps: int,
     steps_per_epoch: int,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    where: Distribution = ONE,
     **arguments: Any,
 ) -> None:
     """Plain ``fit``, which goes on from the newest of ``states``, also within an epoch.
@@ -354,6 +384,7 @@ def resumable_fit(
         steps_per_epoch: steps in an epoch; the last may be shorter.
         callbacks: others; those that count belong in ``states`` as well. Where an epoch is not whole, ``fit`` is called
             for it alone, and so is their ``on_train_begin``.
+        where: where the training runs; ``batches`` are what it shares out.
         **arguments: more for ``fit``.
 
     Raises:
@@ -372,7 +403,7 @@ def resumable_fit(
             epoch, within = divmod(step, steps_per_epoch)
             of_epoch = min(steps_per_epoch - within, steps - step)
             model.fit(
-                for_fit(batches, start=step),
+                where.feed(batches, start=step),
                 initial_epoch=epoch,
                 epochs=steps // steps_per_epoch if of_epoch == steps_per_epoch else epoch + 1,
                 steps_per_epoch=of_epoch,

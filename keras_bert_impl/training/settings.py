@@ -6,7 +6,7 @@ from keras_bert_impl.errors import check_field
 from keras_bert_impl.training.optimizers import OPTIMIZERS
 
 # The policies under which Keras trains in a precision: weights and optimizer stay in float32.
-PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 # NumPy's global generator takes no larger seeds.
 _SEEDS = 2**32
@@ -24,7 +24,10 @@ class FineTuning:
         weight_decay: decay of all weights but biases and layer norms.
         clip_norm: the largest norm of all gradients together.
         max_length: the longest row in tokens; what is longer is cut, or split by tasks that can.
-        precision: ``float32``, or ``bfloat16`` for the products (weights stay in float32).
+        precision: ``float32``, or ``bfloat16`` or ``float16`` for the products: weights stay in float32, and with
+            ``float16`` the loss is scaled.
+        accumulate: in how many parts a batch goes through the model, one after the other, to spare memory.
+        remat: whether blocks are computed again for the gradient, to spare memory.
         seed: of the new head, the order of the data and dropout.
 
     Raises:
@@ -42,10 +45,12 @@ class FineTuning:
     clip_norm: float = 1.0
     max_length: int = 128
     precision: str = "float32"
+    accumulate: int = 1
+    remat: bool = False
     seed: int = 1
 
     def __post_init__(self) -> None:
-        _check(self, ("epochs", "batch_size", "max_length"), ("learning_rate", "clip_norm"))
+        _check(self, ("epochs", "batch_size", "max_length", "accumulate"), ("learning_rate", "clip_norm"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +66,10 @@ class PreTraining:
         weight_decay: decay of all weights but biases and layer norms.
         clip_norm: the largest norm of all gradients together.
         dropout: of hidden states and attention.
-        precision: ``float32``, or ``bfloat16`` for the products (weights stay in float32).
+        precision: ``float32``, or ``bfloat16`` or ``float16`` for the products: weights stay in float32, and with
+            ``float16`` the loss is scaled.
+        accumulate: in how many parts a batch goes through the model, one after the other, to spare memory.
+        remat: whether blocks are computed again for the gradient, to spare memory.
         held_out: share of the documents that are kept for evaluation.
         report_every: steps from one evaluation to the next.
         seed: of the new weights, the held-out documents, all examples and dropout.
@@ -82,12 +90,14 @@ class PreTraining:
     clip_norm: float = 1.0
     dropout: float = 0.1
     precision: str = "float32"
+    accumulate: int = 1
+    remat: bool = False
     held_out: float = 0.05
     report_every: int = 500
     seed: int = 1
 
     def __post_init__(self) -> None:
-        _check(self, ("batch_size", "report_every"), ("learning_rate", "clip_norm", "power"))
+        _check(self, ("batch_size", "report_every", "accumulate"), ("learning_rate", "clip_norm", "power"))
         check_field(self, "optimizer", self.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS))
         check_field(self, "dropout", 0 <= self.dropout < 1, "a share from 0 to below 1")
         check_field(self, "held_out", 0 < self.held_out < 1, "a share above 0 and below 1")

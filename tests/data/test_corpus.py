@@ -9,6 +9,7 @@ import pytest
 
 from keras_bert_impl.data import corpus
 from keras_bert_impl.data.corpus import find_parts, read_documents, read_units
+from keras_bert_impl.data.sentences import split_sentences
 from keras_bert_impl.errors import InputError
 
 DOCUMENTS = [["One.", "Two. Three."], ["Vier."], ["吾輩は猫である。"]]
@@ -61,6 +62,25 @@ def test_broken_lines_are_counted_and_left_out(tmp_path: Path) -> None:
     assert unit.broken == 2
     with pytest.raises(InputError, match=r"a\.txt is not UTF-8: byte 4, in line 2, is 0xff"):
         list(read_units(part, strict=True))
+
+
+def test_halves_of_surrogate_pairs_are_counted_and_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "Good."}\n{"text": "bad \\ud83d"}\n{"text": "Fine \\ud83d\\ude00."}\n')
+    (part,) = find_parts([tmp_path / "a.jsonl"])
+    (unit,) = read_units(part)
+    assert unit.documents == [["Good."], ["Fine 😀."]]
+    assert unit.broken == 1
+    with pytest.raises(InputError, match=r"a\.jsonl, line 2: text holds half of a surrogate pair"):
+        list(read_units(part, strict=True))
+
+
+def test_long_text_without_sentences_is_cut_at_spaces() -> None:
+    text = " ".join(["word" * 3] * 2000 + ["x" * 9000] + ["y"] * 9)
+    found = list(split_sentences(text, language="en"))
+    assert "".join(found).replace(" ", "") == text.replace(" ", "")
+    assert max(map(len, found)) <= 4096
+    assert all(sentence == sentence.strip() for sentence in found)
+    assert all(word in ("wordwordword", "y") or set(word) == {"x"} for one in found for word in one.split())
 
 
 def test_broken_lines_alone_are_counted_too(tmp_path: Path) -> None:

@@ -288,6 +288,9 @@ def test_another_directory_and_another_format(copy: Path, tmp_path: Path) -> Non
     (copy / MANIFEST).write_text('{"format": 9}')
     with pytest.raises(InputError, match="has the format 9; 1 was expected"):
         TokenCorpus(copy)
+    (copy / MANIFEST).write_text('{"format": 1}')
+    with pytest.raises(InputError, match=r"is not what `keras-bert prepare` writes \('shards'\)"):
+        TokenCorpus(copy)
 
 
 def test_held_out_documents(shards: Path) -> None:

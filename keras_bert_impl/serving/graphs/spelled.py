@@ -49,7 +49,13 @@ def _attention(layer: BertSelfAttention, store: Store) -> Callable[..., Any]:
         for weights in ([part.kernel for part in dense], [part.bias for part in dense])
     )
 
-    def call(hidden_states: Any, attention_bias: Any, query_states: Any = None, output_attentions: bool = False) -> Any:
+    def call(
+        hidden_states: Any,
+        attention_bias: Any,
+        query_states: Any = None,
+        output_attentions: bool = False,
+        training: bool | None = None,
+    ) -> Any:
         batch, length = tf.shape(attention_bias)[0], tf.shape(attention_bias)[3]
         flat = tf.reshape(hidden_states, [-1, layer.hidden_size])
         projected = tf.nn.bias_add(tf.matmul(flat, kernel.value()), bias.value())

@@ -1,0 +1,93 @@
+"""The TensorFlow package under MirroredStrategy on the GPUs of this machine: its losses beside those of one CPU.
+
+    python benchmarks/gpu_mirrored.py                   # all GPUs; 3 minutes
+    python benchmarks/gpu_mirrored.py --devices 2       # without GPUs: two logical devices of the CPU
+
+Fifty pretraining steps of the size tiny on batches of 48 rows of different lengths, without dropout, in float32. Not
+run on a GPU yet.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+from gpu_batches import gpu
+from report import table, write
+
+STEPS, ROWS = 50, 48
+MOST = 1e-4
+
+
+def job(strategy: str | None, devices: int | None) -> None:
+    """One process; prints losses, replicas and the seconds of a step."""
+    import keras
+
+    from keras_bert_impl import BertConfig, BertForPreTraining
+    from keras_bert_impl.data import LengthBatches
+    from keras_bert_impl.data.features import Features, Ragged
+    from keras_bert_impl.tasks.pretraining import pretraining_compile
+    from keras_bert_impl.training import PreTraining, adamw, distributed
+
+    draw = np.random.default_rng(1)
+    texts = [draw.integers(1000, 30522, length) for length in draw.integers(12, 128, STEPS * ROWS)]
+    asked = np.tile(np.arange(1, 11, dtype=np.int32), (len(texts), 1))
+    features = Features(
+        {"input_ids": Ragged.from_rows(texts, dtype=np.int32), "masked_lm_positions": asked},
+        {
+            "prediction_logits": np.stack([text[1:11] for text in texts]).astype(np.int32),
+            "seq_relationship_logits": np.array([text[0] % 2 for text in texts], np.int32),
+        },
+        {},
+        np.arange(len(texts)),
+    )
+    none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    with distributed(strategy, devices=devices) as where:
+        keras.utils.set_random_seed(1)
+        with where.scope():
+            model = BertForPreTraining(BertConfig.preset("tiny", **none))
+            made = adamw(learning_rate=1e-3, steps=STEPS)
+            where.compile(model, made, pretraining_compile(), settings=PreTraining())
+        feed = where.feed(where.share(LengthBatches(features, ROWS, seed=1)))
+        begin = time.perf_counter()
+        losses = model.fit(feed, steps_per_epoch=1, epochs=STEPS, verbose=0, shuffle=False).history["loss"]
+    print(json.dumps([losses, where.replicas, (time.perf_counter() - begin) / STEPS]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--devices", type=int)
+    parser.add_argument("--job", choices=["one", "mirrored"], help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.job:
+        job(*(("mirrored", arguments.devices) if arguments.job == "mirrored" else (None, None)))
+        return
+    found = {}
+    for name in ("one", "mirrored"):
+        command = [sys.executable, __file__, "--job", name]
+        command += ["--devices", str(arguments.devices)] if arguments.devices else []
+        hidden = {"CUDA_VISIBLE_DEVICES": "-1"} if name == "one" else {}
+        environment = {**os.environ, "KERAS_BACKEND": "tensorflow", **hidden}
+        output = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+        found[name] = json.loads(output.splitlines()[-1])
+    (one, _, _), (many, replicas, _) = found.values()
+    apart = max(abs(a - b) / a for a, b in zip(one, many, strict=True))
+    verdict = "reached" if apart <= MOST else "**missed**"
+    rows = [
+        (name, str(count), f"{losses[0]:.5f}", f"{losses[-1]:.5f}", f"{seconds * 1e3:.0f}")
+        for name, (losses, count, seconds) in found.items()
+    ]
+    write(
+        "MirroredStrategy beside one CPU",
+        f"- GPU: {gpu()}",
+        f"- {replicas} replicas, {STEPS} steps: losses differ by {apart:.1e} of their value at most, to be below "
+        f"{MOST}: {verdict}",
+        table(("where", "replicas", "first loss", "last loss", "ms a step, the compilation included"), rows),
+    )
+
+
+if __name__ == "__main__":
+    main()

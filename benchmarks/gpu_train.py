@@ -1,0 +1,150 @@
+"""Pretraining steps on a GPU, on Keras' JAX backend, beside transformers on torch.
+
+    python benchmarks/gpu_train.py                          # 15 minutes on an H100
+    python benchmarks/gpu_train.py --sizes tiny --rows 4    # on a CPU, to see that it runs
+
+BERT-base and large in bfloat16 with weights in float32, rows of 128 and 512 tokens, dropout, AdamW, clipped gradients.
+Here plain ``fit``; torch compiled, with its fused attention and its fused AdamW. Rows are full; at 512 tokens also a
+film snippet a row (padded), and here several a row (packed). Torch computes the logits of all tokens, as transformers
+does, here those of the predicted ones. Utilisation counts what real tokens and predictions need, out of 989 TFLOP/s.
+"""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gpu_batches import ENVIRONMENT, H100, SIZES, batch, gpu, operations, torch_device
+from interleave import Peer, Ratio, run
+from report import quiet, table, write
+
+TRAINING = {"learning_rate": 1e-4, "weight_decay": 0.01}
+STEPS = 20
+ROWS = {("base", 128): 256, ("base", 512): 64, ("large", 128): 128, ("large", 512): 32}
+LEAST_TIMES, LEAST_USE, LEAST_PACKED = 1.2, 0.35, 1.8
+
+
+class Same:
+    """One batch again and again."""
+
+    def __init__(self, *parts: dict[str, np.ndarray]) -> None:
+        self.parts = parts
+
+    def __len__(self) -> int:
+        return 1 << 20
+
+    def __getitem__(self, k: int) -> Any:
+        return self.parts
+
+    def spec(self) -> Any:
+        return tuple({name: (array.shape, array.dtype) for name, array in part.items()} for part in self.parts)
+
+
+def keras_bert(size: str, layout: str, rows: int, length: int) -> Callable[[], Any]:
+    """Steps of this package by ``fit``."""
+    from keras_bert_impl import BertConfig, BertForPreTraining
+    from keras_bert_impl.data import for_fit
+    from keras_bert_impl.tasks.pretraining import pretraining_compile
+    from keras_bert_impl.training import adamw
+
+    model = BertForPreTraining(BertConfig(**SIZES[size]), dtype="mixed_bfloat16")
+    model.compile(adamw(**TRAINING, steps=1_000_000), **pretraining_compile())
+    inputs, following, _ = batch(layout, rows=rows, length=length)
+    asked = np.take_along_axis(inputs["input_ids"], inputs["masked_lm_positions"], axis=1)
+    labels = {"prediction_logits": asked, "seq_relationship_logits": following}
+    weights = {
+        "prediction_logits": (asked > 0).astype(np.float32),
+        "seq_relationship_logits": np.ones(rows, np.float32),
+    }
+    batches = Same(inputs, labels, weights)
+
+    def call() -> float:
+        return model.fit(for_fit(batches), steps_per_epoch=STEPS, verbose=0, shuffle=False).history["loss"][0]
+
+    return call
+
+
+def torch_model(size: str, layout: str, rows: int, length: int) -> Callable[[], Any]:
+    """The model of transformers on torch, compiled."""
+    import torch
+    from torch_adamw import torch_adamw
+    from transformers import BertConfig, BertForPreTraining
+
+    device = torch_device()
+    model = BertForPreTraining(BertConfig(**SIZES[size], attn_implementation="sdpa")).to(device).train()
+    compiled = torch.compile(model)
+    optimizer = torch_adamw(model, **TRAINING, fused=True)
+    inputs, following, _ = batch(layout, rows=rows, length=length)
+    labels = np.full((rows, length), -100)
+    positions = inputs.pop("masked_lm_positions")
+    asked = np.take_along_axis(inputs["input_ids"], positions, axis=1)
+    np.put_along_axis(labels, positions, np.where(asked > 0, asked, -100), axis=1)
+    arrays = {**inputs, "labels": labels, "next_sentence_label": following}
+    tensors = {name: torch.from_numpy(array).long() for name, array in arrays.items()}
+    if device.type == "cuda":
+        tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
+
+    def call() -> float:
+        for _ in range(STEPS):
+            given = {name: array.to(device, non_blocking=True) for name, array in tensors.items()}
+            with torch.autocast(device.type, torch.bfloat16):
+                loss = compiled(**given).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+        return loss.item()
+
+    return call
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["base", "large"])
+    parser.add_argument("--lengths", nargs="+", type=int, default=[128, 512])
+    parser.add_argument("--rows", type=int, help="instead of those that fill an H100")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    verdicts, rows, runs = [], [], []
+    for size in arguments.sizes:
+        for length in arguments.lengths:
+            count = arguments.rows or ROWS[size, length]
+            layouts = ["full"] if length < 512 else ["full", "padded", "packed"]
+            rates = {}
+            for layout in layouts:
+                same = {"size": size, "layout": layout, "rows": count, "length": length}
+                peers = [Peer("keras_bert_impl", keras_bert, same, environment=ENVIRONMENT)]
+                if layout != "packed":
+                    peers.append(Peer("transformers on torch", torch_model, same))
+                series = run(peers, rounds=arguments.rounds, warm_up=1)
+                runs.append(series)
+                inputs, _, lengths = batch(layout, rows=count, length=length)
+                asked = np.take_along_axis(inputs["input_ids"], inputs["masked_lm_positions"], axis=1) > 0
+                needed = 3 * operations(size, lengths, int(asked.sum()))
+                for name, turns in series.items():
+                    seconds = turns.median / STEPS
+                    rates[layout, name] = sum(lengths) / seconds
+                    use = needed / seconds / H100
+                    tokens = f"{sum(lengths) / seconds:,.0f}"
+                    rows.append((size, str(length), layout, name, f"{seconds * 1e3:.1f}", tokens, f"{use:.1%}"))
+                if layout == "full":
+                    ours, theirs = series.values()
+                    times, use = Ratio.of(ours, theirs), needed * STEPS / ours.median / H100
+                    first = size == "base" and length == 128
+                    targets = f", at least {LEAST_TIMES} and {LEAST_USE:.0%}" if first else ""
+                    reached = times.medians >= LEAST_TIMES and use >= LEAST_USE
+                    verdict = f": {'reached' if reached else '**missed**'}" if first else ""
+                    verdicts.append(f"- {size}, {length}: {times} × torch, {use:.1%} of the GPU{targets}{verdict}")
+            if "packed" in layouts:
+                gain = rates["packed", "keras_bert_impl"] / rates["padded", "keras_bert_impl"]
+                verdict = "reached" if gain >= LEAST_PACKED else "**missed**"
+                verdicts.append(
+                    f"- {size}, {length}: packed {gain:.2f} × padded in real tokens a second, at least {LEAST_PACKED}: "
+                    f"{verdict}"
+                )
+    header = ("size", "length", "rows", "peer", "ms a step", "real tokens a second", "useful share of 989 TFLOP/s")
+    write("Pretraining on a GPU", f"- GPU: {gpu()}", "\n".join(verdicts), quiet(*runs), table(header, rows))
+
+
+if __name__ == "__main__":
+    main()

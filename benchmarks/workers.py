@@ -1,0 +1,134 @@
+"""Two workers of one core each beside one process with both cores, on the same batches.
+
+    python benchmarks/workers.py        # 20 minutes on two cores; needs 12 GB of memory
+
+Steps of a classifier on 32 rows of 128 tokens in all, as `finetune` makes them: dropout, AdamW, clipped gradients. The
+workers exchange their gradients by gRPC. To tell what the exchange takes, two processes of one core each that know
+nothing of each other take 16 rows each, at the same time. The three take turns, each time as new processes.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any
+
+from report import table, write
+from train_step import BASE, MINILM, TRAINING, batch
+
+ROWS, LENGTH = 32, 128
+LEAST = 0.8
+# Timed steps, after as many that are not.
+SIZES = {"MiniLM": (MINILM, 12), "BERT-base": (BASE, 3)}
+KINDS = {"one process, two cores": [[0, 1]], "two workers, a core each": [[0], [1]], "two strangers": [[0], [1]]}
+
+
+class Same:
+    """One batch again and again."""
+
+    def __init__(self, rows: int) -> None:
+        inputs, labels = batch((rows, LENGTH))
+        self.batch_size = rows
+        self.batch = inputs, {"logits": labels}
+
+    def __len__(self) -> int:
+        return 10_000
+
+    def __getitem__(self, k: int) -> Any:
+        return self.batch
+
+    def spec(self) -> Any:
+        return tuple({name: (array.shape, array.dtype) for name, array in part.items()} for part in self.batch)
+
+
+def job(kind: str, size: str, cores: list[int]) -> None:
+    """One process; prints the seconds of a step."""
+    os.sched_setaffinity(0, cores)
+    import keras
+
+    from keras_bert_impl import BertConfig, BertForSequenceClassification
+    from keras_bert_impl.tasks import TASKS
+    from keras_bert_impl.training import FineTuning, adamw, distributed
+
+    class Timer(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.begin = time.perf_counter()
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.seconds = time.perf_counter() - self.begin
+
+    config, steps = SIZES[size]
+    with distributed("multiworker" if "TF_CONFIG" in os.environ else None) as where:
+        with where.scope():
+            model = BertForSequenceClassification(BertConfig(**config))
+            arguments = TASKS["classification"].compile_arguments()
+            where.compile(model, adamw(**TRAINING, steps=10_000), arguments, settings=FineTuning())
+        timer = Timer()
+        batches = where.share(Same(ROWS // 2 if kind == "two strangers" else ROWS))
+        common = {"steps_per_epoch": steps, "epochs": 2, "verbose": 0, "shuffle": False}
+        model.fit(where.feed(batches), callbacks=[timer], **common)
+    print(json.dumps(timer.seconds / steps))
+
+
+def seconds(kind: str, size: str) -> float:
+    """The seconds of a step, of the slower process."""
+    ports = []
+    with contextlib.ExitStack() as stack:
+        for _ in KINDS[kind]:
+            taken = stack.enter_context(socket.socket())
+            taken.bind(("127.0.0.1", 0))
+            ports.append(taken.getsockname()[1])
+    processes = []
+    for index, cores in enumerate(KINDS[kind]):
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        if kind.startswith("two workers"):
+            cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+            task = {"type": "worker", "index": index}
+            environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
+        command = [sys.executable, __file__, "--job", kind, size, json.dumps(cores)]
+        processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
+    outputs = [process.communicate()[0] for process in processes]
+    if any(process.returncode for process in processes):
+        raise SystemExit(f"{kind}, {size}: a process failed")
+    return max(json.loads(output.splitlines()[-1]) for output in outputs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--job", nargs=3, metavar=("KIND", "SIZE", "CORES"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.job:
+        kind, size, cores = arguments.job
+        job(kind, size, json.loads(cores))
+        return
+    verdicts, rows = [], []
+    for size in arguments.sizes:
+        found: dict[str, list[float]] = {kind: [] for kind in KINDS}
+        for _ in range(arguments.rounds):
+            for kind, turns in found.items():
+                turns.append(seconds(kind, size))
+                print(f"  {size}, {kind}: {turns[-1]:.3f} s a step", flush=True)
+        one, two, strangers = (statistics.median(turns) for turns in found.values())
+        verdict = "reached" if one / two >= LEAST else "**missed**"
+        verdicts.append(f"- {size}: two workers reach {one / two:.3f} of one process, at least {LEAST}: {verdict}")
+        verdicts.append(
+            f"- {size}: {max(0.0, two - strangers) / two:.1%} of the workers' step is exchange and waiting for each "
+            f"other; two processes of one core without it reach {one / strangers:.3f} of one with two"
+        )
+        rows += [
+            (size, kind, f"{statistics.median(turns):.3f}", f"{min(turns):.3f} to {max(turns):.3f}")
+            for kind, turns in found.items()
+        ]
+    header = ("size", "processes", "s a step, median", "from, to")
+    write("Two workers of one core beside one process of two", "\n".join(verdicts), table(header, rows))
+
+
+if __name__ == "__main__":
+    main()

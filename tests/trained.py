@@ -1,0 +1,136 @@
+"""A process that trains a small BERT on one device or several, and prints what came of it, for tests of strategies.
+
+    python tests/trained.py '[{"strategy": "mirrored", "devices": 2}, {"parts": 3}]'
+
+Under one strategy in a process, the first; TensorFlow may abort at a second.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_bert_impl.data.features import Features, Ragged
+
+WORDS, PREDICTIONS = 99, 3
+
+
+def examples(rows: int) -> Features:
+    """Rows of 5 to 23 tokens, of which the second to fourth are asked, some with no weight."""
+    draw = np.random.default_rng(7)
+    texts = [draw.integers(5, WORDS, draw.integers(5, 24)) for _ in range(rows)]
+    asked = np.tile(np.arange(1, 1 + PREDICTIONS, dtype=np.int32), (rows, 1))
+    inputs = {"input_ids": Ragged.from_rows(texts, dtype=np.int32), "masked_lm_positions": asked}
+    labels = {
+        "prediction_logits": np.stack([text[1 : 1 + PREDICTIONS] for text in texts]).astype(np.int32),
+        "seq_relationship_logits": np.array([text[0] % 2 for text in texts], np.int32),
+    }
+    weights = {
+        "prediction_logits": (draw.random((rows, PREDICTIONS)) < 0.6).astype(np.float32),
+        "seq_relationship_logits": np.ones(rows, np.float32),
+    }
+    return Features(inputs, labels, weights, np.arange(rows))
+
+
+def trained(
+    *,
+    strategy: str | None = None,
+    devices: int | None = None,
+    parts: int = 1,
+    steps: int = 50,
+    batch_size: int = 12,
+    dropout: float = 0.0,
+    precision: str = "float32",
+    optimizer: str = "adamw",
+    remat: bool = False,
+    plain: bool = False,
+) -> dict[str, Any]:
+    """The figures of each step, the outputs of the trained model, and where it was trained."""
+    import keras
+
+    from keras_bert_impl import BertConfig, BertForPreTraining
+    from keras_bert_impl.data import LengthBatches
+    from keras_bert_impl.models.workers import TrainsOnWorkers
+    from keras_bert_impl.tasks.pretraining import pretraining_compile
+    from keras_bert_impl.training import PRECISIONS, PreTraining, distributed
+    from keras_bert_impl.training.optimizers import OPTIMIZERS
+
+    if plain:  # Keras' own, without what it lacks on workers.
+        for name in ("train_step", "test_step", "_maybe_symbolic_build"):
+            delattr(TrainsOnWorkers, name)
+    rows = 138  # The last batch of an epoch is half full.
+    with distributed(strategy, devices=devices) as where:
+        keras.utils.set_random_seed(3)
+        batches = LengthBatches(examples(rows), batch_size, seed=5, epochs=-(-steps * batch_size // rows))
+        with where.scope():
+            config = BertConfig(
+                vocab_size=WORDS,
+                hidden_size=32,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                intermediate_size=37,
+                max_position_embeddings=61,
+                hidden_dropout_prob=dropout,
+                attention_probs_dropout_prob=dropout,
+            )
+            model = BertForPreTraining(config, dtype=PRECISIONS[precision])
+            settings = PreTraining(precision=precision, accumulate=parts, remat=remat)
+            made = OPTIMIZERS[optimizer](learning_rate=3e-3, steps=steps, clip_norm=0.5)
+            where.compile(model, made, pretraining_compile(), settings=settings)
+        # An epoch for each step: the figures are those of one step.
+        feed = where.feed(where.share(batches, accumulate=parts))
+        figures = {"verbose": 0, "shuffle": False, **where.validation(batches)}
+        history = model.fit(feed, steps_per_epoch=1, epochs=steps - 1, verbose=0, shuffle=False).history
+        last = model.fit(feed, steps_per_epoch=1, **figures).history
+        ids = np.random.default_rng(1).integers(5, WORDS, (3, 11)).astype(np.int32)
+        asked = np.tile(np.arange(2, dtype=np.int32), (3, 1))
+        outputs = where.predict_on_batch(model)({"input_ids": ids, "masked_lm_positions": asked})
+        return {
+            "losses": np.ravel([*history["loss"], *last["loss"]]).tolist(),
+            "figures": {name: float(np.ravel(values[-1])[0]) for name, values in last.items()},
+            "outputs": {name: np.asarray(values).tolist() for name, values in outputs.items()},
+            "iterations": int(keras.ops.convert_to_numpy(model.optimizer.iterations)),
+            "replicas": where.replicas,
+            "process": where.process,
+        }
+
+
+def start(*settings: dict[str, Any], **environment: str) -> "subprocess.Popen[str]":
+    """A process that trains with these settings, one after the other."""
+    return subprocess.Popen(
+        [sys.executable, __file__, json.dumps(settings)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+    )
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nobody listens at."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def results(processes: "Sequence[subprocess.Popen[str]]", *, seconds: float = 300) -> list[list[dict[str, Any]]]:
+    """What the processes found."""
+    outputs = [process.communicate(timeout=seconds) for process in processes]
+    for process, (_, errors) in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, errors[-4000:]
+    return [json.loads(output.splitlines()[-1]) for output, _ in outputs]
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    print(json.dumps([trained(**settings) for settings in json.loads(sys.argv[1])]))

@@ -1,0 +1,127 @@
+"""Workers that train together by the command line, and what happens when one of them dies."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_corpus import made_corpus
+from safetensors.numpy import load_file
+from trained import free_ports
+
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.training import distribution
+
+COMMAND = [sys.executable, "-c", "import sys; from keras_bert_impl.cli.main import main; sys.exit(main())"]
+STEPS = 30
+PRETRAIN = [
+    *("pretrain", "shards", "--steps", str(STEPS), "--batch-size", "8", "--max-length", "37", "--held-out", "0.2"),
+    *("--report-every", "10", "--save-steps", "1", "--resume", "--strategy", "multiworker"),
+]
+# Seconds in which those that are left notice.
+BOUND = 120
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "shards").mkdir()
+    made_corpus(tmp_path / "shards", documents=60, sentences=(4, 20), tokens=(3, 11))
+    return tmp_path
+
+
+def start(place: Path, output: str, *arguments: str, workers: int = 2) -> "list[subprocess.Popen[str]]":
+    """The workers of one training."""
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(workers)]
+    started = []
+    for index in range(workers):
+        config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        environment = {**os.environ, "TF_CONFIG": json.dumps(config), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        command = [*COMMAND, *PRETRAIN, "--output", output, *arguments]
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        started.append(subprocess.Popen(command, cwd=place, env=environment, **pipes))
+    return started
+
+
+def ended(processes: "list[subprocess.Popen[str]]") -> list[str]:
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    for process, output in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, output
+    return outputs
+
+
+def wait_for_states(place: Path, output: str, count: int) -> None:
+    """Until so many steps were saved."""
+    states = place / f".{output}.partial" / "states"
+    for _ in range(1200):
+        if any(int(path.stem.split("-")[1]) >= count for path in states.glob("step-*.safetensors")):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"no state in {states}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_worker_that_dies(place: Path, victim: int) -> None:
+    """The other ends in bounded time and says why; started again, both end with the weights of a run that was whole."""
+    whole = ended(start(place, "whole"))
+    assert "written to whole" in whole[0]
+    assert "worker 0 wrote what came of it" in whole[1]
+
+    processes = start(place, "killed")
+    wait_for_states(place, "killed", 5)
+    processes[victim].send_signal(signal.SIGKILL)
+    begin = time.monotonic()
+    output, _ = processes[1 - victim].communicate(timeout=BOUND)
+    assert time.monotonic() - begin < BOUND
+    assert processes[1 - victim].returncode == 2, output
+    assert "another worker was lost" in output
+    assert "--resume" in output
+    processes[victim].communicate()
+    assert not (place / "killed").exists()
+
+    ended(start(place, "killed"))
+    weights, again = (load_file(place / name / "model.safetensors") for name in ("whole", "killed"))
+    for name, array in weights.items():
+        np.testing.assert_array_equal(again[name], array, err_msg=name)
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_chief_saves_and_ends_all(place: Path) -> None:
+    processes = start(place, "stopped")
+    wait_for_states(place, "stopped", 5)
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    outputs = [process.communicate(timeout=BOUND)[0] for process in processes]
+    assert [process.returncode for process in processes] == [128 + signal.SIGTERM, 2], outputs
+    assert "was saved; resume goes on from there" in outputs[0]
+    assert "waits for worker 0" in outputs[1]
+    ended(start(place, "stopped"))
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_worker_that_never_comes(missing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distribution, "WAIT", 0.5)
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": 1 - missing}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    message = f"worker {missing} cannot be reached at {addresses[missing]}, where TF_CONFIG has it"
+    with pytest.raises(InputError, match=message), distribution.distributed("multiworker"):
+        pass
+
+
+def test_an_address_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = {
+            "cluster": {"worker": [f"127.0.0.1:{taken.getsockname()[1]}"]},
+            "task": {"type": "worker", "index": 0},
+        }
+        monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+        with pytest.raises(InputError, match="is to listen at"), distribution.distributed("multiworker"):
+            pass
