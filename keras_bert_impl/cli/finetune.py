@@ -54,7 +54,7 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _finetune(options: argparse.Namespace) -> int:
-    start()
+    start(strategy=options.strategy)
     from keras_bert_impl.training import FineTuning, finetune
 
     given = {name: getattr(options, name) for name in FineTuning.__dataclass_fields__ if hasattr(options, name)}

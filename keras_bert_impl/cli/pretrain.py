@@ -173,7 +173,7 @@ class _Bar:
 
 
 def _pretrain(options: argparse.Namespace) -> int:
-    start()
+    start(strategy=options.strategy)
     import dataclasses
 
     from keras_bert_impl.data import Objective

@@ -8,7 +8,7 @@ import tempfile
 from keras_bert_impl.errors import InputError
 
 
-def start(operations: str = "keras.ops") -> None:
+def start(operations: str = "keras.ops", *, strategy: str | None = None) -> None:
     """Imports a framework and makes it ready.
 
     TensorFlow writes lines about oneDNN and CUDA to file descriptor 2 while it loads, before any setting can reach its
@@ -16,6 +16,7 @@ def start(operations: str = "keras.ops") -> None:
 
     Args:
         operations: the module of its operations: ``keras.ops`` with the backend that the user chose, or ``tensorflow``.
+        strategy: of a training, if any; it is made before the first operation, after which devices cannot change.
 
     Raises:
         InputError: the framework is not installed.
@@ -26,7 +27,9 @@ def start(operations: str = "keras.ops") -> None:
     with tempfile.TemporaryFile() as notes:
         os.dup2(notes.fileno(), 2)
         try:
-            importlib.import_module(operations).zeros(1)  # The first operation looks for devices.
+            module = importlib.import_module(operations)
+            if not strategy:
+                module.zeros(1)  # The first operation looks for devices.
         except ModuleNotFoundError as error:
             others = "; or install another backend of Keras, and set KERAS_BACKEND to jax or torch"
             raise InputError(

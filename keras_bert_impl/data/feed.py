@@ -21,7 +21,7 @@ class Batches(Protocol):
         """Shapes and dtypes of all batches, None for what differs."""
 
 
-def to_grain(batches: Batches, *, start: int = 0) -> "grain.IterDataset":
+def to_grain(batches: Batches, *, start: int = 0, repeated: bool = False) -> "grain.IterDataset":
     """The batches from number ``start`` on as a Grain dataset, whose iterator's state can be saved and set.
 
     For ``fit`` use `for_fit`: given a Grain dataset, Keras on TensorFlow takes the length of all batches from the first
@@ -29,7 +29,8 @@ def to_grain(batches: Batches, *, start: int = 0) -> "grain.IterDataset":
     """
     grain = _quiet_grain()
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
-    return grain.MapDataset.source(batches)[start:].to_iter_dataset(options)
+    dataset = grain.MapDataset.source(batches)[start:]
+    return (dataset.repeat() if repeated else dataset).to_iter_dataset(options)
 
 
 def _quiet_grain() -> Any:
@@ -47,8 +48,13 @@ def _quiet_grain() -> Any:
     return grain
 
 
-def for_fit(batches: Batches, *, start: int = 0) -> Any:
+def for_fit(batches: Batches, *, start: int = 0, repeated: bool = False) -> Any:
     """The batches from number ``start`` on, for ``fit(..., steps_per_epoch=…, shuffle=False)``.
+
+    Args:
+        batches: the batches.
+        start: the first number.
+        repeated: whether to begin anew after the last. Keras looks for a batch more than it validates with.
 
     Returns:
         A ``tf.data.Dataset`` on TensorFlow, whose element types leave open what differs from batch to batch; a Grain
@@ -56,7 +62,7 @@ def for_fit(batches: Batches, *, start: int = 0) -> Any:
     """
     import keras
 
-    dataset = to_grain(batches, start=start)
+    dataset = to_grain(batches, start=start, repeated=repeated)
     if keras.backend.backend() != "tensorflow":
         return dataset
     import tensorflow as tf

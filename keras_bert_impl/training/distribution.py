@@ -45,6 +45,10 @@ class Distribution:
         """Whether this process writes."""
         return self.process == 0
 
+    def agreed(self, *flags: bool) -> tuple[bool, ...]:
+        """For each flag whether any process has it; all processes are to ask."""
+        return flags if self.processes == 1 else _AGREED[keras.backend.backend()](self, flags)
+
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """Where the model is made and compiled."""
         return contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
@@ -83,20 +87,22 @@ class Distribution:
         mine = range(self.process * of_process, (self.process + 1) * of_process)
         return Shares(batches, parts, mine=mine, accumulate=accumulate, devices=devices, is_normal=is_normal)
 
-    def feed(self, batches: Batches, *, start: int = 0) -> Any:
-        """What `share` gave, from batch ``start`` on, for ``fit``."""
+    def feed(self, batches: Batches, *, start: int = 0, repeated: bool = False) -> Any:
+        """What `share` gave, from batch ``start`` on, for ``fit``; see `keras_bert_impl.data.for_fit`."""
         if isinstance(batches, Shares):
             start *= len(batches.mine)
         if self.strategy is None:
-            return for_fit(batches, start=start)
-        return self.strategy.distribute_datasets_from_function(lambda _: for_fit(batches, start=start))
+            return for_fit(batches, start=start, repeated=repeated)
+        return self.strategy.distribute_datasets_from_function(
+            lambda _: for_fit(batches, start=start, repeated=repeated)
+        )
 
     def validation(self, batches: Batches) -> dict[str, Any]:
         """Keywords for ``fit`` to validate with all of these batches; weighted metrics are those of one device."""
         if self.replicas == 1:
             return {"validation_data": for_evaluation(batches)}
         return {
-            "validation_data": self.feed(self.share(batches, is_normal=False)),
+            "validation_data": self.feed(self.share(batches, is_normal=False), repeated=True),
             "validation_steps": len(batches),
         }
 
@@ -188,12 +194,18 @@ def _multiworker(devices: int | None) -> Iterator[Distribution]:
 
     workers, index = _workers(os.environ.get("TF_CONFIG", ""))
     _meet(workers, index, seconds=WAIT)
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except RuntimeError as error:
+        raise InputError(
+            f"TensorFlow cannot join the workers: {error}. Call `distributed` before any "
+            "other operation of the process."
+        ) from error
     replicas = strategy.num_replicas_in_sync
     try:
-        yield Distribution(replicas=replicas, processes=len(workers), process=index, strategy=strategy)
-        # All wait for all: to the others a worker that has left is one that was lost.
-        strategy.reduce("SUM", tf.constant(1.0), axis=None)
+        made = Distribution(replicas=replicas, processes=len(workers), process=index, strategy=strategy)
+        yield made
+        made.agreed(True)  # All wait for all: to the others a worker that has left is one that was lost.
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
         raise InputError(
             "another worker was lost: it ended, or its machine cannot be reached. Start all workers again, with "
@@ -296,6 +308,21 @@ def _jax_predict(model: keras.Model) -> Callable[[Any], Any]:
     )
 
 
+def _tensorflow_agreed(where: Distribution, flags: tuple[bool, ...]) -> tuple[bool, ...]:
+    import tensorflow as tf
+
+    summed = where.strategy.reduce("SUM", tf.constant(flags, tf.float32), axis=None)
+    return tuple((summed.numpy() > 0).tolist())
+
+
+def _jax_agreed(where: Distribution, flags: tuple[bool, ...]) -> tuple[bool, ...]:
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    return tuple(multihost_utils.process_allgather(np.array(flags)).any(axis=0).tolist())
+
+
+_AGREED = {"tensorflow": _tensorflow_agreed, "jax": _jax_agreed}
 _PREDICT = {"tensorflow": _tensorflow_predict, "jax": _jax_predict}
 # The strategies: their backend, and what makes them.
 _STRATEGIES = {

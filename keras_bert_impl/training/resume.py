@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import json
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -168,7 +167,7 @@ class SaveStates(keras.callbacks.Callback):
         saving: how often, and how many are kept.
         beside: what else has a state, by names: callbacks that count or keep a history.
         identity: what must be the same when the training goes on, as JSON holds it.
-        is_writing: false for one of several processes that takes up what another writes.
+        where: where the training runs; of several processes all take part in saving, and the chief writes.
 
     Attributes:
         step: how many steps were made.
@@ -185,10 +184,10 @@ class SaveStates(keras.callbacks.Callback):
         *,
         beside: Mapping[str, Resumable] | None = None,
         identity: Mapping[str, Any] | None = None,
-        is_writing: bool = True,
+        where: Distribution = ONE,
     ) -> None:
         super().__init__()
-        self.is_writing = is_writing
+        self.where = where
         self.directory = Path(directory)
         self.saving = saving or Saving()
         self.beside = dict(beside or {})
@@ -216,7 +215,7 @@ class SaveStates(keras.callbacks.Callback):
             raise InputError(
                 "the optimizer averages the weights (use_ema), which is not resumed exactly. Leave it out."
             )
-        if self.is_writing:
+        if self.where.is_chief:
             remove_leftovers(self.directory)
         state = newest_state(self.directory)
         if state is None:
@@ -272,8 +271,6 @@ class SaveStates(keras.callbacks.Callback):
 
         def note(number: int, frame: FrameType | None) -> None:
             self._signal = number
-            if not self.is_writing:
-                print("waits for worker 0, which saves and leaves; a second time ends at once", file=sys.stderr)
             # The second time it ends at once.
             signal.signal(number, before[signal.Signals(number)])
 
@@ -308,17 +305,17 @@ class SaveStates(keras.callbacks.Callback):
         self._save_if_due()
 
     def _save_if_due(self) -> None:
-        if not self.is_writing:
-            return
         (step, moment), saving = self._saved, self.saving
         by_step = saving.steps and self.step // saving.steps > step // saving.steps
         by_time = saving.minutes and time.perf_counter() - moment >= 60 * saving.minutes
-        if by_step or by_time or self._signal:
+        # Reading the variables of several processes is work for all of them.
+        is_due, is_leaving = self.where.agreed(bool(by_step or by_time or self._signal), bool(self._signal))
+        if is_due:
             self.save()
-        if self._signal:
+        if is_leaving:
             self._written()
             message = f"the state after step {self.step:,} was saved; resume goes on from there"
-            raise Interrupted(self._signal, message)
+            raise Interrupted(self._signal or signal.SIGTERM, message)
 
     def save(self) -> None:
         """Saves the state: copies it now, and writes it in the background."""
@@ -335,7 +332,8 @@ class SaveStates(keras.callbacks.Callback):
             "beside": beside,
         }
         state = State(self.step, arrays, json.dumps(notes))
-        self._writing = self._writer.submit(write_state, self.directory, state, keep=self.saving.keep)
+        if self.where.is_chief:
+            self._writing = self._writer.submit(write_state, self.directory, state, keep=self.saving.keep)
         self._saved = (self.step, time.perf_counter())
 
     def _written(self) -> None:
@@ -354,7 +352,7 @@ def states_of(output: Path, saving: Saving | None, *, where: Distribution, **arg
         where: where the training runs.
         **arguments: the others of `SaveStates`.
     """
-    return SaveStates(partial_of(output) / STATES, saving, is_writing=where.is_chief, **arguments)
+    return SaveStates(partial_of(output) / STATES, saving, where=where, **arguments)
 
 
 def _variables(model: keras.Model) -> dict[str, Any]:
