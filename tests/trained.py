@@ -67,7 +67,10 @@ def trained(
     rows = 138  # The last batch of an epoch is half full.
     with distributed(strategy, devices=devices) as where:
         keras.utils.set_random_seed(3)
-        batches = LengthBatches(examples(rows), batch_size, seed=5, epochs=-(-steps * batch_size // rows))
+        # JAX compiles for each length.
+        lengths = (24,) if keras.backend.backend() == "jax" else ()
+        epochs = -(-steps * batch_size // rows)
+        batches = LengthBatches(examples(rows), batch_size, seed=5, epochs=epochs, lengths=lengths)
         with where.scope():
             config = BertConfig(
                 vocab_size=WORDS,
@@ -133,4 +136,6 @@ def results(processes: "Sequence[subprocess.Popen[str]]", *, seconds: float = 30
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent.parent))
+    if os.environ.get("KERAS_BACKEND") == "jax":
+        sys.modules["tensorflow"] = None  # type: ignore[assignment]  # As where it is not installed.
     print(json.dumps([trained(**settings) for settings in json.loads(sys.argv[1])]))

@@ -48,14 +48,19 @@ def _cut(data: Any, parts: int) -> Any:
         shape = tuple(ops.shape(values))
         return ops.swapaxes(ops.reshape(values, (shape[0] // parts, parts, *shape[1:])), 0, 1)
 
-    x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
-    return keras.tree.map_structure(cut, (x, y, weights))
+    return _each(cut, keras.utils.unpack_x_y_sample_weight(data))
+
+
+def _each(function: Callable[[Any], Any], data: Any) -> Any:
+    """A function of each array; absent weights and inputs are None, and stay."""
+    return keras.tree.map_structure(lambda array: None if array is None else function(array), data)
 
 
 def _noted(model: keras.Model, part: Any, loss: Any, outputs: Any) -> None:
     """Updates loss and metrics with a part."""
     x, y, weights = part
-    model._loss_tracker.update_state(loss, sample_weight=ops.shape(keras.tree.flatten(x)[0])[0])
+    rows = next(ops.shape(array)[0] for array in keras.tree.flatten(x) if array is not None)
+    model._loss_tracker.update_state(loss, sample_weight=rows)
     model.compute_metrics(x, y, outputs, sample_weight=weights)
 
 
@@ -73,13 +78,11 @@ def _tensorflow_step(model: keras.Model, parts: int, data: Any) -> dict[str, Any
     # inside of a loop a strategy cannot exchange anything.
     still = {id(variable) for variable in model.weights}
     with tf.init_scope():  # Metrics make their variables when they are first used, which is too late in a loop.
-        model._symbolic_build(
-            data_batch=keras.tree.map_structure(lambda array: keras.KerasTensor(array.shape[1:], array.dtype), cut)
-        )
+        model._symbolic_build(data_batch=_each(lambda array: keras.KerasTensor(array.shape[1:], array.dtype), cut))
     changing = [variable for variable in model.variables if id(variable) not in still] + model.metrics_variables
 
     def one_part(k: Any, sums: list[Any], values: list[Any]) -> tuple[Any, list[Any], list[Any]]:
-        part = keras.tree.map_structure(lambda array: array[k], cut)
+        part = _each(lambda array: array[k], cut)
         x, y, sample_weight = part
         with keras.StatelessScope(state_mapping=list(zip(changing, values, strict=True))) as scope:
             with tf.GradientTape() as tape:

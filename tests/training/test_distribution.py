@@ -21,21 +21,12 @@ HERE = [
     {"strategy": "mirrored", "devices": 3, "parts": 2},
     {},
     {"parts": 3},
-    {"parts": 3, "optimizer": "lamb"},
-    {"optimizer": "lamb"},
     {"dropout": 0.3},
     {"dropout": 0.3, "remat": True},
-    {"precision": "bfloat16"},
     {"precision": "bfloat16", "remat": True, "parts": 3},
-    {"precision": "float16", "remat": True},
+    {"precision": "float16"},
 ]
-ON_JAX = [
-    {"strategy": "data-parallel", "devices": 3, "parts": 2},
-    {},
-    {"parts": 3},
-    {"dropout": 0.3},
-    {"dropout": 0.3, "remat": True},
-]
+ON_JAX = [{"strategy": "data-parallel", "devices": 3, "parts": 2, "remat": True}, {}]
 
 
 def workers(count: int, *settings: dict[str, Any]) -> list[Any]:
@@ -74,9 +65,16 @@ def test_mirrored_replicas_are_one_device(here: dict[str, Any]) -> None:
     assert of(here)["losses"][-1] < 0.8 * of(here)["losses"][0]
 
 
-@pytest.mark.parametrize("optimizer", [{}, {"optimizer": "lamb"}])
-def test_accumulated_parts_are_the_whole_batch(optimizer: dict[str, str], here: dict[str, Any]) -> None:
-    same(of(here, parts=3, **optimizer), of(here, **optimizer))
+def test_accumulated_parts_are_the_whole_batch(here: dict[str, Any]) -> None:
+    same(of(here, parts=3), of(here))
+
+
+@pytest.mark.slow
+def test_lamb_and_loss_scaling_on_replicas() -> None:
+    for settings in ({"optimizer": "lamb"}, {"precision": "float16"}):
+        mirrored = {"strategy": "mirrored", "devices": 2, "parts": 3, **settings}
+        [[many, one]] = results([start(mirrored, settings)])
+        same(many, one, within=1e-5 if "optimizer" in settings else 0.01)
 
 
 def test_recomputed_blocks_have_the_same_dropout(here: dict[str, Any]) -> None:
@@ -85,9 +83,8 @@ def test_recomputed_blocks_have_the_same_dropout(here: dict[str, Any]) -> None:
 
 
 def test_precisions(here: dict[str, Any]) -> None:
-    same(of(here, precision="bfloat16"), of(here), within=0.03)
-    same(of(here, precision="bfloat16", remat=True, parts=3), of(here, precision="bfloat16"), within=0.02)
-    same(of(here, precision="float16", remat=True), of(here), within=0.01)
+    same(of(here, precision="bfloat16", remat=True, parts=3), of(here), within=0.03)
+    same(of(here, precision="float16"), of(here), within=0.01)
 
 
 def test_two_workers_are_one_device(here: dict[str, Any]) -> None:
@@ -115,13 +112,15 @@ def test_keras_still_fails_on_workers() -> None:
 
 
 def test_jax_without_tensorflow() -> None:
-    [found] = results([start(*ON_JAX, **JAX)])
-    parallel, one, parts, moved, again = found
+    [[parallel, one]] = results([start(*ON_JAX, **JAX)])
     assert parallel["replicas"] == 3
     same(parallel, one)
-    same(parts, one)
-    same(again, moved)
-    assert moved["losses"][0] != pytest.approx(one["losses"][0], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_recomputed_blocks_on_jax_have_the_same_dropout() -> None:
+    [[kept, again]] = results([start({"dropout": 0.3}, {"dropout": 0.3, "remat": True}, **JAX)])
+    same(again, kept)
 
 
 @pytest.mark.slow
