@@ -8,7 +8,9 @@ def add_training_options(verb: argparse.ArgumentParser) -> None:
     """Adds them to a verb."""
     absent: dict[str, Any] = {"default": argparse.SUPPRESS}
     verb.add_argument("--precision", choices=["float32", "bfloat16", "float16"], help="default: float32", **absent)
-    verb.add_argument("--accumulate", type=int, metavar="N", help="take a batch in N parts, to spare memory", **absent)
+    verb.add_argument(
+        "--accumulate", type=int, metavar="N", help="parts of a batch, to spare memory (default: 1)", **absent
+    )
     verb.add_argument("--remat", action="store_true", help="compute blocks twice, to spare memory", **absent)
     verb.add_argument("--seed", type=int, metavar="N", help="default: 1", **absent)
     where = verb.add_argument_group("several devices or machines")

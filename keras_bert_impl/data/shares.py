@@ -36,7 +36,7 @@ class Shares:
     >>> ids = Ragged.from_rows([[2, 3], [2, 7, 8, 3], [2, 9, 3]], dtype=np.int32)
     >>> features = Features({"input_ids": ids}, {"logits": np.array([0, 1, 1])}, {}, np.arange(3))
     >>> shares = Shares(LengthBatches(features, 4), 2)
-    >>> [weights["logits"].round(3).tolist() for _, _, weights in (shares[0], shares[1])]
+    >>> [[round(float(weight), 3) for weight in weights["logits"]] for _, _, weights in (shares[0], shares[1])]
     [[0.333, 0.333], [0.333, 0.0]]
     """
 

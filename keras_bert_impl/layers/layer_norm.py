@@ -14,8 +14,8 @@ class BertLayerNorm(keras.layers.LayerNormalization):
 
     >>> import numpy as np
     >>> norm = BertLayerNorm(epsilon=1e-12)
-    >>> np.asarray(norm(np.array([[1.0, 2.0, 3.0]], "float32"), training=True)).round(4).tolist()
-    [[-1.2247, 0.0, 1.2247]]
+    >>> [round(float(value), 4) for value in norm(np.array([[1.0, 2.0, 3.0]], "float32"), training=True)[0]]
+    [-1.2247, 0.0, 1.2247]
     """
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:

@@ -99,7 +99,7 @@ class Distribution:
 
     def validation(self, batches: Batches) -> dict[str, Any]:
         """Keywords for ``fit`` to validate with all of these batches; weighted metrics are those of one device."""
-        if self.replicas == 1:
+        if self.replicas == 1 and self.strategy is None:
             return {"validation_data": for_evaluation(batches)}
         return {
             "validation_data": self.feed(self.share(batches, is_normal=False), repeated=True),
@@ -250,17 +250,19 @@ def _workers(text: str) -> tuple[list[str], int]:
     try:
         found = json.loads(text)
         cluster, task = found["cluster"], found["task"]
-        kinds, kind, index = sorted(cluster), task["type"], task["index"]
+        kinds, kind, index = sorted(cluster), task["type"], int(task["index"])
         workers = [*cluster.get("chief", []), *cluster.get("worker", [])]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"TF_CONFIG is {text!r:.200}; something like this was expected:\n{example}") from error
     if "ps" in kinds:
         raise InputError(f"TF_CONFIG names parameter servers (ps). {_REFUSED['parameter_server']}")
     if kind not in ("chief", "worker") or kind not in kinds or not 0 <= index < len(cluster[kind]):
-        raise InputError(f"TF_CONFIG says that this is {kind} {index!r:.20}; its cluster has {len(workers)} workers.")
+        raise InputError(f"TF_CONFIG says that this is {kind} {index}; its cluster has {len(workers)} workers.")
     wrong = [address for address in workers if not str(address).rpartition(":")[2].isdigit()]
     if wrong:
         raise InputError(f"TF_CONFIG names the worker {wrong[0]!r}; HOST:PORT was expected.")
+    if len(workers) == 1:
+        raise InputError("TF_CONFIG names one worker, this one. Leave the strategy out, or take mirrored.")
     return workers, index + (len(cluster.get("chief", [])) if kind == "worker" else 0)
 
 
@@ -271,7 +273,13 @@ def _data_parallel(devices: int | None) -> Iterator[Distribution]:
     if "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ:
         if devices is not None:
             raise InputError("devices was given for several processes, which take all of theirs. Leave it out.")
-        keras.distribution.initialize()
+        try:
+            keras.distribution.initialize()
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                "the processes that KERAS_DISTRIBUTION_JOB_ADDRESSES, KERAS_DISTRIBUTION_NUM_PROCESSES and "
+                f"KERAS_DISTRIBUTION_PROCESS_ID name do not meet: {error}"
+            ) from error
     if devices is not None:
         with contextlib.suppress(RuntimeError):  # JAX has begun: what there is is looked at below.
             jax.config.update("jax_num_cpu_devices", devices)

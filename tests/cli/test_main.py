@@ -94,12 +94,12 @@ PRETRAINING = {**dataclasses.asdict(Objective()), **dataclasses.asdict(PreTraini
 @pytest.mark.parametrize(
     ("verb", "defaults", "untold"),
     [
-        ("finetune", dataclasses.asdict(FineTuning()), ["warmup", "weight_decay", "clip_norm"]),
+        ("finetune", dataclasses.asdict(FineTuning()), ["warmup", "weight_decay", "clip_norm", "remat"]),
         (
             "pretrain",
             PRETRAINING,
             [
-                *("warmup", "weight_decay", "clip_norm", "power"),
+                *("warmup", "weight_decay", "clip_norm", "power", "remat"),
                 *("masked_share", "max_predictions", "short_share", "whole_words", "packing"),
             ],
         ),

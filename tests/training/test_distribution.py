@@ -193,6 +193,8 @@ TASK = {"type": "worker", "index": 0}
         (json.dumps({"cluster": {"worker": ["a:1"]}, "task": {**TASK, "index": 1}}), "this is worker 1; its cluster"),
         (json.dumps({"cluster": {"worker": ["a:1"]}, "task": {**TASK, "type": "ps"}}), "this is ps 0"),
         (json.dumps({"cluster": {"worker": ["a:1", "b"]}, "task": TASK}), "the worker 'b'; HOST:PORT was expected"),
+        (json.dumps({"cluster": {"worker": ["a:1"]}, "task": {**TASK, "index": "0"}}), "names one worker, this one"),
+        (json.dumps({"cluster": {"worker": ["a:1"]}, "task": {**TASK, "index": "x"}}), "something like this was"),
     ],
 )
 def test_configurations_of_workers_that_cannot_be(config: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:

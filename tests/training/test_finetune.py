@@ -94,6 +94,8 @@ def test_metrics_tell_all_about_the_run(sentiment_run: Path, small_bert: Path) -
         "clip_norm": 1.0,
         "max_length": 29,
         "precision": "float32",
+        "accumulate": 1,
+        "remat": False,
         "seed": 1,
     }
     accuracies = [figures["accuracy"] for figures in metrics["validation"]]
@@ -327,7 +329,7 @@ def test_wrong_arguments_say_what_is_wrong(small_bert: Path, tmp_path: Path) -> 
         ("clip_norm", 0.0, "clip_norm is 0.0; a number above 0"),
         ("warmup", 1.5, "warmup is 1.5; a share from 0 to 1"),
         ("weight_decay", -0.1, "weight_decay is -0.1; 0 or more"),
-        ("precision", "float16", "precision is 'float16'; float32 or bfloat16"),
+        ("precision", "int8", "precision is 'int8'; float32 or bfloat16 or float16"),
         ("seed", -1, "seed is -1; a whole number from 0 to 4294967295"),
         ("seed", 2**32, "seed is 4294967296; a whole number from 0 to 4294967295"),
     ],

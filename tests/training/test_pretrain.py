@@ -229,7 +229,7 @@ def test_a_checkpoint_with_another_vocabulary(corpus: TokenCorpus, small_bert: P
         ({"dropout": 1.0}, "dropout is 1.0; a share from 0 to below 1"),
         ({"held_out": 0.0}, "held_out is 0.0"),
         ({"report_every": 0}, "report_every is 0"),
-        ({"precision": "float16"}, "precision is 'float16'"),
+        ({"precision": "int8"}, "precision is 'int8'"),
     ],
 )
 def test_settings_out_of_range(changes: dict[str, Any], message: str) -> None:

@@ -118,10 +118,8 @@ def test_a_worker_that_never_comes(missing: int, monkeypatch: pytest.MonkeyPatch
 
 def test_an_address_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        config = {
-            "cluster": {"worker": [f"127.0.0.1:{taken.getsockname()[1]}"]},
-            "task": {"type": "worker", "index": 0},
-        }
+        addresses = [f"127.0.0.1:{taken.getsockname()[1]}", "127.0.0.1:9"]
+        config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": 0}}
         monkeypatch.setenv("TF_CONFIG", json.dumps(config))
         with pytest.raises(InputError, match="is to listen at"), distribution.distributed("multiworker"):
             pass
