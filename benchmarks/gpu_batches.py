@@ -1,5 +1,6 @@
 """What the benchmarks on a GPU have in common: sizes, batches of real lengths, and the operations that they need."""
 
+import argparse
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,16 @@ def operations(size: str, lengths: list[int], predictions: int) -> float:
     tokens, pairs = sum(lengths), sum(tokens**2 for tokens in lengths)
     blocks = SIZES[size]["num_hidden_layers"] * (tokens * (8 * hidden**2 + 4 * hidden * inner) + 4 * pairs * hidden)
     return blocks + predictions * (2 * hidden**2 + 2 * hidden * WORDS)
+
+
+def options(description: str, *, rounds: int) -> argparse.Namespace:
+    """The options of a script: its docstring, and its usual rounds."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["base", "large"])
+    parser.add_argument("--lengths", nargs="+", type=int, default=[128, 512])
+    parser.add_argument("--rows", type=int, help="instead of those that fill an H100")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    return parser.parse_args()
 
 
 def gpu() -> str:

@@ -8,11 +8,10 @@ The bare BERT-base and large in bfloat16, rows of 128 and 512 tokens, full; at 5
 compiled, with its fused attention. Both take arrays of NumPy and give one.
 """
 
-import argparse
 from collections.abc import Callable
 from typing import Any
 
-from gpu_batches import ENVIRONMENT, H100, SIZES, batch, gpu, operations, torch_device
+from gpu_batches import ENVIRONMENT, H100, SIZES, batch, gpu, operations, options, torch_device
 from interleave import Peer, Ratio, run
 from report import quiet, table, write
 
@@ -50,12 +49,7 @@ def torch_model(size: str, layout: str, rows: int, length: int) -> Callable[[], 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["base", "large"])
-    parser.add_argument("--lengths", nargs="+", type=int, default=[128, 512])
-    parser.add_argument("--rows", type=int, help="instead of those that fill an H100")
-    parser.add_argument("--rounds", type=int, default=7)
-    arguments = parser.parse_args()
+    arguments = options(__doc__, rounds=7)
     verdicts, rows, runs = [], [], []
     for size in arguments.sizes:
         for length in arguments.lengths:

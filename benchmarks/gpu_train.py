@@ -9,35 +9,19 @@ film snippet a row (padded), and here several a row (packed). Torch computes the
 does, here those of the predicted ones. Utilisation counts what real tokens and predictions need, out of 989 TFLOP/s.
 """
 
-import argparse
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from gpu_batches import ENVIRONMENT, H100, SIZES, batch, gpu, operations, torch_device
+from gpu_batches import ENVIRONMENT, H100, SIZES, batch, gpu, operations, options, torch_device
 from interleave import Peer, Ratio, run
 from report import quiet, table, write
+from same_batch import SameBatch
 
 TRAINING = {"learning_rate": 1e-4, "weight_decay": 0.01}
 STEPS = 20
 ROWS = {("base", 128): 256, ("base", 512): 64, ("large", 128): 128, ("large", 512): 32}
 LEAST_TIMES, LEAST_USE, LEAST_PACKED = 1.2, 0.35, 1.8
-
-
-class Same:
-    """One batch again and again."""
-
-    def __init__(self, *parts: dict[str, np.ndarray]) -> None:
-        self.parts = parts
-
-    def __len__(self) -> int:
-        return 1 << 20
-
-    def __getitem__(self, k: int) -> Any:
-        return self.parts
-
-    def spec(self) -> Any:
-        return tuple({name: (array.shape, array.dtype) for name, array in part.items()} for part in self.parts)
 
 
 def keras_bert(size: str, layout: str, rows: int, length: int) -> Callable[[], Any]:
@@ -56,7 +40,7 @@ def keras_bert(size: str, layout: str, rows: int, length: int) -> Callable[[], A
         "prediction_logits": (asked > 0).astype(np.float32),
         "seq_relationship_logits": np.ones(rows, np.float32),
     }
-    batches = Same(inputs, labels, weights)
+    batches = SameBatch(inputs, labels, weights)
 
     def call() -> float:
         return model.fit(for_fit(batches), steps_per_epoch=STEPS, verbose=0, shuffle=False).history["loss"][0]
@@ -99,12 +83,7 @@ def torch_model(size: str, layout: str, rows: int, length: int) -> Callable[[], 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["base", "large"])
-    parser.add_argument("--lengths", nargs="+", type=int, default=[128, 512])
-    parser.add_argument("--rows", type=int, help="instead of those that fill an H100")
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
+    arguments = options(__doc__, rounds=5)
     verdicts, rows, runs = [], [], []
     for size in arguments.sizes:
         for length in arguments.lengths:

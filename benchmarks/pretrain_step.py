@@ -10,14 +10,12 @@ steps above what the imports take.
 
 import argparse
 import json
-import resource
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from interleave import Peer, run
+from peak_memory import of_process, peak
 from report import Target, comparison, quiet, table, write
 
 SIZES = {
@@ -88,34 +86,9 @@ def torch_model(size: str, rows: int, precision: str) -> Callable[[], Any]:
 PEERS = {"keras_bert_impl": keras_bert, "torch": torch_model}
 # What takes memory before there is a model.
 IMPORTS = {
-    "keras_bert_impl": ("tensorflow", "keras_bert_impl.training"),
+    "keras_bert_impl": ("tensorflow", "keras_bert_impl.models"),
     "torch": ("torch", "transformers.models.bert.modeling_bert"),
 }
-
-
-def megabytes(peer: str, size: str, precision: str) -> float:
-    """Peak memory of two steps above the imports, in a process of its own."""
-    command = [sys.executable, __file__, "--memory", peer, size, precision]
-    output = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
-    return json.loads(output.splitlines()[-1])
-
-
-def measure_memory(peer: str, size: str, precision: str) -> None:
-    """The process of `megabytes`."""
-    if peer == "torch":
-        import torch  # noqa: F401
-        from transformers import BertForPreTraining
-    else:
-        import tensorflow as tf
-
-        from keras_bert_impl import BertForPreTraining  # noqa: F401
-
-        tf.zeros(1)
-    floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    call = PEERS[peer](size, MEMORY_ROWS, precision)
-    for _ in range(2):
-        call()
-    print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - floor) / 1024))
 
 
 def main() -> None:
@@ -125,7 +98,8 @@ def main() -> None:
     parser.add_argument("--memory", nargs=3, metavar=("PEER", "SIZE", "PRECISION"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory:
-        measure_memory(*arguments.memory)
+        peer, size, precision = arguments.memory
+        print(json.dumps(peak(IMPORTS[peer], lambda: PEERS[peer](size, MEMORY_ROWS, precision))))
         return
 
     target = Target("keras_bert_impl", ("torch",), LEAST)
@@ -142,7 +116,7 @@ def main() -> None:
             heads = PREDICTIONS / LENGTH * (hidden**2 + hidden * WORDS)
             gigaflop = 6 * ROWS[size] * LENGTH * (layers + heads) / 1e9
             sections.append(f"## {heading}\n\n{comparison(series, ours='keras_bert_impl', gigaflop=gigaflop)}")
-        found = {peer: megabytes(peer, size, "float32") for peer in PEERS}
+        found = {peer: of_process("--memory", peer, size, "float32") for peer in PEERS}
         ratio = found["keras_bert_impl"] / found["torch"]
         verdict = "reached" if ratio <= MOST_MEMORY[size] else "**missed**"
         verdicts.append(

@@ -15,28 +15,12 @@ from typing import Any
 
 from interleave import Peer, Ratio, run
 from report import quiet, table, write
+from same_batch import SameBatch
 from train_step import SIZES, TRAINING, batch
 
 MOST = 1.02
 # Steps of about a minute.
 STEPS = {"BERT-base": 18, "MiniLM": 150}
-
-
-class Same:
-    """One batch again and again."""
-
-    def __init__(self, shape: tuple[int, int]) -> None:
-        inputs, labels = batch(shape)
-        self.batch = inputs, {"logits": labels}
-
-    def __len__(self) -> int:
-        return 10_000
-
-    def __getitem__(self, k: int) -> Any:
-        return self.batch
-
-    def spec(self) -> Any:
-        return tuple({name: (array.shape, array.dtype) for name, array in part.items()} for part in self.batch)
 
 
 def training(size: str, *, saves: bool) -> Callable[[], Any]:
@@ -48,6 +32,8 @@ def training(size: str, *, saves: bool) -> Callable[[], Any]:
     config, shape, _ = SIZES[size]
     model = BertForSequenceClassification(BertConfig(**config))
     model.compile(optimizer=adamw(**TRAINING, steps=10_000), **TASKS["classification"].compile_arguments())
+    inputs, labels = batch(shape)
+    same = SameBatch(inputs, {"logits": labels})
     steps = STEPS[size]
     saving = Saving(minutes=0, steps=steps * 2 // 3 if saves else 0)
 
@@ -55,7 +41,7 @@ def training(size: str, *, saves: bool) -> Callable[[], Any]:
         directory = Path(tempfile.mkdtemp(dir="."))  # Not in memory, as /tmp may be.
         try:
             states = SaveStates(directory, saving)
-            resumable_fit(model, Same(shape), states=states, steps=steps, steps_per_epoch=steps, verbose=0)
+            resumable_fit(model, same, states=states, steps=steps, steps_per_epoch=steps, verbose=0)
             return sum(path.stat().st_size for path in directory.iterdir())
         finally:
             shutil.rmtree(directory)

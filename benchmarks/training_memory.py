@@ -8,13 +8,11 @@ above what the imports take, in a process of its own. What rows take beyond one 
 
 import argparse
 import json
-import resource
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from interleave import Peer, Ratio, run
+from peak_memory import of_process, peak
 from pretrain_step import SIZES, TRAINING, batch
 from report import quiet, table, write
 
@@ -57,26 +55,6 @@ def training(size: str, rows: int, parts: int, remat: bool) -> Callable[[], Any]
     return call
 
 
-def measure(size: str, case: str) -> None:
-    """A process of its own; prints megabytes: the peak, and the weights."""
-    import tensorflow as tf
-
-    import keras_bert_impl.training  # noqa: F401
-
-    tf.zeros(1)
-    floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    call = training(size, *CASES[case])
-    count = [call() for _ in range(2)][-1]
-    print(json.dumps([(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - floor) / 1024, 4 * count / 2**20]))
-
-
-def megabytes(size: str, case: str) -> tuple[float, float]:
-    """The peak of a case, and the weights."""
-    command = [sys.executable, __file__, "--measure", size, case]
-    output = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
-    return tuple(json.loads(output.splitlines()[-1]))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=SIZES, default="base")
@@ -84,21 +62,23 @@ def main() -> None:
     parser.add_argument("--measure", nargs=2, metavar=("SIZE", "CASE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        measure(*arguments.measure)
+        size, case = arguments.measure
+        print(json.dumps(peak(("tensorflow", "keras_bert_impl.training"), lambda: training(size, *CASES[case]))))
         return
     size = arguments.size
     found = {}
     for case in CASES:
-        found[case], weights = megabytes(size, case)
+        found[case] = of_process("--measure", size, case)
         print(f"  {case}: {found[case]:,.0f} MB", flush=True)
     one, one_again, small, small_again, whole = found.values()
-    accumulated = whole / (small + weights)
-    kept = (small_again - one_again) / (small - one)
     peers = [
         Peer(name, training, {"size": size, "rows": SMALL, "parts": 1, "remat": name == "recomputed"})
         for name in ("kept", "recomputed")
     ]
     series = run(peers, rounds=arguments.rounds, warm_up=1)
+    weights = 4 * series["kept"].first / 2**20
+    accumulated = whole / (small + weights)
+    kept = (small_again - one_again) / (small - one)
     longer = Ratio.of(series["kept"], series["recomputed"]).medians
     lines = [
         (f"{SMALL * PARTS} rows in {PARTS} parts beside {SMALL} rows and the weights", accumulated, MOST_ACCUMULATED),

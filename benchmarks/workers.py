@@ -19,6 +19,7 @@ import time
 from typing import Any
 
 from report import table, write
+from same_batch import SameBatch
 from train_step import BASE, MINILM, TRAINING, batch
 
 ROWS, LENGTH = 32, 128
@@ -26,24 +27,6 @@ LEAST = 0.8
 # Timed steps, after as many that are not.
 SIZES = {"MiniLM": (MINILM, 12), "BERT-base": (BASE, 3)}
 KINDS = {"one process, two cores": [[0, 1]], "two workers, a core each": [[0], [1]], "two strangers": [[0], [1]]}
-
-
-class Same:
-    """One batch again and again."""
-
-    def __init__(self, rows: int) -> None:
-        inputs, labels = batch((rows, LENGTH))
-        self.batch_size = rows
-        self.batch = inputs, {"logits": labels}
-
-    def __len__(self) -> int:
-        return 10_000
-
-    def __getitem__(self, k: int) -> Any:
-        return self.batch
-
-    def spec(self) -> Any:
-        return tuple({name: (array.shape, array.dtype) for name, array in part.items()} for part in self.batch)
 
 
 def job(kind: str, size: str, cores: list[int]) -> None:
@@ -69,7 +52,8 @@ def job(kind: str, size: str, cores: list[int]) -> None:
             arguments = TASKS["classification"].compile_arguments()
             where.compile(model, adamw(**TRAINING, steps=10_000), arguments, settings=FineTuning())
         timer = Timer()
-        batches = where.share(Same(ROWS // 2 if kind == "two strangers" else ROWS))
+        inputs, labels = batch((ROWS // 2 if kind == "two strangers" else ROWS, LENGTH))
+        batches = where.share(SameBatch(inputs, {"logits": labels}))
         common = {"steps_per_epoch": steps, "epochs": 2, "verbose": 0, "shuffle": False}
         model.fit(where.feed(batches), callbacks=[timer], **common)
     print(json.dumps(timer.seconds / steps))

@@ -137,5 +137,5 @@ def results(processes: "Sequence[subprocess.Popen[str]]", *, seconds: float = 30
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent.parent))
     if os.environ.get("KERAS_BACKEND") == "jax":
-        sys.modules["tensorflow"] = None  # type: ignore[assignment]  # As where it is not installed.
+        sys.modules["tensorflow"] = None  # An import fails, as where it is not installed.
     print(json.dumps([trained(**settings) for settings in json.loads(sys.argv[1])]))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.cli.quiet import start
-from keras_bert_impl.cli.training import add_training_options, training_of
+from keras_bert_impl.cli.training import add_training_options, given_of, training_of
 
 # The names in keras_bert_impl.tasks.TASKS, which is not imported for the help; a test compares them.
 TASK_NAMES = ("classification", "regression", "tagging", "question-answering")
@@ -57,7 +57,6 @@ def _finetune(options: argparse.Namespace) -> int:
     start(strategy=options.strategy)
     from keras_bert_impl.training import FineTuning, finetune
 
-    given = {name: getattr(options, name) for name in FineTuning.__dataclass_fields__ if hasattr(options, name)}
     metrics = finetune(
         options.source,
         task=options.task,
@@ -65,7 +64,7 @@ def _finetune(options: argparse.Namespace) -> int:
         valid=options.valid,
         test=options.test,
         output=options.output,
-        settings=FineTuning(**given),
+        settings=FineTuning(**given_of(options, FineTuning)),
         columns=column_options(options),
         **training_of(options),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.cli.quiet import start
-from keras_bert_impl.cli.training import add_training_options, training_of
+from keras_bert_impl.cli.training import add_training_options, given_of, training_of
 
 # The names in keras_bert_impl.config.PRESETS and keras_bert_impl.training.RECIPES; tests compare them.
 PRESET_NAMES = ("tiny", "mini", "small", "medium", "base", "large")
@@ -197,18 +197,13 @@ def _pretrain(options: argparse.Namespace) -> int:
         init=options.init,
         steps=steps,
         minutes=options.minutes,
-        objective=dataclasses.replace(objective, **_given(options, Objective)),
-        settings=dataclasses.replace(settings, **_given(options, PreTraining)),
+        objective=dataclasses.replace(objective, **given_of(options, Objective)),
+        settings=dataclasses.replace(settings, **given_of(options, PreTraining)),
         command=options.command,
         **training_of(options),
     )
     print(f"written to {options.output}" if metrics else "done; worker 0 wrote what came of it")
     return 0
-
-
-def _given(options: argparse.Namespace, kind: Any) -> dict[str, Any]:
-    """The options that were given among the fields of a dataclass."""
-    return {name: getattr(options, name) for name in kind.__dataclass_fields__ if hasattr(options, name)}
 
 
 def _fill_mask(options: argparse.Namespace) -> int:

@@ -34,3 +34,8 @@ def training_of(options: argparse.Namespace) -> dict[str, Any]:
     given = {"minutes": options.save_minutes, "steps": options.save_steps, "keep": options.keep_states}
     saving = Saving(**{name: value for name, value in given.items() if value is not None})
     return {"saving": saving, "resume": options.resume, "strategy": options.strategy, "devices": options.devices}
+
+
+def given_of(options: argparse.Namespace, kind: Any) -> dict[str, Any]:
+    """The options that were given among the fields of a dataclass."""
+    return {name: getattr(options, name) for name in kind.__dataclass_fields__ if hasattr(options, name)}

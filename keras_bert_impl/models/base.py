@@ -199,8 +199,7 @@ class BertPreTrainedModel(TrainsOnWorkers):
             enable: whether to; false goes back.
         """
         self.encoder.gradient_checkpointing = enable
-        if getattr(self, "train_function", None) is not None:
-            self.make_train_function(force=True)
+        self.train_function = None  # `fit` makes it anew.
 
     def _shared_parts(self) -> Parts:
         """The layers, for another graph over the same weights. The encoder is a twin: it keeps what it returns."""

@@ -37,8 +37,7 @@ def accumulate(model: keras.Model, parts: int) -> None:
     if parts > 1 and backend not in _STEPS:
         raise InputError(f"Gradients are accumulated on {' and '.join(_STEPS)}, not on {backend}.")
     model.own_train_step = functools.partial(_STEPS[backend], model, parts) if parts > 1 else None
-    if getattr(model, "train_function", None) is not None:
-        model.make_train_function(force=True)
+    model.train_function = None  # `fit` makes it anew.
 
 
 def _cut(data: Any, parts: int) -> Any:

@@ -203,7 +203,6 @@ def _fit(
         steps=len(batches),
         steps_per_epoch=batches.per_epoch,
         callbacks=callbacks,
-        where=where,
         verbose=1 if sys.stdout.isatty() else 2,
     )
 

@@ -51,8 +51,10 @@ class _OverReplicas(keras.optimizers.Optimizer):
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         """Updates the variables."""
         if keras.backend.backend() == "tensorflow":
-            grads = _over_replicas([self._without_doubles(gradient) for gradient in grads])
             grads = [self._without_doubles(gradient) for gradient in grads]
+            if _has_replicas():
+                # Those of several replicas have doubles again.
+                grads = [self._without_doubles(gradient) for gradient in _over_replicas(grads)]
         super().apply(grads, trainable_variables)
 
     def _without_doubles(self, gradient: Any) -> Any:
@@ -63,14 +65,18 @@ class _OverReplicas(keras.optimizers.Optimizer):
         return grads_and_vars
 
 
-def _over_replicas(grads: Sequence[Any]) -> list[Any]:
+def _has_replicas() -> bool:
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return list(grads)
+    return context is not None and context.num_replicas_in_sync > 1
+
+
+def _over_replicas(grads: Sequence[Any]) -> list[Any]:
+    import tensorflow as tf
+
     there = [gradient for gradient in grads if gradient is not None]
-    summed = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, there))
+    summed = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, there))
     return [None if gradient is None else next(summed) for gradient in grads]
 
 

@@ -153,7 +153,6 @@ def pretrain(
             steps=steps or _ENDLESS,
             steps_per_epoch=settings.report_every,
             callbacks=callbacks,
-            where=where,
             verbose=0,
             **where.validation(evaluated),
         )

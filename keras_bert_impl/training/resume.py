@@ -369,7 +369,6 @@ def resumable_fit(
     steps: int,
     steps_per_epoch: int,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    where: Distribution = ONE,
     **arguments: Any,
 ) -> None:
     """Plain ``fit``, which goes on from the newest of ``states``, also within an epoch.
@@ -377,12 +376,11 @@ def resumable_fit(
     Args:
         model: compiled.
         batches: such as `LengthBatches` or `PretrainingBatches`: batch ``k`` depends on ``k`` and a seed alone.
-        states: saves states while the training runs.
+        states: saves states while the training runs, and knows where it runs: ``batches`` are what is shared out there.
         steps: how many in all, those of earlier sessions included.
         steps_per_epoch: steps in an epoch; the last may be shorter.
         callbacks: others; those that count belong in ``states`` as well. Where an epoch is not whole, ``fit`` is called
             for it alone, and so is their ``on_train_begin``.
-        where: where the training runs; ``batches`` are what it shares out.
         **arguments: more for ``fit``.
 
     Raises:
@@ -401,7 +399,7 @@ def resumable_fit(
             epoch, within = divmod(step, steps_per_epoch)
             of_epoch = min(steps_per_epoch - within, steps - step)
             model.fit(
-                where.feed(batches, start=step),
+                states.where.feed(batches, start=step),
                 initial_epoch=epoch,
                 epochs=steps // steps_per_epoch if of_epoch == steps_per_epoch else epoch + 1,
                 steps_per_epoch=of_epoch,

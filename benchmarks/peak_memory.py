@@ -1,0 +1,33 @@
+"""The peak memory of some calls above what the imports take; in a process of its own, for peaks do not fall."""
+
+import importlib
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+def peak(imports: Sequence[str], make: Callable[[], Callable[[], Any]]) -> float:
+    """Megabytes that two calls take in this process, and what makes them.
+
+    Args:
+        imports: modules that take memory before; TensorFlow's first operation belongs to them.
+        make: gives what is called.
+    """
+    modules = [importlib.import_module(name) for name in imports]
+    if modules[0].__name__ == "tensorflow":
+        modules[0].zeros(1)
+    floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    call = make()
+    for _ in range(2):
+        call()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - floor) / 1024
+
+
+def of_process(*arguments: str) -> Any:
+    """What the running script prints last, as JSON, when it is started anew with these arguments."""
+    command = [sys.executable, sys.argv[0], *arguments]
+    output = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+    return json.loads(output.splitlines()[-1])
