@@ -1,8 +1,9 @@
-"""The peak memory of some calls above what the imports take; in a process of its own, for peaks do not fall."""
+"""The peak memory of some calls above what the imports take; in processes of their own, for peaks do not fall."""
 
 import importlib
 import json
 import resource
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -26,8 +27,11 @@ def peak(imports: Sequence[str], make: Callable[[], Callable[[], Any]]) -> float
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - floor) / 1024
 
 
-def of_process(*arguments: str) -> Any:
-    """What the running script prints last, as JSON, when it is started anew with these arguments."""
+def of_processes(*arguments: str) -> float:
+    """The median of what the running script prints last when it is started anew with these arguments, three times.
+
+    TensorFlow's operations run in another order each time, and their peak with them.
+    """
     command = [sys.executable, sys.argv[0], *arguments]
-    output = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
-    return json.loads(output.splitlines()[-1])
+    outputs = [subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout for _ in range(3)]
+    return statistics.median(json.loads(output.splitlines()[-1]) for output in outputs)

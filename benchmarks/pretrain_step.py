@@ -4,8 +4,8 @@
 
 The sizes tiny (64 rows of 128 tokens) and base (8 rows for the time, 64 for the memory), 30,522 words, 20 predictions a
 row. Everywhere dropout, AdamW (torch's is the fused one) with weight decay, gradients clipped to a norm of 1, and in
-bfloat16 the weights and the optimizer in float32. Memory is measured in processes of their own, as the peak of two
-steps above what the imports take.
+bfloat16 the weights and the optimizer in float32. Memory is the peak of two steps
+above what the imports take, in processes of their own; the median of three.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from interleave import Peer, run
-from peak_memory import of_process, peak
+from peak_memory import of_processes, peak
 from report import Target, comparison, quiet, table, write
 
 SIZES = {
@@ -116,7 +116,7 @@ def main() -> None:
             heads = PREDICTIONS / LENGTH * (hidden**2 + hidden * WORDS)
             gigaflop = 6 * ROWS[size] * LENGTH * (layers + heads) / 1e9
             sections.append(f"## {heading}\n\n{comparison(series, ours='keras_bert_impl', gigaflop=gigaflop)}")
-        found = {peer: of_process("--memory", peer, size, "float32") for peer in PEERS}
+        found = {peer: of_processes("--memory", peer, size, "float32") for peer in PEERS}
         ratio = found["keras_bert_impl"] / found["torch"]
         verdict = "reached" if ratio <= MOST_MEMORY[size] else "**missed**"
         verdicts.append(

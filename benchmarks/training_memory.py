@@ -3,7 +3,7 @@
     python benchmarks/training_memory.py        # 25 minutes on two cores; needs 14 GB of memory
 
 Pretraining steps of BERT-base on rows of 128 tokens, with dropout, in float32. Each figure is the peak of two steps
-above what the imports take, in a process of its own. What rows take beyond one row counts as activations.
+above what the imports take, in processes of their own; the median of three. What rows take beyond one row counts as activations.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from interleave import Peer, Ratio, run
-from peak_memory import of_process, peak
+from peak_memory import of_processes, peak
 from pretrain_step import SIZES, TRAINING, batch
 from report import quiet, table, write
 
@@ -68,7 +68,7 @@ def main() -> None:
     size = arguments.size
     found = {}
     for case in CASES:
-        found[case] = of_process("--measure", size, case)
+        found[case] = of_processes("--measure", size, case)
         print(f"  {case}: {found[case]:,.0f} MB", flush=True)
     one, one_again, small, small_again, whole = found.values()
     peers = [
