@@ -3,7 +3,8 @@
     python benchmarks/training_memory.py        # 25 minutes on two cores; needs 14 GB of memory
 
 Pretraining steps of BERT-base on rows of 128 tokens, with dropout, in float32. Each figure is the peak of two steps
-above what the imports take, in processes of their own; the median of three. What rows take beyond one row counts as activations.
+above what the imports take, in processes of their own; the median of three. What rows take beyond one
+row counts as activations.
 """
 
 import argparse

@@ -23,7 +23,7 @@ COMMAND = [sys.executable, "-c", "import sys; from keras_bert_impl.cli.main impo
 STEPS = 30
 PRETRAIN = [
     *("pretrain", "shards", "--steps", str(STEPS), "--batch-size", "8", "--max-length", "37", "--held-out", "0.2"),
-    *("--report-every", "10", "--save-steps", "1", "--resume", "--strategy", "multiworker"),
+    *("--report-every", "10", "--save-steps", "1", "--resume"),
 ]
 # Seconds in which those that are left notice.
 BOUND = 120
@@ -36,14 +36,23 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(place: Path, output: str, *arguments: str, workers: int = 2) -> "list[subprocess.Popen[str]]":
-    """The workers of one training."""
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(workers)]
+def start(place: Path, output: str, engine: str) -> "list[subprocess.Popen[str]]":
+    """The two workers of one training."""
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    strategy = {"tensorflow": "multiworker", "jax": "data-parallel"}[engine]
     started = []
-    for index in range(workers):
+    for index in range(2):
         config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        environment = {**os.environ, "TF_CONFIG": json.dumps(config), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        command = [*COMMAND, *PRETRAIN, "--output", output, *arguments]
+        told = {
+            "tensorflow": {"TF_CONFIG": json.dumps(config)},
+            "jax": {
+                "KERAS_DISTRIBUTION_JOB_ADDRESSES": addresses[0],
+                "KERAS_DISTRIBUTION_NUM_PROCESSES": "2",
+                "KERAS_DISTRIBUTION_PROCESS_ID": str(index),
+            },
+        }[engine]
+        environment = {**os.environ, **told, "KERAS_BACKEND": engine, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        command = [*COMMAND, *PRETRAIN, "--strategy", strategy, "--output", output]
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         started.append(subprocess.Popen(command, cwd=place, env=environment, **pipes))
     return started
@@ -67,14 +76,15 @@ def wait_for_states(place: Path, output: str, count: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("engine", ["tensorflow", "jax"])
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_worker_that_dies(place: Path, victim: int) -> None:
+def test_a_worker_that_dies(place: Path, victim: int, engine: str) -> None:
     """The other ends in bounded time and says why; started again, both end with the weights of a run that was whole."""
-    whole = ended(start(place, "whole"))
+    whole = ended(start(place, "whole", engine))
     assert "written to whole" in whole[0]
     assert "worker 0 wrote what came of it" in whole[1]
 
-    processes = start(place, "killed")
+    processes = start(place, "killed", engine)
     wait_for_states(place, "killed", 5)
     processes[victim].send_signal(signal.SIGKILL)
     begin = time.monotonic()
@@ -86,23 +96,24 @@ def test_a_worker_that_dies(place: Path, victim: int) -> None:
     processes[victim].communicate()
     assert not (place / "killed").exists()
 
-    ended(start(place, "killed"))
+    ended(start(place, "killed", engine))
     weights, again = (load_file(place / name / "model.safetensors") for name in ("whole", "killed"))
     for name, array in weights.items():
         np.testing.assert_array_equal(again[name], array, err_msg=name)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("engine", ["tensorflow", "jax"])
 @pytest.mark.parametrize("told", [0, 1])
-def test_a_signal_to_one_saves_and_ends_all(place: Path, told: int) -> None:
-    processes = start(place, "stopped")
+def test_a_signal_to_one_saves_and_ends_all(place: Path, told: int, engine: str) -> None:
+    processes = start(place, "stopped", engine)
     wait_for_states(place, "stopped", 5)
     processes[told].send_signal(signal.SIGTERM)
     for process in processes:
         output, _ = process.communicate(timeout=BOUND)
         assert process.returncode == 128 + signal.SIGTERM, output
         assert "was saved; resume goes on from there" in output
-    ended(start(place, "stopped"))
+    ended(start(place, "stopped", engine))
 
 
 @pytest.mark.parametrize("missing", [0, 1])
