@@ -15,11 +15,11 @@ SIZES = {
 }
 # The memory of a GPU goes to who needs it, not to who comes first.
 ENVIRONMENT = {"KERAS_BACKEND": "jax", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-LAYOUTS = ("full", "padded", "packed")
+Arrays = dict[str, np.ndarray]
 
 
-def batch(layout: str, *, rows: int, length: int) -> tuple[dict[str, np.ndarray], np.ndarray, list[int]]:
-    """Inputs and next-sentence labels of a batch, and the lengths of the sequences in it.
+def batch(layout: str, *, rows: int, length: int) -> tuple[Arrays, Arrays, Arrays, list[int]]:
+    """Inputs, labels and weights of a batch, and the lengths of the sequences in it. 15 % of the tokens are asked.
 
     Args:
         layout: ``full``, a sequence a row that fills it; ``padded``, a film snippet a row; ``packed``, several of them.
@@ -47,13 +47,22 @@ def batch(layout: str, *, rows: int, length: int) -> tuple[dict[str, np.ndarray]
         inputs["sequence_ids"][row, place] = count[row]
         filled[row] += tokens
     inputs["attention_mask"] = (inputs["sequence_ids"] > 0).astype(np.int32)
-    predictions = max(1, round(MASKED * length))
-    inputs["masked_lm_positions"] = np.argsort(
-        draw.random((rows, length)) - inputs["attention_mask"], axis=1, kind="stable"
-    )[:, :predictions].astype(np.int32)
+    order = np.argsort(draw.random((rows, length)) - inputs["attention_mask"], axis=1, kind="stable")
+    positions = inputs["masked_lm_positions"] = order[:, : round(MASKED * length)].astype(np.int32)
+    asked = np.arange(positions.shape[1]) < np.maximum(1, np.round(MASKED * filled))[:, None]
+    labels = {
+        "prediction_logits": np.take_along_axis(inputs["input_ids"], positions, axis=1),
+        "seq_relationship_logits": draw.integers(0, 2, rows).astype(np.int32),
+    }
+    weights = {
+        "prediction_logits": asked.astype(np.float32),
+        "seq_relationship_logits": np.ones(rows, np.float32),
+    }
     if layout != "packed":
         del inputs["position_ids"], inputs["sequence_ids"]
-    return inputs, draw.integers(0, 2, rows).astype(np.int32), [int(tokens) for tokens in lengths]
+    if layout == "full":
+        del inputs["attention_mask"]
+    return inputs, labels, weights, [int(tokens) for tokens in lengths]
 
 
 def snippet_lengths() -> np.ndarray:

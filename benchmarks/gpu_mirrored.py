@@ -25,6 +25,7 @@ MOST = 1e-4
 def job(strategy: str | None, devices: int | None) -> None:
     """One process; prints losses, replicas and the seconds of a step."""
     import keras
+    import tensorflow as tf
 
     from keras_bert_impl import BertConfig, BertForPreTraining
     from keras_bert_impl.data import LengthBatches
@@ -32,6 +33,7 @@ def job(strategy: str | None, devices: int | None) -> None:
     from keras_bert_impl.tasks.pretraining import pretraining_compile
     from keras_bert_impl.training import PreTraining, adamw, distributed
 
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # GPUs shorten what they multiply.
     draw = np.random.default_rng(1)
     texts = [draw.integers(1000, 30522, length) for length in draw.integers(12, 128, STEPS * ROWS)]
     asked = np.tile(np.arange(1, 11, dtype=np.int32), (len(texts), 1))

@@ -20,6 +20,8 @@ _LIBRARIES = (
     "keras_bert_impl",
     "keras",
     "tensorflow",
+    "jax",
+    "jaxlib",
     "keras-hub",
     "torch",
     "transformers",

@@ -2,9 +2,10 @@
 
     python benchmarks/workers.py        # 20 minutes on two cores; needs 12 GB of memory
 
-Steps of a classifier on 32 rows of 128 tokens in all, as `finetune` makes them: dropout, AdamW, clipped gradients. The
-workers exchange their gradients by gRPC. To tell what the exchange takes, two processes of one core each that know
-nothing of each other take 16 rows each, at the same time. The three take turns, each time as new processes.
+Steps of a classifier on 32 rows of 128 tokens in all, as `finetune` makes them but for saving states: dropout, AdamW,
+clipped gradients. The workers exchange their gradients by gRPC. To tell what the exchange takes, two processes of one
+core each that know nothing of each other take 16 rows each, at the same time. The three take turns, each time as new
+processes.
 """
 
 import argparse

@@ -95,7 +95,9 @@ class BertSelfAttention(BertBaseLayer):
         key = ops.reshape(self.key(flat), (batch, length, heads, size))
         value = ops.reshape(self.value(flat), (batch, length, heads, size))
         is_dropping = training and self.attention_probs_dropout_prob > 0
-        if keras.backend.backend() == "jax" and not is_dropping and not output_attentions:
+        # Lengths that are odd have no gradient in cuDNN's.
+        is_even = isinstance(length, int) and length % 2 == 0 and queries % 2 == 0
+        if keras.backend.backend() == "jax" and is_even and not is_dropping and not output_attentions:
             if attention_bias is not None:  # A row for each query is what cuDNN wants.
                 attention_bias = ops.broadcast_to(attention_bias, (batch, 1, queries, length))
             context = ops.dot_product_attention(query, key, value, bias=attention_bias)

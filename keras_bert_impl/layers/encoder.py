@@ -224,7 +224,7 @@ class BertEncoder(BertBaseLayer):
             if output_attentions:
                 flat, probabilities = block(flat, attention_bias, output_attentions=True)
                 attentions.append(probabilities)
-            elif self.gradient_checkpointing:
+            elif self.gradient_checkpointing and training:
                 flat = rematerialized(block, flat, attention_bias, training=training)
             else:
                 flat = block(flat, attention_bias)

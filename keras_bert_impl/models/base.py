@@ -121,7 +121,7 @@ class BertPreTrainedModel(TrainsOnWorkers):
         self.config = config
         self.load_report: LoadReport | None = None
         self._extra_outputs = extra
-        self._policy = policy
+        self.dtype_policy = policy  # By which Keras scales the loss in float16.
         for name, part in parts.items():
             setattr(self, name, part)
         self._part_names = tuple(parts)
@@ -172,7 +172,7 @@ class BertPreTrainedModel(TrainsOnWorkers):
             self.config,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
-            dtype=self._policy,
+            dtype=self.dtype_policy,
             parts=self._shared_parts(),
         )
 
@@ -184,7 +184,7 @@ class BertPreTrainedModel(TrainsOnWorkers):
                 needed in a call. Segments and positions are in the embeddings' output; ``input_ids`` are looked at for
                 their shape alone.
         """
-        given = keras.Input((None, self.config.hidden_size), dtype=self._policy.compute_dtype, name="embedding_output")
+        given = keras.Input((None, self.config.hidden_size), dtype=self.compute_dtype, name="embedding_output")
         inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
         parts = {**self._shared_parts(), "embeddings": _Given(self.embeddings, given)}
         absent = dict.fromkeys(self.input_names)
@@ -351,7 +351,7 @@ class BertPreTrainedModel(TrainsOnWorkers):
 
     def get_config(self) -> dict[str, Any]:
         """What ``.keras`` files keep; weights apart."""
-        policy = keras.dtype_policies.serialize(self._policy)
+        policy = keras.dtype_policies.serialize(self.dtype_policy)
         return {"config": self.config.to_dict(), **self._extra_outputs, "dtype": policy, "name": self.name}
 
     @classmethod

@@ -3,7 +3,7 @@
 from keras_bert_impl.training.accumulation import accumulate
 from keras_bert_impl.training.distribution import Distribution, distributed
 from keras_bert_impl.training.finetune import finetune
-from keras_bert_impl.training.optimizers import Lamb, WarmupPolynomialDecay, adamw, lamb
+from keras_bert_impl.training.optimizers import Lamb, LossScaleOptimizer, WarmupPolynomialDecay, adamw, lamb
 from keras_bert_impl.training.pretrain import pretrain
 from keras_bert_impl.training.published import RECIPES, Recipe
 from keras_bert_impl.training.resume import SaveStates, resumable_fit
@@ -16,6 +16,7 @@ __all__ = [
     "Distribution",
     "FineTuning",
     "Lamb",
+    "LossScaleOptimizer",
     "PreTraining",
     "Recipe",
     "SaveStates",

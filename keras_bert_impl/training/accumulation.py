@@ -80,6 +80,8 @@ def _tensorflow_step(model: keras.Model, parts: int, data: Any) -> dict[str, Any
         model._symbolic_build(data_batch=_each(lambda array: keras.KerasTensor(array.shape[1:], array.dtype), cut))
     changing = [variable for variable in model.variables if id(variable) not in still] + model.metrics_variables
 
+    untouched: set[int] = set()  # Which weights have no gradient: known once the loop's body is traced.
+
     def one_part(k: Any, sums: list[Any], values: list[Any]) -> tuple[Any, list[Any], list[Any]]:
         part = _each(lambda array: array[k], cut)
         x, y, sample_weight = part
@@ -90,6 +92,7 @@ def _tensorflow_step(model: keras.Model, parts: int, data: Any) -> dict[str, Any
                 scaled = model.optimizer.scale_loss(loss)
             _noted(model, part, loss * strategy.num_replicas_in_sync, outputs)
         gradients = tape.gradient(scaled, [weight.value for weight in weights])
+        untouched.update(n for n, gradient in enumerate(gradients) if gradient is None)
         return k + 1, [_added(*pair) for pair in zip(sums, gradients, strict=True)], _values(scope, changing)
 
     _, sums, values = tf.while_loop(
@@ -100,7 +103,8 @@ def _tensorflow_step(model: keras.Model, parts: int, data: Any) -> dict[str, Any
     )
     for variable, value in zip(changing, values, strict=True):
         variable.assign(value)
-    model.optimizer.apply_gradients([(total / parts, weight) for total, weight in zip(sums, weights, strict=True)])
+    means = [None if n in untouched else total / parts for n, total in enumerate(sums)]
+    model.optimizer.apply_gradients(list(zip(means, weights, strict=True)))
     return model.get_metrics_result()
 
 

@@ -14,10 +14,17 @@ import keras
 from keras_bert_impl.data import Batches, Shares, for_evaluation, for_fit, summing
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.training.accumulation import accumulate
+from keras_bert_impl.training.optimizers import LossScaleOptimizer
 from keras_bert_impl.training.settings import FineTuning, PreTraining
 
 # Seconds in which all workers are to be there.
 WAIT = 300.0
+_LOST = (
+    "another worker was lost: it ended, or its machine cannot be reached. Start all workers again, with --resume where "
+    "states were saved."
+)
+# What errors of JAX say where another process is not there any more.
+_SIGNS_OF_LOSS = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED")
 # What is not there, and what to take instead.
 _REFUSED = {
     "parameter_server": "Keras 3 does not support parameter servers. Use multiworker, whose workers hold all weights.",
@@ -49,6 +56,11 @@ class Distribution:
         """For each flag whether any process has it; all processes are to ask."""
         return flags if self.processes == 1 else _AGREED[keras.backend.backend()](self, flags)
 
+    def all_have(self, number: int) -> bool:
+        """Whether all processes give the same number, from 0 on; all are to ask."""
+        bits = [bool(number >> place & 1) for place in range(64)]
+        return sum(self.agreed(*bits, *(not bit for bit in bits))) == len(bits)
+
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """Where the model is made and compiled."""
         return contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
@@ -65,10 +77,11 @@ class Distribution:
             settings: precision, accumulation and rematerialisation are looked at.
         """
         if settings.precision == "float16":
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+            optimizer = LossScaleOptimizer(optimizer)
         if self.replicas * settings.accumulate > 1:
             arguments = summing(arguments)
-        model.compile(optimizer=optimizer, **arguments)
+        # With XLA, which Keras takes on GPUs, TensorFlow would compile for each length of rows.
+        model.compile(optimizer=optimizer, jit_compile=keras.backend.backend() == "jax", **arguments)
         accumulate(model, settings.accumulate)
         model.gradient_checkpointing_enable(settings.remat)
 
@@ -139,6 +152,8 @@ def distributed(strategy: str | None = None, *, devices: int | None = None) -> I
             raise InputError("devices was given without a strategy; name one, such as mirrored.")
         yield ONE
         return
+    if devices is not None and devices < 1:
+        raise InputError(f"devices is {devices}; a whole number above 0 was expected.")
     name = strategy.replace("-", "_")
     if name in _REFUSED:
         raise InputError(_REFUSED[name])
@@ -169,8 +184,8 @@ def _tensorflow_devices(devices: int | None) -> list[str]:
     import tensorflow as tf
 
     gpus, cpus = (tf.config.list_physical_devices(kind) for kind in ("GPU", "CPU"))
-    if devices is not None and not 1 <= devices <= (len(gpus) or devices):
-        raise InputError(f"devices is {devices}; there are {len(gpus) or len(cpus)} here.")
+    if devices is not None and gpus and devices > len(gpus):
+        raise InputError(f"devices is {devices}; there are {len(gpus)} here.")
     if devices is not None and not gpus:
         logical = [tf.config.LogicalDeviceConfiguration()] * devices
         try:
@@ -196,7 +211,7 @@ def _multiworker(devices: int | None) -> Iterator[Distribution]:
     _meet(workers, index, seconds=WAIT)
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, tf.errors.OpError) as error:
         raise InputError(
             f"TensorFlow cannot join the workers: {error}. Call `distributed` before any "
             "other operation of the process."
@@ -207,10 +222,7 @@ def _multiworker(devices: int | None) -> Iterator[Distribution]:
         yield made
         made.agreed(True)  # All wait for all: to the others a worker that has left is one that was lost.
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
-        raise InputError(
-            "another worker was lost: it ended, or its machine cannot be reached. Start all workers again, with "
-            "--resume where states were saved."
-        ) from error
+        raise InputError(_LOST) from error
 
 
 def _meet(workers: list[str], index: int, *, seconds: float) -> None:
@@ -233,7 +245,7 @@ def _meet(workers: list[str], index: int, *, seconds: float) -> None:
                 try:
                     socket.create_connection((host, int(port)), timeout=1).close()
                     break
-                except OSError as error:
+                except (OSError, UnicodeError) as error:
                     if time.monotonic() > deadline:
                         raise InputError(
                             f"worker {number} cannot be reached at {address}, where TF_CONFIG has it ({error}); waited "
@@ -258,12 +270,19 @@ def _workers(text: str) -> tuple[list[str], int]:
         raise InputError(f"TF_CONFIG names parameter servers (ps). {_REFUSED['parameter_server']}")
     if kind not in ("chief", "worker") or kind not in kinds or not 0 <= index < len(cluster[kind]):
         raise InputError(f"TF_CONFIG says that this is {kind} {index}; its cluster has {len(workers)} workers.")
-    wrong = [address for address in workers if not str(address).rpartition(":")[2].isdigit()]
+    wrong = [address for address in workers if not _is_address(address)]
     if wrong:
         raise InputError(f"TF_CONFIG names the worker {wrong[0]!r}; HOST:PORT was expected.")
+    if len(set(workers)) < len(workers):
+        raise InputError(f"TF_CONFIG names a worker twice: {', '.join(workers)}. Each needs an address of its own.")
     if len(workers) == 1:
         raise InputError("TF_CONFIG names one worker, this one. Leave the strategy out, or take mirrored.")
     return workers, index + (len(cluster.get("chief", [])) if kind == "worker" else 0)
+
+
+def _is_address(value: Any) -> bool:
+    host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    return bool(host) and port.isdecimal() and 0 < int(port) < 1 << 16
 
 
 @contextlib.contextmanager
@@ -284,13 +303,20 @@ def _data_parallel(devices: int | None) -> Iterator[Distribution]:
         with contextlib.suppress(RuntimeError):  # JAX has begun: what there is is looked at below.
             jax.config.update("jax_num_cpu_devices", devices)
     there = keras.distribution.list_devices()
-    if devices is not None and not 1 <= devices <= len(there):
+    if devices is not None and devices > len(there):
         raise InputError(f"devices is {devices}; there are {len(there)} here.")
     parallel = keras.distribution.DataParallel(devices=there[:devices], auto_shard_dataset=False)
-    with parallel.scope():
-        yield Distribution(
-            replicas=parallel.num_model_replicas, processes=jax.process_count(), process=jax.process_index()
-        )
+    processes = jax.process_count()
+    made = Distribution(replicas=parallel.num_model_replicas, processes=processes, process=jax.process_index())
+    try:
+        with parallel.scope():
+            yield made
+        if processes > 1:
+            made.agreed(True)  # All wait for all: to the others a process that has left is one that was lost.
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        if processes == 1 or not any(sign in str(error) for sign in _SIGNS_OF_LOSS):
+            raise
+        raise InputError(_LOST) from error
 
 
 def _tensorflow_predict(model: keras.Model) -> Callable[[Any], Any]:

@@ -84,20 +84,25 @@ def finetune(
     >>> finetune("bert-base-uncased", train="train.tsv", valid="valid.tsv", output="runs/sentiment")  # doctest: +SKIP
     """
     settings, row = settings or FineTuning(), _task(task)
-    finished = finished_run(Path(output), task=row.name, settings=dataclasses.asdict(settings)) if resume else None
-    if finished:
+    opened = open_source(source)
+    files = {"train": train, "valid": valid} | ({} if test is None else {"test": test})
+    data = {
+        name: given if isinstance(given, dict) else row.read_file(given, columns=columns or {})
+        for name, given in files.items()
+    }
+    asked: dict[str, Any] = {
+        "task": row.name,
+        "source": str(source),
+        "settings": dataclasses.asdict(settings),
+        "data": {name: checksum({}, repr(values)) for name, values in data.items()},
+    }
+    if resume and (finished := finished_run(Path(output), **asked)):
         say(f"{output} is whole")
         return finished
-    opened = open_source(source)
     with (
         distributed(strategy, devices=devices) as where,
         run_directory(Path(output), resume=resume, where=where) as directory,
     ):
-        files = {"train": train, "valid": valid} | ({} if test is None else {"test": test})
-        data = {
-            name: given if isinstance(given, dict) else row.read_file(given, columns=columns or {})
-            for name, given in files.items()
-        }
         examples = {name: count_examples(values, name=name) for name, values in data.items()}
         labels = row.labels(data["train"])
         changes = row.config_changes(labels)
@@ -137,12 +142,12 @@ def finetune(
         beside = {"keep": keep, "clock": clock}
         states = states_of(Path(output), saving, beside=beside, identity=identity, where=where)
         _fit(model, row, batches, settings=settings, states=states, callbacks=[keep], where=where)
-        if not where.is_chief:
-            return {}
         seconds = clock.seconds
         if keep.best_epoch != settings.epochs:
             model.load_pretrained(directory)
         figures = {"valid": keep.validation[keep.best_epoch - 1]} | ({} if test is None else {"test": score("test")})
+        if not where.is_chief:
+            return {}
         for name, values in figures.items():
             say(f"{name}: " + ", ".join(f"{key} {value:.4f}" for key, value in values.items()))
         cut = where.replicas * settings.accumulate
@@ -150,10 +155,8 @@ def finetune(
         losses = step_losses(keep.running_means, rows)
         steps, means = block_means(losses)
         metrics: dict[str, Any] = {
-            "task": row.name,
-            "source": str(source),
+            **asked,
             "labels": labels,
-            "settings": dataclasses.asdict(settings),
             "examples": examples,
             "seconds": round(seconds, 1),
             "best_epoch": keep.best_epoch,

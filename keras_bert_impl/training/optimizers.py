@@ -81,6 +81,27 @@ def _over_replicas(grads: Sequence[Any]) -> list[Any]:
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
+class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
+    """Keras' own, which on TensorFlow leaves out a step if the gradients of any replica overflow.
+
+    Keras asks the first replica alone, before the gradients are summed: what overflows on another spoils all weights,
+    and workers wait for each other for ever.
+
+    >>> optimizer = LossScaleOptimizer(adamw(learning_rate=5e-5, steps=100), initial_scale=1024.0)
+    >>> optimizer.initial_scale
+    1024.0
+    """
+
+    def check_finite(self, grads: Sequence[Any]) -> Any:
+        """Whether all gradients of all replicas are finite."""
+        is_finite = super().check_finite(grads)
+        if keras.backend.backend() != "tensorflow" or not _has_replicas():
+            return is_finite
+        [overflows] = _over_replicas([1.0 - ops.cast(is_finite, "float32")])
+        return overflows == 0
+
+
+@keras.saving.register_keras_serializable(package="keras_bert_impl")
 class AdamW(_OverReplicas, keras.optimizers.AdamW):
     """Keras' AdamW, which on TensorFlow clips by the norm of the gradients too, and is faster.
 

@@ -93,7 +93,15 @@ def pretrain(
     if len(given) != 1 or given[0] <= 0:
         raise InputError(f"steps is {steps} and minutes is {minutes}; one of them, above 0, was expected.")
     objective, settings = objective or Objective(), settings or PreTraining()
-    asked = {"objective": dataclasses.asdict(objective), "settings": dataclasses.asdict(settings)}
+    corpus = TokenCorpus(shards)
+    asked: dict[str, Any] = {
+        "preset": None if init else preset,
+        "init": str(init) if init else None,
+        "objective": dataclasses.asdict(objective),
+        "settings": dataclasses.asdict(settings),
+        "corpus": {name: value for name, value in corpus.manifest.items() if name != "shards"}
+        | {"checksum": checksum({}, to_json(corpus.manifest))},
+    }
     if resume and (finished := finished_run(Path(output), **asked, **({"steps": steps} if steps else {}))):
         say(f"{output} is whole")
         return finished
@@ -103,7 +111,6 @@ def pretrain(
     ):
         if minutes and where.processes > 1:
             raise InputError("minutes was given for several processes, whose clocks differ. Give steps instead.")
-        corpus = TokenCorpus(shards)
         documents, held_out = corpus.held_out(settings.held_out, seed=settings.seed)
         common: dict[str, Any] = {"batch_size": settings.batch_size, "objective": objective}
         batches = PretrainingBatches(corpus, documents=documents, steps=_ENDLESS, seed=settings.seed, **common)
@@ -137,7 +144,7 @@ def pretrain(
             callbacks.append(TimedRate(settings, clock, seconds=60 * minutes))
         identity = identity_of(
             model,
-            {"corpus": checksum({}, to_json(corpus.manifest))},
+            {"corpus": asked["corpus"]["checksum"]},
             **dataclasses.asdict(objective),
             settings=settings,
             steps=steps,
@@ -159,13 +166,10 @@ def pretrain(
         if not where.is_chief:
             return {}
         metrics: dict[str, Any] = {
-            "preset": None if init else preset,
-            "init": str(init) if init else None,
             "command": command,
             "steps": report.steps,
             "minutes": round(clock.seconds / 60, 1),
             **asked,
-            "corpus": {name: value for name, value in corpus.manifest.items() if name != "shards"},
             "held_out": {"documents": len(held_out), **report.history[-1]["held_out"]},
             "history": report.history,
             "versions": versions(),

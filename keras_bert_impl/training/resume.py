@@ -211,19 +211,25 @@ class SaveStates(keras.callbacks.Callback):
         Raises:
             InputError: the state is of another training.
         """
-        if getattr(model.optimizer, "use_ema", False):
+        if getattr(getattr(model.optimizer, "inner_optimizer", model.optimizer), "use_ema", False):
             raise InputError(
                 "the optimizer averages the weights (use_ema), which is not resumed exactly. Leave it out."
             )
         if self.where.is_chief:
             remove_leftovers(self.directory)
         state = newest_state(self.directory)
+        if not self.where.all_have(state.step if state else 0):
+            raise InputError(
+                f"the processes do not see the same states in {self.directory}. It must be one directory, which all of "
+                "them can read."
+            )
         if state is None:
             return 0
         notes = json.loads(state.notes)
         self._check({**notes["identity"], "beside": sorted(notes["beside"])})
         model.test_on_batch(*batches[state.step % len(batches)])
-        model.optimizer.build(model.trainable_variables)
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
         variables = _variables(model)
         shapes = {name: variable.shape for name, variable in variables.items()}
         if shapes != {name: array.shape for name, array in state.arrays.items()}:

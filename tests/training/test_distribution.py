@@ -4,6 +4,8 @@ TensorFlow and JAX begin once a process, and a strategy holds for it: each case 
 """
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import keras
@@ -11,9 +13,9 @@ import numpy as np
 import pytest
 from trained import free_ports, results, start
 
-from keras_bert_impl import BertConfig, BertForSequenceClassification
+from keras_bert_impl import BertConfig, BertForSequenceClassification, BertModel
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.training import accumulate, adamw, distributed
+from keras_bert_impl.training import Distribution, accumulate, adamw, distributed, distribution
 
 JAX = {"KERAS_BACKEND": "jax"}
 # The one device's is among them, and run in the same process as a strategy: after it.
@@ -102,6 +104,46 @@ def test_three_workers_that_accumulate_are_one_device(here: dict[str, Any]) -> N
 
 
 @pytest.mark.slow
+def test_recomputed_blocks_on_replicas_have_the_same_dropout() -> None:
+    common = {"strategy": "mirrored", "devices": 2, "parts": 3, "dropout": 0.3}
+    [[kept], [again]] = results([start(common), start({**common, "remat": True})])
+    same(again, kept)
+
+
+# Gradients of which those of the second replica alone overflow, and then none.
+OVERFLOWING = """
+import tensorflow as tf
+from keras_bert_impl.training import LossScaleOptimizer, adamw, distributed
+with distributed("mirrored", devices=2) as where:
+    with where.scope():
+        import keras
+        weight = keras.Variable([1.0, 2.0])
+        optimizer = LossScaleOptimizer(adamw(learning_rate=0.1, steps=10, warmup=0.0), initial_scale=8.0)
+        optimizer.build([weight])
+    @tf.function
+    def step(value):
+        def of_replica():
+            number = tf.distribute.get_replica_context().replica_id_in_sync_group
+            optimizer.apply([tf.where(number == 1, value, 1.0) * tf.ones(2)], [weight])
+        where.strategy.run(of_replica)
+    for value in (float("inf"), 1.0):
+        step(tf.constant(value))
+        local = where.strategy.experimental_local_results
+        print([local(one.value)[0].numpy().tolist() for one in (weight, optimizer.dynamic_scale, optimizer.iterations)])
+"""
+
+
+@pytest.mark.slow
+def test_an_overflow_on_one_replica_leaves_the_step_out() -> None:
+    ran = subprocess.run([sys.executable, "-c", OVERFLOWING], capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    left_out, made = (json.loads(line) for line in ran.stdout.splitlines())
+    assert left_out == [[1.0, 2.0], 4.0, 0]
+    assert made[0][0] < 1
+    assert made[1:] == [4.0, 1]
+
+
+@pytest.mark.slow
 def test_keras_still_fails_on_workers() -> None:
     """Where this fails, Keras needs `keras_bert_impl.models.workers` no more: remove it."""
     processes = workers(2, {"strategy": "multiworker", "plain": True, "steps": 2})
@@ -136,21 +178,23 @@ def test_two_processes_of_jax_are_one() -> None:
     same(second, one)
 
 
+CONFIG = BertConfig(
+    vocab_size=99,
+    hidden_size=32,
+    num_hidden_layers=1,
+    num_attention_heads=4,
+    intermediate_size=37,
+    hidden_dropout_prob=0.0,
+    attention_probs_dropout_prob=0.0,
+)
+
+
 def test_accumulation_with_plain_fit() -> None:
     """Losses that are means, of parts of the same size: the mean of the parts' means is that of the batch."""
-    config = BertConfig(
-        vocab_size=99,
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=4,
-        intermediate_size=37,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
     found = []
     for parts in (1, 4):
         keras.utils.set_random_seed(2)
-        model = BertForSequenceClassification(config)
+        model = BertForSequenceClassification(CONFIG)
         model.compile(adamw(learning_rate=1e-3, steps=6), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         accumulate(model, parts)
         draw = np.random.default_rng(1)
@@ -159,6 +203,39 @@ def test_accumulation_with_plain_fit() -> None:
         found.append((history["loss"], model.predict(ids, verbose=0)["logits"]))
     np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-6)
     np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
+@pytest.mark.parametrize("parts", [1, 4])
+def test_weights_without_a_gradient_stay(parts: int) -> None:
+    """Those of the pooler, where only the hidden states are learned: no decay, either."""
+    model = BertModel(CONFIG)
+    model.compile(adamw(learning_rate=1e-3, steps=6, warmup=0.0), {"last_hidden_state": "mse", "pooler_output": None})
+    accumulate(model, parts)
+    before = {name: array.copy() for name, array in model.state_dict().items()}
+    ids = np.random.default_rng(1).integers(1, 99, (8, 7))
+    model.fit(ids, {"last_hidden_state": np.ones((8, 7, 32), "float32")}, batch_size=8, verbose=0)
+    stayed = {name for name, array in model.state_dict().items() if np.array_equal(array, before[name])}
+    assert {"pooler.dense.weight", "pooler.dense.bias"} <= stayed
+    assert "encoder.layer.0.output.dense.weight" not in stayed
+
+
+def test_float16_scales_the_loss_in_plain_compile() -> None:
+    for dtype, is_scaled in (("mixed_float16", True), ("mixed_bfloat16", False), ("float32", False)):
+        model = BertForSequenceClassification(CONFIG, dtype=dtype)
+        model.compile("adam", "mse")
+        assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer) == is_scaled
+
+
+@pytest.mark.parametrize(("mine", "other"), [(0, 0), (0, 7), (7, 0), (12_000, 12_000), (12_000, 12_001)])
+def test_whether_all_processes_have_a_number(mine: int, other: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def agreed(where: Distribution, flags: tuple[bool, ...]) -> tuple[bool, ...]:
+        assert len(flags) == 2 * 64
+        bits = [bool(other & 1 << place) for place in range(64)]
+        return tuple(map(max, flags, [*bits, *(not bit for bit in bits)]))
+
+    monkeypatch.setitem(distribution._AGREED, "tensorflow", agreed)
+    assert Distribution(replicas=2, processes=2).all_have(mine) == (mine == other)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +270,10 @@ TASK = {"type": "worker", "index": 0}
         (json.dumps({"cluster": {"worker": ["a:1"]}, "task": {**TASK, "index": 1}}), "this is worker 1; its cluster"),
         (json.dumps({"cluster": {"worker": ["a:1"]}, "task": {**TASK, "type": "ps"}}), "this is ps 0"),
         (json.dumps({"cluster": {"worker": ["a:1", "b"]}, "task": TASK}), "the worker 'b'; HOST:PORT was expected"),
+        (json.dumps({"cluster": {"worker": ["a:1", "b:99999"]}, "task": TASK}), "the worker 'b:99999'; HOST:PORT"),
+        (json.dumps({"cluster": {"worker": ["a:1", ":22"]}, "task": TASK}), "the worker ':22'; HOST:PORT"),
+        (json.dumps({"cluster": {"worker": ["a:1", 22]}, "task": TASK}), "the worker 22; HOST:PORT"),
+        (json.dumps({"cluster": {"worker": ["a:1", "a:1"]}, "task": TASK}), "names a worker twice: a:1, a:1"),
         (json.dumps({"cluster": {"worker": ["a:1"]}, "task": {**TASK, "index": "0"}}), "names one worker, this one"),
         (json.dumps({"cluster": {"worker": ["a:1"]}, "task": {**TASK, "index": "x"}}), "something like this was"),
     ],

@@ -261,6 +261,24 @@ def finetune_arguments(checkpoint: Path, snippets: Path, output: Path, *, epochs
     return [*small.finetune_arguments(checkpoint, snippets, output), "--epochs", str(epochs)]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_a_run_in_float16_that_was_ended(corpus: TokenCorpus, tmp_path: Path, backend: str) -> None:
+    """Its optimizer is within another, which scales the loss."""
+    output, whole = tmp_path / "run", tmp_path / "whole"
+    processes = []
+    for directory in (whole, output):
+        arguments = [*pretrain_arguments(corpus, directory, steps=50), "--precision", "float16", "--save-steps", "1"]
+        processes.append(begin([*arguments, "--resume"], backend))
+    end_after_progress(processes[1], output, signal.SIGTERM, delay=0.1)
+    processes[1].wait()
+    processes.append(begin([*arguments, "--resume"], backend))
+    for process, code in zip(processes, (0, 128 + signal.SIGTERM, 0), strict=True):
+        said = process.communicate()[1]
+        assert process.returncode == code, said
+    assert_same_run(output, whole)
+
+
 def test_a_run_that_was_ended(corpus: TokenCorpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By SIGTERM. Then it is not begun anew, not resumed with other settings, resumed, and asked once more."""
     output, whole = tmp_path / "run", tmp_path / "whole"
@@ -290,8 +308,15 @@ def test_a_run_that_was_ended(corpus: TokenCorpus, tmp_path: Path, capsys: pytes
     assert main([*arguments, "--resume"]) == 0
     assert f"{output} is whole" in capsys.readouterr().out
     assert_same_run(output, whole)
-    assert main([*arguments, "--resume", "--steps", "60"]) == 2
-    assert "is a run that is whole, with other steps: there 50, here 60. Name another" in capsys.readouterr().err
+    (tmp_path / "other").mkdir()
+    other = made_corpus(tmp_path / "other", documents=50, sentences=(4, 20), tokens=(3, 11))
+    for given, more, message in (
+        (corpus, ["--steps", "60"], "with other steps: there 50, here 60. Name another"),
+        (corpus, ["--preset", "mini"], "with other preset: there 'tiny', here 'mini'. Name another"),
+        (other, [], "with other corpus: there {"),
+    ):
+        assert main([*pretrain_arguments(given, output, steps=50), "--resume", *more]) == 2
+        assert f"{output} is a run that is whole, {message}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])

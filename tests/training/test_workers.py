@@ -19,7 +19,7 @@ from trained import free_ports
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.training import distribution
 
-COMMAND = [sys.executable, "-c", "import sys; from keras_bert_impl.cli.main import main; sys.exit(main())"]
+COMMAND = [sys.executable, "-c", "from keras_bert_impl.cli.main import command; command()"]
 STEPS = 30
 PRETRAIN = [
     *("pretrain", "shards", "--steps", str(STEPS), "--batch-size", "8", "--max-length", "37", "--held-out", "0.2"),
@@ -90,9 +90,13 @@ def test_a_worker_that_dies(place: Path, victim: int, engine: str) -> None:
     begin = time.monotonic()
     output, _ = processes[1 - victim].communicate(timeout=BOUND)
     assert time.monotonic() - begin < BOUND
-    assert processes[1 - victim].returncode == 2, output
-    assert "another worker was lost" in output
-    assert "--resume" in output
+    if engine == "jax" and victim == 0 and processes[1].returncode == -signal.SIGABRT:
+        # Where JAX loses the first process, it may end the others before they can say something themselves.
+        assert "another task died" in output
+    else:
+        assert processes[1 - victim].returncode == 2, output
+        assert "another worker was lost" in output
+        assert "--resume" in output
     processes[victim].communicate()
     assert not (place / "killed").exists()
 
