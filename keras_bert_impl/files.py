@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from keras_bert_impl.errors import InputError
 
 # What the system says when a disk, a quota or the size that a file may have is used up.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Bytes of a large file that are written at once.
+_PIECE = 1 << 24
 
 
 def read_text(path: Path) -> str:
@@ -79,11 +81,28 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_pieces(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    """Writes a large file that nobody reads soon, and lets the system keep little of it in memory.
+
+    What is written at once takes as much new memory, which costs several times the time of the writing itself.
+    """
+    with open(path, "wb") as file:
+        kept = 0
+        for part in parts:
+            for begin in range(0, len(part), _PIECE):
+                kept += file.write(part[begin : begin + _PIECE])
+                if kept >= _PIECE:
+                    file.flush()
+                    os.fsync(file.fileno())
+                    if hasattr(os, "posix_fadvise"):  # On Linux.
+                        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                    kept = 0
+
+
 def remove_leftovers(directory: Path) -> None:
-    """Removes what killed processes were writing in a directory and below: `replacing`, or safetensors itself."""
-    for pattern in (".*.partial", ".tmp??????"):
-        for path in directory.rglob(pattern):
-            path.unlink()
+    """Removes what killed processes were writing with `replacing` in a directory and below."""
+    for path in directory.rglob(".*.partial"):
+        path.unlink()
 
 
 @contextlib.contextmanager

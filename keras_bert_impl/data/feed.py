@@ -63,21 +63,21 @@ def for_fit(batches: Batches, *, start: int = 0, repeated: bool = False) -> Any:
     import keras
 
     dataset = to_grain(batches, start=start, repeated=repeated)
-    if keras.backend.backend() != "tensorflow":
-        return dataset
-    import tensorflow as tf
-
-    signature = tuple({name: tf.TensorSpec(*values) for name, values in part.items()} for part in batches.spec())
-    return tf.data.Dataset.from_generator(lambda: dataset, output_signature=signature).prefetch(_AHEAD)
+    return _to_tensorflow(dataset, batches) if keras.backend.backend() == "tensorflow" else dataset
 
 
 def for_evaluation(batches: Batches) -> Any:
     """All batches, for ``evaluate`` and as ``validation_data``, which needs to know how many there are.
 
     Returns:
-        a ``keras.utils.PyDataset``.
+        A ``tf.data.Dataset`` of known cardinality on TensorFlow; a ``keras.utils.PyDataset`` elsewhere.
     """
     import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return _to_tensorflow(to_grain(batches), batches).apply(tf.data.experimental.assert_cardinality(len(batches)))
 
     class Dataset(keras.utils.PyDataset):
         def __len__(self) -> int:
@@ -87,3 +87,17 @@ def for_evaluation(batches: Batches) -> Any:
             return batches[k]
 
     return Dataset()
+
+
+def _to_tensorflow(dataset: "grain.IterDataset", batches: Batches) -> Any:
+    import tensorflow as tf
+
+    signature = tuple({name: tf.TensorSpec(*values) for name, values in part.items()} for part in batches.spec())
+    options = tf.data.Options()
+    # There is nothing to tune, and who drops a tuned dataset waits until the tuner wakes: a minute, in long trainings.
+    options.autotune.enabled = False
+    return (
+        tf.data.Dataset.from_generator(lambda: dataset, output_signature=signature)
+        .prefetch(_AHEAD)
+        .with_options(options)
+    )

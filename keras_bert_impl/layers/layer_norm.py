@@ -28,6 +28,7 @@ class BertLayerNorm(keras.layers.LayerNormalization):
 
 def _normalized(epsilon: float) -> Any:
     """The layer norm of ``x`` ``[..., size]`` with ``gamma`` and ``beta`` ``[size]``, computed in float32."""
+    import tensorflow as tf
 
     @ops.custom_gradient
     def normalized(x: Any, gamma: Any, beta: Any) -> Any:
@@ -36,7 +37,8 @@ def _normalized(epsilon: float) -> Any:
 
         def gradient(upstream: Any) -> Any:
             upstream = ops.cast(upstream, "float32")
-            rows = (ops.cast(x, "float32") - mean) * scale
+            with tf.control_dependencies([upstream]):  # Else it would be computed in the forward pass, and kept.
+                rows = (ops.cast(tf.identity(x), "float32") - mean) * scale
             others = tuple(range(len(x.shape) - 1))
             of_gamma, of_beta = ops.sum(upstream * rows, axis=others), ops.sum(upstream, axis=others)
             upstream *= ops.cast(gamma, "float32")

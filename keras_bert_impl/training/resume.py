@@ -195,6 +195,8 @@ class SaveStates(keras.callbacks.Callback):
         self.step = 0
         self.is_over = False
         self._metrics: dict[str, np.ndarray] = {}
+        # Each state is copied to where the last one was: new memory takes longer than the copying.
+        self._copies: dict[str, np.ndarray] = {}
         self._signal: int | None = None
         self._saved = (0, time.perf_counter())
 
@@ -328,16 +330,18 @@ class SaveStates(keras.callbacks.Callback):
         self._written()
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()
-        arrays = {name: np.array(ops.convert_to_numpy(variable)) for name, variable in _variables(self.model).items()}
+        for name, variable in _variables(self.model).items():
+            array = _read(variable)
+            np.copyto(self._copies.setdefault(name, np.empty_like(array)), array)
         beside = {name: part.state_dict() for name, part in self.beside.items()}
-        # All of it is a copy: the training goes on while it is written.
+        # All of it is a copy, which nobody touches before it is written: the training goes on.
         notes = {
             "identity": self.identity,
             "is_within_epoch": self.step > self._epoch_begin,
             "is_over": bool(self.model.stop_training),
             "beside": beside,
         }
-        state = State(self.step, arrays, json.dumps(notes))
+        state = State(self.step, self._copies, json.dumps(notes))
         if self.where.is_chief:
             self._writing = self._writer.submit(write_state, self.directory, state, keep=self.saving.keep)
         self._saved = (self.step, time.perf_counter())
@@ -365,6 +369,13 @@ def _variables(model: keras.Model) -> dict[str, Any]:
     """All variables of a compiled model, by names that are the same in each session."""
     kinds = {"model": model.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables}
     return {f"{kind}/{n:05}": variable for kind, variables in kinds.items() for n, variable in enumerate(variables)}
+
+
+def _read(variable: Any) -> np.ndarray:
+    """The array in a variable, not copied where that can be."""
+    value = variable.value
+    # TensorFlow copies a variable that becomes an array, and not the tensor that is read of it.
+    return np.asarray(value.read_value()) if hasattr(value, "read_value") else ops.convert_to_numpy(value)
 
 
 def resumable_fit(

@@ -5,10 +5,11 @@ import os
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
-from keras_bert_impl.data import Features, LengthBatches, Ragged, to_grain
+from keras_bert_impl.data import Features, LengthBatches, Ragged, for_evaluation, for_fit, to_grain
 
 # The model returns the mean id of each row and learns nothing, so its losses tell which batches it was given.
 SCRIPT = """
@@ -94,3 +95,14 @@ def test_nothing_is_said_where_there_is_no_jax() -> None:
     """Grain warns of that when it is imported, which is no news to who runs on TensorFlow."""
     result = subprocess.run([sys.executable, "-c", WITHOUT_JAX], capture_output=True, text=True)
     assert (result.returncode, result.stdout, result.stderr) == (0, "[0, 1, 2]\n", "")
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends have no tf.data")
+def test_who_ends_waits_for_no_tuner() -> None:
+    ids = Ragged.from_rows([np.arange(length) for length in range(1, 30)], dtype=np.int32)
+    batches = LengthBatches(Features({"input_ids": ids}, {}, {}, np.arange(29)), 4)
+    for dataset in (for_fit(batches), for_evaluation(batches)):
+        assert dataset.options().autotune.enabled is False
+    assert for_evaluation(batches).cardinality() == len(batches) == 8
+    for (inputs,), (expected,) in zip(for_evaluation(batches), (batches[k] for k in range(8)), strict=True):
+        np.testing.assert_array_equal(inputs["input_ids"], expected["input_ids"])
