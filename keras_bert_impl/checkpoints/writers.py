@@ -68,8 +68,8 @@ def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray], *, metadata
     Raises:
         OSError: it cannot be written.
     """
-    # Large numbers first, so that each lies at a multiple of its size.
-    arrays = dict(sorted(tensors.items(), key=lambda item: -item[1].dtype.itemsize))
+    # Large numbers first, so that each lies at a multiple of its size; then by name, as the library has it.
+    arrays = dict(sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])))
     head: dict[str, Any] = {"__metadata__": metadata}
     end = 0
     for name, array in arrays.items():
