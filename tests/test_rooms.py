@@ -53,6 +53,7 @@ ONLY_IN = {
         "checkpoints/tf1.py",
         "data/feed.py",
         "interpret/gradients.py",
+        "layers/attention.py",
         "layers/layer_norm.py",
         "serving/check.py",
         "serving/graphs/classification.py",

@@ -110,9 +110,39 @@ class BertSelfAttention(BertBaseLayer):
         if attention_bias is not None:
             scores = scores + attention_bias
         attentions = ops.softmax(ops.cast(scores, "float32"))
-        context = ops.matmul(self.dropout(ops.cast(attentions, self.compute_dtype)), value)
+        probabilities = ops.cast(attentions, self.compute_dtype)
+        if is_dropping and keras.backend.backend() == "tensorflow":
+            context = _dropped_product(self.dropout, probabilities, value)
+        else:
+            context = ops.matmul(self.dropout(probabilities), value)
         context = ops.reshape(ops.transpose(context, (0, 2, 1, 3)), ops.shape(asking))
         return (context, attentions) if output_attentions else context
+
+
+def _dropped_product(dropout: keras.layers.Dropout, probabilities: Any, value: Any) -> Any:
+    """``matmul(dropout(probabilities), value)``, which keeps for the gradient what stays and not what it makes of it.
+
+    TensorFlow keeps both the probabilities and those that were dropped: a twentieth of all that BERT-base keeps.
+    """
+    import tensorflow as tf
+
+    share, nothing = 1 - dropout.rate, ops.zeros((), probabilities.dtype)
+    draw = keras.random.uniform(ops.shape(probabilities), dtype=probabilities.dtype, seed=dropout.seed_generator)
+    stays = draw < share
+
+    @ops.custom_gradient
+    def product(probabilities: Any, value: Any) -> Any:
+        def gradient(upstream: Any) -> Any:
+            upstream /= share
+            with tf.control_dependencies([upstream]):  # Else it would be kept from the forward pass.
+                dropped = ops.where(stays, tf.identity(probabilities), nothing)
+            of_probabilities = ops.where(stays, tf.matmul(upstream, value, transpose_b=True), nothing)
+            return of_probabilities, tf.matmul(dropped, upstream, transpose_a=True)
+
+        # The values are fewer than the probabilities, which is why they are scaled.
+        return ops.matmul(ops.where(stays, probabilities, nothing), value / share), gradient
+
+    return product(probabilities, value)
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")

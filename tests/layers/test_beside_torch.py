@@ -15,6 +15,7 @@ from transformers.models.bert import modeling_bert
 
 from keras_bert_impl import layers
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.layers.attention import _dropped_product
 from keras_bert_impl.layers.base import ACTIVATIONS, activation
 from keras_bert_impl.layers.product import LogitsDense
 
@@ -242,6 +243,36 @@ def test_gradients_of_the_layer_norm_are_those_of_torch_in_float64(dtype: str, e
         assert (
             np.abs(ops.convert_to_numpy(ops.cast(mine, "float32")) - expected).max() <= exact * np.abs(expected).max()
         )
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends take the plain product")
+@pytest.mark.parametrize(("dtype", "exact"), [("float32", 1e-6), ("mixed_bfloat16", 0.02)])
+def test_dropped_attention_and_its_gradients_are_those_of_float64(dtype: str, exact: float) -> None:
+    """What stays is told by the product with the identity, drawn from the same seed."""
+    import tensorflow as tf
+
+    rate = 0.25
+    scores, upstream = _draw.normal(size=(13, 4, 7, 7)), _draw.normal(size=(13, 4, 7, 5))
+    probabilities, value = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True), _draw.normal(size=(13, 4, 7, 5))
+    compute = keras.DTypePolicy(dtype).compute_dtype
+    given = [tf.constant(array, compute) for array in (probabilities, value)]
+    unit = tf.constant(np.broadcast_to(np.eye(7), (13, 4, 7, 7)), compute)
+    dropped = _dropped_product(keras.layers.Dropout(rate, seed=3), given[0], unit)
+    stays = ops.convert_to_numpy(ops.cast(dropped, "float32")) != 0
+    assert 0.7 < stays.mean() < 0.8
+    with tf.GradientTape() as tape:
+        tape.watch(given)
+        ours = _dropped_product(keras.layers.Dropout(rate, seed=3), *given)
+        total = tf.reduce_sum(tf.cast(ours, "float32") * upstream.astype("float32"))
+    gradients = tape.gradient(total, given)
+
+    tensors = [torch.tensor(array, dtype=torch.float64, requires_grad=True) for array in (probabilities, value)]
+    theirs = (tensors[0] * torch.tensor(stays) / (1 - rate)) @ tensors[1]
+    (theirs * torch.tensor(upstream)).sum().backward()
+    for mine, other in [(ours, theirs), *((mine, t.grad) for mine, t in zip(gradients, tensors, strict=True))]:
+        expected = other.detach().numpy()
+        found = ops.convert_to_numpy(ops.cast(mine, "float32"))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=exact * np.abs(expected).max())
 
 
 def test_layer_norm_trains_as_it_predicts() -> None:
