@@ -1,6 +1,6 @@
 """Inference on a GPU, on Keras' JAX backend, beside transformers on torch.
 
-    python benchmarks/gpu_infer.py                          # 8 minutes on an H100
+    python benchmarks/gpu_infer.py                          # some 8 minutes on an H100, by estimate
     python benchmarks/gpu_infer.py --sizes tiny --rows 4    # on a CPU, to see that it runs
 
 The bare BERT-base and large in bfloat16, rows of 128 and 512 tokens, full; at 512 tokens also a film snippet a row

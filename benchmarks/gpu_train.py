@@ -1,6 +1,6 @@
 """Pretraining steps on a GPU, on Keras' JAX backend, beside transformers on torch.
 
-    python benchmarks/gpu_train.py                          # 15 minutes on an H100
+    python benchmarks/gpu_train.py                          # some 15 minutes on an H100, by estimate
     python benchmarks/gpu_train.py --sizes tiny --rows 4    # on a CPU, to see that it runs
 
 BERT-base and large in bfloat16 with weights in float32, rows of 128 and 512 tokens, dropout, AdamW, clipped gradients.
