@@ -54,7 +54,7 @@ ONLY_IN = {
         "data/feed.py",
         "interpret/gradients.py",
         "layers/attention.py",
-        "layers/layer_norm.py",
+        "layers/base.py",
         "serving/check.py",
         "serving/graphs/classification.py",
         "serving/graphs/embedding.py",

@@ -70,7 +70,7 @@ def for_evaluation(batches: Batches) -> Any:
     """All batches, for ``evaluate`` and as ``validation_data``, which needs to know how many there are.
 
     Returns:
-        A ``tf.data.Dataset`` of known cardinality on TensorFlow; a ``keras.utils.PyDataset`` elsewhere.
+        a ``tf.data.Dataset`` of known cardinality on TensorFlow; a ``keras.utils.PyDataset`` elsewhere.
     """
     import keras
 

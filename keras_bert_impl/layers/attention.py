@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_bert_impl.layers.base import BertBaseLayer, truncated_normal
+from keras_bert_impl.layers.base import BertBaseLayer, delayed, truncated_normal
 from keras_bert_impl.layers.residual import BertResidual
 
 
@@ -134,8 +134,7 @@ def _dropped_product(dropout: keras.layers.Dropout, probabilities: Any, value: A
     def product(probabilities: Any, value: Any) -> Any:
         def gradient(upstream: Any) -> Any:
             upstream /= share
-            with tf.control_dependencies([upstream]):  # Else it would be kept from the forward pass.
-                dropped = ops.where(stays, tf.identity(probabilities), nothing)
+            dropped = ops.where(stays, delayed(probabilities, upstream), nothing)
             of_probabilities = ops.where(stays, tf.matmul(upstream, value, transpose_b=True), nothing)
             return of_probabilities, tf.matmul(dropped, upstream, transpose_a=True)
 

@@ -64,6 +64,17 @@ def truncated_normal(initializer_range: float) -> keras.initializers.Initializer
     return keras.initializers.TruncatedNormal(stddev=initializer_range)
 
 
+def delayed(array: Any, upstream: Any) -> Any:
+    """The array, for a gradient on TensorFlow that makes something large of it.
+
+    What does not depend on ``upstream`` TensorFlow computes in the forward pass already, and keeps.
+    """
+    import tensorflow as tf
+
+    with tf.control_dependencies([upstream]):
+        return tf.identity(array)
+
+
 class BertBaseLayer(keras.layers.Layer):
     """A layer that keeps each constructor argument in an attribute of the same name, and so knows its config."""
 

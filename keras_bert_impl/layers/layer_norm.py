@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_bert_impl.layers.base import delayed
+
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class BertLayerNorm(keras.layers.LayerNormalization):
@@ -28,7 +30,6 @@ class BertLayerNorm(keras.layers.LayerNormalization):
 
 def _normalized(epsilon: float) -> Any:
     """The layer norm of ``x`` ``[..., size]`` with ``gamma`` and ``beta`` ``[size]``, computed in float32."""
-    import tensorflow as tf
 
     @ops.custom_gradient
     def normalized(x: Any, gamma: Any, beta: Any) -> Any:
@@ -37,8 +38,7 @@ def _normalized(epsilon: float) -> Any:
 
         def gradient(upstream: Any) -> Any:
             upstream = ops.cast(upstream, "float32")
-            with tf.control_dependencies([upstream]):  # Else it would be computed in the forward pass, and kept.
-                rows = (ops.cast(tf.identity(x), "float32") - mean) * scale
+            rows = (ops.cast(delayed(x, upstream), "float32") - mean) * scale
             others = tuple(range(len(x.shape) - 1))
             of_gamma, of_beta = ops.sum(upstream * rows, axis=others), ops.sum(upstream, axis=others)
             upstream *= ops.cast(gamma, "float32")

@@ -331,8 +331,9 @@ class SaveStates(keras.callbacks.Callback):
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()
         for name, variable in _variables(self.model).items():
-            array = _read(variable)
-            np.copyto(self._copies.setdefault(name, np.empty_like(array)), array)
+            array = _read(variable)  # On all processes, see `_save_if_due`.
+            if self.where.is_chief:
+                np.copyto(self._copies.setdefault(name, np.empty_like(array)), array)
         beside = {name: part.state_dict() for name, part in self.beside.items()}
         # All of it is a copy, which nobody touches before it is written: the training goes on.
         notes = {
@@ -341,8 +342,8 @@ class SaveStates(keras.callbacks.Callback):
             "is_over": bool(self.model.stop_training),
             "beside": beside,
         }
-        state = State(self.step, self._copies, json.dumps(notes))
         if self.where.is_chief:
+            state = State(self.step, self._copies, json.dumps(notes))
             self._writing = self._writer.submit(write_state, self.directory, state, keep=self.saving.keep)
         self._saved = (self.step, time.perf_counter())
 

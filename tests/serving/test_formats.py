@@ -190,7 +190,7 @@ def test_an_export_whose_figure_falls_is_refused_unless_forced(
     monkeypatch.setattr(int8, "_LEAST", 1)
     assert main(arguments) == 0
     said = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"accuracy on \S+certain.tsv: 1.0000 before, 1.0000 after", said[1])
+    assert re.fullmatch(r"accuracy on \S+certain\.tsv: 1\.0000 before, 1\.0000 after", said[1])
     # So few levels that little is left of the model.
     monkeypatch.setattr(int8, "_LARGEST", 0.2)
     arguments[2] = str(tmp_path / "y" / "1")
