@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 
 import keras_bert_impl
 from keras_bert_impl import BertTokenizer
-from keras_bert_impl.tokenization.in_graph import InGraphTokenizer
+from keras_bert_impl.export.tokenizer.in_graph import InGraphTokenizer
 
 _MAX_LENGTH = 256
 _BATCH = 500

@@ -63,7 +63,7 @@ def in_graph(checkpoint: Path, batch: str) -> Callable[[], Any]:
     import tensorflow as tf
 
     from keras_bert_impl import BertTokenizer
-    from keras_bert_impl.tokenization.in_graph import InGraphTokenizer
+    from keras_bert_impl.export.tokenizer.in_graph import InGraphTokenizer
 
     tables = InGraphTokenizer(BertTokenizer.from_pretrained(checkpoint))
     spec = [tf.TensorSpec([None], tf.string)]
@@ -113,7 +113,7 @@ def model(checkpoint: Path, batch: str, text_in: bool) -> Callable[[], Any]:
     import tensorflow as tf
 
     from keras_bert_impl import BertModel, BertTokenizer
-    from keras_bert_impl.tokenization.in_graph import InGraphTokenizer
+    from keras_bert_impl.export.tokenizer.in_graph import InGraphTokenizer
 
     tokenizer = BertTokenizer.from_pretrained(checkpoint)
     bert = BertModel.from_pretrained(checkpoint)

@@ -37,7 +37,7 @@ def sentences(files: list[Path], count: int) -> list[str]:
 
 def ours(checkpoint: Path, files: list[Path], count: int) -> Callable[[], Any]:
     """What this package does."""
-    from keras_bert_impl.serving import Predictor
+    from keras_bert_impl.prediction import Predictor
 
     predictor, given = Predictor(checkpoint, max_length=128), sentences(files, count)
     predictor.texts(given[:64])

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import keras
 
+from keras_bert_impl.export import export_model
 from keras_bert_impl.recipes.quickstart import SNIPPETS
-from keras_bert_impl.serving import export_model
 from keras_bert_impl.training import FineTuning, finetune
 
 keras.utils.set_random_seed(1)

@@ -107,7 +107,7 @@ def sentiment_run(tmp_path_factory: pytest.TempPathFactory, small_bert: Path, sn
 @pytest.fixture(scope="session")
 def sentiment_export(tmp_path_factory: pytest.TempPathFactory, sentiment_run: Path) -> Path:
     """`sentiment_run` as a SavedModel."""
-    from keras_bert_impl.serving import export_model
+    from keras_bert_impl.export import export_model
 
     directory = tmp_path_factory.mktemp("saved_models") / "sentiment" / "1"
     return export_model(sentiment_run, directory).directory

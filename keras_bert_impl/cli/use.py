@@ -12,7 +12,7 @@ from keras_bert_impl.cli.finetune import add_column_options, column_options
 from keras_bert_impl.cli.quiet import start
 from keras_bert_impl.errors import InputError
 
-# The names in ``serving.FORMATS``, which takes seconds to import.
+# The names in ``export.FORMATS``, which takes seconds to import.
 _FORMATS = ("saved_model", "onnx", "openvino", "litert")
 
 
@@ -108,7 +108,8 @@ def _counted(predictions: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _predictor(options: argparse.Namespace) -> Any:
-    from keras_bert_impl.serving import FORMATS, Predictor, format_of
+    from keras_bert_impl.export import FORMATS, format_of
+    from keras_bert_impl.prediction import Predictor
 
     kind = format_of(options.model)
     if kind in (None, FORMATS["saved_model"]):
@@ -135,7 +136,7 @@ def _standard_input() -> list[str]:
 
 def _export(options: argparse.Namespace) -> int:
     start()
-    from keras_bert_impl.serving import export_model
+    from keras_bert_impl.export import export_model
 
     exported = export_model(
         options.model,
@@ -157,7 +158,7 @@ def _export(options: argparse.Namespace) -> int:
 
 def _serve_check(options: argparse.Namespace) -> int:
     start("tensorflow")
-    from keras_bert_impl.serving.check import check_export
+    from keras_bert_impl.export.check import check_export
 
     failed = 0
     for check in check_export(options.directory):

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.export import export_model, format_of
+from keras_bert_impl.export.saved_model import check_version
 from keras_bert_impl.files import read_json, refuse_other_content
 from keras_bert_impl.recipes.material import fetch_checkpoint
-from keras_bert_impl.serving import export_model, format_of
-from keras_bert_impl.serving.saved_model import check_version
 from keras_bert_impl.training import FineTuning, finetune
 
 SNIPPETS = Path(__file__).parents[1] / "assets" / "movie_snippets"

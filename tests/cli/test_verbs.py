@@ -15,7 +15,7 @@ import pytest
 import small
 import transformers
 
-from keras_bert_impl.serving import Predictor
+from keras_bert_impl.prediction import Predictor
 
 Run = Callable[..., Any]
 

@@ -21,7 +21,7 @@ from keras_bert_impl.cli.main import main
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data import LengthBatches, read_table
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.serving import Predictor
+from keras_bert_impl.prediction import Predictor
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training import FineTuning, finetune

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.export.parts import Parts
 from keras_bert_impl.files import write_text
-from keras_bert_impl.serving.parts import Parts
 from keras_bert_impl.tasks.run import Run
 
 # TF Serving leaves this folder of a SavedModel alone, and so does TensorFlow: it is for files that go with the model.
@@ -25,14 +25,14 @@ def check_version(directory: Path) -> None:
 def write_saved_model(parts: Parts, path: Path) -> None:
     """The directory of ``path``: a SavedModel that takes raw text, on a TensorFlow without Keras and TF Text.
 
-    The signatures are those of `keras_bert_impl.serving.signatures`. Under ``assets.extra`` stand the requests that TF
+    The signatures are those of `keras_bert_impl.export.signatures`. Under ``assets.extra`` stand the requests that TF
     Serving runs before a version takes traffic; and ``README.md`` shows how to serve and ask it.
     """
     import tensorflow as tf
 
-    from keras_bert_impl.serving.guide import guide
-    from keras_bert_impl.serving.signatures import signatures
-    from keras_bert_impl.serving.warmup import NAME, write_warmup
+    from keras_bert_impl.export.guide import guide
+    from keras_bert_impl.export.signatures import signatures
+    from keras_bert_impl.export.warmup import NAME, write_warmup
 
     directory = path.parent
     module = tf.Module()

@@ -12,8 +12,9 @@ import tensorflow as tf
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.export import export_model
 from keras_bert_impl.models import BertForQuestionAnswering, BertForSequenceClassification, BertForTokenClassification
-from keras_bert_impl.serving import Predictor, export_model
+from keras_bert_impl.prediction import Predictor
 from keras_bert_impl.tokenization import BertTokenizer
 
 TEXTS = ["A good film.", "", "😀", "not a good film, and far too long " * 5]
@@ -72,7 +73,7 @@ class Hiding(PathFinder):
         return None if hidden else super().find_spec(name, path, target)
 
 sys.meta_path = [Hiding if finder is PathFinder else finder for finder in sys.meta_path]
-from keras_bert_impl.serving import Predictor
+from keras_bert_impl.prediction import Predictor
 
 print(json.dumps(Predictor(sys.argv[1]).texts(json.loads(sys.argv[2]))))
 assert "keras" not in sys.modules

@@ -10,8 +10,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.serving.saved_model import EXTRA
-from keras_bert_impl.serving.warmup import NAME, prediction_log, warmup_inputs
+from keras_bert_impl.export.saved_model import EXTRA
+from keras_bert_impl.export.warmup import NAME, prediction_log, warmup_inputs
 from keras_bert_impl.tokenization import BertTokenizer
 
 _SENTENCES = [

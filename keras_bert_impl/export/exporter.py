@@ -12,12 +12,12 @@ import keras_bert_impl
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.tables import read_table
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.export.formats import Format, format_named
+from keras_bert_impl.export.parts import Parts
+from keras_bert_impl.export.runtime_guide import runtime_guide
+from keras_bert_impl.export.saved_model import check_version
 from keras_bert_impl.files import new_directory, refuse_other_content, to_json, write_text
-from keras_bert_impl.serving.formats import Format, format_named
-from keras_bert_impl.serving.parts import Parts
-from keras_bert_impl.serving.predictor import Predictor
-from keras_bert_impl.serving.runtime_guide import runtime_guide
-from keras_bert_impl.serving.saved_model import check_version
+from keras_bert_impl.prediction.predictor import Predictor
 from keras_bert_impl.tasks.encoding import check_fit
 from keras_bert_impl.tasks.lookup import refuse_new_head
 from keras_bert_impl.tasks.run import Run
@@ -133,7 +133,7 @@ def _load(
     source: str | Path, directory: Path, kind: Format, precision: str, *, max_length: int | None, attentions: bool
 ) -> tuple[Parts, Any]:
     """What the export is made of, and the float32 model."""
-    from keras_bert_impl.serving.signatures import ENDPOINTS
+    from keras_bert_impl.export.signatures import ENDPOINTS
 
     config = BertConfig.from_pretrained(source)
     tokenizer = BertTokenizer.from_pretrained(source)

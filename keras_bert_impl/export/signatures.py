@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_impl.serving.graphs import (
+from keras_bert_impl.export.graphs import (
     classification,
     embedding,
     int8,
@@ -18,9 +18,9 @@ from keras_bert_impl.serving.graphs import (
     spelled,
     tagging,
 )
-from keras_bert_impl.serving.graphs.served import IDS, TEXT, Endpoint, Served, Tensors
-from keras_bert_impl.serving.parts import Parts
-from keras_bert_impl.tokenization.in_graph import InGraphTokenizer
+from keras_bert_impl.export.graphs.served import IDS, TEXT, Endpoint, Served, Tensors
+from keras_bert_impl.export.parts import Parts
+from keras_bert_impl.export.tokenizer.in_graph import InGraphTokenizer
 
 # Class of the model: the signatures that it has.
 ENDPOINTS: dict[str, Callable[[Served], dict[str, Endpoint]]] = {

@@ -9,7 +9,6 @@ from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data import BUCKETS, Features
 from keras_bert_impl.data.columns import Columns
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.serving.formats import Format, format_of
 from keras_bert_impl.tasks.lookup import load_fine_tuned, task_of
 from keras_bert_impl.tasks.run import Run, predict
 from keras_bert_impl.tokenization import BertTokenizer
@@ -32,6 +31,8 @@ class Predictor:
     """
 
     def __init__(self, source: str | Path, *, max_length: int | None = None) -> None:
+        from keras_bert_impl.export.formats import format_of
+
         exported = format_of(source)
         files = _files_of(Path(source), exported) if exported else source
         self.config = BertConfig.from_pretrained(files)
@@ -113,7 +114,7 @@ class Predictor:
             )
 
 
-def _files_of(export: Path, kind: Format) -> Path:
+def _files_of(export: Path, kind: Any) -> Path:
     """The folder of an export that holds its configuration and tokenizer."""
     if not (export / kind.extra / "config.json").is_file():
         raise InputError(

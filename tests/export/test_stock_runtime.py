@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_bert_impl.serving import Predictor, export_model
+from keras_bert_impl.export import export_model
+from keras_bert_impl.prediction import Predictor
 
 TEXTS = ["A good film.", "bad, naïve 日本 👍", "", "[MASK] unaffable " * 50]
 

@@ -13,7 +13,8 @@ import transformers
 
 from keras_bert_impl import models
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.serving import Predictor, export_model
+from keras_bert_impl.export import export_model
+from keras_bert_impl.prediction import Predictor
 from keras_bert_impl.tokenization import BertTokenizer
 
 TEXTS = ["A good film.", "", "Naïve, not good – and far too long " * 9, "bad 日本", "\ufffd x\x00y"]

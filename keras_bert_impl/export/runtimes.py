@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.export.parts import INPUTS, Parts
 from keras_bert_impl.machine import cores
-from keras_bert_impl.serving.parts import INPUTS, Parts
 from keras_bert_impl.tasks.run import Run
 
 
@@ -89,7 +89,7 @@ def _export(parts: Parts, path: Path, name: str, **settings: Any) -> None:
     """Keras' own export, with the layers in forms that converters know."""
     import tensorflow as tf
 
-    from keras_bert_impl.serving.graphs import spelled
+    from keras_bert_impl.export.graphs import spelled
 
     specs = {key: tf.TensorSpec([None, None], tf.int32, name=key) for key in INPUTS}
     with spelled.calling(spelled.calls(parts.model, spelled.OTHERS)), _quiet():

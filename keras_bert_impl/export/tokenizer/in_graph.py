@@ -18,11 +18,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.tokenization.alphabet import PAGE, make_alphabet
+from keras_bert_impl.export.tokenizer.alphabet import PAGE, make_alphabet
+from keras_bert_impl.export.tokenizer.piece_table import PieceTable, Spelling, hash_bits, make_piece_table
+from keras_bert_impl.export.tokenizer.ragged_ops import decode, lower_bound, part_of, places_where, ragged_positions
+from keras_bert_impl.export.tokenizer.token_trie import TokenTrie, make_token_trie
 from keras_bert_impl.tokenization.bert_tokenizer import BertTokenizer
-from keras_bert_impl.tokenization.flat import decode, lower_bound, part_of, places_where, ragged_positions
-from keras_bert_impl.tokenization.piece_table import PieceTable, Spelling, hash_bits, make_piece_table
-from keras_bert_impl.tokenization.token_trie import TokenTrie, make_token_trie
 
 # WordPiece takes longer words for unknown.
 _LONGEST_WORD = 100

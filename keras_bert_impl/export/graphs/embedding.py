@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_bert_impl.serving.graphs.served import TEXT, Endpoint, Served, Tensors, ids_endpoint
+from keras_bert_impl.export.graphs.served import TEXT, Endpoint, Served, Tensors, ids_endpoint
 
 
 def endpoints(served: Served) -> dict[str, Endpoint]:

@@ -11,7 +11,7 @@ import transformers
 
 from keras_bert_impl.data import read_table
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.serving import Predictor
+from keras_bert_impl.prediction import Predictor
 from keras_bert_impl.tokenization import BertTokenizer
 
 

@@ -1,6 +1,6 @@
 """The short ``README.md`` in an export for another runtime: how to ask it."""
 
-from keras_bert_impl.serving.parts import Parts
+from keras_bert_impl.export.parts import Parts
 
 _PAGE = """# {name}
 

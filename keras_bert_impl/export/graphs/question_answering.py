@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_bert_impl.serving.graphs.served import (
+from keras_bert_impl.export.graphs.served import (
     TEXT,
     Endpoint,
     Served,
@@ -14,9 +14,9 @@ from keras_bert_impl.serving.graphs.served import (
     substrings,
     windows,
 )
+from keras_bert_impl.export.tokenizer.in_graph import lengths_of
+from keras_bert_impl.export.tokenizer.ragged_ops import decode
 from keras_bert_impl.tasks.question_answering import CANDIDATES, LONGEST_ANSWER, LONGEST_QUESTION, OR_NO_ANSWER
-from keras_bert_impl.tokenization.flat import decode
-from keras_bert_impl.tokenization.in_graph import lengths_of
 
 # A logit that no answer has, and its candidate's place.
 _NONE = -1e30

@@ -11,9 +11,10 @@ import tensorflow as tf
 from tokenizers import AddedToken
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.tokenization import BertTokenizer, piece_table
-from keras_bert_impl.tokenization import in_graph as in_graph_module
-from keras_bert_impl.tokenization.in_graph import InGraphTokenizer
+from keras_bert_impl.export.tokenizer import in_graph as in_graph_module
+from keras_bert_impl.export.tokenizer import piece_table
+from keras_bert_impl.export.tokenizer.in_graph import InGraphTokenizer
+from keras_bert_impl.tokenization import BertTokenizer
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 TEXT = tf.TensorSpec([None], tf.string)

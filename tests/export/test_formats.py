@@ -16,8 +16,9 @@ from page_code import blocks
 
 from keras_bert_impl.cli.main import main, parser
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.serving import FORMATS, Predictor, export_model, format_of
-from keras_bert_impl.serving.graphs import int8
+from keras_bert_impl.export import FORMATS, export_model, format_of
+from keras_bert_impl.export.graphs import int8
+from keras_bert_impl.prediction import Predictor
 from keras_bert_impl.tokenization import BertTokenizer
 
 TEXTS = ["A good film.", "", "Naïve, not good – and far too long", "bad 日本", "so dull"]

@@ -4,8 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_bert_impl.serving.graphs.served import TEXT, Endpoint, Served, Tensors, dense, ids_endpoint
-from keras_bert_impl.tokenization.flat import lower_bound
+from keras_bert_impl.export.graphs.served import TEXT, Endpoint, Served, Tensors, dense, ids_endpoint
+from keras_bert_impl.export.tokenizer.ragged_ops import lower_bound
 
 # How many words are told for each mask.
 MOST_LIKELY = 5

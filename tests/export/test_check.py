@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.serving.check import check_export
-from keras_bert_impl.serving.warmup import prediction_log
+from keras_bert_impl.export.check import check_export
+from keras_bert_impl.export.warmup import prediction_log
 from keras_bert_impl.tokenization import BertTokenizer
 
 

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.serving.parts import INPUTS
+from keras_bert_impl.export.parts import INPUTS
+from keras_bert_impl.export.tokenizer.in_graph import InGraphTokenizer
+from keras_bert_impl.export.tokenizer.ragged_ops import ragged_positions
 from keras_bert_impl.tokenization import BertTokenizer
-from keras_bert_impl.tokenization.flat import ragged_positions
-from keras_bert_impl.tokenization.in_graph import InGraphTokenizer
 
 TEXT = tf.TensorSpec([None], tf.string)
 IDS = tf.TensorSpec([None, None], tf.int32)

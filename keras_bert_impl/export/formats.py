@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.serving import runtimes
-from keras_bert_impl.serving.parts import Parts
-from keras_bert_impl.serving.saved_model import EXTRA, open_saved_model, write_saved_model
+from keras_bert_impl.export import runtimes
+from keras_bert_impl.export.parts import Parts
+from keras_bert_impl.export.saved_model import EXTRA, open_saved_model, write_saved_model
 from keras_bert_impl.tasks.run import Run
 
 

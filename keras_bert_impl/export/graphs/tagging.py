@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_bert_impl.serving.graphs.served import (
+from keras_bert_impl.export.graphs.served import (
     TEXT,
     Endpoint,
     Served,
@@ -17,8 +17,8 @@ from keras_bert_impl.serving.graphs.served import (
     substrings,
     windows,
 )
-from keras_bert_impl.tokenization.flat import decode, lower_bound, places_where, ragged_positions
-from keras_bert_impl.tokenization.in_graph import lengths_of
+from keras_bert_impl.export.tokenizer.in_graph import lengths_of
+from keras_bert_impl.export.tokenizer.ragged_ops import decode, lower_bound, places_where, ragged_positions
 
 
 def endpoints(served: Served) -> dict[str, Endpoint]:

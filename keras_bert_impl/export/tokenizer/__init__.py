@@ -1,0 +1,1 @@
+"""The tokenizer as TensorFlow operations, for exports that take raw text."""
