@@ -47,7 +47,7 @@ def bare(directory: str) -> Callable[[], Any]:
     from keras_bert_impl.interpret.attribution import MOST_TOKENS
 
     model, tokenizer, texts = loaded(directory)
-    behind = model.on_embeddings("input_ids", "attention_mask")
+    behind = model.from_embedding_output("input_ids", "attention_mask")
 
     @tf.function(reduce_retracing=True)
     def gradient(states: Any, ids: Any, mask: Any) -> Any:

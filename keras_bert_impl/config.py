@@ -144,6 +144,11 @@ class BertConfig:
                 )
 
     @property
+    def architectures(self) -> tuple[str, ...]:
+        """The names of the model classes that the file was written by; empty if it does not say."""
+        return tuple(self.extra.get("architectures") or ())
+
+    @property
     def num_labels(self) -> int:
         """Number of labels, the length of ``id2label``."""
         return len(self.id2label)

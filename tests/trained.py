@@ -56,14 +56,14 @@ def trained(
 
     from keras_bert_impl import BertConfig, BertForPreTraining
     from keras_bert_impl.data import LengthBatches
-    from keras_bert_impl.models.workers import TrainsOnWorkers
+    from keras_bert_impl.models.multi_worker import MultiWorkerModel
     from keras_bert_impl.tasks.pretraining import pretraining_compile
     from keras_bert_impl.training import PRECISIONS, PreTraining, distributed
     from keras_bert_impl.training.optimizers import OPTIMIZERS
 
     if plain:  # Keras' own, without what it lacks on workers.
         for name in ("train_step", "test_step", "_maybe_symbolic_build"):
-            delattr(TrainsOnWorkers, name)
+            delattr(MultiWorkerModel, name)
     rows = 138  # The last batch of an epoch is half full.
     with distributed(strategy, devices=devices) as where:
         keras.utils.set_random_seed(3)

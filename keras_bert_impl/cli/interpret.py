@@ -51,12 +51,12 @@ def add_verbs(verbs: Any) -> None:
 
 def _loaded(source: str) -> tuple[Any, Any]:
     start()
-    from keras_bert_impl.models.auto import class_of
+    from keras_bert_impl.models.heads import find_model_class
     from keras_bert_impl.sources import open_source
     from keras_bert_impl.tokenization import BertTokenizer
 
     opened = open_source(source)
-    return class_of(opened).from_pretrained(opened), BertTokenizer.from_pretrained(source)
+    return find_model_class(opened).from_pretrained(opened), BertTokenizer.from_pretrained(source)
 
 
 def _similar(options: argparse.Namespace) -> int:

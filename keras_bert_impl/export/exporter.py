@@ -137,7 +137,7 @@ def _load(
 
     config = BertConfig.from_pretrained(source)
     tokenizer = BertTokenizer.from_pretrained(source)
-    architectures = config.extra.get("architectures") or []
+    architectures = list(config.architectures)
     name = next((name for name in architectures if name in ENDPOINTS), None)
     if name is None:
         raise InputError(

@@ -14,7 +14,7 @@ from keras_bert_impl.checkpoints.report import LoadReport
 from keras_bert_impl.interop import inputs
 from keras_bert_impl.interop.certificate import Differences, Verification
 from keras_bert_impl.models import BertModel, BertPreTrainedModel
-from keras_bert_impl.models.auto import head_classes
+from keras_bert_impl.models.heads import find_head_classes
 from keras_bert_impl.sources import Source, open_source
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -91,7 +91,7 @@ def _models(source: Source) -> list[BertPreTrainedModel]:
     """The backbone, and a model for each head that the checkpoint holds."""
     backbone = BertModel.from_pretrained(source, output_hidden_states=True, dtype="float32")
     names = [entry.name for entry in _report(backbone).entries if entry.status != "newly initialised"]
-    heads = head_classes(names, backbone.config.extra.get("architectures") or ())
+    heads = find_head_classes(names, backbone.config.architectures)
     return [backbone, *(head.from_pretrained(source, dtype="float32") for head in heads)]
 
 

@@ -222,7 +222,7 @@ def _passes(model: Any, output: str) -> tuple[Callable[..., Any], Callable[..., 
     To compile them takes as long as some texts.
     """
     names = _beside(model)
-    behind = model.on_embeddings(*names)
+    behind = model.from_embedding_output(*names)
 
     def number_asked(states: Any, index: Any, *inputs: Any) -> Any:
         given = {"embedding_output": ops.cast(states, model.embeddings.compute_dtype)}

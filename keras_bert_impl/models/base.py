@@ -18,8 +18,8 @@ from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import to_json, write_text
 from keras_bert_impl.layers import BertAttentionBias, BertEmbeddings, BertEncoder, BertPooler
+from keras_bert_impl.models.multi_worker import MultiWorkerModel
 from keras_bert_impl.models.tree import module_tree
-from keras_bert_impl.models.workers import TrainsOnWorkers
 from keras_bert_impl.sources import Source, open_source
 
 # Which constructor arguments of the layers are which keys of the configuration: the same names.
@@ -65,7 +65,7 @@ class _Given:
         return self._output
 
 
-class BertPreTrainedModel(TrainsOnWorkers):
+class BertPreTrainedModel(MultiWorkerModel):
     """A functional Keras model from a ``BertConfig``.
 
     A subclass says which inputs it has, which layers stand on the backbone (``head``), and how they connect
@@ -176,7 +176,7 @@ class BertPreTrainedModel(TrainsOnWorkers):
             parts=self._shared_parts(),
         )
 
-    def on_embeddings(self, *names: str) -> keras.Model:
+    def from_embedding_output(self, *names: str) -> keras.Model:
         """A model over the same weights that begins behind the embeddings, for gradients to them.
 
         Args:

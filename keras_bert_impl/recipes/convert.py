@@ -4,7 +4,7 @@ from pathlib import Path
 
 from keras_bert_impl.checkpoints.report import LoadReport
 from keras_bert_impl.files import new_directory
-from keras_bert_impl.models.auto import class_of
+from keras_bert_impl.models.heads import find_model_class
 from keras_bert_impl.sources import open_source
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -38,7 +38,7 @@ def convert(
     """
     opened = open_source(source, revision=revision)
     with new_directory(Path(directory)) as temporary:
-        model = class_of(opened).from_pretrained(opened, strict=strict)
+        model = find_model_class(opened).from_pretrained(opened, strict=strict)
         model.save_pretrained(temporary, dtype=dtype)
         if opened.file("tokenizer.json") or opened.file("vocab.txt"):
             overrides = {} if cased is None else {"do_lower_case": not cased}

@@ -15,7 +15,7 @@ def task_of(config: BertConfig) -> Task:
     Raises:
         InputError: the configuration is not that of a fine-tuned model.
     """
-    architectures = config.extra.get("architectures") or []
+    architectures = list(config.architectures)
     rows = [row for row in TASKS.values() if row.model in architectures]
     if not rows:
         raise InputError(

@@ -36,7 +36,7 @@ def accumulate(model: keras.Model, parts: int) -> None:
     backend = keras.backend.backend()
     if parts > 1 and backend not in _STEPS:
         raise InputError(f"Gradients are accumulated on {' and '.join(_STEPS)}, not on {backend}.")
-    model.own_train_step = functools.partial(_STEPS[backend], model, parts) if parts > 1 else None
+    model.custom_train_step = functools.partial(_STEPS[backend], model, parts) if parts > 1 else None
     model.train_function = None  # `fit` makes it anew.
 
 

@@ -145,7 +145,7 @@ def test_an_overflow_on_one_replica_leaves_the_step_out() -> None:
 
 @pytest.mark.slow
 def test_keras_still_fails_on_workers() -> None:
-    """Where this fails, Keras needs `keras_bert_impl.models.workers` no more: remove it."""
+    """Where this fails, Keras needs `keras_bert_impl.models.multi_worker` no more: remove it."""
     processes = workers(2, {"strategy": "multiworker", "plain": True, "steps": 2})
     for process in processes:
         _, errors = process.communicate(timeout=300)

@@ -3,7 +3,9 @@
 import beside_torch
 import pytest
 
-from keras_bert_impl.models.auto import head_classes
+from keras_bert_impl import models
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.models.heads import HEADS, find_head_classes, get_model_class
 
 ONE_LAYER = {"num_hidden_layers": 1}
 
@@ -13,7 +15,7 @@ def names_of(*models: str) -> set[str]:
 
 
 def chosen(names: set[str], *architectures: str) -> list[str]:
-    return [model.__name__ for model in head_classes(names, architectures)]
+    return [model.__name__ for model in find_head_classes(names, architectures)]
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,14 @@ def test_all_heads_count_whatever_the_configuration_names() -> None:
 def test_a_head_on_a_pooler_that_is_not_there() -> None:
     names = {name for name in names_of("BertForPreTraining") if "pooler" not in name}
     assert chosen(names) == ["BertForMaskedLM"]
+
+
+def test_the_table_is_of_all_public_model_classes() -> None:
+    public = {name for name in models.__all__ if name != "BertPreTrainedModel"}
+    assert set(HEADS) == public
+    assert all(get_model_class(name) is getattr(models, name) for name in public)
+    with pytest.raises(InputError, match=r"No model class is named 'BertForPoetry'; there are BertForPreTraining, "):
+        get_model_class("BertForPoetry")
 
 
 def test_google_names() -> None:
