@@ -1,0 +1,164 @@
+"""Compares the imports in the source with the tables of permitted imports in ``docs/design.md``."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import keras_bert_impl
+
+PACKAGE = Path(keras_bert_impl.__file__).parent
+DESIGN = (PACKAGE.parent / "docs" / "design.md").read_text(encoding="utf-8")
+FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "flax", "transformers"}
+
+
+class Import(NamedTuple):
+    """One import statement: the dotted name, and whether it is executed when the module is imported."""
+
+    name: str
+    on_import: bool
+
+
+def table(heading: str) -> list[list[list[str]]]:
+    """The first table below a heading of the page: per row and cell, the names in backquotes."""
+    section = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", DESIGN, flags=re.DOTALL | re.MULTILINE)
+    assert section, f"docs/design.md has no heading {heading!r}"
+    _, _, *rows = re.findall(r"^\|(.*)\|$", section[1], flags=re.MULTILINE)
+    return [[re.findall(r"`([^`]+)`", cell) for cell in row.split("|")] for row in rows]
+
+
+def package_of(file: str) -> str:
+    """The row of the table that a file belongs to: its folder, or the module at the top."""
+    return file.split("/")[0].removesuffix(".py")
+
+
+PACKAGES = {
+    tuple(name.rstrip("/").removesuffix(".py") for name in names): (set(packages), set(libraries))
+    for names, _, packages, libraries in table("Packages and what each may import")
+}
+# Library: the files that may import it, and those of them that may do so when they are imported themselves.
+LIBRARIES = {
+    name: (files, on_import) for (name,), files, on_import in table("Libraries that only some files may import")
+}
+EVERYWHERE = set(re.findall(r"`(\w+)`", re.search(r"^All may import (.*?)\.$", DESIGN, flags=re.M | re.S)[1]))
+
+
+def is_listed(file: str, entries: Iterable[str]) -> bool:
+    """Whether a file is named, or lies in a folder that is named with its slash."""
+    return any(file == entry or (entry.endswith("/") and file.startswith(entry)) for entry in entries)
+
+
+@cache
+def imports(file: str) -> tuple[Import, ...]:
+    """All imports of a file, those inside functions and for type checkers included."""
+
+    def walk(node: ast.AST, on_import: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                yield from (Import(alias.name, on_import) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0, f"{file}: imports are absolute"
+                is_ours = str(child.module).split(".")[0] == PACKAGE.name
+                names = [f"{child.module}.{alias.name}" for alias in child.names] if is_ours else [str(child.module)]
+                yield from (Import(name, on_import) for name in names)
+            else:
+                is_type_checking = isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")
+                is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+                yield from walk(child, on_import and not is_type_checking and not is_function)
+
+    return tuple(walk(ast.parse((PACKAGE / file).read_text(encoding="utf-8")), True))
+
+
+def imported_packages(file: str) -> set[str]:
+    """The rows of this package that a file imports, its own excepted."""
+    names = {name.split(".")[1] for name, _ in imports(file) if name.startswith(f"{PACKAGE.name}.")}
+    return names - {package_of(file), "__version__"}
+
+
+def imported_libraries(file: str) -> set[str]:
+    """The libraries outside Python's own that a file imports."""
+    return {name.split(".")[0] for name, _ in imports(file)} - {PACKAGE.name, *sys.stdlib_module_names}
+
+
+def started_files(file: str) -> set[str]:
+    """The files of this package that are executed when a file is imported."""
+    found: set[str] = set()
+    waiting = [file]
+    while waiting:
+        current = waiting.pop()
+        if current in found or current not in FILES:
+            continue
+        found.add(current)
+        for name, on_import in imports(current):
+            first, *rest = name.split(".")
+            if first == PACKAGE.name and on_import:
+                for length in range(len(rest) + 1):
+                    part = "/".join(rest[:length])
+                    waiting += [f"{part}.py", f"{part}/__init__.py".removeprefix("/")]
+    return found
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_imports_are_permitted(file: str) -> None:
+    if file == "__init__.py":  # It names the public packages, and imports each when it is first used.
+        return
+    ((packages, libraries),) = [row for names, row in PACKAGES.items() if package_of(file) in names]
+    surplus = imported_packages(file) - packages - EVERYWHERE
+    assert not surplus, f"{file} imports {sorted(surplus)}: not permitted by the table of packages in docs/design.md"
+    surplus = imported_libraries(file) - libraries
+    assert not surplus, f"{file} imports {sorted(surplus)}: not permitted by the table of packages in docs/design.md"
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_libraries_are_imported_only_where_the_table_says(library: str) -> None:
+    files, on_import = LIBRARIES[library]
+    users = [file for file in FILES if library in imported_libraries(file)]
+    assert [file for file in users if not is_listed(file, files)] == [], f"{library}: only in {files}"
+    at_top = {file for file in users if any(name.split(".")[0] == library and now for name, now in imports(file))}
+    starting = [file for file in FILES if at_top & started_files(file)]
+    surplus = {file: at_top & started_files(file) for file in starting if not is_listed(file, on_import)}
+    assert not surplus, f"these files start {library} when they are imported; import inside a function: {surplus}"
+    unused = [entry for entry in files if not any(is_listed(file, [entry]) for file in users)]
+    assert not unused, f"docs/design.md permits {library} in {unused}, which do not use it"
+    unused = [entry for entry in on_import if not any(is_listed(file, [entry]) for file in starting)]
+    assert not unused, f"docs/design.md permits {library} at the top of {unused}, which do not use that"
+
+
+def test_every_package_is_in_the_table_once() -> None:
+    rows = [name for names in PACKAGES for name in names]
+    assert sorted(rows) == sorted({package_of(file) for file in FILES} - {"__init__"})
+
+
+@pytest.mark.parametrize("names", PACKAGES, ids=", ".join)
+def test_no_permission_is_unused(names: tuple[str, ...]) -> None:
+    packages, libraries = PACKAGES[names]
+    files = [file for file in FILES if package_of(file) in names]
+    assert files
+    unused = (packages | libraries) - set().union(*map(imported_packages, files), *map(imported_libraries, files))
+    assert not unused, f"docs/design.md permits {sorted(unused)} to {names}, which do not import it: delete it there"
+
+
+def test_the_backend_is_asked_only_in_the_listed_files() -> None:
+    """However it is spelled: ``keras.backend.backend()``, ``keras.config.backend()``, or an imported ``backend``."""
+
+    def asks(node: ast.AST) -> bool:
+        if isinstance(node, ast.ImportFrom):
+            return any(alias.name == "backend" for alias in node.names)
+        return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "backend"
+
+    trees = {file: ast.walk(ast.parse((PACKAGE / file).read_text(encoding="utf-8"))) for file in FILES}
+    listed = [file for (file,), _ in table("Files that ask for the backend")]
+    assert sorted(listed) == [file for file, nodes in trees.items() if any(map(asks, nodes))]
+
+
+def test_importing_the_package_starts_no_framework() -> None:
+    code = "import sys, keras_bert_impl; print(*{name.split('.')[0] for name in sys.modules})"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not FRAMEWORKS & set(output.split())
