@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import mmap
 import os
 import shutil
 import uuid
@@ -57,6 +58,26 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{path} holds a JSON {type(value).__name__}; a JSON object in braces was expected.")
     return value
+
+
+def map_file(path: Path, *, advice: str = "Download it again.") -> mmap.mmap:
+    """The bytes of a file, mapped read-only: a page takes memory when it is used, and the system can take it back.
+
+    Args:
+        path: the file.
+        advice: what the user should do about an empty file, for the message.
+
+    Raises:
+        InputError: the file is empty, or is a Git LFS pointer to a file that was not downloaded.
+        OSError: the file cannot be opened.
+    """
+    with open(path, "rb") as file:
+        if not file.read(1):
+            raise InputError(f"{path} is empty. {advice}")
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if mapped[:24] == b"version https://git-lfs.":
+        raise InputError(f"{path} is a Git LFS pointer, not the file itself. Run `git lfs pull` in its directory.")
+    return mapped
 
 
 def to_json(value: Any) -> str:

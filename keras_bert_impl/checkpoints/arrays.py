@@ -1,7 +1,4 @@
-"""What the readers of weights files share: a file mapped into memory, and the width of its numbers."""
-
-import mmap
-from pathlib import Path
+"""Conversion between float32 and the 16-bit dtypes of weights files."""
 
 import ml_dtypes
 import numpy as np
@@ -12,21 +9,6 @@ BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 _HALVES = (BFLOAT16, np.dtype(np.float16))
 # What numbers can be written as.
 FILE_DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": BFLOAT16}
-
-
-def map_file(path: Path) -> mmap.mmap:
-    """The bytes of a file, mapped and read-only: a page takes memory once it is looked at, and can be given back.
-
-    Raises:
-        InputError: the file is empty, or is Git LFS's note that the real file was not fetched.
-    """
-    with open(path, "rb") as file:
-        if not file.read(1):
-            raise InputError(f"{path} is empty. Download it again.")
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if mapped[:24] == b"version https://git-lfs.":
-        raise InputError(f"{path} is a Git LFS pointer, not the file itself. Run `git lfs pull` in its directory.")
-    return mapped
 
 
 def widened(array: np.ndarray) -> np.ndarray:

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from keras_bert_impl.checkpoints.arrays import widened
-from keras_bert_impl.checkpoints.safetensors_file import read_safetensors
 from keras_bert_impl.checkpoints.tf1 import read_tf1
 from keras_bert_impl.checkpoints.torch_file import read_torch
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import read_json
 from keras_bert_impl.sources import Source
+from keras_bert_impl.tensor_files import read_safetensors
 
 WEIGHTS = (
     "model.safetensors",
@@ -22,7 +22,7 @@ WEIGHTS = (
 )
 
 _READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
-    ".safetensors": read_safetensors,
+    ".safetensors": lambda path: read_safetensors(path).tensors,
     ".bin": read_torch,
     ".pt": read_torch,
     ".pth": read_torch,

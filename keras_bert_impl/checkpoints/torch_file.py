@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_bert_impl.checkpoints.arrays import map_file
 from keras_bert_impl.checkpoints.torch_pickle import Storage, Tensor, read_pickle
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.files import map_file
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -125,7 +125,7 @@ def _members(path: Path) -> dict[str, zipfile.ZipInfo]:
             members = {member.filename: member for member in archive.infolist()}
             twice = len(members) < len(archive.infolist())
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise InputError(f"{path} is truncated or damaged: {error}. Get it again.") from error
+        raise InputError(f"{path} is truncated or damaged: {error}. Download it again.") from error
     if twice:
         raise InputError(f"{path} is damaged: it holds two members of the same name.")
     return members
@@ -144,5 +144,5 @@ def _member(mapped: mmap.mmap, member: zipfile.ZipInfo, *, path: Path) -> memory
         raise InputError(f"{path} is damaged: {member.filename!r} does not lie in it as torch.save writes it.")
     # 0 is what torch writes when told not to compute checksums.
     if member.CRC not in (0, zlib.crc32(data)):
-        raise InputError(f"{path} is damaged: the checksum of its member {member.filename!r} is wrong. Get it again.")
+        raise InputError(f"{path} is damaged: the checksum of {member.filename!r} is wrong. Download it again.")
     return data

@@ -80,7 +80,9 @@ def read_pickle(stream: io.BytesIO | mmap.mmap, *, path: Path) -> Pickle:
         ) from error
     except (ValueError, TypeError, IndexError, KeyError, DeprecationWarning) as error:
         # pickletools warns of stray backslashes in names, which is an exception where warnings are errors.
-        raise InputError(f"{path} is truncated, damaged or not a file that torch.save wrote. Get it again.") from error
+        raise InputError(
+            f"{path} is truncated, damaged or not a file that torch.save wrote. Download it again."
+        ) from error
 
 
 class _Machine:

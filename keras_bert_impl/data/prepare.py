@@ -19,9 +19,9 @@ from keras_bert_impl.data.sentences import split_sentences
 from keras_bert_impl.data.shards import (
     MANIFEST,
     ShardInfo,
-    info_of_shard,
     make_manifest,
     pack_shard,
+    read_info,
     settings_text,
 )
 from keras_bert_impl.errors import InputError
@@ -133,16 +133,8 @@ class ShardMaker:
         # The Rust tokenizer would lose on the way what it is to do with special tokens.
         return ShardMaker, (self.tokenizer, self.language)
 
-    def __call__(self, unit: Unit, existing: bytes = b"") -> tuple[ShardInfo, bytes]:
-        """What the manifest says of the unit's shard, and its bytes.
-
-        Args:
-            unit: the documents.
-            existing: a shard from before, taken as it is if it is whole and was made of this text.
-        """
-        text = _checksum(unit)
-        if existing and (info := info_of_shard(unit.name, existing, text=text)):
-            return info, existing
+    def __call__(self, unit: Unit) -> tuple[ShardInfo, bytes]:
+        """The shard of a unit: its entry in the manifest, and its bytes."""
         sentences: list[str] = []
         per_document: list[int] = []
         for lines in unit.documents:
@@ -159,7 +151,7 @@ class ShardMaker:
             pieces.lengths[pieces.lengths > 0],
             counts[counts > 0],
             vocab_size=self.tokenizer.vocab_size,
-            text=text,
+            text=_checksum(unit),
         )
 
 
@@ -236,9 +228,10 @@ def _end_with_parent() -> None:
 
 def _work(unit: Unit) -> tuple[ShardInfo, int, int]:
     path = _state["work"] / f"{unit.name}.safetensors"
-    existing = path.read_bytes() if path.exists() else b""
-    info, packed = _state["maker"](unit, existing)
-    if info.tokens and packed is not existing:
-        with replacing(path) as temporary:
-            temporary.write_bytes(packed)
+    info = read_info(path, text=_checksum(unit)) if path.exists() else None
+    if info is None:
+        info, content = _state["maker"](unit)
+        if info.tokens:
+            with replacing(path) as temporary:
+                temporary.write_bytes(content)
     return info, unit.broken, unit.read

@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save
 
 from keras_bert_impl.data.features import offsets_of
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import read_json, to_json
 from keras_bert_impl.machine import allow_open_files
+from keras_bert_impl.tensor_files import TensorFile, read_safetensors, to_safetensors
 from keras_bert_impl.tokenization import BertTokenizer
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
-_DTYPES = {"U16": np.uint16, "U32": np.uint32}
+# The tensors of a shard.
+_TENSORS = ("tokens", "sentence_ends", "document_ends")
+_ADVICE = "Prepare the corpus again."
 
 
 @dataclass(frozen=True)
@@ -69,27 +71,26 @@ def pack_shard(
         "sentence_ends": np.cumsum(sentences).astype(np.uint32),
         "document_ends": np.cumsum(documents).astype(np.uint32),
     }
-    packed = save(arrays, metadata={"text": text})
-    checksum = hashlib.sha256(packed).hexdigest()
-    return ShardInfo(name, len(documents), len(sentences), len(ids), len(packed), checksum), packed
+    content = to_safetensors(arrays, metadata={"text": text})
+    checksum = hashlib.sha256(content).hexdigest()
+    return ShardInfo(name, len(documents), len(sentences), len(ids), len(content), checksum), content
 
 
-def info_of_shard(name: str, packed: bytes, *, text: str) -> ShardInfo | None:
-    """What the manifest says of a shard from before; None if it is not whole or was made of another text.
+def read_info(path: Path, *, text: str) -> ShardInfo | None:
+    """The manifest's entry of a shard from an earlier run; None if it is damaged or was made from another text.
 
     Args:
-        name: the shard's name.
-        packed: its bytes.
-        text: checksum of the text that it has to be of.
+        path: the file.
+        text: checksum of the expected text.
     """
     try:
-        arrays, metadata = _unpack(np.frombuffer(packed, np.uint8))
-    except _BROKEN:
+        shard = _read(path)
+    except InputError:
         return None
-    if metadata.get("text") != text:
+    if shard.metadata.get("text") != text:
         return None
-    documents, sentences, tokens = (len(arrays[part]) for part in ("document_ends", "sentence_ends", "tokens"))
-    return ShardInfo(name, documents, sentences, tokens, len(packed), hashlib.sha256(packed).hexdigest())
+    tokens, sentences, documents = (len(shard.tensors[name]) for name in _TENSORS)
+    return ShardInfo(path.stem, documents, sentences, tokens, path.stat().st_size, _sha256(path))
 
 
 def settings_text(tokenizer: BertTokenizer, **settings: Any) -> str:
@@ -216,52 +217,40 @@ class TokenCorpus:
 
 def _check(path: Path, info: ShardInfo) -> None:
     try:
-        with open(path, "rb") as file:
-            size = path.stat().st_size
-            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        size, checksum = path.stat().st_size, _sha256(path)
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}. Prepare the corpus again.") from error
+        raise InputError(f"{path} cannot be read: {error.strerror}. {_ADVICE}") from error
     if size != info.bytes:
         raise InputError(
-            f"{path} has {size:,} bytes; the manifest says {info.bytes:,}. It was cut short, or is another's; prepare "
-            "the corpus again."
+            f"{path} has {size:,} bytes; the manifest says {info.bytes:,}. It was truncated or replaced. {_ADVICE}"
         )
     if checksum != info.sha256:
         raise InputError(
-            f"{path} was altered: its checksum is {checksum[:12]}…, the manifest says {info.sha256[:12]}…. Prepare the "
-            "corpus again."
+            f"{path} was altered: its checksum is {checksum[:12]}…, the manifest says {info.sha256[:12]}…. {_ADVICE}"
         )
 
 
-# What reading bytes that are no shard raises.
-_BROKEN = (ValueError, KeyError, TypeError)
-
-
-def _unpack(whole: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays of a shard as views of its bytes, and what was noted in it; raises one of `_BROKEN`."""
-    length = int.from_bytes(whole[:8].tobytes(), "little")
-    header = json.loads(whole[8 : 8 + length].tobytes())
-    arrays, last = {}, 0
-    for name in ("tokens", "sentence_ends", "document_ends"):
-        begin, end = (8 + length + offset for offset in header[name]["data_offsets"])
-        arrays[name] = whole[begin:end].view(_DTYPES[header[name]["dtype"]])
-        last = max(last, end)
-    if last != len(whole):
-        raise ValueError(f"{len(whole):,} bytes, where {last:,} were expected")
-    return arrays, header["__metadata__"]
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _open(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a shard, which the system reads when they are used."""
+    """The arrays of a shard, mapped from the file."""
     try:
-        whole = np.asarray(np.memmap(path, np.uint8, "r"))
+        return _read(path).tensors
     except OSError as error:
         advice = " Raise the limit of open files (ulimit -n)." if error.errno == errno.EMFILE else ""
         raise InputError(f"{path} cannot be opened: {error.strerror}.{advice}") from error
-    try:
-        return _unpack(whole)[0]
-    except _BROKEN as error:
-        raise InputError(f"{path} is no shard ({error}). Prepare the corpus again.") from error
+
+
+def _read(path: Path) -> TensorFile:
+    """A shard's file, whose tensors are checked to be unsigned vectors."""
+    file = read_safetensors(path, advice=_ADVICE)
+    for name in _TENSORS:
+        if name not in file.tensors or file.tensors[name].dtype.kind != "u" or file.tensors[name].ndim != 1:
+            raise InputError(f"{path} is not a shard: it has no vector of unsigned integers {name!r}. {_ADVICE}")
+    return file
 
 
 def _joined(ends: list[np.ndarray]) -> np.ndarray:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
-from keras_bert_impl.checkpoints.writers import write_safetensors
+from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import remove_leftovers
+from keras_bert_impl.tensor_files import read_safetensors, write_safetensors
 
 _PATTERN = "step-*.safetensors"
 
@@ -64,12 +64,12 @@ def newest_state(directory: Path) -> State | None:
         UserWarning: a newer one is damaged; it is named and passed over.
     """
     for path in sorted(directory.glob(_PATTERN), reverse=True):
-        with contextlib.suppress(SafetensorError, KeyError):
-            with safe_open(path, framework="np") as file:
-                metadata = file.metadata() or {}
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping.
-            if metadata["checksum"] == checksum(arrays, metadata["notes"]):
-                return State(int(path.stem.removeprefix("step-")), arrays, metadata["notes"])
+        with contextlib.suppress(InputError, KeyError):
+            file = read_safetensors(path)
+            # Copies, because the file may be removed while they are used.
+            arrays = {name: np.array(tensor) for name, tensor in file.tensors.items()}
+            if file.metadata["checksum"] == checksum(arrays, file.metadata["notes"]):
+                return State(int(path.stem.removeprefix("step-")), arrays, file.metadata["notes"])
         warnings.warn(f"{path} is damaged and is passed over.", stacklevel=2)
     return None
 

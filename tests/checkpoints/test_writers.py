@@ -91,20 +91,3 @@ except OSError as error:
     assert "File too large" in process.stdout
     left = [path.name for path in tmp_path.iterdir()]
     assert left == ([] if max_shard_size == 10**9 else ["model-00001-of-00002.safetensors"])
-
-
-def test_tensors_larger_than_what_is_written_at_once(tmp_path: Path) -> None:
-    draw = np.random.default_rng(0)
-    tensors = {
-        "small": draw.integers(0, 255, 5, dtype=np.uint8),
-        "large": draw.normal(size=(2_100_003, 3)).astype(np.float32),
-        "seeds": draw.integers(0, 1 << 32, 2, dtype=np.uint32),
-        "flags": draw.integers(0, 2, (3, 0, 7)).astype(bool),
-        "double": draw.normal(size=(1_100_001, 2)),
-    }
-    write_tensors(tmp_path / "model.safetensors", tensors)
-    with safe_open(tmp_path / "model.safetensors", framework="np") as file:
-        assert set(file.keys()) == set(tensors)
-        for name, array in tensors.items():
-            assert file.get_tensor(name).dtype == array.dtype
-            np.testing.assert_array_equal(file.get_tensor(name), array)

@@ -270,7 +270,10 @@ def test_a_shard_that_is_missing(copy: Path) -> None:
 
 def test_a_shard_of_something_else(copy: Path) -> None:
     (copy / "00000-00002.safetensors").write_bytes(b"something else")
-    with pytest.raises(InputError, match=r"00000-00002\.safetensors is no shard"):
+    with pytest.raises(InputError, match=r"00000-00002\.safetensors is truncated or damaged: .*Prepare the corpus"):
+        TokenCorpus(copy, check=False)
+    safetensors.numpy.save_file({"tokens": np.zeros(3, np.float32)}, copy / "00000-00002.safetensors")
+    with pytest.raises(InputError, match=r"00000-00002\.safetensors is not a shard: .*Prepare the corpus again"):
         TokenCorpus(copy, check=False)
 
 

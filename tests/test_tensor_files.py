@@ -1,4 +1,4 @@
-"""Files written by safetensors itself, and headers that lie."""
+"""Files that the safetensors library wrote or reads, and headers that contradict their content."""
 
 import json
 import random
@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from safetensors import safe_open
 
-from keras_bert_impl.checkpoints.safetensors_file import DTYPES, read_safetensors
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.tensor_files import DTYPES, read_safetensors, to_safetensors, write_safetensors
 
 
 def write(path: Path, header: Any, data: bytes = b"") -> Path:
@@ -37,7 +38,7 @@ def test_reads_what_torch_wrote(tmp_path: Path) -> None:
     assert len(tensors) == len(DTYPES)
     tensors |= {"scalar": torch.tensor(2.5), "empty": torch.zeros(0, 3)}
     safetensors.torch.save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    arrays = read_safetensors(tmp_path / "model.safetensors")
+    arrays = read_safetensors(tmp_path / "model.safetensors").tensors
     assert arrays.keys() == tensors.keys()
     for name, tensor in tensors.items():
         assert arrays[name].shape == tuple(tensor.shape)
@@ -50,7 +51,7 @@ def test_reads_what_torch_wrote(tmp_path: Path) -> None:
 @pytest.mark.parametrize("checkpoint", ["minilm", "tiny_cassette"])
 def test_real_files(checkpoint: str, request: pytest.FixtureRequest) -> None:
     path = request.getfixturevalue(checkpoint) / "model.safetensors"
-    arrays, tensors = read_safetensors(path), safetensors.torch.load_file(path)
+    arrays, tensors = read_safetensors(path).tensors, safetensors.torch.load_file(path)
     assert arrays.keys() == tensors.keys()
     for name, tensor in tensors.items():
         np.testing.assert_array_equal(arrays[name], tensor.numpy())
@@ -79,7 +80,7 @@ def test_no_damaged_byte_of_the_header_crashes(tmp_path: Path) -> None:
             damaged[generator.randrange(8 + length)] = generator.randrange(256)
         path.write_bytes(damaged)
         try:
-            arrays = read_safetensors(path)
+            arrays = read_safetensors(path).tensors
         except InputError:
             continue
         # A letter of a name has changed; the header still has to account for every byte.
@@ -123,7 +124,7 @@ def test_a_header_longer_than_the_file(tmp_path: Path, length: int) -> None:
 
 def test_a_name_that_stands_twice(tmp_path: Path) -> None:
     one, two = json.dumps(entry("F32", [1], 0, 4)), json.dumps(entry("F32", [2], 0, 8))
-    with pytest.raises(InputError, match="holds 'a' twice"):
+    with pytest.raises(InputError, match="contains 'a' twice"):
         read_safetensors(write(tmp_path / "model.safetensors", f'{{"a": {one}, "a": {two}}}', bytes(8)))
 
 
@@ -137,3 +138,42 @@ def test_a_pointer_of_git_lfs(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     with pytest.raises(InputError, match="git lfs pull"):
         read_safetensors(tmp_path / "model.safetensors")
+
+
+def test_what_it_wrote_is_read_again(tmp_path: Path) -> None:
+    tensors = {"ids": np.arange(7, dtype=np.uint16), "weights": np.ones((3, 5), np.float32)}
+    metadata = {"text": "Größe"}
+    write_safetensors(tmp_path / "file.safetensors", tensors, metadata=metadata)
+    (tmp_path / "bytes.safetensors").write_bytes(to_safetensors(tensors, metadata=metadata))
+    for name in ("file.safetensors", "bytes.safetensors"):
+        read = read_safetensors(tmp_path / name)
+        assert read.metadata == metadata
+        assert read.tensors.keys() == tensors.keys()
+        for key, array in tensors.items():
+            assert read.tensors[key].dtype == array.dtype
+            np.testing.assert_array_equal(read.tensors[key], array)
+
+
+def test_the_advice_is_the_callers(tmp_path: Path) -> None:
+    for content in (b"", b"something else"):
+        (tmp_path / "shard.safetensors").write_bytes(content)
+        with pytest.raises(InputError, match=r"Prepare the corpus again\.$"):
+            read_safetensors(tmp_path / "shard.safetensors", advice="Prepare the corpus again.")
+
+
+def test_tensors_larger_than_what_is_written_at_once(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    tensors = {
+        "small": draw.integers(0, 255, 5, dtype=np.uint8),
+        "large": draw.normal(size=(2_100_003, 3)).astype(np.float32),
+        "seeds": draw.integers(0, 1 << 32, 2, dtype=np.uint32),
+        "flags": draw.integers(0, 2, (3, 0, 7)).astype(bool),
+        "double": draw.normal(size=(1_100_001, 2)),
+    }
+    write_safetensors(tmp_path / "model.safetensors", tensors, metadata={"seed": "0"})
+    with safe_open(tmp_path / "model.safetensors", framework="np") as file:
+        assert file.metadata() == {"seed": "0"}
+        assert set(file.keys()) == set(tensors)
+        for name, array in tensors.items():
+            assert file.get_tensor(name).dtype == array.dtype
+            np.testing.assert_array_equal(file.get_tensor(name), array)
