@@ -1,23 +1,23 @@
-"""The one error for whatever a user gave that cannot be used."""
+"""The error for everything a user gave that cannot be used."""
 
 
 class InputError(ValueError):
-    """A file, value or option that a person gave is wrong; the message says what, where, and what to do.
+    """A file, value or option that a user gave is wrong. The message says what was found, where, and what to do.
 
-    The command line prints the message alone and leaves with exit code 2. Anything else that is raised is a defect of
-    this package (or a condition of the machine, an ``OSError``).
+    The command line prints only the message and exits with code 2. Any other exception is a defect of this package, or
+    a condition of the machine (``OSError``).
     """
 
-    # Keras writes the arguments of a layer's call around the message of an error that lacks this mark.
+    # Keras wraps the message of an exception in a layer's call with the call's arguments, unless this is set.
     _keras_call_info_injected = True
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal ended the work in good order.
+    """A signal ended the work in an orderly way.
 
     Args:
-        signal: its number.
-        message: what was kept.
+        signal: the signal's number.
+        message: what was saved.
     """
 
     def __init__(self, signal: int, message: str) -> None:
@@ -25,7 +25,7 @@ class Interrupted(KeyboardInterrupt):
         self.signal = signal
 
 
-def check_field(holder: object, name: str, passed: bool, expected: str) -> None:
-    """Raises ``InputError`` unless the field of that name passed its check; ``expected`` says what it should be."""
-    if not passed:
-        raise InputError(f"{name} is {getattr(holder, name)!r}; {expected} was expected.")
+def check_field(owner: object, name: str, valid: bool, expected: str) -> None:
+    """Raises ``InputError`` unless the field ``name`` of ``owner`` is ``valid``; the message says what was expected."""
+    if not valid:
+        raise InputError(f"{name} is {getattr(owner, name)!r}; {expected} was expected.")

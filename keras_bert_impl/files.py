@@ -1,12 +1,12 @@
-"""Reading and writing whole files: messages for people when reading, nothing half-written when writing."""
+"""Reading files with clear messages; atomic writes; directories that one process makes at a time."""
 
 import contextlib
 import errno
-import fcntl
 import json
 import mmap
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -14,29 +14,29 @@ from typing import Any
 
 from keras_bert_impl.errors import InputError
 
-# What the system says when a disk, a quota or the size that a file may have is used up.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# Bytes of a large file that are written at once.
-_PIECE = 1 << 24
+# Error numbers for a full disk, a used-up quota and a file larger than allowed. Windows has no quota error.
+_DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+# Bytes of a large file that are written before the system is asked to store them on the disk.
+_CHUNK_SIZE = 1 << 24
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file.
+    """Reads a UTF-8 file.
 
     Raises:
-        InputError: the file is missing, cannot be read, or is not UTF-8 (byte and line are named).
+        InputError: the file is missing, cannot be read, or is not UTF-8 (the message names the byte and the line).
     """
     try:
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise not_utf8(path, error, line=line) from error
+        raise not_utf8_error(path, error, line=line) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def not_utf8(path: str | Path, error: UnicodeDecodeError, *, line: int, offset: int = 0) -> InputError:
-    """What to say of a byte that is not UTF-8, in bytes that begin at ``offset`` of the file."""
+def not_utf8_error(path: str | Path, error: UnicodeDecodeError, *, line: int, offset: int = 0) -> InputError:
+    """The error for bytes of a file that are not UTF-8; ``offset`` is where the decoded bytes start in the file."""
     return InputError(
         f"{path} is not UTF-8: byte {offset + error.start}, in line {line}, is 0x{error.object[error.start]:02x}. "
         "Save the file as UTF-8."
@@ -44,10 +44,10 @@ def not_utf8(path: str | Path, error: UnicodeDecodeError, *, line: int, offset: 
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+    """Reads a JSON file that contains an object.
 
     Raises:
-        InputError: the file is missing, is not JSON (line and column are named), or is no object.
+        InputError: the file is missing, is not JSON (the message names line and column), or is not an object.
     """
     try:
         value = json.loads(read_text(path))
@@ -81,20 +81,20 @@ def map_file(path: Path, *, advice: str = "Download it again.") -> mmap.mmap:
 
 
 def to_json(value: Any) -> str:
-    """JSON as this package writes it: indented, key order kept, a newline at the end, never NaN."""
+    """Formats JSON as this package writes it: indented, in the order of the keys, with a final newline, never NaN."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside ``path``; renames it to ``path`` once the block ended well, else removes it."""
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yields a temporary path next to ``path`` and renames it to ``path`` if the block succeeds; else removes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         temporary.touch()
-        usual = temporary.stat().st_mode
+        mode = temporary.stat().st_mode
         yield temporary
-        temporary.chmod(usual)  # Some writers make files that only their owner can read.
+        temporary.chmod(mode)  # Some writers create files that only their owner can read.
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -102,55 +102,55 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_pieces(path: Path, parts: Iterable[bytes | memoryview]) -> None:
-    """Writes a large file that nobody reads soon, and lets the system keep little of it in memory.
+def write_chunks(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
+    """Writes a large file that is not read soon, and keeps little of it in the system's page cache.
 
-    What is written at once takes as much new memory, which costs several times the time of the writing itself.
+    A large page cache needs new memory, which takes several times as long as the writing itself.
     """
     with open(path, "wb") as file:
-        kept = 0
-        for part in parts:
-            for begin in range(0, len(part), _PIECE):
-                kept += file.write(part[begin : begin + _PIECE])
-                if kept >= _PIECE:
+        cached = 0
+        for chunk in chunks:
+            for start in range(0, len(chunk), _CHUNK_SIZE):
+                cached += file.write(chunk[start : start + _CHUNK_SIZE])
+                if cached >= _CHUNK_SIZE:
                     file.flush()
                     os.fsync(file.fileno())
                     if hasattr(os, "posix_fadvise"):  # On Linux.
                         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-                    kept = 0
+                    cached = 0
 
 
-def remove_leftovers(directory: Path) -> None:
-    """Removes what killed processes were writing with `replacing` in a directory and below."""
+def remove_partial_files(directory: Path) -> None:
+    """Removes the temporary files that killed processes left from `atomic_write`, in a directory and below it."""
     for path in directory.rglob(".*.partial"):
         path.unlink()
 
 
 @contextlib.contextmanager
 def output_file(path: str | Path) -> Iterator[Path]:
-    """As `replacing`, for a path that a user named.
+    """`atomic_write` for a path that a user named.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the file cannot be written.
         OSError: the disk is full.
     """
     try:
-        with replacing(Path(path)) as temporary:
+        with atomic_write(Path(path)) as temporary:
             yield temporary
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in _DISK_FULL:
             raise
         raise InputError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a UTF-8 file with line feeds, whole or not at all."""
-    with replacing(path) as temporary:
+    """Writes a UTF-8 file with line feeds, atomically."""
+    with atomic_write(path) as temporary:
         temporary.write_bytes(text.encode("utf-8"))
 
 
-def refuse_other_content(directory: Path) -> None:
-    """Raises ``InputError`` unless ``directory`` is free to be written: absent, or an empty directory."""
+def require_empty(directory: Path) -> None:
+    """Raises ``InputError`` unless ``directory`` does not exist or is an empty directory."""
     if directory.is_dir():
         if any(directory.iterdir()):
             raise InputError(f"{directory} exists and is not empty. Name another directory, or remove this one.")
@@ -158,67 +158,81 @@ def refuse_other_content(directory: Path) -> None:
         raise InputError(f"{directory} exists and is not a directory. Name another directory.")
 
 
-def partial_of(directory: Path, *, unique: str = "") -> Path:
-    """Where `new_directory` makes a directory before it takes its name."""
-    # Followed where it is a link, because renaming would replace the link.
+def partial_path(directory: Path, *, unique: str = "") -> Path:
+    """The temporary directory that `new_directory` fills before it is renamed to ``directory``."""
+    # A link is resolved, because renaming would replace the link.
     directory = directory.resolve()
     return directory.with_name(f".{directory.name}{unique}.partial")
 
 
-def _locked(opened: int, directory: Path) -> bool:
-    """Locks an opened directory for this process, until it is closed; whether it could be, and is still that one."""
+@contextlib.contextmanager
+def _lock(directory: Path) -> Iterator[None]:
+    """Lets only one process at a time make ``directory``. The lock ends with the process, however that ends.
+
+    Raises:
+        InputError: another process is making it.
+    """
+    from filelock import FileLock, Timeout
+
+    path = directory.with_name(f".{directory.name}.lock")
+    lock = FileLock(path, timeout=0)
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # A file system without locks.
-    return directory.exists() and os.path.samestat(os.stat(directory), os.fstat(opened))
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(f"another process is making {directory}. Wait for it, or name another directory.") from error
+    except (OSError, NotImplementedError):
+        path.unlink(missing_ok=True)  # A file system without locks.
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            # Removed while it is locked, so that no process can lock the removed file. Windows does it on release.
+            if sys.platform != "win32":
+                path.unlink(missing_ok=True)
+            lock.release()
 
 
 @contextlib.contextmanager
 def new_directory(directory: Path, *, keep: Callable[[Path], bool] | None = None) -> Iterator[Path]:
-    """Yields a temporary directory beside ``directory``, which takes its name once the block ended well.
+    """Yields a temporary directory next to ``directory`` and renames it to ``directory`` if the block succeeds.
 
     Args:
-        directory: absent, or an empty directory.
-        keep: tells of the temporary directory whether what is in it is worth being continued. Then it stays if the
-            block fails, and the next call yields it again: its name is fixed. None: it is removed.
+        directory: must not exist, or be an empty directory.
+        keep: says whether the content of the temporary directory is worth continuing. If so, the directory stays when
+            the block fails, and the next call yields it again: its name is fixed. None: it is always removed.
 
     Raises:
-        InputError: ``directory`` exists with other content, is a mount point, its parent cannot be written, or another
+        InputError: ``directory`` has other content, is a mount point, its parent cannot be written, or another
             process is making it.
         OSError: the disk is full.
     """
-    refuse_other_content(directory)
+    require_empty(directory)
     directory = directory.resolve()
-    if directory.is_mount():
+    if os.path.ismount(directory):
         raise InputError(f"{directory} is a mount point, which cannot be replaced. Name a directory inside it.")
-    temporary = partial_of(directory, unique="" if keep else f".{uuid.uuid4().hex[:8]}")
+    temporary = partial_path(directory, unique="" if keep else f".{uuid.uuid4().hex[:8]}")
     new_parents = [parent for parent in directory.parents if not parent.exists()]
     try:
         temporary.mkdir(parents=True, exist_ok=keep is not None)
-        lock = os.open(temporary, os.O_RDONLY)
     except OSError as error:
         raise InputError(f"{directory} cannot be made: {error.strerror}.") from error
-    if not _locked(lock, temporary):
-        os.close(lock)
-        raise InputError(f"another process is making {directory}. Wait for it, or name another directory.")
-    try:
-        yield temporary
-        # The empty directory that may stand there is replaced; one that was filled meanwhile is not.
-        os.replace(temporary, directory)
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        advice = "Free some space there, or name another directory."
-        if keep and keep(temporary):
-            advice = "Free some space there and run the same again: it continues where it stopped."
-        raise OSError(f"{directory} cannot be written: {error.strerror}. {advice}") from error
-    finally:
-        os.close(lock)
-        if not (keep and temporary.exists() and keep(temporary)):
-            shutil.rmtree(temporary, ignore_errors=True)
-            for parent in new_parents:
-                with contextlib.suppress(OSError):
-                    parent.rmdir()  # Fails where something is in it, which is then to stay.
+    with _lock(directory) if keep else contextlib.nullcontext():  # A unique name needs no lock.
+        try:
+            temporary.mkdir(exist_ok=True)  # Again, in case the process that held the lock has just renamed it.
+            yield temporary
+            if directory.exists():
+                directory.rmdir()  # It is empty, unless another process filled it: then this raises OSError.
+            os.replace(temporary, directory)
+        except OSError as error:
+            if error.errno not in _DISK_FULL:
+                raise
+            advice = "Free some space there, or name another directory."
+            if keep and keep(temporary):
+                advice = "Free some space there and run the same command again: it continues where it stopped."
+            raise OSError(f"{directory} cannot be written: {error.strerror}. {advice}") from error
+        finally:
+            if not (keep and temporary.exists() and keep(temporary)):
+                shutil.rmtree(temporary, ignore_errors=True)
+                for parent in new_parents:
+                    with contextlib.suppress(OSError):
+                        parent.rmdir()  # Fails if the parent contains something, which must stay.

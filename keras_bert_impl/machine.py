@@ -1,22 +1,26 @@
-"""What the machine has, and lets a process have."""
+"""CPU cores and open files: what the operating system allows this process to use."""
 
 import os
-import resource
+import sys
 
 # Files that a process has open for other reasons: libraries, pipes, sockets.
-_OTHERS = 512
+_OTHER_FILES = 512
 
 
-def cores() -> int:
-    """How many cores this process may use."""
+def count_cores() -> int:
+    """The number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def allow_open_files(count: int) -> None:
-    """Lets this process open so many files beside those that it has, as far as the system allows it to."""
-    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = count + _OTHERS
-    if most != resource.RLIM_INFINITY:
-        needed = min(needed, most)
-    if least != resource.RLIM_INFINITY and least < needed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, most))
+def raise_open_file_limit(count: int) -> None:
+    """Lets this process open ``count`` more files, as far as the system allows. Windows has no such limit to raise."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = count + _OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        needed = min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

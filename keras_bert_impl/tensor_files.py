@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import map_file, replacing, write_pieces
+from keras_bert_impl.files import atomic_write, map_file, write_chunks
 
 # The dtypes that files may have, under the names of the format.
 DTYPES = {
@@ -90,7 +90,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray], *, metadata
     """Writes a safetensors file completely or not at all.
 
     The library's own writer passes the complete file to the system at once, which needs as much memory again; see
-    `write_pieces`.
+    `write_chunks`.
 
     Args:
         path: the file to write.
@@ -110,8 +110,8 @@ def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray], *, metadata
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     try:
-        with replacing(path) as temporary:
-            write_pieces(temporary, [len(text).to_bytes(8, "little"), text, *map(_bytes_of, arrays.values())])
+        with atomic_write(path) as temporary:
+            write_chunks(temporary, [len(text).to_bytes(8, "little"), text, *map(_bytes_of, arrays.values())])
     except OSError as error:
         raise OSError(f"{path} cannot be written: {error.strerror}.") from error
 

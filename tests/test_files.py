@@ -2,13 +2,16 @@
 
 import errno
 import os
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import new_directory, read_json, read_text, replacing, to_json, write_text
+from keras_bert_impl.files import atomic_write, new_directory, read_json, read_text, to_json, write_text
 
 
 @pytest.mark.parametrize(
@@ -48,7 +51,7 @@ def test_a_file_is_replaced_whole_or_stays(tmp_path: Path) -> None:
     write_text(path, "old")
 
     def write_half() -> None:
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("half of the n")
             raise RuntimeError("stop")
 
@@ -62,7 +65,7 @@ def test_a_file_is_replaced_whole_or_stays(tmp_path: Path) -> None:
 
 def test_files_have_the_usual_permissions(tmp_path: Path) -> None:
     (tmp_path / "usual").touch()
-    with replacing(tmp_path / "x") as temporary:
+    with atomic_write(tmp_path / "x") as temporary:
         temporary.write_text("private")
         temporary.chmod(0o600)
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == stat.S_IMODE((tmp_path / "usual").stat().st_mode)
@@ -145,3 +148,46 @@ def test_a_directory_that_was_filled_meanwhile_stays(tmp_path: Path) -> None:
         write_text(tmp_path / "out" / "kept", "kept")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out" / "kept").read_text() == "kept"
+
+
+def hold(directory: Path, *, then: str) -> subprocess.Popen[str]:
+    """Another process that is making ``directory``, has written a file in it, and then does something."""
+    code = (
+        "import os, signal, sys; from pathlib import Path; from keras_bert_impl.files import new_directory\n"
+        f"with new_directory(Path({str(directory)!r}), keep=lambda directory: True) as work:\n"
+        "    (work / 'file').write_text('content'); print('ready', flush=True)\n"
+        f"    {then}\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_one_process_at_a_time_makes_a_directory_that_is_kept(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    process = hold(target, then="sys.stdin.read()")
+    with pytest.raises(InputError, match=r"another process is making .*out"), new_directory(target, keep=Path.exists):
+        pytest.fail("the block must not run")
+    process.communicate()
+    assert process.returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_lock_ends_with_a_killed_process(tmp_path: Path) -> None:
+    process = hold(tmp_path / "out", then="os.kill(os.getpid(), signal.SIGKILL)")
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    with new_directory(tmp_path / "out", keep=Path.exists) as directory:
+        assert (directory / "file").read_text() == "content"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_file_systems_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with new_directory(tmp_path / "out", keep=Path.exists) as directory:
+        (directory / "file").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.cli.quiet import start
+from keras_bert_impl.cli.startup import start_framework
 
 
 def add_verbs(verbs: Any) -> None:
@@ -44,7 +44,7 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    start()
+    start_framework()
     from keras_bert_impl.recipes.convert import convert
 
     report = convert(
@@ -61,7 +61,7 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    start()
+    start_framework()
     from keras_bert_impl.interop.verify import verify
 
     verification = verify(options.source)

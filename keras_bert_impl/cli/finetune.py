@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.cli.quiet import start
+from keras_bert_impl.cli.startup import start_framework
 from keras_bert_impl.cli.training import add_training_options, given_of, training_of
 
 # The names in keras_bert_impl.tasks.TASKS, which is not imported for the help; a test compares them.
@@ -54,7 +54,7 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _finetune(options: argparse.Namespace) -> int:
-    start(strategy=options.strategy)
+    start_framework(strategy=options.strategy)
     from keras_bert_impl.training import FineTuning, finetune
 
     metrics = finetune(

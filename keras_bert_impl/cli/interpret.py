@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from keras_bert_impl.cli.quiet import start
+from keras_bert_impl.cli.startup import start_framework
 from keras_bert_impl.errors import InputError
 
 
@@ -50,7 +50,7 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _loaded(source: str) -> tuple[Any, Any]:
-    start()
+    start_framework()
     from keras_bert_impl.models.heads import find_model_class
     from keras_bert_impl.sources import open_source
     from keras_bert_impl.tokenization import BertTokenizer

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.cli.quiet import start
+from keras_bert_impl.cli.startup import start_framework
 from keras_bert_impl.cli.training import add_training_options, given_of, training_of
 
 # The names in keras_bert_impl.config.PRESETS and keras_bert_impl.training.RECIPES; tests compare them.
@@ -173,7 +173,7 @@ class _Bar:
 
 
 def _pretrain(options: argparse.Namespace) -> int:
-    start(strategy=options.strategy)
+    start_framework(strategy=options.strategy)
     import dataclasses
 
     from keras_bert_impl.data import Objective
@@ -207,7 +207,7 @@ def _pretrain(options: argparse.Namespace) -> int:
 
 
 def _fill_mask(options: argparse.Namespace) -> int:
-    start()
+    start_framework()
     from keras_bert_impl.tasks.pretraining import fill_mask
 
     masks = fill_mask(options.model, [options.text], top_k=options.top_k)[0]
@@ -220,7 +220,7 @@ def _fill_mask(options: argparse.Namespace) -> int:
 
 
 def _next_sentence(options: argparse.Namespace) -> int:
-    start()
+    start_framework()
     from keras_bert_impl.tasks.pretraining import next_sentence
 
     [probability] = next_sentence(options.model, [options.first], [options.second])

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.cli.quiet import start
+from keras_bert_impl.cli.startup import start_framework
 
 
 def add_verbs(verbs: Any) -> None:
@@ -32,7 +32,7 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _quickstart(options: argparse.Namespace) -> int:
-    start()
+    start_framework()
     from keras_bert_impl.recipes.quickstart import quickstart
 
     quickstart(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.cli.finetune import add_column_options, column_options
-from keras_bert_impl.cli.quiet import start
+from keras_bert_impl.cli.startup import start_framework
 from keras_bert_impl.errors import InputError
 
 # The names in ``export.FORMATS``, which takes seconds to import.
@@ -113,7 +113,7 @@ def _predictor(options: argparse.Namespace) -> Any:
 
     kind = format_of(options.model)
     if kind in (None, FORMATS["saved_model"]):
-        start("tensorflow" if kind else "keras.ops")
+        start_framework("tensorflow" if kind else "keras.ops")
     return Predictor(options.model, max_length=options.max_length)
 
 
@@ -135,7 +135,7 @@ def _standard_input() -> list[str]:
 
 
 def _export(options: argparse.Namespace) -> int:
-    start()
+    start_framework()
     from keras_bert_impl.export import export_model
 
     exported = export_model(
@@ -157,7 +157,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _serve_check(options: argparse.Namespace) -> int:
-    start("tensorflow")
+    start_framework("tensorflow")
     from keras_bert_impl.export.check import check_export
 
     failed = 0

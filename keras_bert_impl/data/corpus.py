@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from keras_bert_impl.data.columns import check_text, is_broken_text
 from keras_bert_impl.data.tfds import is_tfds, tfds_records
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import not_utf8
+from keras_bert_impl.files import not_utf8_error
 
 # What a directory is searched for.
 SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
@@ -286,7 +286,7 @@ def _lines(path: str, progress: Progress, *, strict: bool, open_file: OpenFile) 
                 text = line.decode("utf-8")
             except UnicodeDecodeError as error:
                 if strict:
-                    raise not_utf8(path, error, line=number) from error
+                    raise not_utf8_error(path, error, line=number) from error
                 progress.broken += 1
                 continue
             yield place, text.removeprefix("\ufeff") if number == 1 else text

@@ -25,8 +25,8 @@ from keras_bert_impl.data.shards import (
     settings_text,
 )
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import new_directory, read_text, replacing, to_json, write_text
-from keras_bert_impl.machine import cores
+from keras_bert_impl.files import atomic_write, new_directory, read_text, to_json, write_text
+from keras_bert_impl.machine import count_cores
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.tokenization.backend import encode_pieces, taking_special_tokens_for_text
 
@@ -74,7 +74,7 @@ def prepare(
     >>> if __name__ == "__main__":  # doctest: +SKIP
     ...     prepare(["novels/"], "runs/vocabulary", "shards/novels")
     """
-    workers = cores() if workers is None else workers
+    workers = count_cores() if workers is None else workers
     if workers < 1:
         raise InputError(f"workers is {workers}; a whole number above 0 was expected.")
     if getattr(current_process(), "_inheriting", False):
@@ -232,6 +232,6 @@ def _work(unit: Unit) -> tuple[ShardInfo, int, int]:
     if info is None:
         info, content = _state["maker"](unit)
         if info.tokens:
-            with replacing(path) as temporary:
+            with atomic_write(path) as temporary:
                 temporary.write_bytes(content)
     return info, unit.broken, unit.read

@@ -16,7 +16,7 @@ import numpy as np
 from keras_bert_impl.data.features import offsets_of
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import read_json, to_json
-from keras_bert_impl.machine import allow_open_files
+from keras_bert_impl.machine import raise_open_file_limit
 from keras_bert_impl.tensor_files import TensorFile, read_safetensors, to_safetensors
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -165,7 +165,7 @@ class TokenCorpus:
         if check:
             with ThreadPoolExecutor() as threads:
                 list(threads.map(lambda info: _check(directory / info.file, info), infos))
-        allow_open_files(len(infos))  # Each map holds its file open.
+        raise_open_file_limit(len(infos))  # Each map holds its file open.
         shards = [_open(directory / info.file) for info in infos]
         self._tokens = [shard["tokens"] for shard in shards]
         self._shard_starts = offsets_of(len(tokens) for tokens in self._tokens)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import not_utf8
+from keras_bert_impl.files import not_utf8_error
 
 
 def read_data_text(path: str | Path) -> str:
@@ -30,7 +30,7 @@ def read_data_lines(path: str | Path) -> Iterator[tuple[int, str]]:
                 try:
                     line = raw.decode("utf-8")
                 except UnicodeDecodeError as error:
-                    raise not_utf8(path, error, line=number, offset=begin) from error
+                    raise not_utf8_error(path, error, line=number, offset=begin) from error
                 if "\0" in line:
                     raise InputError(
                         f"{path}, line {number}: a NUL byte. This is no text file, or not UTF-8: save it as UTF-8 text."

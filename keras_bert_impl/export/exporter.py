@@ -16,7 +16,7 @@ from keras_bert_impl.export.formats import Format, format_named
 from keras_bert_impl.export.parts import Parts
 from keras_bert_impl.export.runtime_guide import runtime_guide
 from keras_bert_impl.export.saved_model import check_version
-from keras_bert_impl.files import new_directory, refuse_other_content, to_json, write_text
+from keras_bert_impl.files import new_directory, require_empty, to_json, write_text
 from keras_bert_impl.prediction.predictor import Predictor
 from keras_bert_impl.tasks.encoding import check_fit
 from keras_bert_impl.tasks.lookup import refuse_new_head
@@ -99,7 +99,7 @@ def export_model(
         check_version(directory)
     elif attentions:
         raise InputError(f"attention maps are a signature of a SavedModel; the format {format} has one signature.")
-    refuse_other_content(directory)
+    require_empty(directory)
     if keras.backend.backend() != "tensorflow":
         raise InputError(
             f"an export is made by TensorFlow, but Keras runs on {keras.backend.backend()}. "

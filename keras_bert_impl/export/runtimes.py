@@ -10,7 +10,7 @@ from typing import Any
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.export.parts import INPUTS, Parts
-from keras_bert_impl.machine import cores
+from keras_bert_impl.machine import count_cores
 from keras_bert_impl.tasks.run import Run
 
 
@@ -41,7 +41,7 @@ def open_onnx(path: Path) -> Run:
     """The model in ONNX Runtime."""
     runtime = library("onnxruntime", "onnx")
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = cores()
+    options.intra_op_num_threads = count_cores()
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return lambda inputs: dict(zip(names, session.run(None, _taken(inputs)), strict=True))
@@ -76,7 +76,7 @@ def write_litert(parts: Parts, path: Path) -> None:
 
 def open_litert(path: Path) -> Run:
     """The model in LiteRT's interpreter."""
-    interpreter = library("ai_edge_litert.interpreter", "litert").Interpreter(str(path), num_threads=cores())
+    interpreter = library("ai_edge_litert.interpreter", "litert").Interpreter(str(path), num_threads=count_cores())
     runner = interpreter.get_signature_runner()
     return lambda inputs: runner(**_taken(inputs))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_bert_impl.drawing import COLORS, MARKS, figure, save
+from keras_bert_impl.drawing import COLORS, MARKS, make_figure, save_figure
 
 
 def save_points(
@@ -24,7 +24,7 @@ def save_points(
 
     analysis = PCA(n_components=2).fit(vectors)
     points = analysis.transform(vectors)
-    drawn, (axes,) = figure(6.4, 4.8)
+    drawn, (axes,) = make_figure(6.4, 4.8)
     kinds = list(dict.fromkeys(groups)) if groups else [""]
     for number, kind in enumerate(kinds):
         of_kind = points if groups is None else points[[group == kind for group in groups]]
@@ -38,12 +38,12 @@ def save_points(
     axes.margins(0.12)
     if groups:
         axes.legend(frameon=False)
-    save(drawn, path)
+    save_figure(drawn, path)
 
 
 def save_layers(path: Path, same: np.ndarray, different: np.ndarray, *, title: str) -> None:
     """Draws the mean cosine of pairs of one sense and of two senses over the layers, both ``[layers + 1]``."""
-    drawn, (axes,) = figure(6.4, 4.0)
+    drawn, (axes,) = make_figure(6.4, 4.0)
     layers = np.arange(len(same))
     for number, (values, label) in enumerate(((same, "same sense"), (different, "different senses"))):
         axes.plot(layers, values, color=COLORS[number], marker=MARKS[number], label=label)
@@ -52,7 +52,7 @@ def save_layers(path: Path, same: np.ndarray, different: np.ndarray, *, title: s
     axes.set_xticks(layers)
     axes.set_ylim(top=1.02)
     axes.legend(frameon=False, loc="lower left")
-    save(drawn, path)
+    save_figure(drawn, path)
 
 
 def save_removal(path: Path, curves: Mapping[str, np.ndarray], *, texts: int, title: str) -> None:
@@ -64,10 +64,10 @@ def save_removal(path: Path, curves: Mapping[str, np.ndarray], *, texts: int, ti
         texts: how many texts the means are of.
         title: the heading.
     """
-    drawn, (axes,) = figure(6.4, 4.0)
+    drawn, (axes,) = make_figure(6.4, 4.0)
     for number, (label, values) in enumerate(curves.items()):
         axes.plot(np.arange(len(values)), values, color=COLORS[number], marker=MARKS[number], label=label)
     axes.set(title=title, xlabel="words removed", ylabel=f"probability of the first answer,\nmean of {texts} texts")
     axes.set_xticks(np.arange(max(map(len, curves.values()))))
     axes.legend(frameon=False)
-    save(drawn, path)
+    save_figure(drawn, path)

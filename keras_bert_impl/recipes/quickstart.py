@@ -8,7 +8,7 @@ from pathlib import Path
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.export import export_model, format_of
 from keras_bert_impl.export.saved_model import check_version
-from keras_bert_impl.files import read_json, refuse_other_content
+from keras_bert_impl.files import read_json, require_empty
 from keras_bert_impl.recipes.material import fetch_checkpoint
 from keras_bert_impl.training import FineTuning, finetune
 
@@ -47,7 +47,7 @@ def quickstart(
     exported = format_of(export)
     if not exported:
         check_version(export)  # Now, not after the training.
-        refuse_other_content(export)
+        require_empty(export)
     print("1. Checkpoint", flush=True)
     source = checkpoint or fetch_checkpoint("all-MiniLM-L6-v2")
     print(f"   {source}\n\n2. Fine-tuning on film snippets", flush=True)

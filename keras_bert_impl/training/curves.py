@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_bert_impl.drawing import COLORS, figure, save
+from keras_bert_impl.drawing import COLORS, make_figure, save_figure
 
 _BLUE, _ORANGE = COLORS[:2]
 _NOTE: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": "small", "color": "grey"}
@@ -67,7 +67,7 @@ def save_learning_curve(
     steps, means = block_means(losses)
     epochs, values = np.arange(1, len(validation) + 1), [entry[metric] for entry in validation]
     name = metric.replace("_", " ")
-    drawn, (left, right) = figure(8, 3.2, columns=2)
+    drawn, (left, right) = make_figure(8, 3.2, columns=2)
     left.plot(steps, means, color=_BLUE, marker=".", markersize=3)
     left.set(title="Training loss", xlabel="step", xlim=(0, len(losses)), ylim=(0, 1.1 * means.max()))
     for epoch in epochs[:-1]:
@@ -82,7 +82,7 @@ def save_learning_curve(
     right.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     right.margins(y=0.3)
     right.text(0.98, 0.03, "large point: the checkpoint that was kept", transform=right.transAxes, **_NOTE)
-    save(drawn, path)
+    save_figure(drawn, path)
 
 
 def save_pretraining_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
@@ -93,7 +93,7 @@ def save_pretraining_curves(path: Path, history: Sequence[Mapping[str, Any]]) ->
         history: for each evaluation ``minutes``, and the figures of ``train`` and ``held_out``.
     """
     minutes = [entry["minutes"] for entry in history]
-    drawn, both = figure(8, 3.2, columns=2)
+    drawn, both = make_figure(8, 3.2, columns=2)
     panels = {"masked_loss": "Masked words: cross entropy", "next_sentence_loss": "Next sentence: cross entropy"}
     for axes, (name, title) in zip(both, panels.items(), strict=True):
         for part, label, color in (("train", "trained with", _BLUE), ("held_out", "held out", _ORANGE)):
@@ -101,7 +101,7 @@ def save_pretraining_curves(path: Path, history: Sequence[Mapping[str, Any]]) ->
             axes.plot(minutes, values, color=color, marker=".", markersize=4, label=label)
         axes.set(title=title, xlabel="minutes", xlim=(0, None))
         axes.legend(frameon=False)
-    save(drawn, path)
+    save_figure(drawn, path)
 
 
 def save_weight_curves(path: Path, values: Mapping[str, np.ndarray]) -> None:
@@ -113,11 +113,11 @@ def save_weight_curves(path: Path, values: Mapping[str, np.ndarray]) -> None:
     """
     from matplotlib.ticker import MaxNLocator
 
-    drawn, (axes,) = figure(8, 3.2)
+    drawn, (axes,) = make_figure(8, 3.2)
     for number, (name, weights) in enumerate(values.items()):
         axes.plot(weights - weights[0], color=COLORS[number % len(COLORS)], label=f"{name}, from {weights[0]:.4f}")
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.set(title="Weights while training", xlabel="step", ylabel="change since the beginning")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(frameon=False, fontsize="small")
-    save(drawn, path)
+    save_figure(drawn, path)

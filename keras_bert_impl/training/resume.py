@@ -19,7 +19,7 @@ from keras import ops
 
 from keras_bert_impl.data import Batches
 from keras_bert_impl.errors import InputError, Interrupted
-from keras_bert_impl.files import new_directory, partial_of, read_json, refuse_other_content, remove_leftovers
+from keras_bert_impl.files import new_directory, partial_path, read_json, remove_partial_files, require_empty
 from keras_bert_impl.training.distribution import ONE, Distribution
 from keras_bert_impl.training.settings import Saving
 from keras_bert_impl.training.states import (
@@ -86,19 +86,19 @@ def run_directory(output: Path, *, resume: bool, where: Distribution = ONE) -> I
     Raises:
         InputError: there is something to go on with, and ``resume`` is false; or see `new_directory`.
     """
-    work = partial_of(output)
+    work = partial_path(output)
     if not resume and _has_states(work):
         raise InputError(
             f"{work} holds the states of a training that was ended. Resume it (--resume), or remove that directory to "
             "begin anew."
         )
     if not where.is_chief:
-        refuse_other_content(output)
+        require_empty(output)
         with tempfile.TemporaryDirectory() as name:
             yield Path(name)
         return
     with new_directory(output, keep=_has_states) as directory:
-        remove_leftovers(directory)
+        remove_partial_files(directory)
         try:
             yield directory
         except KeyboardInterrupt as error:
@@ -218,7 +218,7 @@ class SaveStates(keras.callbacks.Callback):
                 "the optimizer averages the weights (use_ema), which is not resumed exactly. Leave it out."
             )
         if self.where.is_chief:
-            remove_leftovers(self.directory)
+            remove_partial_files(self.directory)
         state = newest_state(self.directory)
         if not self.where.all_have(state.step if state else 0):
             raise InputError(
@@ -363,7 +363,7 @@ def states_of(output: Path, saving: Saving | None, *, where: Distribution, **arg
         where: where the training runs.
         **arguments: the others of `SaveStates`.
     """
-    return SaveStates(partial_of(output) / STATES, saving, where=where, **arguments)
+    return SaveStates(partial_path(output) / STATES, saving, where=where, **arguments)
 
 
 def _variables(model: keras.Model) -> dict[str, Any]:

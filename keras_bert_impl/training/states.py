@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import remove_leftovers
+from keras_bert_impl.files import remove_partial_files
 from keras_bert_impl.tensor_files import read_safetensors, write_safetensors
 
 _PATTERN = "step-*.safetensors"
@@ -81,7 +81,7 @@ def has_states(directory: Path) -> bool:
 
 def remove_states(directory: Path) -> None:
     """Removes a directory of states, but nothing else that is in it."""
-    remove_leftovers(directory)
+    remove_partial_files(directory)
     for path in directory.glob(_PATTERN):
         path.unlink()
     with contextlib.suppress(OSError):
