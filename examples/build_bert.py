@@ -29,15 +29,15 @@ def array(tensor):
 # and normalises the sum. Two rows of 8 tokens, width 24:
 
 # %%
-embeddings = BertEmbeddings(
+config = BertConfig(
     vocab_size=100,
     hidden_size=24,
+    num_hidden_layers=2,
+    num_attention_heads=3,
+    intermediate_size=96,
     max_position_embeddings=16,
-    type_vocab_size=2,
-    layer_norm_eps=1e-12,
-    hidden_dropout_prob=0.1,
-    initializer_range=0.02,
 )
+embeddings = BertEmbeddings(config)
 ids = np.array([[2, 11, 12, 13, 3, 21, 22, 3], [2, 31, 32, 3, 0, 0, 0, 0]])
 segments = np.array([[0, 0, 0, 0, 0, 1, 1, 1], [0] * 8])
 states = array(embeddings(ids, token_type_ids=segments))
@@ -79,9 +79,7 @@ plt.show()
 # kept out by a bias of −10⁹ before the softmax.
 
 # %%
-attention = BertSelfAttention(
-    hidden_size=24, num_attention_heads=3, attention_probs_dropout_prob=0.1, initializer_range=0.02
-)
+attention = BertSelfAttention(config)
 mask = (ids != 0).astype("int32")
 bias = BertAttentionBias()(ids, attention_mask=mask)
 context, weights = (array(part) for part in attention(states, bias, output_attentions=True))
@@ -142,16 +140,7 @@ print("the approximation is off by at most", float(np.abs(near - exact).max()))
 # of them.
 
 # %%
-block = BertLayer(
-    hidden_size=24,
-    num_attention_heads=3,
-    intermediate_size=96,
-    hidden_act="gelu",
-    hidden_dropout_prob=0.1,
-    attention_probs_dropout_prob=0.1,
-    layer_norm_eps=1e-12,
-    initializer_range=0.02,
-)
+block = BertLayer(config)
 print("through a block:", states.shape, "->", array(block(states, bias)).shape)
 
 # %% [markdown]
@@ -160,7 +149,7 @@ print("through a block:", states.shape, "->", array(block(states, bias)).shape)
 # For one vector for the whole text, BERT takes the first token, `[CLS]`, through a dense layer and tanh.
 
 # %%
-pooler = BertPooler(hidden_size=24, initializer_range=0.02)
+pooler = BertPooler(config)
 pooled = array(pooler(states))
 by_hand = np.tanh(states[:, 0] @ array(pooler.dense.kernel) + array(pooler.dense.bias))
 print("pooled:", pooled.shape, " largest difference from NumPy:", np.abs(by_hand - pooled).max())

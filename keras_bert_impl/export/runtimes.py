@@ -89,10 +89,10 @@ def _export(parts: Parts, path: Path, name: str, **settings: Any) -> None:
     """Keras' own export, with the layers in forms that converters know."""
     import tensorflow as tf
 
-    from keras_bert_impl.export.graphs import spelled
+    from keras_bert_impl.ops.variants import use_variants
 
     specs = {key: tf.TensorSpec([None, None], tf.int32, name=key) for key in INPUTS}
-    with spelled.calling(spelled.calls(parts.model, spelled.OTHERS)), _quiet():
+    with use_variants("portable"), _quiet():
         parts.model.export(str(path), format=name, input_signature=[specs], verbose=False, **settings)
 
 

@@ -15,12 +15,13 @@ from keras_bert_impl.export.graphs import (
     int8,
     masked_lm,
     question_answering,
-    spelled,
     tagging,
 )
+from keras_bert_impl.export.graphs.inference_weights import prepare_inference_weights
 from keras_bert_impl.export.graphs.served import IDS, TEXT, Endpoint, Served, Tensors
 from keras_bert_impl.export.parts import Parts
 from keras_bert_impl.export.tokenizer.in_graph import InGraphTokenizer
+from keras_bert_impl.ops.variants import use_variants
 
 # Class of the model: the signatures that it has.
 ENDPOINTS: dict[str, Callable[[Served], dict[str, Endpoint]]] = {
@@ -86,12 +87,11 @@ def _inference(parts: Parts) -> tuple[Callable[[Any, Tensors], Tensors], list[An
         kept.append(int8.stored(values, axis) if parts.precision == "int8" else tf.Variable(values))
         return kept[-1]
 
-    others = spelled.calls(parts.model, spelled.TENSORFLOW, store)
-    merged = {id(weight) for layer, _ in others for weight in layer.weights}
+    merged = prepare_inference_weights(parts.model, store)
     replaced = [
         (variable, store(keras.ops.convert_to_numpy(variable), axis=int(variable.name == "embeddings")))
         for variable in parts.model.weights
-        if parts.precision == "int8" and id(variable) not in merged
+        if parts.precision == "int8" and id(variable) not in merged.replaced
     ]
 
     # One function for each model, so that all signatures share its graph.
@@ -99,7 +99,7 @@ def _inference(parts: Parts) -> tuple[Callable[[Any, Tensors], Tensors], list[An
     def traced(model: Any) -> Any:
         def call(inputs: Tensors) -> Tensors:
             values = [(variable, weight.value()) for variable, weight in replaced]
-            with keras.StatelessScope(state_mapping=values), spelled.calling(others):
+            with keras.StatelessScope(state_mapping=values), use_variants("inference", merged.prepared):
                 outputs = model(inputs, training=False)
             # No client reads bfloat16.
             return tf.nest.map_structure(lambda value: tf.cast(value, tf.float32), outputs)

@@ -1,85 +1,104 @@
-"""What all layers here share: a complete ``get_config``, initializers and activations by their published names."""
+"""What the layers share: the configuration, the layer norm, the tail of a sublayer, the dense layer for logits."""
 
-import inspect
-import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import keras
+from keras import ops
 
-from keras_bert_impl.errors import InputError
+from keras_bert_impl.config import BertConfig
+from keras_bert_impl.ops.layer_norm import layer_norm
+from keras_bert_impl.ops.logits import matmul_in_blocks
 
-
-def _normal(x: Any) -> Any:
-    """The normal distribution up to x."""
-    return 0.5 * (1 + keras.ops.erf(x * math.sqrt(0.5)))
-
-
-@keras.ops.custom_gradient
-def _exact_gelu(x: Any) -> Any:
-    """GELU with erf, which keeps only its input for the gradient and not the four arrays between.
-
-    Keras' own has erfc, for which TensorFlow has no fast kernel in bfloat16.
-    """
-
-    def gradient(*args: Any, upstream: Any = None) -> Any:
-        (upstream,) = args if upstream is None else (upstream,)
-        density = keras.ops.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
-        return upstream * (_normal(x) + x * density)
-
-    return x * _normal(x), gradient
+Config = BertConfig | Mapping[str, Any]
 
 
-# Published name of the activation: function of Keras. The exact GELU is the one with erf, from the BERT paper's code.
-ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
-    "gelu": _exact_gelu,
-    "gelu_python": lambda x: keras.activations.gelu(x, approximate=False),
-    "gelu_new": lambda x: keras.activations.gelu(x, approximate=True),
-    "gelu_fast": lambda x: keras.activations.gelu(x, approximate=True),
-    "gelu_pytorch_tanh": lambda x: keras.activations.gelu(x, approximate=True),
-    "relu": keras.activations.relu,
-    "relu6": keras.activations.relu6,
-    "silu": keras.activations.silu,
-    "swish": keras.activations.silu,
-    "mish": keras.activations.mish,
-    "tanh": keras.activations.tanh,
-    "sigmoid": keras.activations.sigmoid,
-    "linear": keras.activations.linear,
-}
-
-
-def activation(hidden_act: str) -> Callable[[Any], Any]:
-    """The function of a ``hidden_act``.
-
-    Raises:
-        InputError: no activation has that name.
-    """
-    if hidden_act not in ACTIVATIONS:
-        raise InputError(f"hidden_act {hidden_act!r} is not supported; there are {', '.join(ACTIVATIONS)}.")
-    return ACTIVATIONS[hidden_act]
-
-
-def truncated_normal(initializer_range: float) -> keras.initializers.Initializer:
-    """How BERT draws new weights: a normal distribution cut off at two standard deviations."""
-    return keras.initializers.TruncatedNormal(stddev=initializer_range)
-
-
-def delayed(array: Any, upstream: Any) -> Any:
-    """The array, for a gradient on TensorFlow that makes something large of it.
-
-    What does not depend on ``upstream`` TensorFlow computes in the forward pass already, and keeps.
-    """
-    import tensorflow as tf
-
-    with tf.control_dependencies([upstream]):
-        return tf.identity(array)
+def truncated_normal(config: BertConfig) -> keras.initializers.Initializer:
+    """Returns the initializer of BERT's weights: a normal distribution, truncated at two standard deviations."""
+    return keras.initializers.TruncatedNormal(stddev=config.initializer_range)
 
 
 class BertBaseLayer(keras.layers.Layer):
-    """A layer that keeps each constructor argument in an attribute of the same name, and so knows its config."""
+    """A layer constructed from a configuration.
+
+    Args:
+        config: the configuration of the model, or a dictionary of it.
+        **kwargs: ``dtype``, ``name`` and what else every Keras layer takes.
+    """
+
+    def __init__(self, config: Config, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config = config if isinstance(config, BertConfig) else BertConfig.from_dict(config)
+
+    def build(self, *_: Any) -> None:
+        """Creates the weights of the layers inside, for inputs of the hidden size."""
+        for layer in self._flatten_layers(include_self=False, recursive=False):
+            if not layer.built:
+                layer.build((None, self.config.hidden_size))
+        self.built = True
 
     def get_config(self) -> dict[str, Any]:
-        """All constructor arguments, beside those of every Keras layer."""
-        parameters = inspect.signature(type(self).__init__).parameters.values()
-        names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and not p.name.startswith("_")]
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        return {**super().get_config(), "config": self.config.to_dict()}
+
+    def _dense(self, units: int, name: str, activation: str | None = None) -> keras.layers.Dense:
+        initializer = truncated_normal(self.config)
+        return keras.layers.Dense(units, activation, kernel_initializer=initializer, dtype=self.dtype_policy, name=name)
+
+    def _layer_norm(self) -> "BertLayerNorm":
+        return BertLayerNorm(epsilon=self.config.layer_norm_eps, dtype=self.dtype_policy, name="LayerNorm")
+
+    def _dropout(self, rate: float) -> keras.layers.Dropout:
+        return keras.layers.Dropout(rate, dtype=self.dtype_policy, name="dropout")
+
+
+class BertResidual(BertBaseLayer):
+    """Dense, dropout, residual connection and layer norm: the tail of each sublayer.
+
+    Call arguments:
+        hidden_states: ``[..., input_size]``, the output of the sublayer.
+        input_tensor: ``[..., hidden_size]``, the input of the sublayer, which the residual connection adds.
+
+    Returns ``[..., hidden_size]``.
+    """
+
+    def __init__(self, config: Config, **kwargs: Any) -> None:
+        super().__init__(config, **kwargs)
+        self.dense = self._dense(self.config.hidden_size, "dense")
+        self.LayerNorm = self._layer_norm()
+        self.dropout = self._dropout(self.config.hidden_dropout_prob)
+
+    def call(self, hidden_states: Any, input_tensor: Any) -> Any:
+        return self.LayerNorm(self.dropout(self.dense(hidden_states)) + input_tensor)
+
+
+@keras.saving.register_keras_serializable(package="keras_bert_impl")
+class BertLayerNorm(keras.layers.LayerNormalization):
+    """Layer norm over the last axis; where TensorFlow trains, its gradient needs only its input."""
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        return layer_norm(inputs, self.gamma, self.beta, self.epsilon, training=training)
+
+
+@keras.saving.register_keras_serializable(package="keras_bert_impl")
+class LogitsDense(keras.layers.Dense):
+    """A dense layer without activation that sums in blocks, to limit the rounding error of its logits."""
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        logits = matmul_in_blocks(inputs, ops.convert_to_tensor(self.kernel))
+        return logits if self.bias is None else logits + self.bias
+
+
+def logits_dense(config: BertConfig, units: int, name: str, **options: Any) -> LogitsDense:
+    """Returns the last layer of a head, which is float32 under every policy unless ``options`` say otherwise."""
+    return LogitsDense(units, kernel_initializer=truncated_normal(config), name=name, **{"dtype": "float32", **options})
+
+
+def gather_positions(hidden_states: Any, positions: Any) -> Any:
+    """Gathers the vectors ``[batch, count, hidden]`` at int ``positions`` ``[batch, count]`` of each row.
+
+    One flat ``take`` on ``[batch * length, hidden]``: ``take_along_axis`` would broadcast the indices over ``hidden``.
+    """
+    batch, length, hidden = ops.shape(hidden_states)
+    flat = ops.reshape(hidden_states, (-1, hidden))
+    starts = ops.expand_dims(ops.arange(batch, dtype="int32") * length, axis=1)  # [batch, 1]
+    return ops.take(flat, ops.cast(positions, "int32") + starts, axis=0)

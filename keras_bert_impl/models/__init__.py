@@ -1,4 +1,4 @@
-"""BERT as functional Keras models, one class a task."""
+"""BERT as functional Keras models, one class for each head."""
 
 from keras_bert_impl.models.base import BertPreTrainedModel
 from keras_bert_impl.models.bert import BertModel

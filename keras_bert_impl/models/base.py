@@ -22,43 +22,16 @@ from keras_bert_impl.models.multi_worker import MultiWorkerModel
 from keras_bert_impl.models.tree import module_tree
 from keras_bert_impl.sources import Source, open_source
 
-# Which constructor arguments of the layers are which keys of the configuration: the same names.
-_EMBEDDINGS = (
-    "vocab_size",
-    "hidden_size",
-    "max_position_embeddings",
-    "type_vocab_size",
-    "layer_norm_eps",
-    "hidden_dropout_prob",
-    "initializer_range",
-)
-_ENCODER = (
-    "num_hidden_layers",
-    "hidden_size",
-    "num_attention_heads",
-    "intermediate_size",
-    "hidden_act",
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "layer_norm_eps",
-    "initializer_range",
-)
-_POOLER = ("hidden_size", "initializer_range")
-
+# The layers of a model by the names of their attributes; and tensors by the names of inputs or outputs.
 Parts = dict[str, keras.layers.Layer]
 Tensors = dict[str, Any]
 
 
-def pick(config: BertConfig, names: tuple[str, ...]) -> dict[str, Any]:
-    """Some fields of a configuration as keyword arguments."""
-    return {name: getattr(config, name) for name in names}
-
-
-class _Given:
-    """Stands for the embeddings where their output is an input."""
+class _PrecomputedEmbeddings:
+    """Takes the place of the embeddings in a graph whose input is their output."""
 
     def __init__(self, embeddings: BertEmbeddings, output: Any) -> None:
-        self.word_embeddings = embeddings.word_embeddings  # Which the masked-LM decoder is tied to.
+        self.word_embeddings = embeddings.word_embeddings  # The masked-LM decoder is tied to them.
         self._output = output
 
     def __call__(self, *_: Any, **__: Any) -> Any:
@@ -66,26 +39,27 @@ class _Given:
 
 
 class BertPreTrainedModel(MultiWorkerModel):
-    """A functional Keras model from a ``BertConfig``.
+    """A functional Keras model constructed from a ``BertConfig``.
 
-    A subclass says which inputs it has, which layers stand on the backbone (``head``), and how they connect
-    (``connect``). All inputs but ``input_ids`` are optional: a dictionary may leave them out.
+    A subclass defines its inputs, the layers of its head (``head``) and how they connect (``connect``). All inputs but
+    ``input_ids`` are optional: a dictionary of inputs may omit them.
 
     Args:
         config: the configuration.
-        output_hidden_states: whether the outputs have ``hidden_states``, the ``num_hidden_layers + 1`` states
+        output_hidden_states: whether the outputs include ``hidden_states``, the ``num_hidden_layers + 1`` states
             ``[batch, length, hidden]`` from the embeddings on.
-        output_attentions: whether the outputs have ``attentions``, ``num_hidden_layers`` times
+        output_attentions: whether the outputs include ``attentions``, ``num_hidden_layers`` tensors
             ``[batch, heads, queries, keys]``.
         dtype: a Keras dtype or policy: ``float32``, ``mixed_bfloat16``, ``bfloat16`` …; None takes Keras' global one.
-        parts: layers to share with another model; None makes new ones.
+        parts: the layers of another model, to share them; None creates new ones.
 
-    Inputs, int ``[batch, length]`` where nothing else is said:
+    Inputs, int ``[batch, length]`` unless noted:
         input_ids: ids of the vocabulary.
-        token_type_ids: segments; absent: all 0.
-        attention_mask: 1 for tokens, 0 for padding; absent: all 1.
-        position_ids: absent: 0, 1, 2 …
-        sequence_ids: for packed rows, which sequence a token belongs to, 0 for padding; absent: one sequence a row.
+        token_type_ids: segments; default 0.
+        attention_mask: 1 for tokens, 0 for padding; default 1.
+        position_ids: default 0, 1, 2 …
+        sequence_ids: for packed rows, the number of the sequence that a token belongs to, 0 for padding; default: one
+            sequence per row.
     """
 
     input_names: ClassVar[tuple[str, ...]] = (
@@ -121,36 +95,36 @@ class BertPreTrainedModel(MultiWorkerModel):
         self.config = config
         self.load_report: LoadReport | None = None
         self._extra_outputs = extra
-        self.dtype_policy = policy  # By which Keras scales the loss in float16.
+        self.dtype_policy = policy  # Keras scales the loss in float16 if this says so.
         for name, part in parts.items():
             setattr(self, name, part)
         self._part_names = tuple(parts)
 
     @classmethod
     def backbone(cls, config: BertConfig, policy: Any) -> Parts:
-        """The layers that every BERT has."""
+        """Creates the layers of the backbone."""
         parts: Parts = {
             "attention_bias": BertAttentionBias(dtype=policy, name="attention_bias"),
-            "embeddings": BertEmbeddings(**pick(config, _EMBEDDINGS), dtype=policy, name="embeddings"),
-            "encoder": BertEncoder(**pick(config, _ENCODER), dtype=policy, name="encoder"),
+            "embeddings": BertEmbeddings(config, dtype=policy, name="embeddings"),
+            "encoder": BertEncoder(config, dtype=policy, name="encoder"),
         }
         if cls.has_pooler:
-            parts["pooler"] = BertPooler(**pick(config, _POOLER), dtype=policy, name="pooler")
+            parts["pooler"] = BertPooler(config, dtype=policy, name="pooler")
         return parts
 
     @classmethod
     def head(cls, config: BertConfig, policy: Any) -> Parts:
-        """The layers that this class puts on the backbone."""
+        """Creates the layers that this class adds to the backbone."""
         return {}
 
     @classmethod
     def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
-        """The functional graph from named inputs to named outputs."""
-        raise NotImplementedError(f"{cls.__name__} does not say how its layers connect")
+        """Connects named inputs to named outputs."""
+        raise NotImplementedError(f"{cls.__name__} does not define how its layers connect")
 
     @staticmethod
     def encode(parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
-        """The graph of the backbone, up to the encoder's outputs."""
+        """Connects the inputs to the outputs of the encoder."""
         bias = parts["attention_bias"](
             inputs["input_ids"], attention_mask=inputs["attention_mask"], sequence_ids=inputs["sequence_ids"]
         )
@@ -161,13 +135,13 @@ class BertPreTrainedModel(MultiWorkerModel):
 
     @classmethod
     def pool(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
-        """The graph up to the pooler, for heads on the first token alone: ``pooler_output`` and the extra outputs."""
+        """Connects the inputs to ``pooler_output`` and the extra outputs, for heads on the first token alone."""
         outputs = cls.encode(parts, inputs, first_token_only=not any(extra.values()), **extra)
         pooled = parts["pooler"](outputs.pop("last_hidden_state"))
         return {**outputs, "pooler_output": pooled}
 
     def with_outputs(self, *, output_hidden_states: bool = False, output_attentions: bool = False) -> Self:
-        """A model over the same weights that also returns hidden states or attentions."""
+        """Returns a model with the same weights that also outputs hidden states or attentions."""
         return type(self)(
             self.config,
             output_hidden_states=output_hidden_states,
@@ -177,66 +151,65 @@ class BertPreTrainedModel(MultiWorkerModel):
         )
 
     def from_embedding_output(self, *names: str) -> keras.Model:
-        """A model over the same weights that begins behind the embeddings, for gradients to them.
+        """Returns a model with the same weights whose input is the output of the embeddings, for gradients to it.
 
         Args:
-            names: which inputs it takes beside ``embedding_output``, ``[batch, length, hidden]``; all of them are
-                needed in a call. Segments and positions are in the embeddings' output; ``input_ids`` are looked at for
-                their shape alone.
+            names: its inputs besides ``embedding_output``, ``[batch, length, hidden]``; a call needs all of them. The
+                embedding output contains segments and positions; of ``input_ids`` only the shape is used.
         """
-        given = keras.Input((None, self.config.hidden_size), dtype=self.compute_dtype, name="embedding_output")
+        output = keras.Input((None, self.config.hidden_size), dtype=self.compute_dtype, name="embedding_output")
         inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
-        parts = {**self._shared_parts(), "embeddings": _Given(self.embeddings, given)}
+        parts = {**self._shared_parts(), "embeddings": _PrecomputedEmbeddings(self.embeddings, output)}
         absent = dict.fromkeys(self.input_names)
-        return keras.Model({"embedding_output": given, **inputs}, self.connect(parts, {**absent, **inputs}))
+        return keras.Model({"embedding_output": output, **inputs}, self.connect(parts, {**absent, **inputs}))
 
     def gradient_checkpointing_enable(self, enable: bool = True) -> None:
-        """Makes training keep what goes into each block alone, and compute the rest again for the gradient.
+        """Makes training store only the inputs of each block, and compute the rest again in the backward pass.
 
         The gradients stay the same. Call it before ``fit``.
 
         Args:
-            enable: whether to; false goes back.
+            enable: False turns it off.
         """
         self.encoder.gradient_checkpointing = enable
-        self.train_function = None  # `fit` makes it anew.
+        self.train_function = None  # `fit` traces it again.
 
     def _shared_parts(self) -> Parts:
-        """The layers, for another graph over the same weights. The encoder is a twin: it keeps what it returns."""
-        return {name: getattr(self, name) for name in self._part_names} | {"encoder": self.encoder.twin()}
+        """Returns the layers for another graph with the same weights; the encoder only shares its blocks."""
+        return {name: getattr(self, name) for name in self._part_names} | {"encoder": self.encoder.share_blocks()}
 
     @property
     def input_spec(self) -> None:
-        """None: Keras' own check demands optional inputs; ``call`` checks instead."""
+        """None, since Keras' own check demands optional inputs; ``call`` checks instead."""
         return None
 
-    def _named(self, inputs: Any) -> Tensors:
-        """All inputs by name, None for the absent ones."""
+    def _complete(self, inputs: Any) -> Tensors:
+        """Returns all inputs by name, None for those that are absent."""
         if not isinstance(inputs, Mapping):
             inputs = {"input_ids": inputs}
         unknown = sorted(set(inputs) - set(self.input_names))
         if unknown or inputs.get("input_ids") is None:
-            found = f"has the inputs {sorted(inputs)}" if unknown else "lacks input_ids"
-            raise InputError(f"The call {found}; {type(self).__name__} takes {', '.join(self.input_names)}.")
+            problem = f"has the inputs {sorted(inputs)}" if unknown else "lacks input_ids"
+            raise InputError(f"The call {problem}; {type(self).__name__} takes {', '.join(self.input_names)}.")
         return {name: inputs.get(name) for name in self.input_names}
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
-        """Runs the graph; absent optional inputs are filled with None."""
-        return super().call(self._named(inputs), training=training, mask=mask, **kwargs)
+        """Runs the graph; optional inputs that are absent become None."""
+        return super().call(self._complete(inputs), training=training, mask=mask, **kwargs)
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """The symbolic outputs for symbolic inputs."""
-        named = self._named(inputs)
+        """Returns the symbolic outputs for symbolic inputs."""
+        complete = self._complete(inputs)
         return super().compute_output_spec(
-            {name: self.input[name] if value is None else value for name, value in named.items()}
+            {name: self.input[name] if value is None else value for name, value in complete.items()}
         )
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Calls the model on a dictionary of inputs, or on ``input_ids`` alone.
 
         Raises:
-            InputError: NumPy ``input_ids`` lie outside the vocabulary, rows are longer than the positions, or a name is
-                unknown. (Tensors are not read back for this check.)
+            InputError: NumPy ``input_ids`` are outside the vocabulary, rows are longer than the positions, or a name is
+                unknown. (Tensors are not copied to the host for this check.)
         """
         ids = inputs.get("input_ids") if isinstance(inputs, Mapping) else inputs
         if (
@@ -245,13 +218,13 @@ class BertPreTrainedModel(MultiWorkerModel):
             and not 0 <= int(ids.min()) <= int(ids.max()) < self.config.vocab_size
         ):
             raise InputError(
-                f"input_ids go from {ids.min()} to {ids.max()}; this model's vocabulary has {self.config.vocab_size} "
-                "words. Is the tokenizer the one of this model?"
+                f"input_ids go from {ids.min()} to {ids.max()}; the vocabulary of this model has "
+                f"{self.config.vocab_size} words. Does the tokenizer belong to this model?"
             )
         return super().__call__(inputs, *args, **kwargs)
 
     def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:
-        """``keras.Model.export``; the signature is of ids, segments and mask where none is given."""
+        """``keras.Model.export``; the default signature has ids, segments and mask."""
         names = ("input_ids", "token_type_ids", "attention_mask")
         shape = (None,) * self.input_rank
         specs = {name: keras.InputSpec(shape=shape, dtype="int32", name=name) for name in names}
@@ -271,13 +244,13 @@ class BertPreTrainedModel(MultiWorkerModel):
         dtype: Any = None,
         **config_changes: Any,
     ) -> Self:
-        """Makes the model of a checkpoint, weights included. What became of each tensor stands in ``load_report``.
+        """Creates the model of a checkpoint and loads its weights. ``load_report`` says what happened to each tensor.
 
         Args:
             source: a directory, a weights file, the name of a bundled model, or a hub name, tried in this order.
             revision: branch, tag or commit of a hub repository.
-            strict: whether a tensor that has no place in any BERT is an error.
-            new_heads: whether a head of another shape than the configuration's is left newly initialised instead of
+            strict: whether a tensor that no BERT model uses is an error.
+            new_heads: whether a head whose shape differs from the configuration's is initialized anew instead of
                 refused, as when fine-tuning a classifier for other labels.
             output_hidden_states: see the class.
             output_attentions: see the class.
@@ -285,7 +258,7 @@ class BertPreTrainedModel(MultiWorkerModel):
             **config_changes: fields of ``BertConfig`` to change, for example ``id2label`` or ``hidden_dropout_prob``.
 
         Raises:
-            InputError: nothing at ``source``, or what is there is broken, contradicts itself or is not supported.
+            InputError: ``source`` does not exist, is damaged, contradicts itself or is not supported.
 
         >>> model = BertModel.from_pretrained("bert-base-uncased")  # doctest: +SKIP
         >>> print(model.load_report)  # doctest: +SKIP
@@ -299,7 +272,7 @@ class BertPreTrainedModel(MultiWorkerModel):
     def load_pretrained(
         self, source: str | Path | Source, *, strict: bool = False, new_heads: bool = False
     ) -> LoadReport:
-        """Takes over the weights of a checkpoint of the same configuration; see ``from_pretrained``."""
+        """Loads the weights of a checkpoint that has the same configuration; see ``from_pretrained``."""
         opened = source if isinstance(source, Source) else open_source(source)
         variables = {variable.path: variable for variable in self.weights}
         arrays, report = assign(
@@ -309,29 +282,29 @@ class BertPreTrainedModel(MultiWorkerModel):
             new_heads=new_heads,
         )
         if strict and report.names("unexpected"):
-            raise InputError(f"{opened.name} holds unexpected tensors: {', '.join(report.names('unexpected'))}.")
+            raise InputError(f"{opened.name} has unexpected tensors: {', '.join(report.names('unexpected'))}.")
         for path, array in arrays.items():
             variables[path].assign(array)
         self.load_report = report
         return report
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """All weights under their PyTorch names and in PyTorch's layout, float32; tied ones under both names."""
+        """Returns all weights by their PyTorch names and in PyTorch's layout, float32; tied ones by both names."""
         arrays = {variable.path: np.asarray(ops.convert_to_numpy(variable), "float32") for variable in self.weights}
         return state_dict(arrays, prefix=self.checkpoint_prefix, num_hidden_layers=self.config.num_hidden_layers)
 
     def save_pretrained(self, directory: str | Path, *, dtype: str = "float32") -> None:
         """Writes ``config.json`` and ``model.safetensors``, which transformers opens as the same model.
 
-        Other files of the directory stay, so that a tokenizer can be saved beside. Each file is written under a
+        Other files in the directory stay, so that a tokenizer can be saved there too. Each file is written under a
         temporary name and renamed.
 
         Args:
-            directory: where to.
-            dtype: of the numbers in the file: ``float32``, or ``float16`` or ``bfloat16``, half the size.
+            directory: where to write.
+            dtype: of the weights in the file: ``float32``, or ``float16`` or ``bfloat16``, half the size.
 
         Raises:
-            InputError: the directory is a file, another dtype, or a weight that float16 cannot hold.
+            InputError: the directory is a file, the dtype is another, or float16 cannot represent a weight.
         """
         if dtype not in FILE_DTYPES:
             raise InputError(f"dtype is {dtype!r}; {' or '.join(FILE_DTYPES)} was expected.")
@@ -339,24 +312,24 @@ class BertPreTrainedModel(MultiWorkerModel):
         if directory.exists() and not directory.is_dir():
             raise InputError(f"{directory} is a file; a directory was expected.")
         directory.mkdir(parents=True, exist_ok=True)
-        # Other libraries read the weights' type from the configuration.
+        # Other libraries read the dtype of the weights from the configuration.
         values = {key: value for key, value in self.config.to_dict().items() if key not in ("torch_dtype", "dtype")}
         values |= {"architectures": [type(self).__name__], "dtype": dtype}
-        left_out = TIED if self.config.tie_word_embeddings else ()
+        omitted = TIED if self.config.tie_word_embeddings else ()
         tensors = {
-            name: narrowed(array, dtype, name=name) for name, array in self.state_dict().items() if name not in left_out
+            name: narrowed(array, dtype, name=name) for name, array in self.state_dict().items() if name not in omitted
         }
         write_tensors(directory / "model.safetensors", tensors)
         write_text(directory / "config.json", to_json(values))
 
     def get_config(self) -> dict[str, Any]:
-        """What ``.keras`` files keep; weights apart."""
+        """Returns what ``.keras`` files store besides the weights."""
         policy = keras.dtype_policies.serialize(self.dtype_policy)
         return {"config": self.config.to_dict(), **self._extra_outputs, "dtype": policy, "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """The model of ``get_config``'s result, with new weights."""
+        """Creates the model of a ``get_config`` result, with new weights."""
         return cls(**config)
 
     def __str__(self) -> str:

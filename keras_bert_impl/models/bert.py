@@ -13,8 +13,8 @@ class BertModel(BertPreTrainedModel):
 
     Args: see ``BertPreTrainedModel``.
 
-    Inputs: see ``BertPreTrainedModel``, and for packed rows ``next_sentence_positions``, ``[batch, sequences]``, where
-    each sequence's ``[CLS]`` stands; absent: at 0.
+    Inputs: see ``BertPreTrainedModel``, and for packed rows ``next_sentence_positions``, ``[batch, sequences]``, the
+    position of each sequence's ``[CLS]``; default 0.
 
     Outputs:
         last_hidden_state: ``[batch, length, hidden]``.
@@ -33,7 +33,7 @@ class BertModel(BertPreTrainedModel):
 
     @classmethod
     def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
-        """The functional graph from named inputs to named outputs."""
+        """Connects named inputs to named outputs."""
         outputs = cls.encode(parts, inputs, **extra)
         pooled = parts["pooler"](outputs["last_hidden_state"], positions=inputs["next_sentence_positions"])
         return {**outputs, "pooler_output": pooled}

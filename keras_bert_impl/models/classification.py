@@ -1,4 +1,4 @@
-"""The models with one small dense layer on the backbone."""
+"""The models whose head is one small dense layer."""
 
 from typing import Any, ClassVar
 
@@ -6,24 +6,19 @@ import keras
 from keras import ops
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.layers.base import truncated_normal
-from keras_bert_impl.layers.product import LogitsDense
+from keras_bert_impl.layers.base import logits_dense
 from keras_bert_impl.models.base import BertPreTrainedModel, Parts, Tensors
 
 
-def _dense(config: BertConfig, units: int, name: str) -> LogitsDense:
-    """The last layer: float32 under every policy, so that logits are."""
-    return LogitsDense(units, kernel_initializer=truncated_normal(config.initializer_range), dtype="float32", name=name)
-
-
-def _dropout(config: BertConfig, policy: Any) -> keras.layers.Dropout:
+def _dropout_and_classifier(config: BertConfig, policy: Any, units: int) -> Parts:
     rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
-    return keras.layers.Dropout(rate, dtype=policy, name="dropout")
+    dropout = keras.layers.Dropout(rate, dtype=policy, name="dropout")
+    return {"dropout": dropout, "classifier": logits_dense(config, units, "classifier")}
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class BertForSequenceClassification(BertPreTrainedModel):
-    """A label for a text or a pair of texts; with one label, a number (regression).
+    """A label for a text or a pair of texts, or with one label a number (regression).
 
     Args: see ``BertPreTrainedModel``; ``config.id2label`` has the labels.
 
@@ -40,12 +35,12 @@ class BertForSequenceClassification(BertPreTrainedModel):
 
     @classmethod
     def head(cls, config: BertConfig, policy: Any) -> Parts:
-        """Dropout and the classifier."""
-        return {"dropout": _dropout(config, policy), "classifier": _dense(config, config.num_labels, "classifier")}
+        """Creates the dropout and the classifier."""
+        return _dropout_and_classifier(config, policy, config.num_labels)
 
     @classmethod
     def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
-        """The functional graph from named inputs to named outputs."""
+        """Connects named inputs to named outputs."""
         outputs = cls.pool(parts, inputs, **extra)
         pooled = outputs.pop("pooler_output")
         return {"logits": parts["classifier"](parts["dropout"](pooled)), **outputs}
@@ -72,12 +67,12 @@ class BertForTokenClassification(BertPreTrainedModel):
 
     @classmethod
     def head(cls, config: BertConfig, policy: Any) -> Parts:
-        """Dropout and the classifier."""
-        return {"dropout": _dropout(config, policy), "classifier": _dense(config, config.num_labels, "classifier")}
+        """Creates the dropout and the classifier."""
+        return _dropout_and_classifier(config, policy, config.num_labels)
 
     @classmethod
     def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
-        """The functional graph from named inputs to named outputs."""
+        """Connects named inputs to named outputs."""
         outputs = cls.encode(parts, inputs, **extra)
         states = outputs.pop("last_hidden_state")
         return {"logits": parts["classifier"](parts["dropout"](states)), **outputs}
@@ -85,7 +80,7 @@ class BertForTokenClassification(BertPreTrainedModel):
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class BertForQuestionAnswering(BertPreTrainedModel):
-    """Where in the second segment the answer to the first starts and ends.
+    """The start and end of an answer in the second segment to a question in the first.
 
     Args: see ``BertPreTrainedModel``.
 
@@ -104,12 +99,12 @@ class BertForQuestionAnswering(BertPreTrainedModel):
 
     @classmethod
     def head(cls, config: BertConfig, policy: Any) -> Parts:
-        """The layer of two outputs a token."""
-        return {"qa_outputs": _dense(config, 2, "qa_outputs")}
+        """Creates the layer with two outputs per token."""
+        return {"qa_outputs": logits_dense(config, 2, "qa_outputs")}
 
     @classmethod
     def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
-        """The functional graph from named inputs to named outputs."""
+        """Connects named inputs to named outputs."""
         outputs = cls.encode(parts, inputs, **extra)
         logits = parts["qa_outputs"](outputs.pop("last_hidden_state"))
         return {"start_logits": logits[..., 0], "end_logits": logits[..., 1], **outputs}
@@ -117,33 +112,33 @@ class BertForQuestionAnswering(BertPreTrainedModel):
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class FlattenChoices(keras.layers.Layer):
-    """``[batch, choices, length]`` to ``[batch * choices, length]``; an absent input stays absent."""
+    """Reshapes ``[batch, choices, length]`` to ``[batch * choices, length]``; an absent input stays absent."""
 
     def call(self, values: Any) -> Any:
         """See the class."""
         return None if values is None else ops.reshape(values, (-1, ops.shape(values)[-1]))
 
     def compute_output_shape(self, values_shape: Any) -> tuple[int | None, ...]:
-        """Given, for tracing with stand-ins for unknown lengths cannot know it."""
+        """Stated explicitly: Keras cannot infer it for unknown lengths."""
         return (None, values_shape[-1])
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class UnflattenChoices(keras.layers.Layer):
-    """Scores ``[batch * choices, 1]`` to ``[batch, choices]``."""
+    """Reshapes scores ``[batch * choices, 1]`` to ``[batch, choices]``."""
 
     def call(self, scores: Any, input_ids: Any) -> Any:
-        """See the class; ``input_ids`` tell batch and choices."""
+        """See the class; the shape of ``input_ids`` gives batch and choices."""
         return ops.reshape(scores, ops.shape(input_ids)[:2])
 
     def compute_output_shape(self, scores_shape: Any, input_ids_shape: Any) -> tuple[int | None, ...]:
-        """Given, for the same reason."""
+        """Stated explicitly, for the same reason."""
         return tuple(input_ids_shape[:2])
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class BertForMultipleChoice(BertPreTrainedModel):
-    """Which of several texts fits best.
+    """A score for each of several texts, of which one is to be chosen.
 
     Args: see ``BertPreTrainedModel``.
 
@@ -164,17 +159,16 @@ class BertForMultipleChoice(BertPreTrainedModel):
 
     @classmethod
     def head(cls, config: BertConfig, policy: Any) -> Parts:
-        """Dropout, the scorer, and the layers that fold the choices into the batch and back."""
+        """Creates the dropout, the scorer, and the layers that flatten and unflatten the choices."""
         return {
-            "dropout": _dropout(config, policy),
-            "classifier": _dense(config, 1, "classifier"),
+            **_dropout_and_classifier(config, policy, 1),
             "flatten": FlattenChoices(dtype=policy, name="flatten"),
             "unflatten": UnflattenChoices(dtype="float32", name="unflatten"),
         }
 
     @classmethod
     def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
-        """The functional graph from named inputs to named outputs."""
+        """Connects named inputs to named outputs."""
         flat = {name: parts["flatten"](value) for name, value in inputs.items()}
         outputs = cls.pool(parts, flat, **extra)
         pooled = outputs.pop("pooler_output")

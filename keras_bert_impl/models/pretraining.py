@@ -1,4 +1,4 @@
-"""The models of pretraining: masked words, next sentence, and both."""
+"""The models of pretraining: masked LM, next sentence, and both."""
 
 from typing import Any, ClassVar
 
@@ -6,37 +6,28 @@ import keras
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.layers import BertOnlyMLMHead, BertOnlyNSPHead, BertPreTrainingHeads
-from keras_bert_impl.models.base import BertPreTrainedModel, Parts, Tensors, pick
-
-_HEAD = (
-    "vocab_size",
-    "hidden_size",
-    "hidden_act",
-    "layer_norm_eps",
-    "initializer_range",
-    "tie_word_embeddings",
-)
+from keras_bert_impl.models.base import BertPreTrainedModel, Parts, Tensors
 
 
 def _decoder(parts: Parts) -> Any:
-    """The word embedding matrix where the decoder is tied to it, else None."""
-    return parts["embeddings"].word_embeddings.embeddings if parts["cls"].tie_word_embeddings else None
+    """Returns the word embedding matrix if the decoder is tied to it, else None."""
+    return parts["embeddings"].word_embeddings.embeddings if parts["cls"].config.tie_word_embeddings else None
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class BertForPreTraining(BertPreTrainedModel):
-    """Masked-LM and next-sentence heads, the model of the paper's pretraining.
+    """BERT with the masked-LM and the next-sentence head, as it is pretrained.
 
     Args: see ``BertPreTrainedModel``.
 
     Inputs: see ``BertPreTrainedModel``, and
-        masked_lm_positions: ``[batch, predictions]``, the positions to predict; absent: all.
-        next_sentence_positions: ``[batch, sequences]``, where each packed sequence's ``[CLS]`` stands; absent: at 0.
+        masked_lm_positions: ``[batch, predictions]``, the positions to predict; default: all.
+        next_sentence_positions: ``[batch, sequences]``, the position of each packed sequence's ``[CLS]``; default 0.
 
     Outputs:
         prediction_logits: float32 ``[batch, predictions or length, vocab_size]``.
-        seq_relationship_logits: float32 ``[batch, 2]`` or ``[batch, sequences, 2]``; label 0: the second segment is
-            the next sentence.
+        seq_relationship_logits: float32 ``[batch, 2]`` or ``[batch, sequences, 2]``; label 0 means that the second
+            segment is the next sentence.
         hidden_states, attentions: on request.
 
     >>> import numpy as np
@@ -55,12 +46,12 @@ class BertForPreTraining(BertPreTrainedModel):
 
     @classmethod
     def head(cls, config: BertConfig, policy: Any) -> Parts:
-        """The two heads."""
-        return {"cls": BertPreTrainingHeads(**pick(config, _HEAD), dtype=policy, name="cls")}
+        """Creates the two heads."""
+        return {"cls": BertPreTrainingHeads(config, dtype=policy, name="cls")}
 
     @classmethod
     def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
-        """The functional graph from named inputs to named outputs."""
+        """Connects named inputs to named outputs."""
         outputs = cls.encode(parts, inputs, **extra)
         states = outputs.pop("last_hidden_state")
         pooled = parts["pooler"](states, positions=inputs["next_sentence_positions"])
@@ -70,11 +61,11 @@ class BertForPreTraining(BertPreTrainedModel):
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class BertForMaskedLM(BertPreTrainedModel):
-    """The masked-LM head alone.
+    """BERT with the masked-LM head alone.
 
     Args: see ``BertPreTrainedModel``.
 
-    Inputs: see ``BertPreTrainedModel``, and ``masked_lm_positions``, ``[batch, predictions]``; absent: all.
+    Inputs: see ``BertPreTrainedModel``, and ``masked_lm_positions``, ``[batch, predictions]``; default: all.
 
     Outputs:
         logits: float32 ``[batch, predictions or length, vocab_size]``.
@@ -92,12 +83,12 @@ class BertForMaskedLM(BertPreTrainedModel):
 
     @classmethod
     def head(cls, config: BertConfig, policy: Any) -> Parts:
-        """The masked-LM head."""
-        return {"cls": BertOnlyMLMHead(**pick(config, _HEAD), dtype=policy, name="cls")}
+        """Creates the masked-LM head."""
+        return {"cls": BertOnlyMLMHead(config, dtype=policy, name="cls")}
 
     @classmethod
     def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
-        """The functional graph from named inputs to named outputs."""
+        """Connects named inputs to named outputs."""
         outputs = cls.encode(parts, inputs, **extra)
         states = outputs.pop("last_hidden_state")
         logits = parts["cls"](states, word_embeddings=_decoder(parts), positions=inputs["masked_lm_positions"])
@@ -106,12 +97,12 @@ class BertForMaskedLM(BertPreTrainedModel):
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class BertForNextSentencePrediction(BertPreTrainedModel):
-    """The next-sentence head alone.
+    """BERT with the next-sentence head alone.
 
     Args: see ``BertPreTrainedModel``.
 
     Outputs:
-        logits: float32 ``[batch, 2]``; label 0: the second segment is the next sentence.
+        logits: float32 ``[batch, 2]``; label 0 means that the second segment is the next sentence.
         hidden_states, attentions: on request.
 
     >>> import numpy as np
@@ -123,12 +114,12 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
 
     @classmethod
     def head(cls, config: BertConfig, policy: Any) -> Parts:
-        """The next-sentence head."""
-        return {"cls": BertOnlyNSPHead(**pick(config, ("hidden_size", "initializer_range")), dtype=policy, name="cls")}
+        """Creates the next-sentence head."""
+        return {"cls": BertOnlyNSPHead(config, dtype=policy, name="cls")}
 
     @classmethod
     def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
-        """The functional graph from named inputs to named outputs."""
+        """Connects named inputs to named outputs."""
         outputs = cls.pool(parts, inputs, **extra)
         pooled = outputs.pop("pooler_output")
         return {"logits": parts["cls"](pooled), **outputs}

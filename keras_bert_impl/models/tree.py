@@ -1,4 +1,4 @@
-"""The module tree of a model as text, in the form that users of the PyTorch models know."""
+"""The module tree of a model as text, in the form that PyTorch prints."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ import keras
 
 from keras_bert_impl.layers import BertLayer
 
-# What stands inside ``bert`` in the published models with a head.
+# The modules inside ``bert`` in the published models with a head.
 _BACKBONE = ("embeddings", "encoder", "pooler")
 
 
 def module_tree(model: Any) -> str:
-    """Names, classes and sizes of all layers, indented.
+    """Returns the names, classes and sizes of all layers, indented.
 
     >>> from keras_bert_impl import BertConfig, BertModel
     >>> print(module_tree(BertModel(BertConfig.preset("tiny", num_hidden_layers=1))).splitlines()[2])
@@ -34,7 +34,7 @@ def _lines(name: str, layer: Any, depth: int) -> list[str]:
     if not children:
         return [f"{indent}({name}): {_leaf(layer)}"]
     if all(isinstance(child, BertLayer) for child in children):
-        # The blocks are all alike: one stands for all.
+        # All blocks are alike, so only the first is printed.
         first, *inner = _lines(children[0].name, children[0], depth + 1)
         numbers = f"{indent}  (layer_0-{len(children) - 1}): {len(children)} x BertLayer("
         inner = [numbers if len(children) > 1 else first, *inner]
@@ -44,7 +44,7 @@ def _lines(name: str, layer: Any, depth: int) -> list[str]:
 
 
 def _leaf(layer: Any) -> str:
-    """A layer without layers inside, with its sizes."""
+    """Describes a layer that has no layers inside."""
     kind = type(layer).__name__
     match layer:
         case keras.layers.Embedding():

@@ -10,44 +10,10 @@ from keras import ops
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.models import BertForMaskedLM, BertForNextSentencePrediction
+from keras_bert_impl.ops.cross_entropy import cross_entropy
 from keras_bert_impl.tokenization import BertTokenizer
 
 _OUTPUTS = ("prediction_logits", "seq_relationship_logits")
-
-
-def cross_entropy(labels: Any, logits: Any) -> Any:
-    """The cross entropy of each prediction, float32 ``[...]``.
-
-    On CPU TensorFlow's own takes twice as long for thousands of classes.
-
-    Args:
-        labels: int ``[...]``.
-        logits: float32 ``[..., classes]``.
-
-    >>> import numpy as np
-    >>> values = cross_entropy(np.array([[3, 0]]), np.zeros((1, 2, 7), "float32"))
-    >>> [round(float(value), 4) for value in values[0]]
-    [1.9459, 1.9459]
-    """
-    classes = logits.shape[-1]
-    label = ops.cast(ops.reshape(labels, (-1,)), "int32")
-
-    @ops.custom_gradient
-    def of_logits(flat: Any) -> Any:
-        shifted = flat - ops.max(flat, axis=-1, keepdims=True)
-        shares = ops.exp(shifted)
-        total = ops.sum(shares, axis=-1)
-        place = ops.stack([ops.arange(ops.shape(flat)[0], dtype="int32"), label], axis=1)
-        loss = ops.log(total) - ops.squeeze(ops.take_along_axis(shifted, label[:, None], axis=-1), -1)
-
-        def gradient(*upstreams: Any, upstream: Any = None) -> Any:
-            upstream = upstreams[0] if upstream is None else upstream
-            right = (ops.exp(-loss) - 1) * upstream
-            return ops.scatter_update(shares * (upstream / total)[:, None], place, right)
-
-        return loss, gradient
-
-    return ops.reshape(of_logits(ops.reshape(logits, (-1, classes))), ops.shape(labels))
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")

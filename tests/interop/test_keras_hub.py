@@ -18,7 +18,7 @@ from keras_bert_impl import BertConfig, BertModel, BertTokenizer, models
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.interop import inputs
 from keras_bert_impl.interop.keras_hub import from_keras_hub, set_hidden_act, to_keras_hub
-from keras_bert_impl.layers.base import ACTIVATIONS
+from keras_bert_impl.ops.activations import ACTIVATIONS
 
 NAMES = {"input_ids": "token_ids", "token_type_ids": "segment_ids", "attention_mask": "padding_mask"}
 OUTPUTS = {"last_hidden_state": "sequence_output", "pooler_output": "pooled_output"}

@@ -1,6 +1,5 @@
 """Each layer alone against the module of transformers over the same weights."""
 
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ from keras import ops
 from transformers.activations import ACT2FN
 from transformers.models.bert import modeling_bert
 
-from keras_bert_impl import layers
+from keras_bert_impl import BertConfig, layers
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.layers.attention import _dropped_product
-from keras_bert_impl.layers.base import ACTIVATIONS, activation
-from keras_bert_impl.layers.product import LogitsDense
+from keras_bert_impl.ops.activations import ACTIVATIONS, get_activation
+from keras_bert_impl.ops.attention import _remasked_drop_and_multiply
 
 CONFIG = beside_torch.config(layer_norm_eps=1e-7)
 SETTINGS = {
@@ -61,16 +59,9 @@ CASES: dict[str, tuple[np.ndarray, ...]] = {
 }
 
 
-def settings_of(name: str) -> dict[str, Any]:
-    """What the constructor of a layer asks for."""
-    parameters = inspect.signature(getattr(layers, name)).parameters
-    settings = {**SETTINGS, "input_size": 32 if name == "BertSelfOutput" else 37}
-    return {key: settings[key] for key in parameters if key in settings}
-
-
 def make(name: str, **changes: Any) -> keras.layers.Layer:
     """A layer by its name."""
-    return getattr(layers, name)(**{**settings_of(name), **changes})
+    return getattr(layers, name)(BertConfig(**{**SETTINGS, **changes}))
 
 
 def module(name: str) -> torch.nn.Module:
@@ -125,7 +116,7 @@ def test_config_and_file_make_it_again(name: str, tmp_path: Path) -> None:
     layer = make(name)
     inputs = [keras.Input(array.shape[1:], dtype=array.dtype) for array in CASES[name]]
     model = keras.Model(inputs, layer(*inputs))
-    assert settings_of(name).items() <= layer.get_config().items()
+    assert SETTINGS.items() <= layer.get_config()["config"].items()
     assert type(layer).from_config(layer.get_config()).get_config() == layer.get_config()
     model.save(tmp_path / "layer.keras")
     loaded = keras.saving.load_model(tmp_path / "layer.keras")
@@ -188,7 +179,7 @@ def test_tied_head_uses_the_words_handed_in() -> None:
 def test_activations(hidden_act: str) -> None:
     numbers = np.linspace(-9, 9, 1009, dtype="float32")
     theirs = ACT2FN[hidden_act](torch.from_numpy(numbers)).numpy()
-    np.testing.assert_allclose(ops.convert_to_numpy(activation(hidden_act)(numbers)), theirs, atol=2e-6)
+    np.testing.assert_allclose(ops.convert_to_numpy(get_activation(hidden_act)(numbers)), theirs, atol=2e-6)
 
 
 def test_unknown_activation() -> None:
@@ -207,7 +198,7 @@ def test_bias_of_packed_rows() -> None:
 @pytest.mark.parametrize(("dtype", "exact"), [("float32", 2e-6), ("mixed_bfloat16", 0.05)])
 def test_logits_are_float32_and_near_float64(dtype: str, exact: float) -> None:
     """Large common terms, as real decoders have them: float32 sums of 300 such lose digits."""
-    dense = LogitsDense(11, dtype=dtype)
+    dense = layers.LogitsDense(11, dtype=dtype)
     numbers = _draw.normal(size=(17, 300)) + 3
     dense.build((None, 300))
     logits = ops.convert_to_numpy(ops.cast(dense(numbers.astype("float32")), "float32"))
@@ -257,12 +248,12 @@ def test_dropped_attention_and_its_gradients_are_those_of_float64(dtype: str, ex
     compute = keras.DTypePolicy(dtype).compute_dtype
     given = [tf.constant(array, compute) for array in (probabilities, value)]
     unit = tf.constant(np.broadcast_to(np.eye(7), (13, 4, 7, 7)), compute)
-    dropped = _dropped_product(keras.layers.Dropout(rate, seed=3), given[0], unit)
+    dropped = _remasked_drop_and_multiply(keras.layers.Dropout(rate, seed=3), given[0], unit)
     stays = ops.convert_to_numpy(ops.cast(dropped, "float32")) != 0
     assert 0.7 < stays.mean() < 0.8
     with tf.GradientTape() as tape:
         tape.watch(given)
-        ours = _dropped_product(keras.layers.Dropout(rate, seed=3), *given)
+        ours = _remasked_drop_and_multiply(keras.layers.Dropout(rate, seed=3), *given)
         total = tf.reduce_sum(tf.cast(ours, "float32") * upstream.astype("float32"))
     gradients = tape.gradient(total, given)
 

@@ -1,0 +1,56 @@
+"""The activations that a ``hidden_act`` can name."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.ops.variants import choose
+
+
+def gelu(x: Any) -> Any:
+    """Gaussian error linear unit, the exact one with erf (https://arxiv.org/abs/1606.08415)."""
+    return choose(_gelu, {"portable": lambda x: x * 0.5 * (1.0 + ops.erf(x / math.sqrt(2)))})(x)
+
+
+def _normal_cdf(x: Any) -> Any:
+    return 0.5 * (1 + ops.erf(x * math.sqrt(0.5)))
+
+
+@ops.custom_gradient
+def _gelu(x: Any) -> Any:
+    """GELU whose gradient saves the input only, not the four arrays in between.
+
+    Keras' own uses erfc, for which TensorFlow has no fast kernel in bfloat16.
+    """
+
+    def gradient(*args: Any, upstream: Any = None) -> Any:
+        (upstream,) = args if upstream is None else (upstream,)
+        density = ops.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+        return upstream * (_normal_cdf(x) + x * density)
+
+    return x * _normal_cdf(x), gradient
+
+
+_tanh_gelu = functools.partial(keras.activations.gelu, approximate=True)
+_KERAS_NAMES = ("relu", "relu6", "silu", "mish", "tanh", "sigmoid", "linear")
+
+# By their published names.
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "gelu": gelu,
+    "gelu_python": functools.partial(keras.activations.gelu, approximate=False),
+    **dict.fromkeys(("gelu_new", "gelu_fast", "gelu_pytorch_tanh"), _tanh_gelu),
+    **{name: getattr(keras.activations, name) for name in _KERAS_NAMES},
+    "swish": keras.activations.silu,
+}
+
+
+def get_activation(hidden_act: str) -> Callable[[Any], Any]:
+    """Returns the function that a ``hidden_act`` names; raises ``InputError`` if there is none."""
+    if hidden_act not in ACTIVATIONS:
+        raise InputError(f"hidden_act {hidden_act!r} is not supported; there are {', '.join(ACTIVATIONS)}.")
+    return ACTIVATIONS[hidden_act]

@@ -1,0 +1,50 @@
+"""Layer normalization over the last axis (https://arxiv.org/abs/1607.06450), computed in float32."""
+
+from typing import Any
+
+from keras import ops
+
+from keras_bert_impl.ops.rematerialization import recompute_in_backward
+from keras_bert_impl.ops.variants import choose
+
+
+def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float, *, training: Any = False) -> Any:
+    """Normalizes the vectors of ``x`` ``[..., size]``, scales by ``gamma`` ``[size]`` and adds ``beta`` ``[size]``."""
+    variants = {"tensorflow training": _recomputed_layer_norm, "portable": _portable_layer_norm}
+    return choose(_layer_norm, variants, training=training)(x, gamma, beta, epsilon)
+
+
+def _layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+    return ops.cast(ops.layer_normalization(x, gamma, beta, axis=-1, epsilon=epsilon), x.dtype)
+
+
+def _recomputed_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+    """Its gradient saves the input only; that of Keras saves a second array: a tenth of all that BERT-base saves."""
+
+    @ops.custom_gradient
+    def normalize(x: Any, gamma: Any, beta: Any) -> Any:
+        mean, variance = ops.moments(ops.cast(x, "float32"), axes=-1, keepdims=True)
+        scale = ops.rsqrt(variance + epsilon)
+
+        def gradient(upstream: Any) -> Any:
+            upstream = ops.cast(upstream, "float32")
+            normalized = (ops.cast(recompute_in_backward(x, upstream), "float32") - mean) * scale
+            others = tuple(range(len(x.shape) - 1))
+            gamma_gradient, beta_gradient = ops.sum(upstream * normalized, axis=others), ops.sum(upstream, axis=others)
+            upstream *= ops.cast(gamma, "float32")
+            offset = ops.mean(upstream, axis=-1, keepdims=True)
+            slope = ops.mean(upstream * normalized, axis=-1, keepdims=True)
+            x_gradient = ops.cast(scale * (upstream - offset - normalized * slope), x.dtype)
+            return x_gradient, ops.cast(gamma_gradient, gamma.dtype), ops.cast(beta_gradient, beta.dtype)
+
+        factor = scale * ops.cast(gamma, "float32")
+        result = ops.cast(x, "float32") * factor + (ops.cast(beta, "float32") - mean * factor)
+        return ops.cast(result, x.dtype), gradient
+
+    return normalize(x, ops.copy(gamma), ops.copy(beta))  # A custom gradient takes tensors, not variables.
+
+
+def _portable_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+    difference = x - ops.mean(x, axis=-1, keepdims=True)
+    variance = ops.mean(ops.power(difference, 2.0), axis=-1, keepdims=True)
+    return difference / ops.sqrt(variance + epsilon) * gamma + beta
