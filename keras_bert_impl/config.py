@@ -20,10 +20,10 @@ PRESETS = {
     "large": (24, 1024, 16),
 }
 
-# Google's directories hold the same keys under the second name.
+# The second is the name in Google's directories; the keys are the same.
 FILE_NAMES = ("config.json", "bert_config.json")
 
-# A file must state these: a default in their place would build another model than the file's.
+# A file must have these: with a default in their place, the model would not be the one of the file.
 _SIZES = (
     "vocab_size",
     "hidden_size",
@@ -33,7 +33,7 @@ _SIZES = (
     "max_position_embeddings",
 )
 
-# Settings that change the computation in ways which these layers do not have: key, the values that mean "not used".
+# Keys that ask for computations which these layers do not have, and the values that do not ask for them.
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "model_type": ("bert",),
     "position_embedding_type": ("absolute",),
@@ -43,33 +43,35 @@ _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "pruned_heads": ({}, []),
 }
 
+_PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+
 
 @dataclasses.dataclass(frozen=True)
 class BertConfig:
-    """Sizes and settings of a BERT; the fields are the keys of ``config.json``, the defaults those of base uncased.
+    """Sizes and settings of a BERT. Its fields are the keys of ``config.json``; its defaults are those of base uncased.
 
     Args:
         vocab_size: number of tokens in the vocabulary.
-        hidden_size: width of the hidden states; the heads divide it.
+        hidden_size: size of the hidden states, a multiple of ``num_attention_heads``.
         num_hidden_layers: number of encoder blocks.
         num_attention_heads: heads in each block.
-        intermediate_size: width inside the feed-forward.
-        hidden_act: activation of the feed-forward and of the masked-LM head: ``gelu`` is the exact one (with erf).
+        intermediate_size: size inside the feed-forward.
+        hidden_act: activation of the feed-forward and of the masked-LM head; ``gelu`` is the exact one, with erf.
         hidden_dropout_prob: dropout on embeddings and on the output of each sublayer.
         attention_probs_dropout_prob: dropout on the attention probabilities.
-        max_position_embeddings: longest sequence in tokens.
+        max_position_embeddings: maximum length of a sequence in tokens.
         type_vocab_size: number of segments.
         initializer_range: standard deviation of the truncated normal for new weights.
-        layer_norm_eps: what the layer norms add to the variance.
-        pad_token_id: the id that fills batches.
+        layer_norm_eps: epsilon of the layer norms, added to the variance.
+        pad_token_id: the id of padding.
         classifier_dropout: dropout before the classification heads; None means ``hidden_dropout_prob``.
         tie_word_embeddings: whether the masked-LM decoder is the word embedding matrix.
         id2label: the name of each label.
-        problem_type: ``regression``, ``single_label_classification`` or None.
-        extra: other keys of the file, kept for writing back.
+        problem_type: ``regression``, ``single_label_classification``, ``multi_label_classification`` or None.
+        extra: other keys of the file; they are written back.
 
     Raises:
-        InputError: a value has the wrong type or range, contradicts another, or asks for what is not supported.
+        InputError: a value has the wrong type or range, contradicts another, or asks for something unsupported.
 
     Source: https://arxiv.org/abs/1810.04805; key names from the published ``bert_config.json`` files.
 
@@ -124,13 +126,13 @@ class BertConfig:
         check_field(
             self,
             "problem_type",
-            self.problem_type in (None, "regression", "single_label_classification"),
-            "null, regression or single_label_classification",
+            self.problem_type is None or self.problem_type in _PROBLEM_TYPES,
+            f"null, {', '.join(_PROBLEM_TYPES[:-1])} or {_PROBLEM_TYPES[-1]}",
         )
         if self.hidden_size % self.num_attention_heads:
             raise InputError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}: "
-                "every head gets an equal share of the hidden size."
+                "the heads divide the hidden size equally."
             )
         labels = self.id2label
         if sorted(labels) != list(range(len(labels))) or not all(isinstance(name, str) for name in labels.values()):
@@ -150,17 +152,17 @@ class BertConfig:
 
     @property
     def num_labels(self) -> int:
-        """Number of labels, the length of ``id2label``."""
+        """The number of labels, which is the length of ``id2label``."""
         return len(self.id2label)
 
     @property
     def label2id(self) -> dict[str, int]:
-        """``id2label`` the other way round."""
+        """The inverse of ``id2label``."""
         return {name: number for number, name in self.id2label.items()}
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> "BertConfig":
-        """The configuration of a published size, ``tiny`` to ``large``, with other fields changed by keyword."""
+        """Returns the configuration of a published size, ``tiny`` to ``large``; keywords change other fields."""
         if name not in PRESETS:
             raise InputError(f"No preset is named {name!r}; there are {', '.join(PRESETS)}.")
         layers, hidden, heads = PRESETS[name]
@@ -174,20 +176,22 @@ class BertConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "BertConfig":
-        """Reads the object of a ``config.json``. Sizes must be there; unknown keys go to ``extra``.
+        """Reads the object of a ``config.json``. It must have the sizes; unknown keys go to ``extra``.
 
         Warns:
-            UserWarning: ``num_labels`` contradicts ``id2label``; ``num_labels`` wins, as in transformers.
+            UserWarning: ``num_labels`` contradicts ``id2label``; ``num_labels`` is used, as in transformers.
         """
         values = dict(values)
-        lacking = [key for key in _SIZES if key not in values]
-        if lacking:
-            raise InputError(f"the configuration lacks {', '.join(lacking)}; a BERT config.json states these sizes.")
+        missing = [key for key in _SIZES if key not in values]
+        if missing:
+            raise InputError(
+                f"the configuration lacks {', '.join(missing)}; the config.json of a BERT has these sizes."
+            )
         values.pop("label2id", None)
         labels = _read_labels(values.pop("id2label", None), values.pop("num_labels", None))
         known = {field.name for field in dataclasses.fields(cls)} - {"extra", "id2label"}
         fields = {key: values.pop(key) for key in list(values) if key in known}
-        # Old files write null where they mean the default.
+        # In old files null means the default.
         fields = {key: value for key, value in fields.items() if value is not None or key == "classifier_dropout"}
         return cls(**fields, id2label=labels, extra=values)
 
@@ -196,16 +200,16 @@ class BertConfig:
         """Reads the configuration of a directory, a bundled model or a hub name, or a JSON file itself.
 
         Raises:
-            InputError: nothing there, no configuration in it, or one that is not a supported BERT's.
+            InputError: the source or its configuration is missing, or it is not that of a supported BERT.
         """
         path: Path | None
         if isinstance(source, str | Path) and Path(source).suffix == ".json" and Path(source).is_file():
             path = Path(source)
         else:
             opened = source if isinstance(source, Source) else open_source(source, revision=revision)
-            path = next((found for name in FILE_NAMES if (found := opened.file(name))), None)
+            path = next((file for name in FILE_NAMES if (file := opened.file(name))), None)
             if path is None:
-                raise InputError(f"{opened.name} holds neither {' nor '.join(FILE_NAMES)}: it is no BERT checkpoint.")
+                raise InputError(f"{opened.name} has neither {' nor '.join(FILE_NAMES)}: it is not a BERT checkpoint.")
         values = read_json(path)
         try:
             return cls.from_dict(values)
@@ -213,7 +217,7 @@ class BertConfig:
             raise InputError(f"{path}: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """All keys for a ``config.json``, the kept unknown ones included."""
+        """Returns all keys for a ``config.json``, including the unknown ones of ``extra``."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "extra"}
         values["id2label"] = dict(self.id2label)
         values["label2id"] = self.label2id
@@ -228,7 +232,7 @@ def _label_names(count: int) -> dict[int, str]:
 
 
 def _read_labels(id2label: Any, num_labels: Any) -> dict[int, str]:
-    """The label names of a file, whose JSON has the ids as strings."""
+    """Returns the label names of a file; in JSON, the ids are strings."""
     if num_labels is not None and not (_is_int(num_labels) and num_labels > 0):
         raise InputError(f"num_labels is {num_labels!r}; a whole number above 0 was expected.")
     if id2label is None:
@@ -238,11 +242,11 @@ def _read_labels(id2label: Any, num_labels: Any) -> dict[int, str]:
     try:
         labels = {int(number): name for number, name in id2label.items()}
     except ValueError as error:
-        raise InputError(f"id2label has a key that is no whole number: {list(id2label)}.") from error
+        raise InputError(f"id2label has a key that is not a whole number: {list(id2label)}.") from error
     if num_labels is not None and num_labels != len(labels):
         warnings.warn(
-            f"num_labels is {num_labels} beside an id2label of {len(labels)}: {num_labels} labels are taken, "
-            "with names made from their numbers.",
+            f"num_labels is {num_labels}, but id2label has {len(labels)} labels: {num_labels} labels are used, "
+            "named by their numbers.",
             stacklevel=4,
         )
         return _label_names(num_labels)

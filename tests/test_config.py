@@ -92,7 +92,7 @@ def test_labels_are_in_the_order_of_their_ids() -> None:
 
 def test_num_labels_beside_a_shorter_id2label_is_a_warning() -> None:
     values = {**SIZES, "num_labels": 50, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}}
-    with pytest.warns(UserWarning, match="num_labels is 50 beside an id2label of 2: 50 labels are taken"):
+    with pytest.warns(UserWarning, match="num_labels is 50, but id2label has 2 labels: 50 labels are used"):
         config = BertConfig.from_dict(values)
     assert config.num_labels == 50
     assert config.id2label[49] == "LABEL_49"
@@ -119,10 +119,10 @@ def test_num_labels_alone() -> None:
         ({"hidden_act": 3}, "hidden_act is 3; the name of an activation"),
         ({"tie_word_embeddings": "yes"}, "tie_word_embeddings is 'yes'; true or false"),
         ({"pad_token_id": 99}, "pad_token_id is 99; an id of the vocabulary, 0 to 98"),
-        ({"problem_type": "multi_label_classification"}, "problem_type is 'multi_label_classification'"),
+        ({"problem_type": "ranking"}, "problem_type is 'ranking'; null, regression, single_label_classification or multi_"),
         ({"num_labels": 0}, "num_labels is 0"),
         ({"id2label": ["a", "b"]}, r"id2label is \['a', 'b'\]; an object"),
-        ({"id2label": {"zero": "a"}}, "id2label has a key that is no whole number"),
+        ({"id2label": {"zero": "a"}}, "id2label has a key that is not a whole number"),
         ({"id2label": {"0": "a", "2": "b"}}, "a name for each of the ids 0, 1, 2"),
         ({"id2label": {"0": 1}}, "a name for each of the ids"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type 'relative_key' is not supported"),
@@ -145,19 +145,19 @@ def test_refused(tmp_path: Path, change: dict[str, object], message: str) -> Non
     ("content", "message"),
     [
         (b"", "is not JSON: line 1, column 1"),
-        (b'{"vocab_size": 99,\n}', "is not JSON: line 2"),
+        (b'{"vocab_size": 99,\n"hidden_size"}', "is not JSON: line 2"),
         (b"[1, 2]", "holds a JSON list; a JSON object"),
         (b'{"vocab_size": "\xff"}', "is not UTF-8: byte 16"),
     ],
 )
-def test_a_file_that_is_no_configuration(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_that_is_not_a_configuration(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(InputError, match=message):
         BertConfig.from_pretrained(tmp_path)
 
 
 def test_a_directory_without_configuration(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds neither config\.json nor bert_config\.json"):
+    with pytest.raises(InputError, match=r"has neither config\.json nor bert_config\.json: it is not a BERT"):
         BertConfig.from_pretrained(tmp_path)
 
 

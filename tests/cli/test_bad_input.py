@@ -527,7 +527,7 @@ def test_a_contradiction_about_labels_only_warns(place: Path, run: Callable[...,
     (place / "bert" / "config.json").write_bytes(edit((place / "bert" / "config.json").read_bytes()))
     ran = run("convert", "bert", "new")
     assert ran.code == 0
-    warning = "keras-bert: warning: num_labels is 3 beside an id2label of 2: 3 labels are taken"
+    warning = "keras-bert: warning: num_labels is 3, but id2label has 2 labels: 3 labels are used"
     assert ran.err.startswith(warning)
     assert ran.err.count("\n") == 1
 
