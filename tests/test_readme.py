@@ -1,4 +1,4 @@
-"""What the README shows, run."""
+"""Runs the code and the commands in the README, and checks its table, its commands and its length."""
 
 import os
 import re
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import summarize
 import transformers
 from hub_server import Hub, serve
 from page_code import blocks, commands
@@ -21,7 +22,7 @@ WORDS = """[PAD] [UNK] [CLS] [SEP] [MASK] i went to the bank we sat on river a g
 
 @pytest.fixture
 def uncased(tmp_path):
-    """A small BERT that stands in for bert-base-uncased, saved by transformers."""
+    """A small BERT in place of bert-base-uncased, saved by transformers."""
     directory = tmp_path / "uncased"
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37}
     transformers.BertModel(transformers.BertConfig(vocab_size=len(WORDS), **sizes)).save_pretrained(directory)
@@ -30,7 +31,7 @@ def uncased(tmp_path):
 
 
 def test_python_blocks(uncased, tmp_path):
-    """One after the other in one process, with a hub of our own on this machine."""
+    """The blocks run in order in one process, with a hub server on this machine."""
     code = "\n".join(blocks(README))
     assert "from_pretrained" in code
     with serve(Hub(models={"bert-base-uncased": {"main": uncased}})) as hub:
@@ -40,47 +41,67 @@ def test_python_blocks(uncased, tmp_path):
             [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
         )
     assert result.returncode == 0, result.stderr
-    assert "(2, 9, 32) (2, 32)" in result.stdout
+    assert result.stdout.split("\n")[:2] == ["(2, 9, 32)", "(2, 32)"]
     reopened = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "my-classifier")
     assert reopened.config.id2label == {0: "bad", 1: "good"}
 
 
-def test_the_model_that_ships_answers_offline(capsys, monkeypatch):
-    """With no way out of this machine, as the README shows it."""
+def test_the_bundled_model_answers_without_a_network(capsys, monkeypatch):
+    """The commands of the README and of docs/commands.md, with connections refused."""
 
     def refuse(*_):
-        raise AssertionError("a connection was tried")
+        raise AssertionError("tried to connect")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    shown = [command for command in commands(README) if "bert-tiny-novels" in command]
-    assert [command[0] for command in shown] == ["fill-mask", "next-sentence"]
+    pages = README + (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    shown = [command for command in commands(pages) if "bert-tiny-novels" in command]
+    assert [command[0] for command in shown] == ["fill-mask", "fill-mask", "next-sentence"]
     answers = []
     for command in shown:
         assert main(command) == 0
         answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1]
     assert "door" in answers[0].splitlines()[0]
-    assert float(answers[1].split("%")[0]) > 80
+    assert float(answers[2].split("%")[0]) > 80
 
 
-def test_commands_exist():
-    """Every verb that is shown is one, and none is left out."""
+def test_all_commands_are_listed():
+    """docs/commands.md lists every verb, and the README lists only verbs that exist."""
     (verbs,) = [action for action in parser()._actions if action.dest == "help" or action.choices][1:]
-    assert set(re.findall(r"keras-bert ([a-z][a-z-]*)", README)) == set(verbs.choices)
+    pattern = r"keras-bert ([a-z][a-z-]*)"
+    listed = re.findall(pattern, (ROOT / "docs" / "commands.md").read_text(encoding="utf-8"))
+    assert set(listed) == set(verbs.choices)
+    assert set(re.findall(pattern, README)) <= set(verbs.choices)
+    assert len({command[0] for command in commands(README.split("## Use it on the command line")[1])}) == 5
 
 
-def test_tree_is_true():
-    """The annotated tree names what is there."""
-    tree = README.split("## What is where")[1].split("\n\n")[1]
-    top = re.findall(r"^    (\S+)", tree, flags=re.MULTILINE)
-    inner = re.findall(r"^      (\S+)", tree, flags=re.MULTILINE)
-    assert [name for name in top if not (ROOT / name).exists()] == []
-    assert [name for name in inner if not (ROOT / "keras_bert_impl" / name).exists()] == []
-    rooms = {f"{path.name}/" for path in (ROOT / "keras_bert_impl").iterdir() if path.is_dir() and path.name[0] != "_"}
-    assert rooms <= set(inner)
-
-
-def test_links_lead_somewhere():
-    """Relative links name files."""
+def test_links_lead_to_files():
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+    paths = re.findall(r"`((?:keras_bert_impl|models|checkpoints|layers|ops)/[\w/.]+)`", README)
+    assert paths
+    assert [path for path in paths if not any((ROOT / base / path).exists() for base in ("", "keras_bert_impl"))] == []
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 110
+
+
+@pytest.mark.parametrize("name", summarize.PAGES)
+def test_tables_of_measurements_come_from_the_reports(name):
+    """If this fails: ``python benchmarks/summarize.py``."""
+    page = (ROOT / name).read_text(encoding="utf-8")
+    assert summarize.with_tables(page, summarize.PAGES[name]()) == page
+
+
+def test_a_ratio_above_one_means_that_this_package_is_faster():
+    """The direction, against the sentences of two reports that name the faster one themselves."""
+    sentence, *_ = [row for row in summarize.COMPARISONS if row.job.startswith("one sentence")]
+    report = summarize.report("serving").read_text(encoding="utf-8")
+    (reported,) = re.findall(r"one sentence: SavedModel at least 0.56 × ONNX Runtime: ([\d.]+) ", report)
+    assert summarize.ratios(sentence)["ONNX Runtime"] == pytest.approx(float(reported), abs=0.01)
+    inference, *_ = summarize.COMPARISONS
+    report = summarize.report("inference").read_text(encoding="utf-8")
+    (reported,) = re.findall(r"float32: keras_bert_impl at least 1.10 × KerasHub: ([\d.]+) ", report)
+    assert summarize.ratios(inference)["KerasHub"] == pytest.approx(float(reported), abs=0.01)

@@ -1,6 +1,6 @@
-"""Extension of griffe: what docstrings have beside Google's sections, as Markdown.
+"""Griffe extension that turns docstring sections outside Google's style into Markdown.
 
-``Inputs:``, ``Outputs:``, ``Call arguments:`` and the like become lists of definitions, examples become blocks of code.
+``Inputs:``, ``Outputs:``, ``Call arguments:`` and similar sections become definition lists, and examples code blocks.
 """
 
 import re
@@ -8,7 +8,7 @@ from typing import Any
 
 import griffe
 
-# Sections of items that griffe reads itself, to set them beside the signature's types.
+# Sections that griffe reads itself, to add the types of the signature.
 _GRIFFE = ("Args", "Attributes", "Raises", "Warns")
 _SECTION = re.compile(r"^(?P<name>[A-Z][a-z]+(?: [a-z]+)?(?: ``\w+``)?)(?P<more>, [^:]+)?:(?P<text> .*)?$")
 _ITEM = re.compile(r"^(?P<names>[a-z_*][\w, `]*): (?P<text>.*)$")
@@ -16,7 +16,7 @@ _FLAG = re.compile(r" *# doctest: .*$", flags=re.MULTILINE)
 
 
 class Sections(griffe.Extension):
-    """Rewrites each docstring before it is read."""
+    """Rewrites each docstring before griffe parses it."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Called for every module, class, function and attribute."""
@@ -25,20 +25,20 @@ class Sections(griffe.Extension):
 
 
 def as_markdown(docstring: str) -> str:
-    """A docstring of which all but Google's sections is Markdown."""
+    """Converts all of a docstring but Google's sections to Markdown."""
     lines, result = docstring.splitlines(), []
     while lines:
         line = lines.pop(0)
         match = _SECTION.match(line)
         if line.startswith(">>> "):
-            result += ["", *_code([line, *_taken(lines, lambda later: bool(later.strip()))])]
+            result += ["", *_code_block([line, *_take_while(lines, lambda later: bool(later.strip()))])]
         elif match and (lines[:1] and lines[0].startswith("    ")):
-            inner = _taken(lines, lambda later: later.startswith("    ") or not later.strip())
+            inner = _take_while(lines, lambda later: later.startswith("    ") or not later.strip())
             if match["name"] in _GRIFFE and not match["text"]:
                 result += [line, *inner]
             else:
                 title = f"**{match['name']}**{match['more'] or ''}:{match['text'] or ''}"
-                result += ["", title, "", *_items(inner), ""]
+                result += ["", title, "", *_convert_section(inner), ""]
         elif match and match["text"] and match["name"] in (*_GRIFFE, "Inputs", "Outputs"):
             result += ["", f"**{match['name']}**:{match['text']}"]
         else:
@@ -46,16 +46,16 @@ def as_markdown(docstring: str) -> str:
     return "\n".join(result)
 
 
-def _taken(lines: list[str], belongs: Any) -> list[str]:
-    """The lines up to the first that does not belong; they are taken out."""
-    taken = []
+def _take_while(lines: list[str], belongs: Any) -> list[str]:
+    """Removes and returns the lines before the first one that does not belong."""
+    result = []
     while lines and belongs(lines[0]):
-        taken.append(lines.pop(0))
-    return taken
+        result.append(lines.pop(0))
+    return result
 
 
-def _items(indented: list[str]) -> list[str]:
-    """The content of a section: names with their definitions, paragraphs, lists, code."""
+def _convert_section(indented: list[str]) -> list[str]:
+    """Converts the indented lines of a section: names with their definitions, paragraphs, lists, code."""
     indent = min(len(line) - len(line.lstrip()) for line in indented if line.strip())
     lines = [line[indent:] for line in indented]
     if not any(_ITEM.match(line) for line in lines):
@@ -70,5 +70,5 @@ def _items(indented: list[str]) -> list[str]:
     return result
 
 
-def _code(lines: list[str]) -> list[str]:
+def _code_block(lines: list[str]) -> list[str]:
     return ["```pycon", *_FLAG.sub("", "\n".join(lines)).splitlines(), "```"]

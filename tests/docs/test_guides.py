@@ -1,6 +1,8 @@
-"""The start page's and the fine-tuning guide's code, run with a small model on a few examples."""
+"""Runs the commands and the code of the start page and of the guides about fine-tuning, serving and interpretation."""
 
+import dataclasses
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -8,10 +10,14 @@ import pytest
 from page_code import blocks, commands
 
 from keras_bert_impl.cli.main import main
+from keras_bert_impl.training import FineTuning
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 START = (DOCS / "index.md").read_text(encoding="utf-8")
 FINE_TUNING = (DOCS / "guides" / "fine-tuning.md").read_text(encoding="utf-8")
+SERVING = (DOCS / "guides" / "serving.md").read_text(encoding="utf-8")
+INTERPRETATION = (DOCS / "guides" / "interpretation.md").read_text(encoding="utf-8")
 
 
 def test_fine_tuning(
@@ -39,21 +45,81 @@ def test_fine_tuning(
     assert main(["predict", "runs/with-fit", "A great film."]) == 0
 
 
-def test_the_guide_tells_the_defaults() -> None:
-    import dataclasses
-
-    from keras_bert_impl.training import FineTuning
-
+def test_the_fine_tuning_guide_lists_the_defaults() -> None:
     rows = dict(re.findall(r"^\| `--([a-z-]+)` \| (\S+) \|", FINE_TUNING, flags=re.M))
     defaults = dataclasses.asdict(FineTuning())
     assert len(rows) == 6
-    for name, told in rows.items():
+    for name, listed in rows.items():
         value = defaults[name.replace("-", "_")]
-        assert type(value)(told) == value
+        assert type(value)(listed) == value
 
 
 def test_start(minilm: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (block,) = blocks(START)
     exec(compile(block, "index.md", "exec"), {})
-    said = capsys.readouterr().out.strip()
-    assert f"# {said}:" in block
+    shape = capsys.readouterr().out.strip()
+    assert f"# {shape}:" in block
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, sentiment_run: Path, snippets: Path) -> Path:
+    """A directory with the run and the data that the serving guide uses, after its commands were run there."""
+    directory = tmp_path_factory.mktemp("reader")
+    shutil.copytree(sentiment_run, directory / "runs" / "sentiment")
+    # The training texts: the small model is certain of them, so that no answer changes in another precision.
+    shutil.copy(snippets / "train.tsv", directory / "valid.tsv")
+    shown = commands(SERVING)
+    assert [command[0] for command in shown].count("export") == 6
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)
+        for command in shown:
+            assert main(command) == 0, command
+    return directory
+
+
+def test_the_serving_commands_write_the_files_that_the_guide_lists(place: Path) -> None:
+    export = place / "saved_models" / "sentiment" / "1"
+    listed = re.search(r"^    saved_models/sentiment/1/\n(.*?)\n\n", SERVING, flags=re.DOTALL | re.MULTILINE)[1]
+    names = re.findall(
+        r"([\w.]+(?:\.\w+|/)),? ?", " ".join(line.strip().split("  ")[0] for line in listed.splitlines())
+    )
+    assert {"saved_model.pb", "variables/", "README.md", "assets.extra/", "vocab.txt"} <= set(names)
+    for name in names:
+        assert (export / name).exists() or (export / "assets.extra" / name).exists(), name
+    files = {"onnx": "model.onnx", "openvino": "model.xml", "litert": "model.tflite"}
+    for name, file in files.items():
+        assert (place / "exports" / f"sentiment-{name}" / file).is_file()
+        assert f"`{file}`" in SERVING
+
+
+def test_the_guide_and_the_export_start_the_same_server(place: Path) -> None:
+    def command(page: str) -> str:
+        return re.search(r"docker run .*?tensorflow/serving", page.replace("\\\n", " "))[0]
+
+    page = (place / "saved_models" / "sentiment" / "1" / "README.md").read_text(encoding="utf-8")
+    assert shlex.split(command(SERVING)) == shlex.split(command(page))
+
+
+def test_the_request_of_the_serving_guide_is_answered(place: Path) -> None:
+    pytest.importorskip("tensorflow_serving.apis.predict_pb2", reason="needs the package tensorflow-serving-api")
+    from tf_server import Service
+
+    ((_, method, address, _, body),) = commands(SERVING, "curl")
+    assert (method, address) == ("POST", "http://localhost:8501/v1/models/sentiment:predict")
+    answer = Service(place / "saved_models" / "sentiment" / "1").rest(body)
+    assert answer["predictions"][0]["label"] in {"0", "1"}
+
+
+def test_interpretation(sentiment_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(sentiment_run, tmp_path / "runs" / "sentiment")
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("notebooks"))
+    monkeypatch.chdir(tmp_path)
+    shown = commands(INTERPRETATION)
+    assert len(shown) == 4
+    for command in shown:
+        assert main(command) == 0, command
+    code = blocks(INTERPRETATION)
+    assert len(code) == 3
+    exec(compile("\n".join(code), "interpretation.md", "exec"), {})
+    for name in ("points.svg", "layers.svg", "view.html", "why.html", "weights.png"):
+        assert Path(name).stat().st_size, name

@@ -1,4 +1,4 @@
-"""The documentation site: it builds strictly, has every public name, and asks no other host for anything."""
+"""Builds the documentation site and checks it: strict build, public names, links, nothing loaded from other hosts."""
 
 import importlib
 import os
@@ -19,18 +19,18 @@ REFERENCE = sorted((ROOT / "docs" / "reference").glob("*.md"))
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built as if there were no network: a proxy that does not exist is all that a request finds."""
+    """The site, built without a network: all requests go to a proxy that does not exist."""
     directory = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", directory]
-    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
-    environment = {**os.environ, **nowhere, "NO_MKDOCS_2_WARNING": "1"}
+    no_network = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    environment = {**os.environ, **no_network, "NO_MKDOCS_2_WARNING": "1"}
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
     return directory
 
 
-class Loaded(HTMLParser):
-    """Collects the addresses that a browser loads by itself, and the text of the page."""
+class Page(HTMLParser):
+    """The addresses that a browser loads when it opens a page, and the text of the page."""
 
     def __init__(self, page: Path) -> None:
         super().__init__()
@@ -50,18 +50,18 @@ class Loaded(HTMLParser):
         self.text += data
 
 
-def test_nothing_comes_from_elsewhere(site: Path) -> None:
+def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 20
     for page in pages:
-        loaded = Loaded(page).addresses
-        assert loaded
-        assert [address for address in loaded if re.match(r"(\w+:)?//", address)] == [], page
+        addresses = Page(page).addresses
+        assert addresses
+        assert [address for address in addresses if re.match(r"(\w+:)?//", address)] == [], page
     styles = "".join(path.read_text(encoding="utf-8") for path in site.rglob("*.css"))
     assert re.findall(r"url\([\"']?(?:https?:)?//|@import", styles) == []
 
 
-def test_every_public_name_is_there(site: Path) -> None:
+def test_the_reference_shows_every_public_name(site: Path) -> None:
     rooms = [name for name in keras_bert_impl._ROOMS if importlib.import_module(f"keras_bert_impl.{name}").__doc__]
     expected = {
         f"keras_bert_impl.{room}.{name}"
@@ -74,12 +74,12 @@ def test_every_public_name_is_there(site: Path) -> None:
     assert expected - shown == set()
 
 
-def test_the_sections_of_docstrings_are_lists_and_examples_code(site: Path) -> None:
+def test_sections_of_docstrings_are_lists_and_examples_are_code(site: Path) -> None:
     models = (site / "reference" / "models" / "index.html").read_text(encoding="utf-8")
     assert re.search(r"<dt><code>seq_relationship_logits</code></dt>\s*<dd>", models)
     assert re.search(r"<dt><code>start_logits</code>, <code>end_logits</code></dt>\s*<dd>", models)
     for page in sorted((site / "reference").rglob("*.html")):
-        text = Loaded(page).text
+        text = Page(page).text
         html = page.read_text(encoding="utf-8")
         assert "<blockquote>" not in html, "an example was read as a quotation"
         assert "# doctest:" not in text
@@ -87,12 +87,16 @@ def test_the_sections_of_docstrings_are_lists_and_examples_code(site: Path) -> N
 
 
 def test_pages_of_the_repository_are_linked(site: Path) -> None:
-    """Links that go out of docs/ lead to pages of the site."""
-    serving = (site / "serving" / "index.html").read_text(encoding="utf-8")
-    assert 'href="../signatures/"' in serving
+    """Links that leave docs/ lead to pages of the site."""
+    serving = (site / "guides" / "serving" / "index.html").read_text(encoding="utf-8")
+    assert 'href="../../signatures/"' in serving
+    performance = (site / "performance" / "index.html").read_text(encoding="utf-8")
+    reports = set(re.findall(r'href="\.\./(reports/[^"]+)"', performance))
+    assert len(reports) > 10
+    assert [report for report in reports if not (site / report / "index.html").is_file()] == []
     contributing = (site / "contributing" / "index.html").read_text(encoding="utf-8")
     assert 'href="../design/"' in contributing
-    assert "Unreleased" in Loaded(site / "changelog" / "index.html").text
+    assert "Unreleased" in Page(site / "changelog" / "index.html").text
 
 
 def test_notebooks_are_pages_that_open_in_colab(site: Path) -> None:
@@ -103,7 +107,7 @@ def test_notebooks_are_pages_that_open_in_colab(site: Path) -> None:
     for name in maker["NOTEBOOKS"]:
         page = site / "notebooks" / name / "index.html"
         assert f"{maker['REPOSITORY']}/blob/main/examples/notebooks/{name}.ipynb" in page.read_text(encoding="utf-8")
-        text = Loaded(page).text
+        text = Page(page).text
         script = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
         assert re.search(r"^# # (.*)$", script, re.MULTILINE)[1] in text
         assert "set_random_seed(1)" in text

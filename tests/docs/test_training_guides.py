@@ -1,8 +1,7 @@
-"""The commands of the guides, run in their order; the requests that they show, answered."""
+"""Runs the commands and the code of the guides about pretraining, long runs and many devices, with small sizes."""
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -18,63 +17,12 @@ from keras_bert_impl.cli.main import main
 from keras_bert_impl.training import Saving
 
 PIPES: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-ROOT = Path(__file__).parents[1]
-SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
-INSIDE = (ROOT / "docs" / "inside.md").read_text(encoding="utf-8")
-PRETRAINING = (ROOT / "docs" / "pretraining.md").read_text(encoding="utf-8")
-SCALING = (ROOT / "docs" / "guides" / "scaling.md").read_text(encoding="utf-8")
+GUIDES = Path(__file__).parents[2] / "docs" / "guides"
+PRETRAINING = (GUIDES / "pretraining.md").read_text(encoding="utf-8")
+SCALING = (GUIDES / "scaling.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, sentiment_run: Path, snippets: Path) -> Path:
-    """A directory with the run and the data that the page speaks of, in which its commands were run."""
-    directory = tmp_path_factory.mktemp("reader")
-    shutil.copytree(sentiment_run, directory / "runs" / "sentiment")
-    # What the small model is sure of: of few texts no one may be answered otherwise in another precision.
-    shutil.copy(snippets / "train.tsv", directory / "valid.tsv")
-    shown = commands(SERVING)
-    assert [command[0] for command in shown].count("export") == 6
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(directory)
-        for command in shown:
-            assert main(command) == 0, command
-    return directory
-
-
-def test_the_commands_make_what_the_page_lists(place: Path) -> None:
-    export = place / "saved_models" / "sentiment" / "1"
-    listed = re.search(r"^    saved_models/sentiment/1/\n(.*?)\n\n", SERVING, flags=re.DOTALL | re.MULTILINE)[1]
-    names = re.findall(
-        r"([\w.]+(?:\.\w+|/)),? ?", " ".join(line.strip().split("  ")[0] for line in listed.splitlines())
-    )
-    assert {"saved_model.pb", "variables/", "README.md", "assets.extra/", "vocab.txt"} <= set(names)
-    for name in names:
-        assert (export / name).exists() or (export / "assets.extra" / name).exists(), name
-    files = {"onnx": "model.onnx", "openvino": "model.xml", "litert": "model.tflite"}
-    for name, file in files.items():
-        assert (place / "exports" / f"sentiment-{name}" / file).is_file()
-        assert f"`{file}`" in SERVING
-
-
-def test_the_server_is_started_as_an_export_says(place: Path) -> None:
-    def command(page: str) -> str:
-        return re.search(r"docker run .*?tensorflow/serving", page.replace("\\\n", " "))[0]
-
-    page = (place / "saved_models" / "sentiment" / "1" / "README.md").read_text(encoding="utf-8")
-    assert shlex.split(command(SERVING)) == shlex.split(command(page))
-
-
-def test_the_request_is_answered(place: Path) -> None:
-    pytest.importorskip("tensorflow_serving.apis.predict_pb2", reason="needs the package tensorflow-serving-api")
-    from tf_server import Service
-
-    ((_, method, address, _, body),) = commands(SERVING, "curl")
-    assert (method, address) == ("POST", "http://localhost:8501/v1/models/sentiment:predict")
-    answer = Service(place / "saved_models" / "sentiment" / "1").rest(body)
-    assert answer["predictions"][0]["label"] in {"0", "1"}
-
-
-# What makes the commands of docs/pretraining.md those of seconds: other sizes, the same way.
+# Replacements that make the commands of the guide run in seconds.
 SHORTER = {
     r"--size 8000": "--size 900",
     r"--minutes 60": "--steps 2 --batch-size 4 --max-length 32",
@@ -88,6 +36,7 @@ SHORTER = {
 
 
 def shorter(text: str) -> str:
+    """The guide with small sizes."""
     for long, short in SHORTER.items():
         text = text.replace(long, short)
     return text
@@ -108,32 +57,32 @@ def test_pretraining(tmp_path: Path, film_texts: list[str], monkeypatch: pytest.
         assert (tmp_path / "shards" / name).is_file(), name
     assert contents(Path("shards")) == contents(Path("shards-by-beam"))
     (block,) = blocks(shorter(PRETRAINING))
-    exec(compile(block, "docs/pretraining.md", "exec"), {})
+    exec(compile(block, "pretraining.md", "exec"), {})
     assert Path("runs/by-hand/model.safetensors").is_file()
 
 
-def test_the_recipes_of_the_page_are_those_of_the_package() -> None:
+def test_the_guide_lists_the_recipes_of_the_package() -> None:
     from keras_bert_impl.training import RECIPES
 
     rows = re.findall(r"^\| `([\w-]+)` \| ([\d,]+) \| (\d+) \| ([\d,]+) \| (\S+) \|", PRETRAINING, flags=re.MULTILINE)
-    found = {name: (int(a.replace(",", "")), int(b), int(c.replace(",", "")), float(d)) for name, a, b, c, d in rows}
-    assert found == {
+    listed = {name: (int(a.replace(",", "")), int(b), int(c.replace(",", "")), float(d)) for name, a, b, c, d in rows}
+    assert listed == {
         name: (r.settings.batch_size, r.objective.max_length, r.steps, r.settings.learning_rate)
         for name, r in RECIPES.items()
     }
 
 
-def test_long_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commands and scripts run for one device; the first of each goes on when run again."""
+def test_long_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands and scripts for one device; the first of each continues when it is run again."""
     (tmp_path / "shards").mkdir()
     made_corpus(tmp_path / "shards", documents=60, sentences=(4, 20), tokens=(3, 11))
     monkeypatch.chdir(tmp_path)
     page = re.sub(r"100000|\b1000\b", "12", SCALING).replace("steps_per_epoch=100", "steps_per_epoch=5")
     page = page.replace("--preset base", "--preset tiny")
-    resumed, spared, _ = commands(page)
+    resumed, low_memory, _ = commands(page)
     script, accumulating, _ = blocks(page)
     small = ["--batch-size", "8", "--max-length", "37", "--held-out", "0.2"]
-    assert main([*spared, *small]) == 0
+    assert main([*low_memory, *small]) == 0
     exec(compile(accumulating, "scaling.md", "exec"), {})
     for _ in range(2):
         assert main([*resumed, *small]) == 0
@@ -147,19 +96,19 @@ def test_long_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.slow
 def test_many_devices(tmp_path: Path, snippets: Path) -> None:
-    """The commands and the script for several devices and processes run, each in processes of its own."""
+    """The commands and the script for several devices and processes, each in its own processes."""
     (tmp_path / "shards").mkdir()
     made_corpus(tmp_path / "shards", documents=60, sentences=(4, 20), tokens=(3, 11))
     for name in ("train", "valid"):
         shutil.copy(snippets / "valid.tsv", tmp_path / f"{name}.tsv")
     page = re.sub(r"100000|\b1000\b", "12", SCALING).replace("/shared/", "")
 
-    def run(*given: tuple[dict[str, str], list[str]]) -> None:
+    def run(*jobs: tuple[dict[str, str], list[str]]) -> None:
         started = [
             subprocess.Popen(
                 [sys.executable, *arguments], cwd=tmp_path, env={**os.environ, **environment}, text=True, **PIPES
             )
-            for environment, arguments in given
+            for environment, arguments in jobs
         ]
         for process in started:
             output, _ = process.communicate(timeout=500)
@@ -185,18 +134,3 @@ def test_many_devices(tmp_path: Path, snippets: Path) -> None:
     both = [{**environment, "KERAS_DISTRIBUTION_PROCESS_ID": number} for number in "01"]
     run(*((one, [*verb, *processes[1], *pretraining]) for one in both))
     assert (tmp_path / "runs" / "novels" / "model.safetensors").is_file()
-
-
-def test_inside(sentiment_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(sentiment_run, tmp_path / "runs" / "sentiment")
-    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("notebooks"))
-    monkeypatch.chdir(tmp_path)
-    shown = commands(INSIDE)
-    assert len(shown) == 4
-    for command in shown:
-        assert main(command) == 0, command
-    code = blocks(INSIDE)
-    assert len(code) == 3
-    exec(compile("\n".join(code), "docs/inside.md", "exec"), {})
-    for name in ("points.svg", "layers.svg", "view.html", "why.html", "weights.png"):
-        assert Path(name).stat().st_size, name

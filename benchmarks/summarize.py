@@ -1,0 +1,339 @@
+"""Writes the tables of speed in ``README.md`` and ``docs/performance.md`` from the reports in ``benchmarks/reports``.
+
+    python benchmarks/summarize.py
+
+A ratio is the peer's time divided by the time of this package: above 1 means that this package is faster. Each row is
+read from the newest report of its script. A test compares the two files with what this script writes.
+"""
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+REPORTS = ROOT / "benchmarks" / "reports"
+
+# Script: the date of the report to read, where the newest one says that its times are distorted.
+DATES = {"pretrain_step": "2026-11-22"}
+
+# The peers of the columns in README.md.
+COLUMNS = ("KerasHub", "torch", "ONNX Runtime", "OpenVINO")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row: the times of this package and of its peers, in the tables of one report.
+
+    Attributes:
+        job: what was measured, as the reader sees it.
+        script: the benchmark's name.
+        ours: the row of this package in the report, ``ROW`` or ``ROW|COLUMN`` (default: the first column of numbers).
+        peers: name of a peer to its row, in the same form.
+        section: the report's heading above the table; empty where the report has no headings.
+        in_readme: whether the row also stands in README.md.
+    """
+
+    job: str
+    script: str
+    ours: str
+    peers: dict[str, str]
+    section: str = ""
+    in_readme: bool = field(default=False, kw_only=True)
+
+
+def _same(*names: str, **others: str) -> dict[str, str]:
+    """Peers whose rows have their own names, and ``others``."""
+    return {**{name: name for name in names}, **others}
+
+
+_FAST_TORCH = {"torch": "torch, fused AdamW"}
+_BASE, _MINILM = "BERT-base, 8 × 128 tokens", "MiniLM, 32 × 32 tokens"
+COMPARISONS = (
+    Comparison(
+        f"inference, {_BASE}, float32",
+        "inference",
+        "keras_bert_impl",
+        _same("KerasHub", "torch", "ONNX Runtime", "OpenVINO"),
+        "float32",
+        in_readme=True,
+    ),
+    Comparison(
+        f"inference, {_BASE}, bfloat16",
+        "inference",
+        "keras_bert_impl",
+        _same("KerasHub", "torch", "OpenVINO"),
+        "bfloat16",
+        in_readme=True,
+    ),
+    *(
+        Comparison(
+            f"training step, {size}, {precision}",
+            "train_step",
+            "keras_bert_impl",
+            _same("KerasHub", **_FAST_TORCH),
+            f"{size}, {precision}",
+            in_readme=size == _BASE,
+        )
+        for size in (_BASE, _MINILM)
+        for precision in ("float32", "bfloat16")
+    ),
+    *(
+        Comparison(
+            f"fine-tuning MiniLM on 8,452 film snippets, 3 epochs, {precision}",
+            "finetune",
+            f"{precision}, seed 1|s",
+            {"torch": f"{precision}, seed 1|s torch"},
+            in_readme=precision == "float32",
+        )
+        for precision in ("float32", "bfloat16")
+    ),
+    *(
+        Comparison(
+            f"pretraining step, BERT-{size} tokens, {precision}",
+            "pretrain_step",
+            "keras_bert_impl",
+            _same("torch"),
+            f"{size} tokens, {precision}",
+            in_readme=size.startswith("base") and precision == "float32",
+        )
+        for size in ("base, 8 × 128", "tiny, 64 × 128")
+        for precision in ("float32", "bfloat16")
+    ),
+    Comparison(
+        "one sentence through an export of MiniLM",
+        "serving",
+        "one sentence: SavedModel",
+        {"torch": "one sentence: transformers on torch", "ONNX Runtime": "one sentence: ONNX Runtime"},
+        in_readme=True,
+    ),
+    Comparison(
+        "10,000 sentences of novels through a MiniLM classifier",
+        "mixed_lengths",
+        "10,000 sentences: this package",
+        {
+            "torch": "10,000 sentences: torch, sorted by length",
+            "torch, not sorted": "10,000 sentences: torch, in the input's order",
+        },
+        in_readme=True,
+    ),
+    *(
+        Comparison(
+            f"the ONNX file of this package in ONNX Runtime, {size} tokens",
+            "serving",
+            f"ONNX Runtime, {size}, exported by: this package",
+            {"the file that torch writes": f"ONNX Runtime, {size}, exported by: torch"},
+        )
+        for size in ("1 × 16", "8 × 128")
+    ),
+    *(
+        Comparison(
+            f"the OpenVINO file of this package in OpenVINO, {size} tokens",
+            "serving",
+            f"OpenVINO, {size}, exported by: this package",
+            {"the file made from torch": f"OpenVINO, {size}, exported by: torch"},
+        )
+        for size in ("1 × 16", "8 × 128")
+    ),
+    *(
+        Comparison(
+            f"the exported tokenizer alone, {batch} texts",
+            "in_graph_speed",
+            f"{batch}: in the graph",
+            {"KerasHub": f"{batch}: KerasHub", "Rust tokenizers": f"{batch}: Rust"},
+        )
+        for batch in (32, 256)
+    ),
+    Comparison(
+        "preparing a corpus of 63 MB, two processes",
+        "pretrain_data",
+        "prepare, 2",
+        {"Rust tokenizers, tokenization alone": "Rust, 2"},
+    ),
+)
+
+# What parts of this package cost, beside the same job without them. ``{ROW|COLUMN}`` is a cell of the report.
+COSTS = (
+    ("`model.predict`, 32 batches of 8 × 128, BERT-base", "predict", "{predict}; the bare function {bare function}"),
+    (
+        "an export of BERT-base, 8 × 128, by precision",
+        "serving",
+        "float32 {BERT-base, 8 × 128: float32}; bfloat16 {BERT-base, 8 × 128: bfloat16}; "
+        "int8 {BERT-base, 8 × 128: int8}",
+    ),
+    (
+        "`--remat`, a training step of BERT-base, 32 × 128",
+        "training_memory",
+        "{32 rows, recomputed} and {recomputed}; without it {32 rows} and {kept}",
+    ),
+    (
+        "`--accumulate 8`, peak memory of a training step of BERT-base, 256 × 128",
+        "training_memory",
+        "{256 rows in 8 parts}; 32 rows without it {32 rows}",
+    ),
+    (
+        "two workers with one core each, a training step of BERT-base, 32 × 128",
+        "workers",
+        "{BERT-base: two workers, a core each}; one process with both cores {BERT-base: one process, two cores}",
+    ),
+    (
+        "saving the state once a minute, BERT-base",
+        "saving",
+        "{BERT-base|s a state costs} for each state of {BERT-base|MB}",
+    ),
+    (
+        "packed rows of 512 tokens, short documents",
+        "pretrain_packing",
+        "{packed|real tokens/s} real tokens a second; padded rows {padded|real tokens/s}",
+    ),
+    (
+        "attributions for 32 snippets, 50 steps, MiniLM",
+        "attributions",
+        "{attributions}; the gradient passes alone {bare}",
+    ),
+    (
+        "opening the attention page, 12 layers × 12 heads × 128 tokens",
+        "attention_view",
+        "{128 tokens, open: all maps} until all maps are drawn; {128 tokens, click on a map} for a click",
+    ),
+    ("`keras-bert --help`", "startup", "{keras-bert --help}"),
+)
+
+
+@cache
+def report(script: str) -> Path:
+    """The report of a script to read: the newest, or that of the date in ``DATES``."""
+    reports = sorted(REPORTS.glob(f"{script}_*_{DATES.get(script, '*')}.md"), key=lambda path: path.stem[-10:])
+    if not reports:
+        raise FileNotFoundError(f"{REPORTS} has no report of {script}.py; run it first")
+    return reports[-1]
+
+
+def cell(script: str, place: str, section: str = "") -> tuple[float, str]:
+    """The number in one cell of a report's tables, and its column's heading.
+
+    Args:
+        script: the benchmark's name.
+        place: ``ROW`` or ``ROW|COLUMN``; without a column the first one after the row's name. Where a row's name takes
+            two columns, both are given as ``FIRST: SECOND``.
+        section: the heading above the table; empty searches the whole report.
+    """
+    row, _, column = place.partition("|")
+    text = report(script).read_text(encoding="utf-8")
+    if section:
+        text = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    for table in re.findall(r"(?:^\|.*\|\n)+", text, flags=re.MULTILINE):
+        header, _, *rows = ([part.strip() for part in line.strip("|").split("|")] for line in table.splitlines())
+        for cells in rows:
+            if row in (cells[0], ": ".join(cells[:2])) and (not column or column in header):
+                index = header.index(column) if column else 1 if row == cells[0] else 2
+                return float(cells[index].split(" ")[0].replace(",", "")), header[index]
+    raise KeyError(f"{report(script).name} has no row {row!r} with a column {column!r}")
+
+
+def seconds(script: str, place: str, section: str = "") -> float:
+    """The time in one cell of a report, in seconds."""
+    value, heading = cell(script, place, section)
+    unit = heading.split(",")[0].split(" ")[0]
+    return value / {"s": 1, "ms": 1000}[unit]
+
+
+def duration(value: float) -> str:
+    """Seconds in the unit that reads best, with two or three digits."""
+    if value < 1:
+        return f"{value * 1000:.{int(value < 0.01)}f} ms"
+    return f"{value:.{int(value < 100)}f} s"
+
+
+def our_time(comparison: Comparison) -> float:
+    """The time of this package, in seconds."""
+    return seconds(comparison.script, comparison.ours, comparison.section)
+
+
+def ratios(comparison: Comparison) -> dict[str, float]:
+    """Peer: its time divided by the time of this package."""
+    ours = our_time(comparison)
+    return {
+        peer: seconds(comparison.script, place, comparison.section) / ours for peer, place in comparison.peers.items()
+    }
+
+
+def quantity(script: str, place: str) -> str:
+    """A cell of a report with its unit."""
+    value, heading = cell(script, place)
+    if heading == "MB":
+        return f"{value / 1000:.1f} GB"
+    if heading.split(",")[0].split(" ")[0] in ("s", "ms"):
+        return duration(seconds(script, place))
+    return f"{value:,.0f}"
+
+
+def table(*rows: tuple[str, ...]) -> str:
+    """A Markdown table; the first row is its header."""
+    header, *others = rows
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ("---",) * len(header), *others))
+
+
+def readme_table() -> str:
+    """The table of speed in README.md."""
+    rows = []
+    for comparison in COMPARISONS:
+        if comparison.in_readme:
+            found = ratios(comparison)
+            shown = (f"{found[peer]:.2f}" if peer in found else "–" for peer in COLUMNS)
+            rows.append((comparison.job, duration(our_time(comparison)), *shown))
+    return table(("job", "time", *COLUMNS), *rows)
+
+
+def link(script: str) -> str:
+    """A link from ``docs/`` to a report."""
+    return f"[{script}](../benchmarks/reports/{report(script).name})"
+
+
+def performance_tables() -> dict[str, str]:
+    """The tables in docs/performance.md, by the name of their markers."""
+    comparisons = [
+        (
+            comparison.job,
+            duration(our_time(comparison)),
+            "; ".join(f"{peer} {ratio:.2f}" for peer, ratio in ratios(comparison).items()),
+            link(comparison.script),
+        )
+        for comparison in COMPARISONS
+    ]
+    costs = [
+        (what, re.sub(r"\{([^}]+)\}", lambda place, script=script: quantity(script, place[1]), text), link(script))
+        for what, script, text in COSTS
+    ]
+    return {
+        "comparisons": table(("job", "time", "ratio to each peer", "report"), *comparisons),
+        "costs": table(("part", "measured", "report"), *costs),
+    }
+
+
+def with_tables(page: str, tables: dict[str, str]) -> str:
+    """A page whose tables between ``<!-- NAME: … -->`` and ``<!-- end -->`` are replaced."""
+    for name, content in tables.items():
+        page, count = re.subn(
+            rf"(<!-- {name}: [^\n]* -->\n).*?(\n<!-- end -->)",
+            lambda match, content=content: f"{match[1]}\n{content}\n{match[2]}",
+            page,
+            flags=re.DOTALL,
+        )
+        if count != 1:
+            raise ValueError(f"the page has {count} markers '<!-- {name}: … -->', not one")
+    return page
+
+
+PAGES = {"README.md": lambda: {"speed": readme_table()}, "docs/performance.md": performance_tables}
+
+
+def main() -> None:
+    """Writes the tables."""
+    for name, tables in PAGES.items():
+        path = ROOT / name
+        path.write_text(with_tables(path.read_text(encoding="utf-8"), tables()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
