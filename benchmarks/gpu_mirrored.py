@@ -47,16 +47,16 @@ def job(strategy: str | None, devices: int | None) -> None:
         np.arange(len(texts)),
     )
     none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    with distributed(strategy, devices=devices) as where:
+    with distributed(strategy, devices=devices) as distribution:
         keras.utils.set_random_seed(1)
-        with where.scope():
+        with distribution.scope():
             model = BertForPreTraining(BertConfig.preset("tiny", **none))
             made = adamw(learning_rate=1e-3, steps=STEPS)
-            where.compile(model, made, pretraining_compile(), settings=PreTraining())
-        feed = where.feed(where.share(LengthBatches(features, ROWS, seed=1)))
+            distribution.compile(model, made, pretraining_compile(), settings=PreTraining())
+        feed = distribution.feed(distribution.split(LengthBatches(features, ROWS, seed=1)))
         begin = time.perf_counter()
         losses = model.fit(feed, steps_per_epoch=1, epochs=STEPS, verbose=0, shuffle=False).history["loss"]
-    print(json.dumps([losses, where.replicas, (time.perf_counter() - begin) / STEPS]))
+    print(json.dumps([losses, distribution.replicas, (time.perf_counter() - begin) / STEPS]))
 
 
 def main() -> None:

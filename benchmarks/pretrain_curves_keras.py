@@ -12,7 +12,7 @@ from keras_bert_impl import BertConfig, BertForPreTraining
 from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, for_evaluation, for_fit
 from keras_bert_impl.tasks.pretraining import figures_of, pretraining_compile
 from keras_bert_impl.training import PreTraining, adamw
-from keras_bert_impl.training.pretrain import TimedRate
+from keras_bert_impl.training.pretraining import TimedRate
 from keras_bert_impl.training.resume import Clock
 
 PARTS = 20

@@ -37,8 +37,8 @@ def training(size: str, rows: int, parts: int, remat: bool) -> Callable[[], Any]
 
     model = BertForPreTraining(BertConfig(**SIZES[size]))
     settings = PreTraining(accumulate=parts, remat=remat)
-    with distributed() as where:
-        where.compile(model, adamw(**TRAINING, steps=10_000), pretraining_compile(), settings=settings)
+    with distributed() as distribution:
+        distribution.compile(model, adamw(**TRAINING, steps=10_000), pretraining_compile(), settings=settings)
     ids, segments, positions, labels = batch(rows)
     inputs = {
         "input_ids": ids,

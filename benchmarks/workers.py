@@ -47,16 +47,16 @@ def job(kind: str, size: str, cores: list[int]) -> None:
             self.seconds = time.perf_counter() - self.begin
 
     config, steps = SIZES[size]
-    with distributed("multiworker" if "TF_CONFIG" in os.environ else None) as where:
-        with where.scope():
+    with distributed("multiworker" if "TF_CONFIG" in os.environ else None) as distribution:
+        with distribution.scope():
             model = BertForSequenceClassification(BertConfig(**config))
             arguments = TASKS["classification"].compile_arguments()
-            where.compile(model, adamw(**TRAINING, steps=10_000), arguments, settings=FineTuning())
+            distribution.compile(model, adamw(**TRAINING, steps=10_000), arguments, settings=FineTuning())
         timer = Timer()
         inputs, labels = batch((ROWS // 2 if kind == "two strangers" else ROWS, LENGTH))
-        batches = where.share(SameBatch(inputs, {"logits": labels}))
+        batches = distribution.split(SameBatch(inputs, {"logits": labels}))
         common = {"steps_per_epoch": steps, "epochs": 2, "verbose": 0, "shuffle": False}
-        model.fit(where.feed(batches), callbacks=[timer], **common)
+        model.fit(distribution.feed(batches), callbacks=[timer], **common)
     print(json.dumps(timer.seconds / steps))
 
 

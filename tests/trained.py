@@ -65,13 +65,13 @@ def trained(
         for name in ("train_step", "test_step", "_maybe_symbolic_build"):
             delattr(MultiWorkerModel, name)
     rows = 138  # The last batch of an epoch is half full.
-    with distributed(strategy, devices=devices) as where:
+    with distributed(strategy, devices=devices) as distribution:
         keras.utils.set_random_seed(3)
         # JAX compiles for each length.
         lengths = (24,) if keras.backend.backend() == "jax" else ()
         epochs = -(-steps * batch_size // rows)
         batches = LengthBatches(examples(rows), batch_size, seed=5, epochs=epochs, lengths=lengths)
-        with where.scope():
+        with distribution.scope():
             config = BertConfig(
                 vocab_size=WORDS,
                 hidden_size=32,
@@ -85,22 +85,22 @@ def trained(
             model = BertForPreTraining(config, dtype=PRECISIONS[precision])
             settings = PreTraining(precision=precision, accumulate=parts, remat=remat)
             made = OPTIMIZERS[optimizer](learning_rate=3e-3, steps=steps, clip_norm=0.5)
-            where.compile(model, made, pretraining_compile(), settings=settings)
+            distribution.compile(model, made, pretraining_compile(), settings=settings)
         # An epoch for each step: the figures are those of one step.
-        feed = where.feed(where.share(batches, accumulate=parts))
-        figures = {"verbose": 0, "shuffle": False, **where.validation(batches)}
+        feed = distribution.feed(distribution.split(batches, accumulate=parts))
+        figures = {"verbose": 0, "shuffle": False, **distribution.validation_arguments(batches)}
         history = model.fit(feed, steps_per_epoch=1, epochs=steps - 1, verbose=0, shuffle=False).history
         last = model.fit(feed, steps_per_epoch=1, **figures).history
         ids = np.random.default_rng(1).integers(5, WORDS, (3, 11)).astype(np.int32)
         asked = np.tile(np.arange(2, dtype=np.int32), (3, 1))
-        outputs = where.predict_on_batch(model)({"input_ids": ids, "masked_lm_positions": asked})
+        outputs = distribution.predict_function(model)({"input_ids": ids, "masked_lm_positions": asked})
         return {
             "losses": np.ravel([*history["loss"], *last["loss"]]).tolist(),
             "figures": {name: float(np.ravel(values[-1])[0]) for name, values in last.items()},
             "outputs": {name: np.asarray(values).tolist() for name, values in outputs.items()},
             "iterations": int(keras.ops.convert_to_numpy(model.optimizer.iterations)),
-            "replicas": where.replicas,
-            "process": where.process,
+            "replicas": distribution.replicas,
+            "process": distribution.process,
         }
 
 
@@ -137,5 +137,5 @@ def results(processes: "Sequence[subprocess.Popen[str]]", *, seconds: float = 30
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent.parent))
     if os.environ.get("KERAS_BACKEND") == "jax":
-        sys.modules["tensorflow"] = None  # An import fails, as where it is not installed.
+        sys.modules["tensorflow"] = None  # An import fails, as distribution it is not installed.
     print(json.dumps([trained(**settings) for settings in json.loads(sys.argv[1])]))

@@ -68,5 +68,5 @@ def _finetune(options: argparse.Namespace) -> int:
         columns=column_options(options),
         **training_of(options),
     )
-    print(f"written to {options.output}" if metrics else "done; worker 0 wrote what came of it")
+    print(f"written to {options.output}" if metrics else "done; results were written by worker 0")
     return 0

@@ -202,7 +202,7 @@ def _pretrain(options: argparse.Namespace) -> int:
         command=options.command,
         **training_of(options),
     )
-    print(f"written to {options.output}" if metrics else "done; worker 0 wrote what came of it")
+    print(f"written to {options.output}" if metrics else "done; results were written by worker 0")
     return 0
 
 

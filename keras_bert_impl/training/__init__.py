@@ -1,14 +1,41 @@
-"""Training: optimizers and schedule, fine-tuning, pretraining, the directory of a run."""
+"""Training: settings, optimizers and schedule, fine-tuning, pretraining, exact resume, several devices."""
 
-from keras_bert_impl.training.accumulation import accumulate
-from keras_bert_impl.training.distribution import Distribution, distributed
-from keras_bert_impl.training.finetune import finetune
-from keras_bert_impl.training.optimizers import Lamb, LossScaleOptimizer, WarmupPolynomialDecay, adamw, lamb
-from keras_bert_impl.training.pretrain import pretrain
-from keras_bert_impl.training.published import RECIPES, Recipe
-from keras_bert_impl.training.resume import SaveStates, resumable_fit
-from keras_bert_impl.training.settings import PRECISIONS, FineTuning, PreTraining, Saving
-from keras_bert_impl.training.weight_history import WeightHistory
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_bert_impl.training.distribution import Distribution, LossScaleOptimizer, accumulate, distributed
+    from keras_bert_impl.training.fine_tuning import finetune
+    from keras_bert_impl.training.optimizers import Lamb, WarmupPolynomialDecay, adamw, lamb
+    from keras_bert_impl.training.pretraining import pretrain
+    from keras_bert_impl.training.published import RECIPES, Recipe
+    from keras_bert_impl.training.resume import SaveStates, resumable_fit
+    from keras_bert_impl.training.settings import PRECISIONS, FineTuning, PreTraining, Saving, TrainingSettings
+    from keras_bert_impl.training.weight_history import WeightHistory
+
+# Public name: its module, imported at first use, because settings are read without starting Keras.
+_MODULES = {
+    "PRECISIONS": "settings",
+    "RECIPES": "published",
+    "Distribution": "distribution",
+    "FineTuning": "settings",
+    "Lamb": "optimizers",
+    "LossScaleOptimizer": "distribution",
+    "PreTraining": "settings",
+    "Recipe": "published",
+    "SaveStates": "resume",
+    "Saving": "settings",
+    "TrainingSettings": "settings",
+    "WarmupPolynomialDecay": "optimizers",
+    "WeightHistory": "weight_history",
+    "accumulate": "distribution",
+    "adamw": "optimizers",
+    "distributed": "distribution",
+    "finetune": "fine_tuning",
+    "lamb": "optimizers",
+    "pretrain": "pretraining",
+    "resumable_fit": "resume",
+}
 
 __all__ = [
     "PRECISIONS",
@@ -21,6 +48,7 @@ __all__ = [
     "Recipe",
     "SaveStates",
     "Saving",
+    "TrainingSettings",
     "WarmupPolynomialDecay",
     "WeightHistory",
     "accumulate",
@@ -31,3 +59,13 @@ __all__ = [
     "pretrain",
     "resumable_fit",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

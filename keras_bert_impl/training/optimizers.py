@@ -1,4 +1,4 @@
-"""The optimizers of BERT's training, and their learning-rate schedule."""
+"""The optimizers that BERT is trained with, and their learning-rate schedule."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,19 +6,22 @@ from typing import Any
 import keras
 from keras import ops
 
-# Variables that weight decay leaves alone: biases and layer norms, as in the published training.
+from keras_bert_impl.training.distribution import ReplicaSummedOptimizer, current_backend
+from keras_bert_impl.training.settings import TrainingSettings
+
+# Variables without weight decay: biases and layer norms, as in the published training.
 NO_DECAY = ("bias", "gamma", "beta")
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that rises from 0 in a straight line, and then falls to 0.
+    """Linear warm-up from 0 to the peak learning rate, then polynomial decay to 0.
 
     Args:
-        learning_rate: the highest rate, reached after the warm-up.
-        steps: steps of the whole training.
-        warmup_steps: steps of the rise; 0 begins at the highest rate.
-        power: the fall is the share of steps that are left, to this power; 1 is a straight line.
+        learning_rate: the peak rate, reached after the warm-up.
+        steps: total number of training steps.
+        warmup_steps: number of warm-up steps; 0 starts at the peak rate.
+        power: power of the decay: the rate is proportional to the fraction of steps left, to this power. 1 is linear.
 
     The same as ``get_linear_schedule_with_warmup`` and ``get_polynomial_decay_schedule_with_warmup`` of transformers.
 
@@ -45,142 +48,68 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         return {name: getattr(self, name) for name in ("learning_rate", "steps", "warmup_steps", "power")}
 
 
-class _OverReplicas(keras.optimizers.Optimizer):
-    """On TensorFlow gradients are summed over the replicas first; Keras clips each replica's and sums them then."""
-
-    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
-        """Updates the variables."""
-        if keras.backend.backend() == "tensorflow":
-            grads = [self._without_doubles(gradient) for gradient in grads]
-            if _has_replicas():
-                # Those of several replicas have doubles again.
-                grads = [self._without_doubles(gradient) for gradient in _over_replicas(grads)]
-        super().apply(grads, trainable_variables)
-
-    def _without_doubles(self, gradient: Any) -> Any:
-        """The gradient of an embedding, which comes as slices, with one slice a row."""
-        return _summed(gradient)
-
-    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
-        return grads_and_vars
-
-
-def _has_replicas() -> bool:
-    import tensorflow as tf
-
-    context = tf.distribute.get_replica_context()
-    return context is not None and context.num_replicas_in_sync > 1
-
-
-def _over_replicas(grads: Sequence[Any]) -> list[Any]:
-    import tensorflow as tf
-
-    there = [gradient for gradient in grads if gradient is not None]
-    summed = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, there))
-    return [None if gradient is None else next(summed) for gradient in grads]
-
-
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
-class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
-    """Keras' own, which on TensorFlow leaves out a step if the gradients of any replica overflow.
+class AdamW(ReplicaSummedOptimizer, keras.optimizers.AdamW):
+    """Keras' AdamW, with correct clipping and a faster update on TensorFlow.
 
-    Keras asks the first replica alone, before the gradients are summed: what overflows on another spoils all weights,
-    and workers wait for each other for ever.
-
-    >>> optimizer = LossScaleOptimizer(adamw(learning_rate=5e-5, steps=100), initial_scale=1024.0)
-    >>> optimizer.initial_scale
-    1024.0
-    """
-
-    def check_finite(self, grads: Sequence[Any]) -> Any:
-        """Whether all gradients of all replicas are finite."""
-        is_finite = super().check_finite(grads)
-        if keras.backend.backend() != "tensorflow" or not _has_replicas():
-            return is_finite
-        [overflows] = _over_replicas([1.0 - ops.cast(is_finite, "float32")])
-        return overflows == 0
-
-
-@keras.saving.register_keras_serializable(package="keras_bert_impl")
-class AdamW(_OverReplicas, keras.optimizers.AdamW):
-    """Keras' AdamW, which on TensorFlow clips by the norm of the gradients too, and is faster.
-
-    There the gradient of an embedding comes as slices, several for a word that is several times in the batch, and Keras
-    takes the norm of the slices for that of their sum. And Keras goes through the memory of each variable some twenty
-    times in a step, where four times are enough.
+    There the gradient of an embedding is sparse and holds a row several times if its word is several times in the
+    batch. Keras takes the norm of these slices for the norm of their sum. And Keras passes over the memory of each
+    variable some twenty times in a step, where four passes are enough.
     """
 
     @property
-    def _fused(self) -> bool:
-        return keras.backend.backend() == "tensorflow" and not self.amsgrad
+    def _is_fused(self) -> bool:
+        return current_backend().has_fused_adam and not self.amsgrad
 
     def _clip_gradients(self, grads: Sequence[Any]) -> Sequence[Any]:
-        if not (self._fused and self.global_clipnorm):
-            return super()._clip_gradients(grads)
-        import tensorflow as tf
-
-        return tf.clip_by_global_norm(grads, self.global_clipnorm)[0]
+        if self._is_fused and self.global_clipnorm:
+            return current_backend().clip_by_global_norm(grads, self.global_clipnorm)
+        return super()._clip_gradients(grads)
 
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
-        if not self._fused:
+        if not self._is_fused:
             super()._apply_weight_decay(variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Updates one variable; on TensorFlow by its one operation for that."""
-        if not self._fused:
+        """Updates one variable; on TensorFlow weight decay is part of it."""
+        if not self._is_fused:
             super().update_step(gradient, variable, learning_rate)
             return
-        import tensorflow as tf
-
-        rate = tf.cast(learning_rate, variable.dtype)
-        if self._use_weight_decay(variable):
-            variable.assign(variable * (1 - rate * self.weight_decay))
         index = self._get_variable_index(variable)
-        step = tf.cast(self.iterations + 1, variable.dtype)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
-            beta1_power=tf.pow(self.beta_1, step),
-            beta2_power=tf.pow(self.beta_2, step),
-            lr=rate,
-            beta1=self.beta_1,
-            beta2=self.beta_2,
+        current_backend().apply_adamw(
+            variable,
+            self._momentums[index],
+            self._velocities[index],
+            gradient,
+            step=self.iterations + 1,
+            learning_rate=learning_rate,
+            beta_1=self.beta_1,
+            beta_2=self.beta_2,
             epsilon=self.epsilon,
-            grad=tf.convert_to_tensor(gradient),
+            weight_decay=self.weight_decay if self._use_weight_decay(variable) else None,
         )
 
 
-def _summed(gradient: Any) -> Any:
-    """The same gradient with one slice a row, if it comes as slices."""
-    import tensorflow as tf
-
-    if not isinstance(gradient, tf.IndexedSlices):
-        return gradient
-    rows, slice_of = tf.unique(gradient.indices)
-    return tf.IndexedSlices(
-        tf.math.unsorted_segment_sum(gradient.values, slice_of, tf.size(rows)), rows, gradient.dense_shape
-    )
-
-
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
-class Lamb(_OverReplicas):
-    """LAMB, for large batches: AdamW's step, scaled for each variable to the size of its weights.
+class Lamb(ReplicaSummedOptimizer):
+    """LAMB, for large batches: AdamW's update, scaled for each variable to the norm of its weights.
 
-    Unlike Keras' own, the decay is part of what is scaled, and variables can be excluded: they have neither decay nor
-    scaling. Source: You et al. 2019, algorithm 2, https://arxiv.org/abs/1904.00962.
+    Unlike in Keras' own, weight decay is part of the scaled update, and variables can be excluded: they have neither
+    decay nor scaling. Source: You et al. 2019, algorithm 2, https://arxiv.org/abs/1904.00962.
 
     Args:
         learning_rate: a number or a schedule.
-        weight_decay: decay, inside of the scaled step.
-        beta_1: decay of the mean of the gradients.
-        beta_2: decay of the mean of their squares.
-        epsilon: added to the root of the latter.
-        **kwargs: of ``keras.optimizers.Optimizer``.
+        weight_decay: weight decay, part of the scaled update.
+        beta_1: decay rate of the moving average of the gradients.
+        beta_2: decay rate of the moving average of their squares.
+        epsilon: added to the square root of the latter.
+        **kwargs: arguments of ``keras.optimizers.Optimizer``.
 
     >>> Lamb(6e-3, weight_decay=0.01).epsilon
     1e-06
     """
+
+    needs_dense_gradients = True  # All rows have weight decay.
 
     def __init__(
         self,
@@ -199,19 +128,13 @@ class Lamb(_OverReplicas):
         self.epsilon = epsilon
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Makes the means."""
+        """Creates the moving averages."""
         if not self.built:
             super().build(variables)
             self._momentums, self._velocities = self.add_optimizer_variables(variables, ["momentum", "velocity"])
 
-    def _without_doubles(self, gradient: Any) -> Any:
-        """All rows are needed, for all decay."""
-        import tensorflow as tf
-
-        return gradient if gradient is None else tf.convert_to_tensor(gradient)
-
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
-        """Nothing: the decay is part of the step."""
+        """Does nothing: weight decay is part of the update."""
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Updates one variable."""
@@ -221,14 +144,14 @@ class Lamb(_OverReplicas):
         step = ops.cast(self.iterations + 1, variable.dtype)
         self.assign_add(momentum, (gradient - momentum) * (1 - self.beta_1))
         self.assign_add(velocity, (ops.square(gradient) - velocity) * (1 - self.beta_2))
-        mean = momentum / (1 - self.beta_1**step)
-        change = mean / (ops.sqrt(velocity / (1 - self.beta_2**step)) + self.epsilon)
+        average = momentum / (1 - self.beta_1**step)
+        update = average / (ops.sqrt(velocity / (1 - self.beta_2**step)) + self.epsilon)
         if self._use_weight_decay(variable):
-            change += self.weight_decay * variable
-            weights, changes = ops.norm(variable), ops.norm(change)
-            is_sized = (weights > 0) & (changes > 0)
-            rate *= ops.where(is_sized, weights / ops.where(is_sized, changes, 1), 1)
-        self.assign_sub(variable, rate * change)
+            update += self.weight_decay * variable
+            weight_norm, update_norm = ops.norm(variable), ops.norm(update)
+            is_scaled = (weight_norm > 0) & (update_norm > 0)
+            rate *= ops.where(is_scaled, weight_norm / ops.where(is_scaled, update_norm, 1), 1)
+        self.assign_sub(variable, rate * update)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -245,21 +168,21 @@ def adamw(
     clip_norm: float = 1.0,
     power: float = 1.0,
 ) -> AdamW:
-    """AdamW as BERT is trained with it: decay but not on biases and layer norms, warm-up, decay, clipping.
+    """AdamW as in BERT's training: warm-up, decay of the rate, clipping, no weight decay of biases and layer norms.
 
     Args:
-        learning_rate: the highest learning rate.
-        steps: steps of the whole training; None for a constant rate.
-        warmup: share of the steps in which the rate rises.
-        weight_decay: decay per step, times the learning rate.
-        clip_norm: the largest norm of all gradients together.
-        power: of the rate's fall, see `WarmupPolynomialDecay`.
+        learning_rate: the peak learning rate.
+        steps: total number of training steps; None for a constant rate.
+        warmup: fraction of the steps that are warm-up.
+        weight_decay: weight decay in each step, times the learning rate.
+        clip_norm: max. norm of all gradients together.
+        power: power of the rate's decay, see `WarmupPolynomialDecay`.
 
     >>> adamw(learning_rate=5e-5, steps=1000).weight_decay
     0.01
     """
-    rate = learning_rate if steps is None else decaying(learning_rate, steps=steps, warmup=warmup, power=power)
-    return _excluding(AdamW(rate, weight_decay=weight_decay, epsilon=1e-8, global_clipnorm=clip_norm))
+    rate = learning_rate if steps is None else make_schedule(learning_rate, steps=steps, warmup=warmup, power=power)
+    return exclude_biases_and_norms(AdamW(rate, weight_decay=weight_decay, epsilon=1e-8, global_clipnorm=clip_norm))
 
 
 def lamb(
@@ -276,19 +199,41 @@ def lamb(
     >>> lamb(learning_rate=6e-3, steps=7038, warmup=0.2843, power=0.5).global_clipnorm
     1.0
     """
-    rate = learning_rate if steps is None else decaying(learning_rate, steps=steps, warmup=warmup, power=power)
-    return _excluding(Lamb(rate, weight_decay=weight_decay, global_clipnorm=clip_norm))
+    rate = learning_rate if steps is None else make_schedule(learning_rate, steps=steps, warmup=warmup, power=power)
+    return exclude_biases_and_norms(Lamb(rate, weight_decay=weight_decay, global_clipnorm=clip_norm))
 
 
-def decaying(learning_rate: float, *, steps: int, warmup: float, power: float) -> WarmupPolynomialDecay:
-    """The schedule whose rise is a share of the steps; see `adamw`."""
+def make_schedule(learning_rate: float, *, steps: int, warmup: float, power: float) -> WarmupPolynomialDecay:
+    """The schedule whose warm-up is a fraction of the steps; see `adamw`."""
     return WarmupPolynomialDecay(learning_rate, steps=steps, warmup_steps=round(warmup * steps), power=power)
 
 
-def _excluding(optimizer: Any) -> Any:
+def exclude_biases_and_norms(optimizer: Any) -> Any:
+    """The optimizer, without weight decay of biases and layer norms."""
     optimizer.exclude_from_weight_decay(var_names=list(NO_DECAY))
     return optimizer
 
 
-# By the names that settings and the command line have for them.
+# By their names in settings and on the command line.
 OPTIMIZERS = {"adamw": adamw, "lamb": lamb}
+
+
+def make_optimizer(settings: TrainingSettings, *, steps: int | None) -> Any:
+    """The optimizer that settings ask for.
+
+    Args:
+        settings: their optimizer, learning rate, warm-up, decay and clipping.
+        steps: total number of training steps; None for a constant rate.
+
+    >>> from keras_bert_impl.training import PreTraining
+    >>> make_optimizer(PreTraining(optimizer="lamb", weight_decay=0.1), steps=1000).weight_decay
+    0.1
+    """
+    return OPTIMIZERS[settings.optimizer](
+        learning_rate=settings.learning_rate,
+        steps=steps,
+        warmup=settings.warmup,
+        weight_decay=settings.weight_decay,
+        clip_norm=settings.clip_norm,
+        power=settings.power,
+    )

@@ -1,6 +1,9 @@
-"""Settings that were published for pretraining, two phases each: rows of 128 tokens, then of 512."""
+"""Recipes: published settings of pretraining, two phases each, with rows of 128 and then of 512 tokens."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from keras_bert_impl.data import Objective
 from keras_bert_impl.training.settings import PreTraining
@@ -8,22 +11,40 @@ from keras_bert_impl.training.settings import PreTraining
 
 @dataclass(frozen=True)
 class Recipe:
-    """A phase of pretraining.
+    """The settings of one phase of pretraining.
 
     Attributes:
-        steps: how many.
-        objective: what examples are like.
-        settings: the settings.
-        source: who published them.
+        steps: number of training steps.
+        objective: the settings of the examples.
+        settings: the settings of the training.
+        source: the publication.
     """
 
-    steps: int
+    steps: int | None
     objective: Objective
     settings: PreTraining
     source: str
 
+    def override(self, *, objective: Mapping[str, Any], settings: Mapping[str, Any]) -> "Recipe":
+        """The recipe with other values of some settings.
 
-# The paper made a million steps, of which nine tenths with short rows, and warmed up over 10,000; plain masking.
+        Args:
+            objective: fields of the objective. ``max_length`` resets ``max_predictions``, which belongs to a length.
+            settings: fields of the settings.
+
+        >>> recipe = RECIPES["adamw-2"].override(objective={"max_length": 256}, settings={"batch_size": 32})
+        >>> recipe.objective.predictions, recipe.settings.batch_size, recipe.settings.learning_rate
+        (39, 32, 0.0001)
+        """
+        objective = {**({"max_predictions": None} if "max_length" in objective else {}), **objective}
+        return dataclasses.replace(
+            self,
+            objective=dataclasses.replace(self.objective, **objective),
+            settings=dataclasses.replace(self.settings, **settings),
+        )
+
+
+# The paper's million steps: nine tenths with short rows, 10,000 of warm-up, plain masking.
 _PAPER = "Devlin et al. 2018, appendix A.2, https://arxiv.org/abs/1810.04805"
 _LAMB = "the two phases of BERT-large in 64,000 and 32,000 rows, https://github.com/NVIDIA/DeepLearningExamples"
 _SHORT = Objective(max_length=128, max_predictions=20, whole_words=False)

@@ -1,81 +1,113 @@
-"""The settings of trainings."""
+"""The settings of training runs. Importing them starts no framework: the command line makes its options from them."""
 
 import dataclasses
 
 from keras_bert_impl.errors import check_field
-from keras_bert_impl.training.optimizers import OPTIMIZERS
 
-# The policies under which Keras trains in a precision: weights and optimizer stay in float32.
+# Keras' dtype policies for training in a precision: weights and optimizer stay in float32.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+# The names of `keras_bert_impl.training.optimizers.OPTIMIZERS`.
+OPTIMIZERS = ("adamw", "lamb")
 
 # NumPy's global generator takes no larger seeds.
 _SEEDS = 2**32
 
 
-@dataclasses.dataclass(frozen=True)
-class FineTuning:
-    """The settings of a fine-tuning; the defaults are the usual ones of the BERT paper, appendix A.3.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """The settings that fine-tuning and pretraining have in common.
 
     Args:
-        epochs: how many times the training data is gone through.
-        batch_size: examples in a batch.
-        learning_rate: the highest learning rate of AdamW.
-        warmup: share of the steps in which the rate rises to it.
-        weight_decay: decay of all weights but biases and layer norms.
-        clip_norm: the largest norm of all gradients together.
-        max_length: the longest row in tokens; what is longer is cut, or split by tasks that can.
-        precision: ``float32``, or ``bfloat16`` or ``float16`` for the products: weights stay in float32, and with
-            ``float16`` the loss is scaled.
-        accumulate: in how many parts a batch goes through the model, one after the other, to spare memory.
-        remat: whether blocks are computed again for the gradient, to spare memory.
-        seed: of the new head, the order of the data and dropout.
+        batch_size: rows in a batch, over all devices.
+        learning_rate: peak learning rate.
+        optimizer: optimizer, LAMB for large batches.
+        warmup: fraction of the steps in which the learning rate rises to its peak.
+        power: power of the decay after it; 1 is linear.
+        weight_decay: weight decay, except of biases and layer norms.
+        clip_norm: max. norm of all gradients together.
+        dropout: dropout of hidden states and attention; None: the checkpoint's.
+        precision: precision of the products; weights stay in float32, and in float16 the loss is scaled.
+        accumulate: parts of a batch that run one after the other (gradient accumulation), to save memory.
+        remat: compute each block again for the gradient (rematerialization), to save memory.
+        seed: seed of new weights, the order of the data, and dropout.
 
     Raises:
-        InputError: a setting is out of its range.
+        InputError: a setting is out of range.
+    """
+
+    batch_size: int = 32
+    learning_rate: float = 5e-5
+    optimizer: str = dataclasses.field(default="adamw", metadata={"choices": OPTIMIZERS})
+    warmup: float = 0.1
+    power: float = 1.0
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    dropout: float | None = None
+    precision: str = dataclasses.field(default="float32", metadata={"choices": tuple(PRECISIONS)})
+    accumulate: int = 1
+    remat: bool = False
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        self._check_positive("batch_size", "accumulate", "learning_rate", "clip_norm", "power")
+        check_field(self, "warmup", 0 <= self.warmup <= 1, "a fraction from 0 to 1")
+        check_field(self, "weight_decay", self.weight_decay >= 0, "0 or more")
+        check_field(self, "dropout", self.dropout is None or 0 <= self.dropout < 1, "a fraction from 0 to below 1")
+        check_field(self, "seed", 0 <= self.seed < _SEEDS, f"a whole number from 0 to {_SEEDS - 1}")
+        for field in dataclasses.fields(self):
+            if choices := field.metadata.get("choices"):
+                check_field(self, field.name, getattr(self, field.name) in choices, " or ".join(choices))
+
+    def config_changes(self) -> dict[str, float]:
+        """The fields of a ``BertConfig`` that these settings change: those of dropout, unless it is None."""
+        names = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+        return {} if self.dropout is None else dict.fromkeys(names, self.dropout)
+
+    def _check_positive(self, *names: str) -> None:
+        """Checks that counts and numbers are above 0; NaN is not."""
+        types = {field.name: field.type for field in dataclasses.fields(self)}
+        for name in names:
+            expected = "a whole number above 0" if types[name] is int else "a number above 0"
+            check_field(self, name, getattr(self, name) > 0, expected)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FineTuning(TrainingSettings):
+    """The settings of fine-tuning; the defaults are common values of the BERT paper, appendix A.3.
+
+    All settings of `TrainingSettings`, and:
+
+    Args:
+        epochs: number of passes over the training data.
+        max_length: max. tokens in a row; longer texts are cut, or split by tasks that can.
+
+    Raises:
+        InputError: a setting is out of range.
 
     >>> FineTuning(epochs=4, learning_rate=2e-5).batch_size
     32
     """
 
     epochs: int = 3
-    batch_size: int = 32
-    learning_rate: float = 5e-5
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
     max_length: int = 128
-    precision: str = "float32"
-    accumulate: int = 1
-    remat: bool = False
-    seed: int = 1
 
     def __post_init__(self) -> None:
-        _check(self, ("epochs", "batch_size", "max_length", "accumulate"), ("learning_rate", "clip_norm"))
+        super().__post_init__()
+        self._check_positive("epochs", "max_length")
 
 
-@dataclasses.dataclass(frozen=True)
-class PreTraining:
-    """The settings of a pretraining, beside what its examples are like.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PreTraining(TrainingSettings):
+    """The settings of pretraining; those of its examples are in `keras_bert_impl.data.Objective`.
+
+    All settings of `TrainingSettings`, and:
 
     Args:
-        batch_size: rows in a batch.
-        learning_rate: the highest learning rate.
-        optimizer: ``adamw`` or ``lamb``.
-        warmup: share of the training in which the rate rises to it.
-        power: of the rate's fall: 1 is a straight line.
-        weight_decay: decay of all weights but biases and layer norms.
-        clip_norm: the largest norm of all gradients together.
-        dropout: of hidden states and attention.
-        precision: ``float32``, or ``bfloat16`` or ``float16`` for the products: weights stay in float32, and with
-            ``float16`` the loss is scaled.
-        accumulate: in how many parts a batch goes through the model, one after the other, to spare memory.
-        remat: whether blocks are computed again for the gradient, to spare memory.
-        held_out: share of the documents that are kept for evaluation.
-        report_every: steps from one evaluation to the next.
-        seed: of the new weights, the held-out documents, all examples and dropout.
+        held_out: fraction of the documents that are held out for evaluation.
+        report_every: number of steps between evaluations.
 
     Raises:
-        InputError: a setting is out of its range.
+        InputError: a setting is out of range.
 
     >>> PreTraining(batch_size=256, learning_rate=1e-4).optimizer
     'adamw'
@@ -83,37 +115,28 @@ class PreTraining:
 
     batch_size: int = 64
     learning_rate: float = 1e-3
-    optimizer: str = "adamw"
     warmup: float = 0.05
-    power: float = 1.0
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    dropout: float = 0.1
-    precision: str = "float32"
-    accumulate: int = 1
-    remat: bool = False
+    dropout: float | None = 0.1
     held_out: float = 0.05
     report_every: int = 500
-    seed: int = 1
 
     def __post_init__(self) -> None:
-        _check(self, ("batch_size", "report_every", "accumulate"), ("learning_rate", "clip_norm", "power"))
-        check_field(self, "optimizer", self.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS))
-        check_field(self, "dropout", 0 <= self.dropout < 1, "a share from 0 to below 1")
-        check_field(self, "held_out", 0 < self.held_out < 1, "a share above 0 and below 1")
+        super().__post_init__()
+        self._check_positive("report_every")
+        check_field(self, "held_out", 0 < self.held_out < 1, "a fraction above 0 and below 1")
 
 
 @dataclasses.dataclass(frozen=True)
 class Saving:
-    """How often the state of a training is saved while it runs.
+    """How often the state of a training run is saved, to resume it after an interruption.
 
     Args:
-        minutes: how often; 0 for not at all.
-        steps: how often, as well; 0 for not at all.
-        keep: how many states stay on the disk; each takes three times the space of the weights.
+        minutes: minutes between states; 0: none by time.
+        steps: steps between states; 0: none by steps.
+        keep: number of states kept on disk; each is three times as large as the weights.
 
     Raises:
-        InputError: a number is out of its range.
+        InputError: a number is out of range.
 
     >>> Saving(minutes=1).keep
     2
@@ -127,15 +150,3 @@ class Saving:
         check_field(self, "minutes", self.minutes >= 0, "0 or more")
         check_field(self, "steps", self.steps >= 0, "0 or more")
         check_field(self, "keep", self.keep >= 1, "1 or more")
-
-
-def _check(settings: FineTuning | PreTraining, counts: tuple[str, ...], numbers: tuple[str, ...]) -> None:
-    """Checks what both have, and that some fields are whole numbers, or numbers, above 0."""
-    for name in counts:
-        check_field(settings, name, getattr(settings, name) >= 1, "a whole number above 0")
-    for name in numbers:
-        check_field(settings, name, getattr(settings, name) > 0, "a number above 0")
-    check_field(settings, "warmup", 0 <= settings.warmup <= 1, "a share from 0 to 1")
-    check_field(settings, "weight_decay", settings.weight_decay >= 0, "0 or more")
-    check_field(settings, "precision", settings.precision in PRECISIONS, " or ".join(PRECISIONS))
-    check_field(settings, "seed", 0 <= settings.seed < _SEEDS, f"a whole number from 0 to {_SEEDS - 1}")

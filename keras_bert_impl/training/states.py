@@ -1,4 +1,4 @@
-"""The states of a training on the disk: one file each, whole or not there, which tells whether it is damaged."""
+"""The states of a training run on disk: one safetensors file each, written atomically, with a checksum."""
 
 import contextlib
 import warnings
@@ -18,12 +18,12 @@ _PATTERN = "step-*.safetensors"
 
 @dataclass(frozen=True)
 class State:
-    """What a training needs to go on.
+    """The state of a training run after a step.
 
     Attributes:
-        step: how many steps were made.
-        arrays: the variables, by names.
-        notes: what else there is, as JSON.
+        step: number of steps done.
+        arrays: the variables, by name.
+        notes: everything else, as JSON.
     """
 
     step: int
@@ -32,12 +32,12 @@ class State:
 
 
 def write_state(directory: Path, state: State, *, keep: int) -> Path:
-    """Writes a state, and removes those that are not needed any more.
+    """Writes a state and removes older ones.
 
     Args:
-        directory: where to; made if it is absent.
+        directory: the directory of the states; created if it does not exist.
         state: the state.
-        keep: how many stay, this one included.
+        keep: number of states that are kept, this one included.
 
     Returns:
         the file.
@@ -49,7 +49,7 @@ def write_state(directory: Path, state: State, *, keep: int) -> Path:
     metadata = {"notes": state.notes, "checksum": checksum(state.arrays, state.notes)}
     write_safetensors(path, state.arrays, metadata=metadata)
     others = sorted(other for other in directory.glob(_PATTERN) if other != path)
-    # Newer ones are damaged: the training went on from one before them.
+    # Newer states are damaged, else training would have continued from them.
     newer = [other for other in others if other > path]
     older = [other for other in others if other < path]
     for other in newer + older[: max(0, len(older) + 1 - keep)]:
@@ -58,10 +58,10 @@ def write_state(directory: Path, state: State, *, keep: int) -> Path:
 
 
 def newest_state(directory: Path) -> State | None:
-    """The newest state that is whole; None if there is none.
+    """Reads the newest undamaged state; None if there is none.
 
     Warns:
-        UserWarning: a newer one is damaged; it is named and passed over.
+        UserWarning: a newer state is damaged and skipped.
     """
     for path in sorted(directory.glob(_PATTERN), reverse=True):
         with contextlib.suppress(InputError, KeyError):
@@ -70,26 +70,26 @@ def newest_state(directory: Path) -> State | None:
             arrays = {name: np.array(tensor) for name, tensor in file.tensors.items()}
             if file.metadata["checksum"] == checksum(arrays, file.metadata["notes"]):
                 return State(int(path.stem.removeprefix("step-")), arrays, file.metadata["notes"])
-        warnings.warn(f"{path} is damaged and is passed over.", stacklevel=2)
+        warnings.warn(f"{path} is damaged and is skipped.", stacklevel=2)
     return None
 
 
 def has_states(directory: Path) -> bool:
-    """Whether a directory holds states."""
+    """Whether a directory contains states."""
     return any(directory.glob(_PATTERN))
 
 
 def remove_states(directory: Path) -> None:
-    """Removes a directory of states, but nothing else that is in it."""
+    """Removes the states of a directory, and the directory if nothing else is in it."""
     remove_partial_files(directory)
     for path in directory.glob(_PATTERN):
         path.unlink()
     with contextlib.suppress(OSError):
-        directory.rmdir()  # It is absent, or there is something else in it.
+        directory.rmdir()  # It does not exist, or is not empty.
 
 
 def checksum(arrays: Mapping[str, np.ndarray], text: str = "") -> str:
-    """CRC-32 of arrays, with their names, dtypes and shapes, and of a text: it tells damage, not deceit."""
+    """CRC-32 of arrays, with their names, dtypes and shapes, and of a text. It detects damage, not manipulation."""
     value = zlib.crc32(text.encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

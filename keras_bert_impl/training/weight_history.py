@@ -12,6 +12,7 @@ from keras import ops
 from keras_bert_impl.checkpoints.names import published_name, row_of
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.training.curves import save_weight_curves
+from keras_bert_impl.training.distribution import current_backend
 
 _NAME = re.compile(r"(.+?)((?:\[\d+\])+)")
 
@@ -56,8 +57,7 @@ class WeightHistory(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Records the weights, and adds them to the logs."""
-        if keras.backend.backend() == "jax":
-            self.model.jax_state_sync()  # Within an epoch the variables are older than the training's state.
+        current_backend().sync_variables(self.model)
         for name, value in self._read().items():
             self.values[name].append(value)
             logs[name] = value

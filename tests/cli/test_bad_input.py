@@ -537,7 +537,8 @@ def test_a_loss_that_is_no_number_ends_the_training(place: Path, run: Callable[.
     ran = run(*FINETUNE.split(), "--learning-rate", "1e30", "--batch-size", "8", "--epochs", "3")
     assert ran.code == 2
     assert re.fullmatch(
-        r"keras-bert: error: the loss is (nan|inf) in step \d of epoch \d: .* Choose a lower learning_rate\.\n", ran.err
+        r"keras-bert: error: the loss became (nan|inf) in step \d of epoch \d: .* Choose a lower learning_rate\.\n",
+        ran.err,
     )
     assert contents(place) == before
 

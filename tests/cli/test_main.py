@@ -94,7 +94,11 @@ PRETRAINING = {**dataclasses.asdict(Objective()), **dataclasses.asdict(PreTraini
 @pytest.mark.parametrize(
     ("verb", "defaults", "untold"),
     [
-        ("finetune", dataclasses.asdict(FineTuning()), ["warmup", "weight_decay", "clip_norm", "remat"]),
+        (
+            "finetune",
+            dataclasses.asdict(FineTuning()),
+            ["warmup", "weight_decay", "clip_norm", "remat", "optimizer", "power", "dropout"],
+        ),
         (
             "pretrain",
             PRETRAINING,

@@ -53,7 +53,7 @@ def test_what_pretrain_says(run: Run, place: Path, tmp_path: Path) -> None:
     report, weights, told = re.split(r"^([\d,]+ weights; [\d,]+ tokens)$", ran.out, flags=re.MULTILINE)
     assert report.startswith(str(place / "model"))  # What became of the checkpoint's tensors.
     lines = [weights, *told.splitlines()[1:]]
-    assert lines[1] == "107 documents to learn from, 27 held out"
+    assert lines[1] == "107 documents for training, 27 held out"
     assert len(lines) == 6
     assert max(map(len, lines[:-1])) <= 80
     objective = json.loads((tmp_path / "next" / "metrics.json").read_text())["objective"]

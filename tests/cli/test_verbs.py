@@ -177,7 +177,7 @@ def test_ctrl_c_saves_and_leaves(small_bert: Path, snippets: Path, tmp_path: Pat
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    step = re.search(r"interrupted; the state after step (\d+) was saved; resume goes on from there\n$", errors)[1]
+    step = re.search(r"interrupted; the state after step (\d+) was saved; --resume continues from it\n$", errors)[1]
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [".long.partial"]
     states = tmp_path / "runs" / ".long.partial" / "states"
     assert [path.name for path in states.iterdir()] == [f"step-{int(step):012}.safetensors"]

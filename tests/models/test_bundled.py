@@ -83,7 +83,7 @@ def test_the_card_says_what_a_reader_needs() -> None:
 def test_it_is_as_good_as_its_card_says(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own tokenizer makes the shards anew; the documents that the card names were not trained with."""
     from keras_bert_impl.data import for_evaluation
-    from keras_bert_impl.training.pretrain import held_out_batches
+    from keras_bert_impl.training.pretraining import held_out_batches
 
     prepare([shared_data / "eltec_eng"], NAME, tmp_path / "shards")
     corpus = TokenCorpus(tmp_path / "shards")

@@ -94,7 +94,7 @@ settings = PreTraining(
 )
 metrics = pretrain(
     shards, init=init, output=output, steps=8, objective=Objective(max_length=37, packing=True), settings=settings,
-    say=lambda _: None,
+    log=lambda _: None,
 )
 assert not blocked or not [module for module in sys.modules if module.split(".")[0] == blocked]
 print(json.dumps(metrics["history"]))

@@ -15,7 +15,8 @@ from trained import free_ports, results, start
 
 from keras_bert_impl import BertConfig, BertForSequenceClassification, BertModel
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.training import Distribution, accumulate, adamw, distributed, distribution
+from keras_bert_impl.training import Distribution, accumulate, adamw, distributed
+from keras_bert_impl.training.distribution.tensorflow import TensorFlowBackend
 
 JAX = {"KERAS_BACKEND": "jax"}
 # The one device's is among them, and run in the same process as a strategy: after it.
@@ -114,8 +115,8 @@ def test_recomputed_blocks_on_replicas_have_the_same_dropout() -> None:
 OVERFLOWING = """
 import tensorflow as tf
 from keras_bert_impl.training import LossScaleOptimizer, adamw, distributed
-with distributed("mirrored", devices=2) as where:
-    with where.scope():
+with distributed("mirrored", devices=2) as distribution:
+    with distribution.scope():
         import keras
         weight = keras.Variable([1.0, 2.0])
         optimizer = LossScaleOptimizer(adamw(learning_rate=0.1, steps=10, warmup=0.0), initial_scale=8.0)
@@ -125,10 +126,10 @@ with distributed("mirrored", devices=2) as where:
         def of_replica():
             number = tf.distribute.get_replica_context().replica_id_in_sync_group
             optimizer.apply([tf.where(number == 1, value, 1.0) * tf.ones(2)], [weight])
-        where.strategy.run(of_replica)
+        distribution.strategy.run(of_replica)
     for value in (float("inf"), 1.0):
         step(tf.constant(value))
-        local = where.strategy.experimental_local_results
+        local = distribution.strategy.experimental_local_results
         print([local(one.value)[0].numpy().tolist() for one in (weight, optimizer.dynamic_scale, optimizer.iterations)])
 """
 
@@ -229,13 +230,13 @@ def test_float16_scales_the_loss_in_plain_compile() -> None:
 
 @pytest.mark.parametrize(("mine", "other"), [(0, 0), (0, 7), (7, 0), (12_000, 12_000), (12_000, 12_001)])
 def test_whether_all_processes_have_a_number(mine: int, other: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def agreed(where: Distribution, flags: tuple[bool, ...]) -> tuple[bool, ...]:
+    def any_process(self: Any, where: Distribution, flags: tuple[bool, ...]) -> tuple[bool, ...]:
         assert len(flags) == 2 * 64
         bits = [bool(other & 1 << place) for place in range(64)]
         return tuple(map(max, flags, [*bits, *(not bit for bit in bits)]))
 
-    monkeypatch.setitem(distribution._AGREED, "tensorflow", agreed)
-    assert Distribution(replicas=2, processes=2).all_have(mine) == (mine == other)
+    monkeypatch.setattr(TensorFlowBackend, "any_process", any_process)
+    assert Distribution(replicas=2, processes=2).same_in_all_processes(mine) == (mine == other)
 
 
 @pytest.mark.parametrize(
@@ -243,12 +244,15 @@ def test_whether_all_processes_have_a_number(mine: int, other: int, monkeypatch:
     [
         ({"strategy": "parameter_server"}, "Keras 3 does not support parameter servers"),
         ({"strategy": "parameter-server"}, "Use multiworker"),
-        ({"strategy": "data-parallel"}, "is one of jax, and the backend is tensorflow, which has mirrored and"),
-        ({"strategy": "mirored"}, "No strategy is named 'mirored'; there are mirrored, multiworker, data_parallel"),
+        (
+            {"strategy": "data-parallel"},
+            "needs the backend jax, but Keras runs on tensorflow",
+        ),
+        ({"strategy": "mirored"}, "'mirored' is not a strategy; there are mirrored, multiworker, data_parallel"),
         ({"devices": 2}, "devices was given without a strategy"),
         ({"strategy": "mirrored", "devices": 0}, "devices is 0"),
         ({"strategy": "multiworker", "devices": 2}, "devices was given for multiworker"),
-        ({"strategy": "multiworker"}, "needs the environment's TF_CONFIG"),
+        ({"strategy": "multiworker"}, "needs the environment variable TF_CONFIG"),
     ],
 )
 def test_strategies_that_cannot_be(arguments: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,9 +89,12 @@ def test_metrics_tell_all_about_the_run(sentiment_run: Path, small_bert: Path) -
         "epochs": 12,
         "batch_size": 8,
         "learning_rate": 3e-3,
+        "optimizer": "adamw",
         "warmup": 0.1,
+        "power": 1.0,
         "weight_decay": 0.01,
         "clip_norm": 1.0,
+        "dropout": None,
         "max_length": 29,
         "precision": "float32",
         "accumulate": 1,
@@ -188,7 +191,7 @@ def test_steps_without_dropout_are_those_of_transformers_on_torch(
         epochs=1, batch_size=8, learning_rate=1e-3, weight_decay=0.5, max_length=29, precision=precision, seed=11
     )
     data = {"train": snippets / "train.tsv", "valid": snippets / "valid.tsv"}
-    metrics = finetune(checkpoint, **data, output=tmp_path / "run", settings=settings, say=lambda line: None)
+    metrics = finetune(checkpoint, **data, output=tmp_path / "run", settings=settings, log=lambda line: None)
 
     theirs, losses = torch_training(checkpoint, columns, settings)
 
@@ -248,7 +251,7 @@ def test_regression_on_pairs_from_columns_in_one_batch(small_bert: Path, tmp_pat
     settings = FineTuning(epochs=20, batch_size=64, learning_rate=3e-3, max_length=59)
     said: list[str] = []
     metrics = finetune(
-        small_bert, task="regression", train=columns, valid=columns, output=run, settings=settings, say=said.append
+        small_bert, task="regression", train=columns, valid=columns, output=run, settings=settings, log=said.append
     )
     found = torch_logits(run, columns["text"], columns["text_pair"], max_length=59)[:, 0]
     correlation = np.corrcoef(np.array(columns["label"], float), found)[0, 1]
@@ -283,7 +286,7 @@ def test_tasks_with_an_output_a_token(
     settings = FineTuning(epochs=30, batch_size=5, learning_rate=5e-3, max_length=41)
     data = {"train": path, "valid": path, "test": path}
     run = tmp_path / "run"
-    metrics = finetune(small_bert, task=task, **data, output=run, settings=settings, say=lambda line: None)
+    metrics = finetune(small_bert, task=task, **data, output=run, settings=settings, log=lambda line: None)
     assert {path.name for path in run.iterdir()} == FILES
     assert metrics["valid"].keys() == metrics["test"].keys() == figures
     assert metrics["test"] == metrics["valid"]
@@ -307,7 +310,7 @@ def test_wrong_arguments_say_what_is_wrong(small_bert: Path, tmp_path: Path) -> 
     columns = {"text": ["a", "b"], "label": ["0", "1"]}
     empty: dict[str, list[Any]] = {"text": [], "label": []}
     wrong: list[tuple[dict[str, Any], str]] = [
-        ({"task": "translation"}, r"No task is named 'translation'; there are classification, regression"),
+        ({"task": "translation"}, r"'translation' is not a task; there are classification, regression"),
         ({"valid": empty}, r"valid: the columns have \{'text': 0, 'label': 0\} entries"),
         ({"train": {"text": ["a"], "label": ["0", "1"]}}, r"train: the columns have \{'text': 1, 'label': 2\} entries"),
         ({"valid": {"text": ["c"], "label": ["2"]}}, r"example 1: the label '2' was not in the training data"),
@@ -327,7 +330,7 @@ def test_wrong_arguments_say_what_is_wrong(small_bert: Path, tmp_path: Path) -> 
         ("max_length", 0, "max_length is 0; a whole number above 0"),
         ("learning_rate", float("nan"), "learning_rate is nan; a number above 0"),
         ("clip_norm", 0.0, "clip_norm is 0.0; a number above 0"),
-        ("warmup", 1.5, "warmup is 1.5; a share from 0 to 1"),
+        ("warmup", 1.5, "warmup is 1.5; a fraction from 0 to 1"),
         ("weight_decay", -0.1, "weight_decay is -0.1; 0 or more"),
         ("precision", "int8", "precision is 'int8'; float32 or bfloat16 or float16"),
         ("seed", -1, "seed is -1; a whole number from 0 to 4294967295"),

@@ -20,7 +20,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.models import BertForPreTraining
 from keras_bert_impl.tasks.pretraining import figures_of, pretraining_compile
 from keras_bert_impl.training import PreTraining, pretrain
-from keras_bert_impl.training.pretrain import TimedRate, held_out_batches
+from keras_bert_impl.training.pretraining import TimedRate, held_out_batches
 from keras_bert_impl.training.resume import Clock
 
 OBJECTIVE = Objective(max_length=37)
@@ -38,7 +38,7 @@ def run(corpus: TokenCorpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     said: list[str] = []
     output = tmp_path_factory.mktemp("runs") / "made"
     metrics = pretrain(
-        corpus.directory, output=output, steps=50, objective=OBJECTIVE, settings=SETTINGS, say=said.append
+        corpus.directory, output=output, steps=50, objective=OBJECTIVE, settings=SETTINGS, log=said.append
     )
     return output, metrics, said
 
@@ -97,7 +97,7 @@ def test_a_second_phase_goes_on_where_the_first_ended(
     objective = Objective(max_length=53, packing=True)
     second = pretrain(
         corpus.directory, output=tmp_path / "second", init=output, steps=3, objective=objective,
-        settings=PreTraining(batch_size=4, learning_rate=1e-12, held_out=0.2), say=lambda _: None,
+        settings=PreTraining(batch_size=4, learning_rate=1e-12, held_out=0.2), log=lambda _: None,
     )  # fmt: skip
     assert second["init"] == str(output)
     before, after = (load_file(path / "model.safetensors") for path in (output, tmp_path / "second"))
@@ -112,8 +112,8 @@ def test_documents_of_one_sentence(tmp_path: Path) -> None:
     single = made_corpus(tmp_path / "shards", documents=60, sentences=(1, 2), tokens=(3, 11))
     said: list[str] = []
     common = {"objective": OBJECTIVE, "settings": SETTINGS}
-    pretrain(single.directory, output=tmp_path / "run", steps=1, say=said.append, **common)
-    assert "only 0.0% of the examples can be real next sentences" in "\n".join(said)
+    pretrain(single.directory, output=tmp_path / "run", steps=1, log=said.append, **common)
+    assert "Only 0.0% of the examples can be real next sentences" in "\n".join(said)
     assert all(len(line) <= 80 for line in said)
 
 
@@ -124,7 +124,7 @@ def test_it_trains_for_a_time(corpus: TokenCorpus, tmp_path: Path) -> None:
         minutes=0.2,
         objective=OBJECTIVE,
         settings=SETTINGS,
-        say=lambda _: None,
+        log=lambda _: None,
     )
     assert metrics["steps"] >= 1
     assert metrics["history"][-1]["step"] == metrics["steps"]
@@ -153,7 +153,7 @@ def test_the_rate_follows_the_time_in_compiled_steps() -> None:
     code = """
 import keras, numpy as np
 from keras_bert_impl.training import PreTraining
-from keras_bert_impl.training.pretrain import TimedRate
+from keras_bert_impl.training.pretraining import TimedRate
 class Clock:
     calls = 0
     @property
@@ -205,12 +205,12 @@ def test_a_model_learns_what_can_be_read_off_neighbours(corpus: TokenCorpus) -> 
 )
 def test_what_cannot_be_trained(corpus: TokenCorpus, tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        pretrain(corpus.directory, output=tmp_path / "run", objective=OBJECTIVE, say=lambda _: None, **arguments)
+        pretrain(corpus.directory, output=tmp_path / "run", objective=OBJECTIVE, log=lambda _: None, **arguments)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_checkpoint_with_another_vocabulary(corpus: TokenCorpus, small_bert: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has another tokenizer than the shards"):
+    with pytest.raises(InputError, match="and the shards have different tokenizers"):
         pretrain(
             corpus.directory,
             output=tmp_path / "run",
@@ -218,7 +218,7 @@ def test_a_checkpoint_with_another_vocabulary(corpus: TokenCorpus, small_bert: P
             steps=1,
             objective=OBJECTIVE,
             settings=SETTINGS,
-            say=lambda _: None,
+            log=lambda _: None,
         )
 
 
@@ -226,7 +226,7 @@ def test_a_checkpoint_with_another_vocabulary(corpus: TokenCorpus, small_bert: P
     ("changes", "message"),
     [
         ({"optimizer": "sgd"}, "optimizer is 'sgd'; adamw or lamb was expected"),
-        ({"dropout": 1.0}, "dropout is 1.0; a share from 0 to below 1"),
+        ({"dropout": 1.0}, "dropout is 1.0; a fraction from 0 to below 1"),
         ({"held_out": 0.0}, "held_out is 0.0"),
         ({"report_every": 0}, "report_every is 0"),
         ({"precision": "int8"}, "precision is 'int8'"),

@@ -18,8 +18,8 @@ from made_corpus import made_corpus
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus
 from keras_bert_impl.errors import InputError, Interrupted
-from keras_bert_impl.training import SaveStates, Saving, resumable_fit
-from keras_bert_impl.training.resume import run_directory
+from keras_bert_impl.training import PreTraining, SaveStates, Saving, resumable_fit
+from keras_bert_impl.training.run import Run
 
 OBJECTIVE = Objective(max_length=37)
 COMMAND = [sys.executable, "-c", "import sys; from keras_bert_impl.cli.main import main; sys.exit(main())"]
@@ -194,10 +194,12 @@ def test_averaged_weights_are_refused(corpus: TokenCorpus, tmp_path: Path) -> No
 
 
 def test_two_processes_do_not_share_a_run(corpus: TokenCorpus, tmp_path: Path) -> None:
-    with run_directory(tmp_path / "run", resume=False) as directory:
+    run = Run(tmp_path / "run", settings=PreTraining(), request={})
+    with run.open() as directory:
         code = (
-            "from pathlib import Path; from keras_bert_impl.training.resume import run_directory\n"
-            f"with run_directory(Path({str(tmp_path / 'run')!r}), resume=True): print('inside')"
+            "from keras_bert_impl.training import PreTraining; from keras_bert_impl.training.run import Run\n"
+            f"run = Run({str(tmp_path / 'run')!r}, settings=PreTraining(), request={{}}, resume=True)\n"
+            "with run.open(): print('inside')"
         )
         ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert ran.returncode == 1
@@ -210,7 +212,7 @@ def test_states_of_another_model(corpus: TokenCorpus, tmp_path: Path) -> None:
         trained(corpus, tmp_path / "states", EndAt(2))
     model, batches = made(corpus)
     model.compile("sgd", loss=model.loss)
-    with pytest.raises(InputError, match="states of another model or optimizer"):
+    with pytest.raises(InputError, match="states of a different model or optimizer"):
         resumable_fit(model, batches, states=SaveStates(tmp_path / "states"), steps=17, steps_per_epoch=5)
 
 
@@ -287,35 +289,44 @@ def test_a_run_that_was_ended(corpus: TokenCorpus, tmp_path: Path, capsys: pytes
     end_after_progress(process, output, signal.SIGTERM, delay=0.1)
     said = process.communicate()[1]
     assert process.returncode == 128 + signal.SIGTERM
-    assert re.search(r"interrupted; the state after step \d+ was saved; resume goes on from there", said)
+    assert re.search(r"interrupted; the state after step \d+ was saved; --resume continues from it", said)
     capsys.readouterr()
     kept = {path.name: path.read_bytes() for path in (partial(output) / "states").iterdir()}
     for more, message in (
-        ([], r"holds the states of a training that was ended\. Resume it \(--resume\), or remove"),
-        (["--resume", "--seed", "2"], "states of another training: there seed is 1, here 2, and 1 more differ"),
-        (["--resume", "--preset", "mini"], "there hidden_size of the model is 128, here 256, and 4 more differ"),
-        (["--resume", "--steps", "60"], r"there steps is 50, here 60\. Go on with the same, or begin anew"),
+        ([], r"holds the states of an interrupted run\. Resume it \(--resume\), or remove"),
+        (
+            ["--resume", "--seed", "2"],
+            "states of a different training run: seed is 1 there and 2 here, and 1 more differ",
+        ),
+        (
+            ["--resume", "--preset", "mini"],
+            "hidden_size of the model is 128 there and 256 here, and 4 more differ",
+        ),
+        (
+            ["--resume", "--steps", "60"],
+            r"steps is 50 there and 60 here\. Continue with the same settings, or use another",
+        ),
     ):
         assert main([*arguments, *more]) == 2
         assert re.search(message, capsys.readouterr().err)
         assert {path.name: path.read_bytes() for path in (partial(output) / "states").iterdir()} == kept
     assert main([*arguments, "--resume"]) == 0
-    assert "goes on after step" in capsys.readouterr().out
+    assert "continues after step" in capsys.readouterr().out
     assert_same_run(output, whole)
     (output / "states").mkdir()
     (output / "states" / max(kept)).write_bytes(kept[max(kept)])  # As if it had been killed just then.
     assert main([*arguments, "--resume"]) == 0
-    assert f"{output} is whole" in capsys.readouterr().out
+    assert f"{output} is already complete" in capsys.readouterr().out
     assert_same_run(output, whole)
     (tmp_path / "other").mkdir()
     other = made_corpus(tmp_path / "other", documents=50, sentences=(4, 20), tokens=(3, 11))
     for given, more, message in (
-        (corpus, ["--steps", "60"], "with other steps: there 50, here 60. Name another"),
-        (corpus, ["--preset", "mini"], "with other preset: there 'tiny', here 'mini'. Name another"),
-        (other, [], "with other corpus: there {"),
+        (corpus, ["--steps", "60"], "steps: 50 there, 60 here. Name another"),
+        (corpus, ["--preset", "mini"], "preset: 'tiny' there, 'mini' here. Name another"),
+        (other, [], "corpus: {"),
     ):
         assert main([*pretrain_arguments(given, output, steps=50), "--resume", *more]) == 2
-        assert f"{output} is a run that is whole, {message}" in capsys.readouterr().err
+        assert f"{output} is a finished run with a different {message}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])

@@ -53,7 +53,7 @@ def test_any_damage_is_told_and_passed_over(tmp_path: Path) -> None:
     broken += [whole[:k] for k in range(0, len(whole), 7)]
     for content in broken:
         path.write_bytes(content)
-        with pytest.warns(UserWarning, match=r"step-000000000002\.safetensors is damaged and is passed over"):
+        with pytest.warns(UserWarning, match=r"step-000000000002\.safetensors is damaged and is skipped"):
             assert same(newest_state(tmp_path), state(1))
 
 

@@ -17,7 +17,8 @@ from safetensors.numpy import load_file
 from trained import free_ports
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.training import distribution
+from keras_bert_impl.training import distributed
+from keras_bert_impl.training.distribution import workers
 
 COMMAND = [sys.executable, "-c", "from keras_bert_impl.cli.main import command; command()"]
 STEPS = 30
@@ -82,7 +83,7 @@ def test_a_worker_that_dies(place: Path, victim: int, engine: str) -> None:
     """The other ends in bounded time and says why; started again, both end with the weights of a run that was whole."""
     whole = ended(start(place, "whole", engine))
     assert "written to whole" in whole[0]
-    assert "worker 0 wrote what came of it" in whole[1]
+    assert "results were written by worker 0" in whole[1]
 
     processes = start(place, "killed", engine)
     wait_for_states(place, "killed", 5)
@@ -116,18 +117,18 @@ def test_a_signal_to_one_saves_and_ends_all(place: Path, told: int, engine: str)
     for process in processes:
         output, _ = process.communicate(timeout=BOUND)
         assert process.returncode == 128 + signal.SIGTERM, output
-        assert "was saved; resume goes on from there" in output
+        assert "was saved; --resume continues from it" in output
     ended(start(place, "stopped", engine))
 
 
 @pytest.mark.parametrize("missing", [0, 1])
 def test_a_worker_that_never_comes(missing: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distribution, "WAIT", 0.5)
+    monkeypatch.setattr(workers, "WAIT_SECONDS", 0.5)
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
     config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": 1 - missing}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
-    message = f"worker {missing} cannot be reached at {addresses[missing]}, where TF_CONFIG has it"
-    with pytest.raises(InputError, match=message), distribution.distributed("multiworker"):
+    message = f"worker {missing} cannot be reached at {addresses[missing]}, its address in TF_CONFIG"
+    with pytest.raises(InputError, match=message), distributed("multiworker"):
         pass
 
 
@@ -136,5 +137,5 @@ def test_an_address_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         addresses = [f"127.0.0.1:{taken.getsockname()[1]}", "127.0.0.1:9"]
         config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": 0}}
         monkeypatch.setenv("TF_CONFIG", json.dumps(config))
-        with pytest.raises(InputError, match="is to listen at"), distribution.distributed("multiworker"):
+        with pytest.raises(InputError, match="worker 0 cannot listen at"), distributed("multiworker"):
             pass

@@ -1,0 +1,204 @@
+"""The devices and processes that train together: one device, several replicas, or workers on several machines."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+
+from keras_bert_impl.data import Batches, Shares, for_evaluation, for_fit, summing
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.training.distribution.base import (
+    LossScaleOptimizer,
+    ReplicaSummedOptimizer,
+    current_backend,
+)
+from keras_bert_impl.training.settings import TrainingSettings
+
+# The backend of each strategy.
+_STRATEGIES = {"mirrored": "tensorflow", "multiworker": "tensorflow", "data_parallel": "jax"}
+# Why a strategy does not exist, and what to use instead.
+REFUSED_STRATEGIES = {
+    "parameter_server": "Keras 3 does not support parameter servers. Use multiworker, whose workers hold all weights.",
+}
+LOST_WORKER = (
+    "another worker was lost: it ended, or its machine cannot be reached. Start all workers again, with --resume if "
+    "states were saved."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Distribution:
+    """The devices and processes that train together; `distributed` makes it.
+
+    Args:
+        replicas: number of devices that process a batch together, over all processes.
+        processes: number of processes.
+        process: index of this process; 0 is the chief, the only one that writes files.
+        strategy: TensorFlow's strategy, if there is one.
+    """
+
+    replicas: int = 1
+    processes: int = 1
+    process: int = 0
+    strategy: Any = None
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes files."""
+        return self.process == 0
+
+    def any_process(self, *flags: bool) -> tuple[bool, ...]:
+        """For each flag whether it is true in any process; all processes must call this together."""
+        return flags if self.processes == 1 else current_backend().any_process(self, flags)
+
+    def same_in_all_processes(self, number: int) -> bool:
+        """Whether a non-negative number is the same in all processes, which must call this together."""
+        bits = [bool(number >> place & 1) for place in range(64)]
+        return sum(self.any_process(*bits, *(not bit for bit in bits))) == len(bits)
+
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
+        """The scope in which model and optimizer are created."""
+        return contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
+
+    def compile(self, model: Any, optimizer: Any, arguments: dict[str, Any], *, settings: TrainingSettings) -> None:
+        """Compiles a model for the batches that `split` gives.
+
+        Args:
+            model: created in `scope`.
+            optimizer: created in `scope`.
+            arguments: the other arguments of ``model.compile``.
+            settings: their precision, gradient accumulation and rematerialization are applied.
+        """
+        if settings.precision == "float16":
+            optimizer = LossScaleOptimizer(optimizer)
+        if self.replicas * settings.accumulate > 1:
+            arguments = summing(arguments)
+        # Keras' default is XLA on GPUs, where TensorFlow would compile for each length of rows.
+        model.compile(optimizer=optimizer, jit_compile=current_backend().compiles_steps, **arguments)
+        accumulate(model, settings.accumulate)
+        model.gradient_checkpointing_enable(settings.remat)
+
+    def split(self, batches: Batches, *, accumulate: int = 1, normalize_weights: bool = True) -> Batches:
+        """The parts of each batch that this process trains on, see `keras_bert_impl.data.Shares`.
+
+        Raises:
+            InputError: the batch size is not divisible by the number of parts.
+        """
+        if self.replicas * accumulate == 1:
+            return batches
+        local = self.replicas // self.processes
+        # TensorFlow takes one element for each replica; JAX takes one for each process and splits it itself.
+        parts, devices = (self.replicas, 1) if self.strategy is not None else (self.processes, local)
+        of_process = parts // self.processes
+        mine = range(self.process * of_process, (self.process + 1) * of_process)
+        return Shares(batches, parts, mine=mine, accumulate=accumulate, devices=devices, is_normal=normalize_weights)
+
+    def feed(self, batches: Batches, *, start: int = 0, repeated: bool = False) -> Any:
+        """What `split` gave, from batch ``start`` on, as ``fit`` takes it; see `keras_bert_impl.data.for_fit`."""
+        if isinstance(batches, Shares):
+            start *= len(batches.mine)
+        if self.strategy is None:
+            return for_fit(batches, start=start, repeated=repeated)
+        return self.strategy.distribute_datasets_from_function(
+            lambda _: for_fit(batches, start=start, repeated=repeated)
+        )
+
+    def validation_arguments(self, batches: Batches) -> dict[str, Any]:
+        """Arguments for ``fit`` to validate on all these batches, with the weighted metrics of a single device."""
+        if self.replicas == 1 and self.strategy is None:
+            return {"validation_data": for_evaluation(batches)}
+        return {
+            "validation_data": self.feed(self.split(batches, normalize_weights=False), repeated=True),
+            "validation_steps": len(batches),
+        }
+
+    def predict_function(self, model: keras.Model) -> Callable[[Any], Any]:
+        """A function like ``model.predict_on_batch`` that each process calls for itself, with complete batches."""
+        return model.predict_on_batch if self.replicas == 1 else current_backend().make_predict_function(model)
+
+
+SINGLE_DEVICE = Distribution()
+
+
+@contextlib.contextmanager
+def distributed(strategy: str | None = None, *, devices: int | None = None) -> Iterator[Distribution]:
+    """Starts the strategy of a training run.
+
+    Args:
+        strategy: None for one device; ``mirrored`` for all GPUs of this machine, or logical devices of its CPU;
+            ``multiworker`` for the workers that the environment variable ``TF_CONFIG`` names; on JAX ``data_parallel``
+            for all devices, also of several processes where the environment variables
+            ``KERAS_DISTRIBUTION_JOB_ADDRESSES``, ``…_NUM_PROCESSES`` and ``…_PROCESS_ID`` are set.
+        devices: number of devices of this process; a CPU is split into as many. None: all.
+
+    Yields:
+        the distribution; it is valid inside the ``with`` block.
+
+    Raises:
+        InputError: the backend has no such strategy, or the environment names no workers.
+
+    >>> with distributed("mirrored", devices=2) as distribution, distribution.scope():  # doctest: +SKIP
+    ...     model = BertForPreTraining(BertConfig.preset("tiny"))
+    """
+    if strategy is None:
+        if devices is not None:
+            raise InputError("devices was given without a strategy; name one, such as mirrored.")
+        yield SINGLE_DEVICE
+        return
+    if devices is not None and devices < 1:
+        raise InputError(f"devices is {devices}; a whole number above 0 was expected.")
+    name = strategy.replace("-", "_")
+    if name in REFUSED_STRATEGIES:
+        raise InputError(REFUSED_STRATEGIES[name])
+    if name not in _STRATEGIES:
+        raise InputError(f"{strategy!r} is not a strategy; there are {', '.join(_STRATEGIES)}.")
+    backend, needed = current_backend(), _STRATEGIES[name]
+    if backend.name != needed:
+        raise InputError(
+            f"The strategy {strategy} needs the backend {needed}, but Keras runs on {backend.name}, which has "
+            f"{' and '.join(backend.strategies) or 'none'}. Set KERAS_BACKEND={needed} to change the backend."
+        )
+    with backend.strategies[name](devices) as distribution:
+        yield distribution
+
+
+def accumulate(model: keras.Model, parts: int) -> None:
+    """Turns on gradient accumulation inside one training step; call it before ``fit``.
+
+    ``fit`` then splits each batch into parts, runs them one after the other, and applies the mean of their gradients
+    once. It needs the memory for the activations of one part, and one more copy of the weights for the sum. Steps,
+    epochs, the learning rate and the batch size stay the same.
+
+    Unlike ``gradient_accumulation_steps`` of Keras' optimizers it works under a ``tf.distribute`` strategy, with one
+    exchange of gradients in each step. Each part counts the same: where weights or padding make parts unequal, use
+    losses that are sums, and weights that sum to the number of parts, as `keras_bert_impl.data.Shares` makes them.
+
+    Args:
+        model: a model of this package.
+        parts: number of parts; the rows of each batch, on each replica, must be a multiple of it. 1 turns it off.
+
+    Raises:
+        InputError: the number is below 1, or the backend has no such step.
+
+    >>> accumulate(model, 8)  # doctest: +SKIP
+    >>> model.fit(inputs, labels, batch_size=256)  # doctest: +SKIP
+    """
+    if parts < 1:
+        raise InputError(f"accumulate is {parts}; a whole number above 0 was expected.")
+    model.custom_train_step = current_backend().make_accumulation_step(model, parts) if parts > 1 else None
+    model.train_function = None  # `fit` builds it again.
+
+
+__all__ = [
+    "LOST_WORKER",
+    "REFUSED_STRATEGIES",
+    "SINGLE_DEVICE",
+    "Distribution",
+    "LossScaleOptimizer",
+    "ReplicaSummedOptimizer",
+    "accumulate",
+    "current_backend",
+    "distributed",
+]

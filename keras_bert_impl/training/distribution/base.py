@@ -1,0 +1,152 @@
+"""What training needs from a backend beyond Keras, and the one place that asks which backend runs."""
+
+import functools
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+import keras
+from keras import ops
+
+from keras_bert_impl.errors import InputError
+
+
+class Backend:
+    """Training as Keras does it, for backends without additions, such as torch. Subclasses add to it.
+
+    Attributes:
+        name: Keras' name of the backend.
+        compiles_steps: whether training steps are compiled with XLA, once for each length of rows.
+        bucket_lengths: the lengths to which rows are padded, where a step is compiled for each; empty for any.
+        has_fused_adam: whether `clip_by_global_norm` and `apply_adamw` replace Keras' own.
+        strategies: by name, functions of the number of devices; each gives a context manager that yields a
+            `keras_bert_impl.training.Distribution`.
+    """
+
+    compiles_steps = False
+    bucket_lengths: tuple[int, ...] = ()
+    has_fused_adam = False
+    strategies: ClassVar[Mapping[str, Callable[[int | None], AbstractContextManager[Any]]]] = {}
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def version(self) -> str:
+        """Name and version."""
+        return f"{self.name} {sys.modules[self.name].__version__}"
+
+    def sync_variables(self, model: keras.Model) -> None:
+        """Makes the variables show the current values during ``fit``."""
+
+    def make_predict_function(self, model: keras.Model) -> Callable[[Any], Any]:
+        """A function like ``model.predict_on_batch`` that one process runs alone, without the others."""
+        return model.predict_on_batch
+
+    def any_process(self, distribution: Any, flags: tuple[bool, ...]) -> tuple[bool, ...]:
+        """For each flag whether it is true in any process; called by all processes together."""
+        return flags
+
+    def make_accumulation_step(self, model: keras.Model, parts: int) -> Callable[..., Any]:
+        """A ``train_step`` that averages the gradients of a batch's parts.
+
+        Raises:
+            InputError: this backend has none.
+        """
+        raise InputError(f"Gradients are accumulated on tensorflow and jax, not on {self.name}.")
+
+    def sum_gradients(self, gradients: Sequence[Any], *, is_dense: bool) -> Sequence[Any]:
+        """Gradients summed over the replicas; sparse ones have each row once, or are made dense."""
+        return gradients
+
+    def on_all_replicas(self, is_true: Any) -> Any:
+        """Whether a boolean scalar is true on all replicas."""
+        return is_true
+
+    def clip_by_global_norm(self, gradients: Sequence[Any], norm: float) -> Sequence[Any]:
+        """Gradients scaled so that their norm, of all of them together, is at most ``norm``."""
+        raise NotImplementedError
+
+    def apply_adamw(
+        self, variable: Any, momentum: Any, velocity: Any, gradient: Any, *, step: Any, learning_rate: Any, **rates: Any
+    ) -> None:
+        """AdamW's update of one variable; ``rates`` are ``beta_1``, ``beta_2``, ``epsilon`` and ``weight_decay``."""
+        raise NotImplementedError
+
+
+@functools.cache
+def current_backend() -> Backend:
+    """The backend that Keras runs on."""
+    name = keras.backend.backend()
+    if name == "tensorflow":
+        from keras_bert_impl.training.distribution.tensorflow import TensorFlowBackend
+
+        return TensorFlowBackend(name)
+    if name == "jax":
+        from keras_bert_impl.training.distribution.jax import JaxBackend
+
+        return JaxBackend(name)
+    return Backend(name)
+
+
+class ReplicaSummedOptimizer(keras.optimizers.Optimizer):
+    """Base of optimizers that sum gradients over the replicas first; Keras clips those of each replica before it does.
+
+    Attributes:
+        needs_dense_gradients: whether the update needs all rows of an embedding's gradient.
+    """
+
+    needs_dense_gradients = False
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        """Updates the variables."""
+        super().apply(current_backend().sum_gradients(grads, is_dense=self.needs_dense_gradients), trainable_variables)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        return grads_and_vars
+
+
+@keras.saving.register_keras_serializable(package="keras_bert_impl")
+class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
+    """Loss scaling for float16 that skips a step if the gradients of any replica overflow.
+
+    Keras looks at the first replica alone, before gradients are summed: an overflow on another one spoils all weights,
+    and workers wait for each other forever.
+
+    >>> from keras_bert_impl.training import adamw
+    >>> optimizer = LossScaleOptimizer(adamw(learning_rate=5e-5, steps=100), initial_scale=1024.0)
+    >>> optimizer.initial_scale
+    1024.0
+    """
+
+    def check_finite(self, grads: Sequence[Any]) -> Any:
+        """Whether all gradients of all replicas are finite."""
+        return current_backend().on_all_replicas(super().check_finite(grads))
+
+
+def map_arrays(function: Callable[[Any], Any], data: Any) -> Any:
+    """``data`` with a function applied to each array; absent inputs and weights are None and stay so."""
+    return keras.tree.map_structure(lambda array: None if array is None else function(array), data)
+
+
+def split_batch(data: Any, parts: int) -> Any:
+    """Arrays ``[rows, ...]`` as ``[parts, rows / parts, ...]``, strided so that sharded rows stay on their devices."""
+
+    def split(values: Any) -> Any:
+        shape = tuple(ops.shape(values))
+        return ops.swapaxes(ops.reshape(values, (shape[0] // parts, parts, *shape[1:])), 0, 1)
+
+    return map_arrays(split, keras.utils.unpack_x_y_sample_weight(data))
+
+
+def update_metrics(model: keras.Model, part: Any, loss: Any, outputs: Any) -> None:
+    """Updates the loss and the metrics of a model with one part of a batch."""
+    x, y, weights = part
+    rows = next(ops.shape(array)[0] for array in keras.tree.flatten(x) if array is not None)
+    model._loss_tracker.update_state(loss, sample_weight=rows)
+    model.compute_metrics(x, y, outputs, sample_weight=weights)
+
+
+def current_values(scope: keras.StatelessScope, variables: list[Any]) -> list[Any]:
+    """The values that variables have in a stateless scope."""
+    return [scope.get_current_value(variable) for variable in variables]

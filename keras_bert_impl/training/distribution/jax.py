@@ -1,0 +1,108 @@
+"""Training on JAX: data parallelism by ``keras.distribution``, and gradient accumulation."""
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import jax
+import keras
+import numpy as np
+from keras import ops
+
+from keras_bert_impl.data import BUCKETS
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.training.distribution import LOST_WORKER, Distribution
+from keras_bert_impl.training.distribution.base import Backend, current_values, split_batch, update_metrics
+
+# Parts of JAX's error messages when another process has ended.
+_LOST_SIGNS = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED")
+
+
+@contextlib.contextmanager
+def data_parallel(devices: int | None) -> Iterator[Distribution]:
+    """``keras.distribution.DataParallel`` over the devices of this process, or of several processes."""
+    if "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ:
+        if devices is not None:
+            raise InputError("devices was given for several processes, which use all their devices. Omit it.")
+        try:
+            keras.distribution.initialize()
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                "the processes that KERAS_DISTRIBUTION_JOB_ADDRESSES, KERAS_DISTRIBUTION_NUM_PROCESSES and "
+                f"KERAS_DISTRIBUTION_PROCESS_ID name cannot connect: {error}"
+            ) from error
+    if devices is not None:
+        with contextlib.suppress(RuntimeError):  # JAX has already started: the devices are counted below.
+            jax.config.update("jax_num_cpu_devices", devices)
+    available = keras.distribution.list_devices()
+    if devices is not None and devices > len(available):
+        raise InputError(f"devices is {devices}; this process has {len(available)}.")
+    parallel = keras.distribution.DataParallel(devices=available[:devices], auto_shard_dataset=False)
+    processes = jax.process_count()
+    distribution = Distribution(replicas=parallel.num_model_replicas, processes=processes, process=jax.process_index())
+    try:
+        with parallel.scope():
+            yield distribution
+        distribution.any_process(True)  # A barrier: a process that leaves early looks lost to the others.
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        if processes == 1 or not any(sign in str(error) for sign in _LOST_SIGNS):
+            raise
+        raise InputError(LOST_WORKER) from error
+
+
+class JaxBackend(Backend):
+    """JAX, whose training state is outside the variables during ``fit``."""
+
+    compiles_steps = True
+    bucket_lengths = BUCKETS
+    strategies: ClassVar = {"data_parallel": data_parallel}
+
+    def sync_variables(self, model: keras.Model) -> None:
+        """Copies the training state to the variables."""
+        model.jax_state_sync()
+
+    def make_predict_function(self, model: keras.Model) -> Callable[[Any], Any]:
+        """A compiled function of the variables' current values."""
+
+        @jax.jit
+        def run(values: list[Any], inputs: Any) -> Any:
+            with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))):
+                return model(inputs, training=False)
+
+        return lambda inputs: keras.tree.map_structure(
+            ops.convert_to_numpy, run([variable.value for variable in model.variables], inputs)
+        )
+
+    def any_process(self, distribution: Distribution, flags: tuple[bool, ...]) -> tuple[bool, ...]:
+        """Gathers the flags of all processes."""
+        from jax.experimental import multihost_utils
+
+        return tuple(multihost_utils.process_allgather(np.array(flags)).any(axis=0).tolist())
+
+    def make_accumulation_step(self, model: keras.Model, parts: int) -> Callable[..., Any]:
+        """A scan over the parts inside one step."""
+        return functools.partial(_accumulation_step, model, parts)
+
+
+def _accumulation_step(model: keras.Model, parts: int, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
+    weights, changing, slots, metrics = state
+    loss_and_gradients = jax.value_and_grad(model.compute_loss_and_updates, has_aux=True)
+
+    def one_part(carried: Any, part: Any) -> Any:
+        sums, changing, metrics = carried
+        (_, (loss, outputs, changing, metrics)), gradients = loss_and_gradients(
+            weights, changing, metrics, *part, training=True, optimizer_variables=slots
+        )
+        with keras.StatelessScope(state_mapping=list(zip(model.metrics_variables, metrics, strict=True))) as scope:
+            update_metrics(model, part, loss, outputs)
+        sums = [total + gradient for total, gradient in zip(sums, gradients, strict=True)]
+        return (sums, changing, current_values(scope, model.metrics_variables)), None
+
+    start = ([ops.zeros_like(weight) for weight in weights], changing, metrics)
+    (sums, changing, metrics), _ = jax.lax.scan(one_part, start, split_batch(data, parts))
+    weights, slots = model.optimizer.stateless_apply(slots, [total / parts for total in sums], weights)
+    with keras.StatelessScope(state_mapping=list(zip(model.metrics_variables, metrics, strict=True))):
+        logs = model.get_metrics_result()
+    return logs, (weights, changing, slots, metrics)

@@ -1,0 +1,207 @@
+"""Training on TensorFlow: strategies, gradient accumulation, gradients of replicas, and AdamW's fused update."""
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.training.distribution import LOST_WORKER, Distribution
+from keras_bert_impl.training.distribution.base import (
+    Backend,
+    current_values,
+    map_arrays,
+    split_batch,
+    update_metrics,
+)
+from keras_bert_impl.training.distribution.workers import read_tf_config, wait_for_workers
+
+
+@contextlib.contextmanager
+def mirrored(devices: int | None) -> Iterator[Distribution]:
+    """``tf.distribute.MirroredStrategy`` over the GPUs of this machine, or over logical devices of its CPU."""
+    strategy = tf.distribute.MirroredStrategy(_device_names(devices))
+    yield Distribution(replicas=strategy.num_replicas_in_sync, strategy=strategy)
+
+
+def _device_names(devices: int | None) -> list[str]:
+    """The names of the first devices: GPUs, or where there are none logical devices of the CPU."""
+    gpus, cpus = (tf.config.list_physical_devices(kind) for kind in ("GPU", "CPU"))
+    if devices is not None and gpus and devices > len(gpus):
+        raise InputError(f"devices is {devices}; this machine has {len(gpus)}.")
+    if devices is not None and not gpus:
+        logical = [tf.config.LogicalDeviceConfiguration()] * devices
+        try:
+            if tf.config.get_logical_device_configuration(cpus[0]) != logical:
+                tf.config.set_logical_device_configuration(cpus[0], logical)
+        except RuntimeError as error:
+            raise InputError(
+                f"TensorFlow has already started with other devices, so the CPU cannot be split into {devices}. Call "
+                "`distributed` before any other operation of the process."
+            ) from error
+    return [device.name for device in tf.config.list_logical_devices("GPU" if gpus else "CPU")][:devices]
+
+
+@contextlib.contextmanager
+def multiworker(devices: int | None) -> Iterator[Distribution]:
+    """``tf.distribute.MultiWorkerMirroredStrategy`` over the workers that ``TF_CONFIG`` names."""
+    if devices is not None:
+        raise InputError("devices was given for multiworker, whose workers use all GPUs of their machine. Omit it.")
+    workers, index = read_tf_config(os.environ.get("TF_CONFIG", ""))
+    wait_for_workers(workers, index)
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except (RuntimeError, ValueError, tf.errors.OpError) as error:
+        raise InputError(
+            f"TensorFlow cannot join the workers: {error}. Call `distributed` before any other operation of the "
+            "process."
+        ) from error
+    replicas = strategy.num_replicas_in_sync
+    try:
+        distribution = Distribution(replicas=replicas, processes=len(workers), process=index, strategy=strategy)
+        yield distribution
+        distribution.any_process(True)  # A barrier: a worker that leaves early looks lost to the others.
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+        raise InputError(LOST_WORKER) from error
+
+
+class TensorFlowBackend(Backend):
+    """TensorFlow, whose embeddings have sparse gradients and whose strategies spread a step over replicas."""
+
+    has_fused_adam = True
+    strategies: ClassVar = {"mirrored": mirrored, "multiworker": multiworker}
+
+    def make_predict_function(self, model: keras.Model) -> Callable[[Any], Any]:
+        """One ``tf.function`` outside the strategy."""
+
+        @tf.function(reduce_retracing=True)
+        def run(inputs: Any) -> Any:
+            return model(inputs, training=False)
+
+        return lambda inputs: keras.tree.map_structure(ops.convert_to_numpy, run(inputs))
+
+    def any_process(self, distribution: Distribution, flags: tuple[bool, ...]) -> tuple[bool, ...]:
+        """A sum over the replicas of the strategy."""
+        total = distribution.strategy.reduce("SUM", tf.constant(flags, tf.float32), axis=None)
+        return tuple((total.numpy() > 0).tolist())
+
+    def make_accumulation_step(self, model: keras.Model, parts: int) -> Callable[..., Any]:
+        """A loop over the parts inside one step."""
+        return functools.partial(_accumulation_step, model, parts)
+
+    def sum_gradients(self, gradients: Sequence[Any], *, is_dense: bool) -> Sequence[Any]:
+        """``all_reduce`` over the replicas; the result may hold a row of an embedding several times again."""
+        prepare = _to_dense if is_dense else merge_duplicate_rows
+        gradients = [prepare(gradient) for gradient in gradients]
+        return [prepare(gradient) for gradient in _all_reduce(gradients)] if _has_replicas() else gradients
+
+    def on_all_replicas(self, is_true: Any) -> Any:
+        """A sum over the replicas of those where it is false."""
+        if not _has_replicas():
+            return is_true
+        [false_count] = _all_reduce([1.0 - ops.cast(is_true, "float32")])
+        return false_count == 0
+
+    def clip_by_global_norm(self, gradients: Sequence[Any], norm: float) -> Sequence[Any]:
+        """TensorFlow's own, which takes sparse gradients."""
+        return tf.clip_by_global_norm(gradients, norm)[0]
+
+    def apply_adamw(
+        self, variable: Any, momentum: Any, velocity: Any, gradient: Any, *, step: Any, learning_rate: Any, **rates: Any
+    ) -> None:
+        """TensorFlow's one operation for Adam, after the decay."""
+        rate = tf.cast(learning_rate, variable.dtype)
+        if rates["weight_decay"] is not None:
+            variable.assign(variable * (1 - rate * rates["weight_decay"]))
+        step = tf.cast(step, variable.dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=momentum.value.handle,
+            v=velocity.value.handle,
+            beta1_power=tf.pow(rates["beta_1"], step),
+            beta2_power=tf.pow(rates["beta_2"], step),
+            lr=rate,
+            beta1=rates["beta_1"],
+            beta2=rates["beta_2"],
+            epsilon=rates["epsilon"],
+            grad=tf.convert_to_tensor(gradient),
+        )
+
+
+def _has_replicas() -> bool:
+    context = tf.distribute.get_replica_context()
+    return context is not None and context.num_replicas_in_sync > 1
+
+
+def _all_reduce(gradients: Sequence[Any]) -> list[Any]:
+    """Sums over the replicas; variables without a gradient have None."""
+    present = [gradient for gradient in gradients if gradient is not None]
+    sums = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, present))
+    return [None if gradient is None else next(sums) for gradient in gradients]
+
+
+def merge_duplicate_rows(gradient: Any) -> Any:
+    """The gradient with each row once, if it is sparse (``tf.IndexedSlices``), as those of embeddings are."""
+    if not isinstance(gradient, tf.IndexedSlices):
+        return gradient
+    rows, row_of_slice = tf.unique(gradient.indices)
+    return tf.IndexedSlices(
+        tf.math.unsorted_segment_sum(gradient.values, row_of_slice, tf.size(rows)), rows, gradient.dense_shape
+    )
+
+
+def _to_dense(gradient: Any) -> Any:
+    return None if gradient is None else tf.convert_to_tensor(gradient)
+
+
+def _accumulation_step(model: keras.Model, parts: int, data: Any) -> dict[str, Any]:
+    strategy = tf.distribute.get_strategy()
+    batch = split_batch(data, parts)
+    weights = model.trainable_weights
+    # Variables that change without gradients: dropout's seeds, and metrics. The loop carries their values, because a
+    # strategy cannot exchange anything inside a loop.
+    weight_ids = {id(variable) for variable in model.weights}
+    with tf.init_scope():  # Metrics create their variables at first use, which must be before the loop.
+        model._symbolic_build(
+            data_batch=map_arrays(lambda array: keras.KerasTensor(array.shape[1:], array.dtype), batch)
+        )
+    changing = [variable for variable in model.variables if id(variable) not in weight_ids] + model.metrics_variables
+
+    without_gradient: set[int] = set()  # Indices into `weights`, complete after the loop's body is traced.
+
+    def one_part(k: Any, sums: list[Any], values: list[Any]) -> tuple[Any, list[Any], list[Any]]:
+        part = map_arrays(lambda array: array[k], batch)
+        x, y, sample_weight = part
+        with keras.StatelessScope(state_mapping=list(zip(changing, values, strict=True))) as scope:
+            with tf.GradientTape() as tape:
+                outputs = model(x, training=True)
+                loss = model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=sample_weight, training=True)
+                scaled = model.optimizer.scale_loss(loss)
+            update_metrics(model, part, loss * strategy.num_replicas_in_sync, outputs)
+        gradients = tape.gradient(scaled, [weight.value for weight in weights])
+        without_gradient.update(n for n, gradient in enumerate(gradients) if gradient is None)
+        sums = [_add_gradient(*pair) for pair in zip(sums, gradients, strict=True)]
+        return k + 1, sums, current_values(scope, changing)
+
+    _, sums, values = tf.while_loop(
+        lambda k, *_: k < parts,
+        one_part,
+        [0, [tf.zeros(weight.shape, weight.dtype) for weight in weights], [ops.copy(value) for value in changing]],
+        parallel_iterations=1,
+    )
+    for variable, value in zip(changing, values, strict=True):
+        variable.assign(value)
+    means = [None if n in without_gradient else total / parts for n, total in enumerate(sums)]
+    model.optimizer.apply_gradients(list(zip(means, weights, strict=True)))
+    return model.get_metrics_result()
+
+
+def _add_gradient(total: Any, gradient: Any) -> Any:
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.tensor_scatter_nd_add(total, gradient.indices[:, None], gradient.values)
+    return total if gradient is None else total + gradient

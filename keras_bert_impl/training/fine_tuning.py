@@ -1,0 +1,253 @@
+"""Fine-tuning: from a checkpoint and files of examples to the directory of a run."""
+
+import dataclasses
+import math
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_bert_impl.config import BertConfig
+from keras_bert_impl.data import LengthBatches
+from keras_bert_impl.data.columns import Columns, count_examples
+from keras_bert_impl.data.features import Features, Ragged
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.sources import open_source
+from keras_bert_impl.tasks import TASKS, Task
+from keras_bert_impl.tasks.run import predict
+from keras_bert_impl.tokenization import BertTokenizer
+from keras_bert_impl.training.card import model_card
+from keras_bert_impl.training.curves import block_means, save_learning_curve, step_losses
+from keras_bert_impl.training.distribution import current_backend, distributed
+from keras_bert_impl.training.resume import Clock
+from keras_bert_impl.training.run import Run
+from keras_bert_impl.training.settings import PRECISIONS, FineTuning, Saving
+from keras_bert_impl.training.states import checksum
+
+
+def finetune(
+    source: str | Path,
+    *,
+    task: str = "classification",
+    train: str | Path | Columns,
+    valid: str | Path | Columns,
+    test: str | Path | Columns | None = None,
+    output: str | Path,
+    settings: FineTuning | None = None,
+    saving: Saving | None = None,
+    resume: bool = False,
+    strategy: str | None = None,
+    devices: int | None = None,
+    columns: Mapping[str, str] | None = None,
+    log: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Fine-tunes a checkpoint and writes the directory of the run.
+
+    The directory holds the best checkpoint by the task's main metric on the validation data (``config.json``,
+    ``model.safetensors``, the tokenizer), ``metrics.json``, ``learning_curve.png`` and a model card ``README.md``. It
+    has a temporary name until it is complete.
+
+    Args:
+        source: a directory, a weights file, a bundled model, or a hub name.
+        task: a name in ``TASKS``.
+        train: training data, a file or columns.
+        valid: validation data.
+        test: test data, scored once at the end.
+        output: the directory; must not exist or be empty.
+        settings: the settings.
+        saving: how often the state is saved, to resume an interrupted run.
+        resume: whether an interrupted run is continued; a complete one is left as it is.
+        strategy: devices to train on, see `keras_bert_impl.training.distributed`; ``batch_size`` is the total of all.
+        devices: number of devices of this process.
+        columns: names of a table's columns, where they are not ``text``, ``text_pair`` and ``label``.
+        log: function that prints a line about the progress.
+
+    Returns:
+        the content of ``metrics.json``. With several processes, all but the first, which writes, return an empty
+        dictionary.
+
+    Raises:
+        InputError: an argument or a file is invalid, training diverged, or another worker was lost.
+        Interrupted: SIGINT or SIGTERM arrived; the state was saved.
+
+    >>> finetune("bert-base-uncased", train="train.tsv", valid="valid.tsv", output="runs/sentiment")  # doctest: +SKIP
+    """
+    settings, spec = settings or FineTuning(), _find_task(task)
+    opened = open_source(source)
+    files = {"train": train, "valid": valid} | ({} if test is None else {"test": test})
+    data = {
+        name: file if isinstance(file, dict) else spec.read_file(file, columns=columns or {})
+        for name, file in files.items()
+    }
+    request: dict[str, Any] = {
+        "task": spec.name,
+        "source": str(source),
+        "data": {name: checksum({}, repr(values)) for name, values in data.items()},
+    }
+    run = Run(output, settings=settings, request=request, resume=resume)
+    if metrics := run.load_finished():
+        log(f"{output} is already complete")
+        return metrics
+    with distributed(strategy, devices=devices) as distribution, run.open(distribution):
+        examples = {name: count_examples(values, name=name) for name, values in data.items()}
+        labels = spec.labels(data["train"])
+        changes = {**spec.config_changes(labels), **settings.config_changes()}
+        config = dataclasses.replace(BertConfig.from_pretrained(opened), **changes)
+        tokenizer = BertTokenizer.from_pretrained(source)
+        # All splits before training starts: encoding refuses labels that the training data does not have.
+        features = {
+            name: spec.encode(values, tokenizer, config, max_length=settings.max_length)
+            for name, values in data.items()
+        }
+        for name, encoded in features.items():
+            if encoded.truncated:
+                log(f"{name}: {encoded.truncated} of {examples[name]} texts are longer than max_length and were cut.")
+
+        keras.utils.set_random_seed(settings.seed)
+        with distribution.scope():
+            model = spec.model_class.from_pretrained(
+                opened, new_heads=True, dtype=PRECISIONS[settings.precision], **changes
+            )
+        log(str(model.load_report))
+        lengths = current_backend().bucket_lengths
+        batches = LengthBatches(
+            features["train"], settings.batch_size, seed=settings.seed, epochs=settings.epochs, lengths=lengths
+        )
+        run_model = distribution.predict_function(model)
+
+        def score(name: str) -> dict[str, float]:
+            predictions = predict(run_model, features[name], data[name], task=spec, config=config, lengths=lengths)
+            return spec.score(predictions, data[name])
+
+        best = KeepBest(run.directory, score=lambda: score("valid"), metric=spec.main_metric)
+        clock = Clock()
+        run.train(
+            model,
+            batches,
+            losses=spec.compile_arguments(),
+            steps=len(batches),
+            schedule_steps=len(batches),
+            steps_per_epoch=batches.per_epoch,
+            identity={"task": spec.name},
+            checksums={name: _checksum(values, data[name]) for name, values in features.items()},
+            stateful={"keep": best, "clock": clock},
+            callbacks=[best],
+            saving=saving,
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+        seconds = clock.seconds
+        if best.best_epoch != settings.epochs:
+            model.load_pretrained(run.directory)
+        scores = {"valid": best.validation[best.best_epoch - 1]} | ({} if test is None else {"test": score("test")})
+        if not distribution.is_chief:
+            return {}
+        for name, values in scores.items():
+            log(f"{name}: " + ", ".join(f"{key} {value:.4f}" for key, value in values.items()))
+        multiple = distribution.replicas * settings.accumulate
+        rows = [-(-len(batches.rows(k)) // multiple) * multiple for k in range(len(batches))]
+        losses = step_losses(best.running_means, rows)
+        steps, means = block_means(losses)
+        save_learning_curve(
+            run.directory / "learning_curve.png",
+            losses,
+            best.validation,
+            metric=spec.main_metric,
+            best_epoch=best.best_epoch,
+        )
+        return run.finish(
+            {
+                **run.request,
+                "labels": labels,
+                "examples": examples,
+                "seconds": round(seconds, 1),
+                "best_epoch": best.best_epoch,
+                "validation": best.validation,
+                **scores,
+                "training_loss": {"step": steps.tolist(), "loss": [round(mean, 5) for mean in means.tolist()]},
+            },
+            tokenizer=tokenizer,
+            card=lambda metrics, name: model_card(metrics, name=name, main_metric=spec.main_metric),
+        )
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Scores the validation data after each epoch, and saves the model if it is the best so far.
+
+    Args:
+        directory: directory of the best checkpoint.
+        score: function that computes the metrics.
+        metric: the metric that decides; of equal epochs the first is kept.
+
+    Attributes:
+        best_epoch: the best epoch so far, counted from 1; 0 before the first.
+        validation: the metrics of each epoch.
+        running_means: for each epoch, after each step, the mean of the loss over the epoch's rows so far.
+
+    Raises:
+        InputError: the loss became NaN or infinite.
+    """
+
+    _STATE = ("best_epoch", "validation", "running_means")
+
+    def __init__(self, directory: Path, *, score: Callable[[], dict[str, float]], metric: str) -> None:
+        super().__init__()
+        self.directory = directory
+        self.score = score
+        self.metric = metric
+        self.best_epoch = 0
+        self.validation: list[dict[str, float]] = []
+        self.running_means: list[list[float]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """The attributes."""
+        return {name: getattr(self, name) for name in self._STATE}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores the attributes."""
+        for name in self._STATE:
+            setattr(self, name, state[name])
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Starts the epoch's curve."""
+        if epoch == len(self.running_means):
+            self.running_means.append([])
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Records the running mean of the loss."""
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            raise InputError(
+                f"the loss became {loss} in step {batch + 1} of epoch {len(self.running_means)}: training diverged. "
+                "Choose a lower learning_rate."
+            )
+        self.running_means[-1].append(loss)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Scores, and saves if this is the best epoch."""
+        scores = self.score()
+        self.validation.append(scores)
+        if not self.best_epoch or scores[self.metric] > self.validation[self.best_epoch - 1][self.metric]:
+            self.best_epoch = epoch + 1
+            self.model.save_pretrained(self.directory)
+        logs.update({f"val_{name}": value for name, value in scores.items()})  # For Keras' progress line and history.
+
+
+def _checksum(features: Features, columns: Columns) -> str:
+    """Fingerprint of encoded data: inputs, labels and weights of all rows, and the columns that are scored against."""
+    parts = {"inputs": features.inputs, "labels": features.labels, "weights": features.weights}
+    arrays = {}
+    for part, fields in parts.items():
+        for name, values in fields.items():
+            if isinstance(values, Ragged):
+                arrays[f"{part} {name} offsets"] = values.offsets
+                values = values.flat
+            arrays[f"{part} {name}"] = values
+    return checksum(arrays, repr(columns))
+
+
+def _find_task(name: str) -> Task:
+    if name not in TASKS:
+        raise InputError(f"{name!r} is not a task; there are {', '.join(TASKS)}.")
+    return TASKS[name]

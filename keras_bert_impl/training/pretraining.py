@@ -1,0 +1,301 @@
+"""Pretraining: from shards to the directory of a run."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_bert_impl.config import BertConfig
+from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus
+from keras_bert_impl.data.shards import fingerprint
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.files import to_json
+from keras_bert_impl.models import BertForPreTraining
+from keras_bert_impl.tasks.pretraining import figures_of, pretraining_compile
+from keras_bert_impl.tokenization import BertTokenizer
+from keras_bert_impl.training.card import pretraining_card
+from keras_bert_impl.training.curves import save_pretraining_curves
+from keras_bert_impl.training.distribution import current_backend, distributed
+from keras_bert_impl.training.optimizers import make_schedule
+from keras_bert_impl.training.resume import Clock
+from keras_bert_impl.training.run import Run
+from keras_bert_impl.training.settings import PRECISIONS, PreTraining, Saving
+from keras_bert_impl.training.states import checksum
+
+# Batches and epochs of a run that ends after some minutes: more than any machine makes.
+_ENDLESS = 1 << 40
+# Warn if a smaller fraction of the examples can be real next sentences.
+_MIN_PAIRABLE = 0.1
+# Max. held-out batches of an evaluation.
+_MAX_EVALUATED = 100
+
+
+def pretrain(
+    shards: str | Path,
+    *,
+    output: str | Path,
+    preset: str = "tiny",
+    init: str | Path | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    objective: Objective | None = None,
+    settings: PreTraining | None = None,
+    saving: Saving | None = None,
+    resume: bool = False,
+    strategy: str | None = None,
+    devices: int | None = None,
+    command: str | None = None,
+    log: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Pretrains a BERT on prepared shards and writes the directory of the run.
+
+    The directory holds the model (``config.json``, ``model.safetensors``, the tokenizer), ``metrics.json``,
+    ``learning_curve.png`` and a model card ``README.md``. It has a temporary name until it is complete.
+
+    Args:
+        shards: a directory that `keras_bert_impl.data.prepare` wrote.
+        output: the directory; must not exist or be empty.
+        preset: the size, tiny to large.
+        init: a checkpoint to start from instead, with the same vocabulary: for the second of two phases.
+        steps: number of training steps.
+        minutes: minutes of training, evaluations included, instead of ``steps``; the learning rate follows the time.
+        objective: the settings of the examples.
+        settings: the settings of the training.
+        saving: how often the state is saved, to resume an interrupted run.
+        resume: whether an interrupted run is continued; the ``minutes`` of its earlier sessions count.
+        strategy: devices to train on, see `keras_bert_impl.training.distributed`; ``batch_size`` is the total of all.
+        devices: number of devices of this process.
+        command: the command line, for the model card.
+        log: function that prints a line about the progress.
+
+    Returns:
+        the content of ``metrics.json``. With several processes, all but the first, which writes, return an empty
+        dictionary.
+
+    Raises:
+        InputError: an argument or a file is invalid, training diverged, or another worker was lost.
+        Interrupted: SIGINT or SIGTERM arrived; the state was saved.
+
+    >>> pretrain("shards/novels", output="runs/novels", preset="tiny", minutes=20)  # doctest: +SKIP
+    """
+    durations = [value for value in (steps, minutes) if value is not None]
+    if len(durations) != 1 or durations[0] <= 0:
+        raise InputError(f"steps is {steps} and minutes is {minutes}; one of them, above 0, was expected.")
+    objective, settings = objective or Objective(), settings or PreTraining()
+    corpus = TokenCorpus(shards)
+    corpus_checksum = checksum({}, to_json(corpus.manifest))
+    request: dict[str, Any] = {
+        "preset": None if init else preset,
+        "init": str(init) if init else None,
+        "objective": dataclasses.asdict(objective),
+        "corpus": {name: value for name, value in corpus.manifest.items() if name != "shards"}
+        | {"checksum": corpus_checksum},
+        **({"steps": steps} if steps else {}),
+    }
+    run = Run(output, settings=settings, request=request, resume=resume)
+    if metrics := run.load_finished():
+        log(f"{output} is already complete")
+        return metrics
+    with distributed(strategy, devices=devices) as distribution, run.open(distribution):
+        if minutes and distribution.processes > 1:
+            raise InputError("minutes was given for several processes, whose clocks differ. Give steps instead.")
+        documents, held_out = corpus.held_out(settings.held_out, seed=settings.seed)
+        common: dict[str, Any] = {"batch_size": settings.batch_size, "objective": objective}
+        batches = PretrainingBatches(corpus, documents=documents, steps=_ENDLESS, seed=settings.seed, **common)
+        try:
+            evaluated = held_out_batches(corpus, held_out, seed=settings.seed, **common)
+        except InputError as error:
+            raise InputError(f"The held-out part (held_out, --held-out) is too small: {error}") from error
+
+        keras.utils.set_random_seed(settings.seed)
+        with distribution.scope():
+            model = _make_model(corpus.tokenizer, preset, init, objective=objective, settings=settings, log=log)
+        log(f"{model.count_params():,} weights; {corpus.manifest['tokens']:,} tokens")
+        log(f"{len(documents):,} documents for training, {len(held_out):,} held out")
+        if batches.pairable < _MIN_PAIRABLE:
+            log(f"Only {batches.pairable:.1%} of the examples can be real next sentences: most documents have")
+            log("one sentence. The metrics of the next sentence mean little.")
+        clock = Clock()
+        report = Report(log, batches, clock)
+        run.train(
+            model,
+            batches,
+            losses=pretraining_compile(),
+            steps=steps or _ENDLESS,
+            schedule_steps=steps,
+            steps_per_epoch=settings.report_every,
+            identity={**dataclasses.asdict(objective), "steps": steps, "minutes": minutes},
+            checksums={"corpus": corpus_checksum},
+            stateful={"report": report, "clock": clock},
+            callbacks=[report, TimedRate(settings, clock, seconds=60 * minutes)] if minutes else [report],
+            saving=saving,
+            verbose=0,
+            **distribution.validation_arguments(evaluated),
+        )
+        if not distribution.is_chief:
+            return {}
+        model.save_pretrained(run.directory)
+        save_pretraining_curves(run.directory / "learning_curve.png", report.history)
+        return run.finish(
+            {
+                "command": command,
+                "steps": report.steps,
+                "minutes": round(clock.seconds / 60, 1),
+                **{name: value for name, value in run.request.items() if name != "steps"},
+                "held_out": {"documents": len(held_out), **report.history[-1]["held_out"]},
+                "history": report.history,
+            },
+            tokenizer=corpus.tokenizer,
+            card=pretraining_card,
+        )
+
+
+def held_out_batches(
+    corpus: TokenCorpus, documents: np.ndarray, *, batch_size: int, objective: Objective, seed: int
+) -> PretrainingBatches:
+    """One epoch of the held-out documents, or its first 100 batches; the same ones in each evaluation."""
+    batches = PretrainingBatches(
+        corpus, documents=documents, batch_size=batch_size, objective=objective, seed=seed, steps=_MAX_EVALUATED
+    )
+    batches.steps = min(_MAX_EVALUATED, batches.per_epoch)
+    return batches
+
+
+def _make_model(
+    tokenizer: BertTokenizer,
+    preset: str,
+    init: str | Path | None,
+    *,
+    objective: Objective,
+    settings: PreTraining,
+    log: Callable[[str], None],
+) -> BertForPreTraining:
+    policy = PRECISIONS[settings.precision]
+    changes: dict[str, Any] = settings.config_changes()
+    if init is None:
+        config = BertConfig.preset(
+            preset,
+            vocab_size=tokenizer.vocab_size,
+            pad_token_id=tokenizer.pad_token_id,
+            max_position_embeddings=max(512, objective.max_length),
+            **changes,
+        )
+        return BertForPreTraining(config, dtype=policy)
+    if fingerprint(BertTokenizer.from_pretrained(init)) != fingerprint(tokenizer):
+        raise InputError(
+            f"{init} and the shards have different tokenizers. Prepare the corpus with --tokenizer {init}."
+        )
+    model = BertForPreTraining.from_pretrained(init, dtype=policy, **changes)
+    log(str(model.load_report))
+    if model.config.max_position_embeddings < objective.max_length:
+        raise InputError(
+            f"max_length is {objective.max_length}, but {init} has {model.config.max_position_embeddings} positions."
+        )
+    return model
+
+
+class Report(keras.callbacks.Callback):
+    """Logs a line of a table after each evaluation, and keeps the history.
+
+    Args:
+        log: function that prints a line.
+        batches: the training data, for the number of epochs.
+        clock: the duration of the training.
+
+    Attributes:
+        steps: number of steps done.
+        history: for each evaluation ``step``, ``minutes``, and the metrics ``train`` and ``held_out``.
+
+    Raises:
+        InputError: the loss became NaN or infinite.
+    """
+
+    def __init__(self, log: Callable[[str], None], batches: PretrainingBatches, clock: Clock) -> None:
+        super().__init__()
+        self.log = log
+        self.batches = batches
+        self.clock = clock
+        self.steps = 0
+        self.history: list[dict[str, Any]] = []
+        self._has_header = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Steps and history."""
+        return {"steps": self.steps, "history": self.history}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores steps and history."""
+        self.steps, self.history = state["steps"], state["history"]
+        self.log(f"continues after step {self.steps:,}")
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Logs the header of the table, once."""
+        if self._has_header:
+            return
+        self._has_header = True
+        self.log(f"{'':26}{'training loss':>20}{'held out: loss and accuracy':>33}")
+        self.log(
+            f"{'step':>8}{'minutes':>9}{'epochs':>8}{'masked':>11}{'next':>9}{'masked':>11}{'acc.':>7}{'next':>9}{'acc.':>7}"
+        )
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Counts the steps."""
+        self.steps += 1
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Logs a line."""
+        held_out = figures_of({name.removeprefix("val_"): value for name, value in logs.items() if name[:4] == "val_"})
+        train = figures_of(logs)
+        if not math.isfinite(train["masked_loss"] + held_out["masked_loss"]):
+            raise InputError(
+                f"the loss became NaN or infinite within {self.steps} steps: training diverged. Choose a lower "
+                "learning_rate."
+            )
+        minutes = self.clock.seconds / 60
+        self.history.append({"step": self.steps, "minutes": round(minutes, 2), "train": train, "held_out": held_out})
+        self.log(
+            f"{self.steps:8,}{minutes:9.1f}{self.steps / self.batches.per_epoch:8.2f}"
+            f"{train['masked_loss']:11.3f}{train['next_sentence_loss']:9.3f}"
+            f"{held_out['masked_loss']:11.3f}{held_out['masked_accuracy']:7.1%}"
+            f"{held_out['next_sentence_loss']:9.3f}{held_out['next_sentence_accuracy']:7.1%}"
+        )
+
+
+class TimedRate(keras.callbacks.Callback):
+    """Learning-rate schedule over time instead of steps, which ends the training when the time is over.
+
+    Args:
+        settings: the settings of the rate.
+        clock: the duration of the training so far.
+        seconds: the duration at which it ends.
+    """
+
+    # The schedule's steps, onto which the time is mapped.
+    _STEPS = 10_000
+
+    def __init__(self, settings: PreTraining, clock: Clock, *, seconds: float) -> None:
+        super().__init__()
+        self.clock = clock
+        self.seconds = seconds
+        self.schedule = make_schedule(
+            settings.learning_rate, steps=self._STEPS, warmup=settings.warmup, power=settings.power
+        )
+
+    @property
+    def progress(self) -> float:
+        """The fraction of the time that has passed."""
+        return min(1.0, self.clock.seconds / self.seconds)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Sets the rate."""
+        current_backend().sync_variables(self.model)  # A compiled loop reads the variables again after it.
+        self.model.optimizer.learning_rate = float(self.schedule(self.progress * self._STEPS))
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Ends the training in time; one more evaluation follows."""
+        if self.progress == 1:
+            self.model.stop_training = True

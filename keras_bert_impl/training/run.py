@@ -1,0 +1,234 @@
+"""``Run``: a training run, its directory and its resumable loop."""
+
+import contextlib
+import dataclasses
+import json
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import keras_bert_impl
+from keras_bert_impl.data import Batches
+from keras_bert_impl.errors import InputError, Interrupted
+from keras_bert_impl.files import (
+    new_directory,
+    partial_path,
+    read_json,
+    remove_partial_files,
+    require_empty,
+    to_json,
+    write_text,
+)
+from keras_bert_impl.training.distribution import SINGLE_DEVICE, Distribution, current_backend
+from keras_bert_impl.training.optimizers import make_optimizer
+from keras_bert_impl.training.resume import SaveStates, Stateful, resumable_fit
+from keras_bert_impl.training.settings import Saving, TrainingSettings
+from keras_bert_impl.training.states import checksum, has_states, remove_states
+
+# The directory of the states, inside that of the run.
+STATES = "states"
+
+
+class Run:
+    """A training run: its directory, its lock, its states, and what is written at its end.
+
+    The directory is made under a temporary name and gets its own when the run is complete. Until then it is locked, so
+    that no other process makes the same run, and holds the states from which an interrupted run is resumed.
+
+    Args:
+        output: the directory; must not exist or be empty.
+        settings: the settings of the training.
+        request: what else was asked for, under the names that ``metrics.json`` has for it.
+        resume: whether an interrupted run is continued.
+
+    Attributes:
+        directory: the directory under its temporary name, inside the ``with`` block of `open`.
+        distribution: the devices and processes that train together, there too.
+
+    >>> run = Run("runs/sentiment", settings=FineTuning(), request={"source": "bert-base-uncased"})  # doctest: +SKIP
+    >>> with run.open():  # doctest: +SKIP
+    ...     run.train(model, batches, ...)
+    ...     run.finish({"accuracy": 0.9}, tokenizer=tokenizer, card=make_card)
+    """
+
+    def __init__(
+        self, output: str | Path, *, settings: TrainingSettings, request: Mapping[str, Any], resume: bool = False
+    ) -> None:
+        self.output = Path(output)
+        self.settings = settings
+        self.request = {**request, "settings": dataclasses.asdict(settings)}
+        self.resume = resume
+        self.directory = partial_path(self.output)
+        self.distribution = SINGLE_DEVICE
+
+    @property
+    def name(self) -> str:
+        """The name of the model: that of the directory."""
+        return self.output.absolute().name
+
+    def load_finished(self) -> dict[str, Any] | None:
+        """The content of ``metrics.json`` if the run is resumed and already complete, else None.
+
+        Raises:
+            InputError: the directory holds a finished run of a different request.
+        """
+        path = self.output / "metrics.json"
+        if not (self.resume and path.is_file()):
+            return None
+        metrics = read_json(path)
+        for name, value in json.loads(json.dumps(self.request)).items():
+            found = metrics.get(name)
+            if name == "settings":
+                found = {**self._default_settings(), **(found or {})}
+            if found != value:
+                raise InputError(
+                    f"{self.output} is a finished run with a different {name}: {found!r:.400} there, {value!r:.400} "
+                    "here. Name another directory, or remove this one."
+                )
+        remove_states(self.output / STATES)
+        return metrics
+
+    def _default_settings(self) -> dict[str, Any]:
+        """The values of settings that runs of older versions do not record."""
+        return dataclasses.asdict(type(self.settings)())
+
+    @contextlib.contextmanager
+    def open(self, distribution: Distribution = SINGLE_DEVICE) -> Iterator[Path]:
+        """Makes and locks the directory, which stays if the run is interrupted after a state was saved.
+
+        Args:
+            distribution: the devices and processes; those other than the chief get a directory that is removed.
+
+        Yields:
+            the directory under its temporary name.
+
+        Raises:
+            InputError: the run was interrupted and is not to be resumed; or see `new_directory`.
+            Interrupted: SIGINT came after a state was saved.
+        """
+        self.distribution = distribution
+        if not self.resume and _has_states(self.directory):
+            raise InputError(
+                f"{self.directory} holds the states of an interrupted run. Resume it (--resume), or remove that "
+                "directory to start again."
+            )
+        if not distribution.is_chief:
+            require_empty(self.output)
+            with tempfile.TemporaryDirectory() as name:
+                self.directory = Path(name)
+                yield self.directory
+            return
+        with new_directory(self.output, keep=_has_states) as self.directory:
+            remove_partial_files(self.directory)
+            try:
+                yield self.directory
+            except KeyboardInterrupt as error:
+                if isinstance(error, Interrupted) or not _has_states(self.directory):
+                    raise
+                message = f"the saved states remain in {self.directory}; --resume continues from them"
+                raise Interrupted(signal.SIGINT, message) from error
+        remove_states(self.output / STATES)
+
+    def train(
+        self,
+        model: Any,
+        batches: Batches,
+        *,
+        losses: dict[str, Any],
+        steps: int,
+        schedule_steps: int | None,
+        steps_per_epoch: int,
+        identity: Mapping[str, Any],
+        checksums: Mapping[str, str],
+        stateful: Mapping[str, Stateful],
+        callbacks: Sequence[keras.callbacks.Callback],
+        saving: Saving | None,
+        **arguments: Any,
+    ) -> None:
+        """Compiles the model and trains it, from the newest state on if there is one; inside `open`.
+
+        Args:
+            model: created in the scope of the distribution, with the weights that training starts from.
+            batches: see `resumable_fit`; not split yet.
+            losses: losses and metrics, as arguments of ``model.compile``.
+            steps: total number of steps.
+            schedule_steps: number of steps of the learning-rate schedule; None for a constant rate.
+            steps_per_epoch: number of steps in an epoch.
+            identity: what must be the same in a resumed run, besides settings and model.
+            checksums: checksums of the data, by name, which must be the same too.
+            stateful: callbacks and others whose state is saved, by name.
+            callbacks: callbacks of ``fit``.
+            saving: how often states are saved.
+            **arguments: other arguments of ``fit``.
+
+        Raises:
+            InputError: the states are those of a different run.
+            Interrupted: SIGINT or SIGTERM arrived; the state was saved.
+        """
+        settings, distribution = self.settings, self.distribution
+        with distribution.scope():
+            optimizer = make_optimizer(settings, steps=schedule_steps)
+            distribution.compile(model, optimizer, losses, settings=settings)
+        states = SaveStates(
+            partial_path(self.output) / STATES,
+            saving,
+            stateful=stateful,
+            identity={**identity, **self._fingerprint(model, checksums)},
+            identity_defaults=self._default_settings(),
+            distribution=distribution,
+        )
+        resumable_fit(
+            model,
+            distribution.split(batches, accumulate=settings.accumulate),
+            states=states,
+            steps=steps,
+            steps_per_epoch=steps_per_epoch,
+            callbacks=callbacks,
+            **arguments,
+        )
+
+    def _fingerprint(self, model: Any, checksums: Mapping[str, str]) -> dict[str, Any]:
+        """Fingerprint of a training run, to refuse resuming a different one."""
+        checksums = {"first weights": checksum(model.state_dict()), **checksums}
+        return {
+            **dataclasses.asdict(self.settings),
+            **{f"{name} of the model": value for name, value in model.config.to_dict().items()},
+            **{f"checksum of {name}": value for name, value in checksums.items()},
+            **{f"version of {name}": value for name, value in versions().items()},
+        }
+
+    def finish(self, metrics: Mapping[str, Any], *, tokenizer: Any, card: Callable[..., str]) -> dict[str, Any]:
+        """Writes the tokenizer, ``metrics.json`` and the model card; inside `open`, in the chief.
+
+        Args:
+            metrics: the content of ``metrics.json``, without versions.
+            tokenizer: the model's tokenizer.
+            card: the function that writes the model card, `model_card` or `pretraining_card`.
+
+        Returns:
+            the content of ``metrics.json``.
+        """
+        metrics = {**metrics, "versions": versions()}
+        tokenizer.save_pretrained(self.directory)
+        write_text(self.directory / "metrics.json", to_json(metrics))
+        write_text(self.directory / "README.md", card(metrics, name=self.name))
+        return metrics
+
+
+def _has_states(directory: Path) -> bool:
+    return has_states(directory / STATES)
+
+
+def versions() -> dict[str, str]:
+    """The versions of this package and of those that determine the numbers."""
+    return {
+        "keras_bert_impl": keras_bert_impl.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "backend": current_backend().version(),
+    }
