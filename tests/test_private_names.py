@@ -65,9 +65,8 @@ def private_names(node: ast.AST, defined: set[str], owned: set[str]) -> Iterator
         name = node.args[1]
         if isinstance(name, ast.Constant) and re.match(r"_[a-z]", name.value) and name.value not in defined:
             yield name.value
-    elif isinstance(node, ast.ImportFrom):
-        if re.search(r"^keras\.src|^tensorflow\.python|\._", node.module or ""):
-            yield str(node.module)
+    elif isinstance(node, ast.ImportFrom) and re.search(r"^keras\.src|^tensorflow\.python|\._", node.module or ""):
+        yield str(node.module)
     for child in ast.iter_child_nodes(node):
         yield from private_names(child, defined, owned)
 
