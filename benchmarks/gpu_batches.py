@@ -36,7 +36,7 @@ def batch(layout: str, *, rows: int, length: int) -> tuple[Arrays, Arrays, Array
             from keras_bert_impl.data.packing import pack
 
             most = length // 8
-            _, row_of, lengths = pack(found[: rows * most], rows=rows, room=length, most=most)
+            _, row_of, lengths = pack(found[: rows * most], rows=rows, row_length=length, max_sequences=most)
     inputs = {name: np.zeros((rows, length), np.int32) for name in ("input_ids", "position_ids", "sequence_ids")}
     filled, count = np.zeros(rows, int), np.zeros(rows, int)
     for row, tokens in zip(row_of, lengths, strict=True):

@@ -31,7 +31,7 @@ def evaluation(corpus: Any) -> tuple[Any, Any]:
     """The documents to train with, and the batches of the others that both are evaluated on."""
     from keras_bert_impl.data import Objective, PretrainingBatches
 
-    documents, held_out = corpus.held_out(HELD_OUT, seed=SEED)
+    documents, held_out = corpus.split_documents(HELD_OUT, seed=SEED)
     objective = Objective(max_length=LENGTH, whole_words=False)
     batches = PretrainingBatches(
         corpus, documents=held_out, batch_size=ROWS, objective=objective, seed=SEED, steps=EVALUATED

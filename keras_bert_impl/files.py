@@ -216,23 +216,25 @@ def new_directory(directory: Path, *, keep: Callable[[Path], bool] | None = None
         temporary.mkdir(parents=True, exist_ok=keep is not None)
     except OSError as error:
         raise InputError(f"{directory} cannot be made: {error.strerror}.") from error
-    with _lock(directory) if keep else contextlib.nullcontext():  # A unique name needs no lock.
-        try:
-            temporary.mkdir(exist_ok=True)  # Again, in case the process that held the lock has just renamed it.
-            yield temporary
-            if directory.exists():
-                directory.rmdir()  # It is empty, unless another process filled it: then this raises OSError.
-            os.replace(temporary, directory)
-        except OSError as error:
-            if error.errno not in _DISK_FULL:
-                raise
-            advice = "Free some space there, or name another directory."
-            if keep and keep(temporary):
-                advice = "Free some space there and run the same command again: it continues where it stopped."
-            raise OSError(f"{directory} cannot be written: {error.strerror}. {advice}") from error
-        finally:
-            if not (keep and temporary.exists() and keep(temporary)):
-                shutil.rmtree(temporary, ignore_errors=True)
-                for parent in new_parents:
-                    with contextlib.suppress(OSError):
-                        parent.rmdir()  # Fails if the parent contains something, which must stay.
+    try:
+        with _lock(directory) if keep else contextlib.nullcontext():  # A unique name needs no lock.
+            try:
+                temporary.mkdir(exist_ok=True)  # Again, in case the process that held the lock has just renamed it.
+                yield temporary
+                if directory.exists():
+                    directory.rmdir()  # It is empty, unless another process filled it: then this raises OSError.
+                os.replace(temporary, directory)
+            except OSError as error:
+                if error.errno not in _DISK_FULL:
+                    raise
+                advice = "Free some space there, or name another directory."
+                if keep and keep(temporary):
+                    advice = "Free some space there and run the same command again: it continues where it stopped."
+                raise OSError(f"{directory} cannot be written: {error.strerror}. {advice}") from error
+            finally:
+                if not (keep and temporary.exists() and keep(temporary)):
+                    shutil.rmtree(temporary, ignore_errors=True)
+    finally:  # After the lock is released, because its file is in the parent.
+        for parent in new_parents:
+            with contextlib.suppress(OSError):
+                parent.rmdir()  # Fails if the parent contains something, which must stay.

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_bert_impl.data import PretrainingBatches, TokenCorpus
-from keras_bert_impl.data.prepare import finish
+from keras_bert_impl.data.preparation import finish
 from keras_bert_impl.data.shards import make_manifest, pack_shard
 from keras_bert_impl.tokenization import BertTokenizer
 

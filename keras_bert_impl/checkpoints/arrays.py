@@ -11,12 +11,12 @@ _HALVES = (BFLOAT16, np.dtype(np.float16))
 FILE_DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": BFLOAT16}
 
 
-def widened(array: np.ndarray) -> np.ndarray:
+def to_float32(array: np.ndarray) -> np.ndarray:
     """``array``, as float32 if it is float16 or bfloat16; anything else is returned as it is, not copied."""
     return array.astype(np.float32) if array.dtype in _HALVES else array
 
 
-def narrowed(array: np.ndarray, dtype: str, *, name: str) -> np.ndarray:
+def cast_checked(array: np.ndarray, dtype: str, *, name: str) -> np.ndarray:
     """``array`` as one of `FILE_DTYPES`.
 
     Raises:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_bert_impl.checkpoints.arrays import widened
+from keras_bert_impl.checkpoints.arrays import to_float32
 from keras_bert_impl.checkpoints.tf1 import read_tf1
 from keras_bert_impl.checkpoints.torch_file import read_torch
 from keras_bert_impl.errors import InputError
@@ -59,7 +59,7 @@ def read_tensors(source: Source) -> dict[str, np.ndarray]:
     """
     path = source.weights or _find(source)
     tensors = _read_shards(path, source) if path.suffix == ".json" else _read_file(path, source)
-    return {name: widened(array) for name, array in tensors.items()}
+    return {name: to_float32(array) for name, array in tensors.items()}
 
 
 def _find(source: Source) -> Path:

@@ -112,7 +112,7 @@ def _add_corpus_options(verb: argparse.ArgumentParser) -> None:
 
 def _train_vocabulary(options: argparse.Namespace) -> int:
     from keras_bert_impl.data import Lines, find_parts
-    from keras_bert_impl.data.prepare import warn_of_broken_lines
+    from keras_bert_impl.data.preparation import warn_of_broken_lines
     from keras_bert_impl.tokenization.train import train_vocabulary
 
     lines = Lines(find_parts(options.corpus), text_field=options.text_field, strict=options.strict)

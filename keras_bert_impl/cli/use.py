@@ -76,7 +76,7 @@ def add_verbs(verbs: Any) -> None:
 def _evaluate(options: argparse.Namespace) -> int:
     predictor = _predictor(options)
     columns = predictor.task.read_file(options.data, columns=column_options(options))
-    print(json.dumps({"examples": len(columns["where"]), **predictor.score(columns)}, indent=2))
+    print(json.dumps({"examples": len(columns["location"]), **predictor.score(columns)}, indent=2))
     return 0
 
 

@@ -1,20 +1,55 @@
-"""Examples from files, encoded examples, and batches of them; corpora for pretraining."""
+"""Examples from files, encoded examples, and batches of them; corpora for pretraining.
 
-from keras_bert_impl.data.batches import BUCKETS, LengthBatches, restore
-from keras_bert_impl.data.columns import Columns, where
-from keras_bert_impl.data.conll import read_conll
-from keras_bert_impl.data.corpus import Lines, find_parts, read_documents
-from keras_bert_impl.data.features import Features, Ragged
-from keras_bert_impl.data.feed import Batches, for_evaluation, for_fit, to_grain
-from keras_bert_impl.data.prepare import prepare
-from keras_bert_impl.data.pretraining import Objective, PretrainingBatches
-from keras_bert_impl.data.shards import TokenCorpus
-from keras_bert_impl.data.shares import Shares, summing
-from keras_bert_impl.data.squad import read_squad
-from keras_bert_impl.data.tables import read_table
+Each name is imported on first use, so that fine-tuning does not import what only pretraining needs.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_bert_impl.data.batch_splitter import BatchSplitter, use_sum_reduction
+    from keras_bert_impl.data.batches import BUCKETS, LengthBatches, restore_order
+    from keras_bert_impl.data.columns import Columns, location
+    from keras_bert_impl.data.conll import read_conll
+    from keras_bert_impl.data.corpus import Lines, find_parts, read_documents
+    from keras_bert_impl.data.features import Features, Ragged
+    from keras_bert_impl.data.feed import Batches, for_evaluation, for_fit, to_grain
+    from keras_bert_impl.data.preparation import prepare
+    from keras_bert_impl.data.pretraining import Objective, PretrainingBatches
+    from keras_bert_impl.data.shards import TokenCorpus
+    from keras_bert_impl.data.squad import read_squad
+    from keras_bert_impl.data.tables import read_table
+
+# Public name: the module that defines it.
+_MODULES = {
+    "BUCKETS": "batches",
+    "BatchSplitter": "batch_splitter",
+    "Batches": "feed",
+    "Columns": "columns",
+    "Features": "features",
+    "LengthBatches": "batches",
+    "Lines": "corpus",
+    "Objective": "pretraining",
+    "PretrainingBatches": "pretraining",
+    "Ragged": "features",
+    "TokenCorpus": "shards",
+    "find_parts": "corpus",
+    "for_evaluation": "feed",
+    "for_fit": "feed",
+    "location": "columns",
+    "prepare": "preparation",
+    "read_conll": "conll",
+    "read_documents": "corpus",
+    "read_squad": "squad",
+    "read_table": "tables",
+    "restore_order": "batches",
+    "to_grain": "feed",
+    "use_sum_reduction": "batch_splitter",
+}
 
 __all__ = [
     "BUCKETS",
+    "BatchSplitter",
     "Batches",
     "Columns",
     "Features",
@@ -23,18 +58,23 @@ __all__ = [
     "Objective",
     "PretrainingBatches",
     "Ragged",
-    "Shares",
     "TokenCorpus",
     "find_parts",
     "for_evaluation",
     "for_fit",
+    "location",
     "prepare",
     "read_conll",
     "read_documents",
     "read_squad",
     "read_table",
-    "restore",
-    "summing",
+    "restore_order",
     "to_grain",
-    "where",
+    "use_sum_reduction",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The preparation of a corpus as an Apache Beam pipeline: the same shards as `prepare`, made by many machines."""
+"""Prepares a corpus with an Apache Beam pipeline: makes the same shards as `prepare`, on many machines."""
 
 import json
 import tempfile
@@ -7,15 +7,24 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.data.corpus import UNIT, Part, Unit, group_files, in_order, is_text, read_units, sources_of
-from keras_bert_impl.data.prepare import ShardMaker, warn_of_broken_lines
+from keras_bert_impl.data.columns import is_tfds
+from keras_bert_impl.data.corpus import (
+    UNIT,
+    Part,
+    Unit,
+    group_files,
+    is_text_file,
+    list_sources,
+    read_units,
+    sort_paths,
+)
+from keras_bert_impl.data.preparation import ShardMaker, warn_of_broken_lines
 from keras_bert_impl.data.shards import MANIFEST, ShardInfo, make_manifest
-from keras_bert_impl.data.tfds import is_tfds
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import to_json
 from keras_bert_impl.tokenization import BertTokenizer
 
-# The key of a manifest that tells what went wrong, for the process that started the pipeline.
+# The key of a manifest that contains an error message, for the process that started the pipeline.
 _ERROR = "error"
 
 
@@ -30,26 +39,28 @@ def prepare_with_beam(
     strict: bool = False,
     shard_size: int = UNIT,
 ) -> dict[str, Any]:
-    """Does what `prepare` does on whatever runs Beam pipelines: this machine, Dataflow, Flink, Spark.
+    """Does what `prepare` does, on any runner of Beam pipelines: this machine, Dataflow, Flink, Spark.
 
-    The paths may be on any file system that Beam knows (``gs://``, ``s3://``, ``hdfs://``), and the machines need this
-    package. Each shard is written under a temporary name and renamed; the manifest comes last.
+    The paths may be on any file system that Beam supports (``gs://``, ``s3://``, ``hdfs://``). This package must be
+    installed on the workers. Each shard is written under a temporary name and renamed; the manifest is written last.
 
     Args:
         corpus: files, directories, and ``tfds:NAME:SPLIT``.
-        tokenizer: a tokenizer, or where one is.
+        tokenizer: a tokenizer, or the source of one.
         output: the directory to write; must not exist or be empty.
-        options: of the pipeline, as ``["--runner=FlinkRunner", "--flink_master=host:8081"]``; none: this machine.
-        language: whose rules find the ends of sentences.
-        text_field: the field of JSONL objects and data sets.
-        strict: whether lines that are no UTF-8 are an error; else they are left out, with a warning that counts them.
+        options: options of the pipeline, for example ``["--runner=FlinkRunner", "--flink_master=host:8081"]``; without
+            options the pipeline runs on this machine.
+        language: the language whose rules split sentences.
+        text_field: the field of JSONL objects and data sets that contains the text.
+        strict: whether a line that is not UTF-8 is an error; otherwise such lines are left out, with a warning that
+            counts them.
         shard_size: characters of text that become a shard.
 
     Returns:
-        what ``manifest.json`` holds.
+        The content of ``manifest.json``.
 
     Raises:
-        InputError: something in the arguments cannot be used, or Beam is not installed.
+        InputError: an argument cannot be used, or Beam is not installed.
 
     >>> prepare_with_beam(["gs://corpus/"], "vocabulary", "gs://shards/1", options=["--runner=DataflowRunner"])
     ... # doctest: +SKIP
@@ -61,14 +72,14 @@ def prepare_with_beam(
         raise InputError("Apache Beam is not installed. Run: pip install 'keras_bert_impl[beam]'") from error
     if not isinstance(tokenizer, BertTokenizer):
         tokenizer = BertTokenizer.from_pretrained(tokenizer)
-    files = _files_system()
+    files = _file_systems()
     if files.exists(output) and any(match.metadata_list for match in files.match([files.join(output, "*")])):
         raise InputError(f"{output} exists and is not empty. Name another directory, or remove this one.")
-    sources = sources_of(corpus)
-    parts = group_files([found for source in sources for found in _files(source)], size=shard_size)
+    sources = list_sources(corpus)
+    parts = group_files([file for source in sources for file in _find_files(source)], size=shard_size)
 
     def read(part: Part) -> Iterator[Unit | str]:
-        # What a runner makes of an error is its own affair: the message goes on as data.
+        # Runners report errors in different ways, so the message is passed on as data.
         try:
             yield from read_units(part, strict=strict, text_field=text_field, size=shard_size, open_file=_open)
         except InputError as error:
@@ -96,46 +107,46 @@ def prepare_with_beam(
     return manifest
 
 
-def _files_system() -> Any:
+def _file_systems() -> Any:
     from apache_beam.io.filesystems import FileSystems
 
     return FileSystems
 
 
-def _files(source: str) -> list[tuple[str, int]]:
-    """Files and their sizes, in the order of `find_parts`."""
+def _find_files(source: str) -> list[tuple[str, int]]:
+    """The files of one source and their sizes, in the order of `find_parts`."""
     if is_tfds(source):
         return [(source, 0)]
-    files = _files_system()
-    (itself,) = files.match([source])
+    files = _file_systems()
+    (match,) = files.match([source])
     # File systems without directories match nothing by a directory's name; others match it without a size.
-    if itself.metadata_list and not Path(source).is_dir():
-        return [(source, itself.metadata_list[0].size_in_bytes)]
-    (below,) = files.match([files.join(source, "**")])
-    found = {entry.path: entry.size_in_bytes for entry in below.metadata_list if is_text(entry.path)}
-    if not found:
+    if match.metadata_list and not Path(source).is_dir():
+        return [(source, match.metadata_list[0].size_in_bytes)]
+    (match,) = files.match([files.join(source, "**")])
+    sizes = {entry.path: entry.size_in_bytes for entry in match.metadata_list if is_text_file(entry.path)}
+    if not sizes:
         raise InputError(f"{source} is neither a file nor a directory with text.")
-    return [(path, found[path]) for path in in_order(found)]
+    return [(path, sizes[path]) for path in sort_paths(sizes)]
 
 
 def _open(path: str) -> Any:
     from apache_beam.io.filesystem import CompressionTypes
 
-    return _files_system().open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return _file_systems().open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 def _write(path: str, content: bytes) -> None:
-    """Writes a file whole or not at all, though several machines may do the same."""
+    """Writes a file completely or not at all, even if several machines write the same one."""
     from apache_beam.io.filesystem import CompressionTypes
 
-    files = _files_system()
+    files = _file_systems()
     temporary = f"{path}.{uuid.uuid4().hex[:8]}.partial"
     with files.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         file.write(content)
     try:
         files.rename([temporary], [path])
     except Exception:
-        # Some file systems do not rename onto a file: the same one, which another attempt wrote.
+        # Some file systems do not replace a file when renaming. It is the same file, written by another attempt.
         if not files.exists(path):
             raise
         files.delete([temporary])
@@ -144,23 +155,23 @@ def _write(path: str, content: bytes) -> None:
 def _write_shard(unit: Unit | str, maker: ShardMaker, output: str) -> tuple[ShardInfo, int] | str:
     if isinstance(unit, str):
         return unit
-    info, packed = maker(unit)
+    info, content = maker(unit)
     if info.tokens:
-        _write(_files_system().join(output, info.file), packed)
+        _write(_file_systems().join(output, info.file), content)
     return info, unit.broken
 
 
 def _write_manifest(
-    made: list[tuple[ShardInfo, int] | str], tokenizer: BertTokenizer, output: str, facts: dict[str, Any]
+    results: list[tuple[ShardInfo, int] | str], tokenizer: BertTokenizer, output: str, facts: dict[str, Any]
 ) -> None:
-    files = _files_system()
-    whole = [one for one in made if not isinstance(one, str)]
-    messages = sorted(one for one in made if isinstance(one, str))
+    files = _file_systems()
+    shards = [result for result in results if not isinstance(result, str)]
+    messages = sorted(result for result in results if isinstance(result, str))
     try:
         if messages:
             raise InputError(messages[0])
-        broken = sum(broken for _, broken in whole)
-        manifest = make_manifest([info for info, _ in whole], tokenizer, **facts, broken_lines=broken)
+        broken = sum(broken for _, broken in shards)
+        manifest = make_manifest([info for info, _ in shards], tokenizer, **facts, broken_lines=broken)
     except InputError as error:
         _write(files.join(output, MANIFEST), to_json({_ERROR: str(error)}).encode())
         return

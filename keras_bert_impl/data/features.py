@@ -1,4 +1,4 @@
-"""Encoded examples: rows of different lengths kept as one flat array, and padded when a batch is made."""
+"""Encoded examples: rows of different lengths, stored as flat arrays and padded when a batch is made."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,12 +9,12 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Ragged:
-    """Rows of different lengths, one behind another.
+    """Rows of different lengths, concatenated.
 
     Args:
         flat: ``[tokens, ...]``, the rows without padding.
         offsets: int64 ``[rows + 1]``; row ``i`` is ``flat[offsets[i]:offsets[i + 1]]``.
-        pad: what fills up shorter rows of a batch.
+        pad: the value that pads shorter rows of a batch.
 
     >>> ragged = Ragged.from_rows([[1, 2, 3], [4], [5, 6]], dtype=np.int32)
     >>> ragged.padded(np.array([2, 1]), length=3)
@@ -28,8 +28,8 @@ class Ragged:
 
     @classmethod
     def from_rows(cls, rows: Sequence[Any], *, dtype: Any, pad: int = 0) -> "Ragged":
-        """Rows given one by one, as lists or arrays."""
-        return cls(np.concatenate(rows).astype(dtype, copy=False), offsets_of(map(len, rows)), pad)
+        """Concatenates rows, which may be lists or arrays."""
+        return cls(np.concatenate(rows).astype(dtype, copy=False), to_offsets(map(len, rows)), pad)
 
     @property
     def lengths(self) -> np.ndarray:
@@ -43,13 +43,13 @@ class Ragged:
         return self.flat[self.offsets[row] : self.offsets[row + 1]]
 
     def take(self, rows: np.ndarray) -> "Ragged":
-        """The given rows, in this order."""
-        offsets = offsets_of(self.lengths[rows])
-        places = np.repeat(self.offsets[rows] - offsets[:-1], self.lengths[rows]) + np.arange(offsets[-1])
-        return Ragged(self.flat[places], offsets, self.pad)
+        """The rows with these numbers, in this order."""
+        offsets = to_offsets(self.lengths[rows])
+        indices = np.repeat(self.offsets[rows] - offsets[:-1], self.lengths[rows]) + np.arange(offsets[-1])
+        return Ragged(self.flat[indices], offsets, self.pad)
 
     def padded(self, rows: np.ndarray, *, length: int) -> np.ndarray:
-        """The given rows, each filled up at the end: ``[len(rows), length, ...]``."""
+        """The rows with these numbers, padded at the end: ``[len(rows), length, ...]``."""
         starts, lengths = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
         positions = np.arange(length)
         inside = positions < lengths[:, None]
@@ -58,26 +58,26 @@ class Ragged:
         return padded
 
 
-def offsets_of(lengths: Iterable[int]) -> np.ndarray:
-    """Where rows of these lengths begin and end: int64 ``[rows + 1]``."""
+def to_offsets(lengths: Iterable[int]) -> np.ndarray:
+    """The offsets of concatenated rows with these lengths: int64 ``[rows + 1]``, from 0 to the sum."""
     return np.concatenate([[0], np.cumsum(np.fromiter(lengths, np.int64))])
 
 
-# An array with an entry for each row, or for each token of each row.
+# An array with one entry per row, or one per token of each row.
 Values = np.ndarray | Ragged
 
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """What a model is given for a list of examples; a long example may be several rows (windows).
+    """Model inputs and labels for a list of examples; a long example may become several rows (windows).
 
     Args:
-        inputs: the model's inputs by name, an entry a token, all of the same lengths.
-        labels: for each output of the model what it should be; empty for prediction.
-        weights: how much each entry of ``labels`` counts, under the same names; empty if all count alike.
-        example: int32 ``[rows]``, which example a row belongs to.
-        alignment: what decoding needs to get from tokens back to the text, an entry a token.
-        truncated: how many examples lost their end to the longest length.
+        inputs: the model's inputs by name, one entry per token; all inputs have the same lengths.
+        labels: the expected value of each output of the model; empty for prediction.
+        weights: the weight of each entry of ``labels``, under the same names; empty if all weights are equal.
+        example: int32 ``[rows]``, the number of the example that a row belongs to.
+        alignment: what decoding needs to find a token's place in the text, one entry per token.
+        truncated: how many examples were truncated to the maximum length.
     """
 
     inputs: Mapping[str, Ragged]
@@ -96,7 +96,11 @@ class Features:
         return len(self.example)
 
     def batch(self, rows: np.ndarray, *, length: int) -> tuple[dict[str, np.ndarray], ...]:
-        """The given rows padded to ``length``: ``(inputs,)``, ``(inputs, labels)`` or ``(inputs, labels, weights)``."""
+        """The rows with these numbers, padded to ``length``.
+
+        Returns:
+            ``(inputs,)``, ``(inputs, labels)`` or ``(inputs, labels, weights)``.
+        """
         parts = [self.inputs, self.labels, self.weights]
         return tuple({name: _take(values, rows, length) for name, values in part.items()} for part in parts if part)
 

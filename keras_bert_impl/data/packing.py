@@ -1,41 +1,43 @@
-"""Which sequences stand in which row, and where."""
+"""Best-fit packing: several sequences share a row."""
 
 import numpy as np
 
-# Shorter gaps stay empty: [CLS] a [SEP] b [SEP] with less would say nothing.
+# Shorter gaps stay empty: a truncated [CLS] a [SEP] b [SEP] would have hardly any text.
 _SHORTEST = 16
-# Share of the places that whole sequences are to take. Of more, some would find no room.
+# The fraction of the rows' tokens that complete sequences fill. With a larger one, some would find no space.
 _FILLED = 0.97
 
 
-def pack(lengths: np.ndarray, *, rows: int, room: int, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Puts sequences into rows: those that fit all together, whatever their lengths; others are cut to fill gaps.
+def pack(
+    lengths: np.ndarray, *, rows: int, row_length: int, max_sequences: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Packs sequences into rows (best fit, longest first); leftover gaps are filled with truncated sequences.
 
-    The first of the sequences, as many as have fewer tokens than the rows have places, are laid where the least is
-    left, the longest of them first. So which are left out does not depend on their lengths.
+    Only as many sequences, from the first on, are packed as together fill 97 % of the rows. So which sequences are left
+    out does not depend on their lengths.
 
     Args:
-        lengths: ``[sequences]``, in tokens, each at most ``room``; more than fit.
-        rows: how many rows there are.
-        room: tokens of a row.
-        most: sequences of a row.
+        lengths: ``[sequences]``, in tokens, each at most ``row_length``; more sequences than fit.
+        rows: the number of rows.
+        row_length: tokens of a row.
+        max_sequences: the maximum number of sequences of a row.
 
     Returns:
-        the numbers of those that found a place, row by row; the row of each; and the tokens that each has there.
+        The numbers of the packed sequences, row by row; the row of each; and how many of its tokens are in the row.
     """
-    left, count = np.full(rows, room), np.zeros(rows, np.int64)
+    free, count = np.full(rows, row_length), np.zeros(rows, np.int64)
     row_of, length_of = np.full(len(lengths), -1), lengths.copy()
-    first = int(np.searchsorted(np.cumsum(lengths), _FILLED * rows * room))
+    first = int(np.searchsorted(np.cumsum(lengths), _FILLED * rows * row_length))
     for number in np.argsort(-lengths[:first], kind="stable").tolist():
-        fits = np.where((left >= lengths[number]) & (count < most), left, room + 1)
+        fits = np.where((free >= lengths[number]) & (count < max_sequences), free, row_length + 1)
         row = int(fits.argmin())
-        if fits[row] <= room:
+        if fits[row] <= row_length:
             row_of[number] = row
-            left[row] -= lengths[number]
+            free[row] -= lengths[number]
             count[row] += 1
     others = np.flatnonzero(row_of < 0)[::-1].tolist()
-    gaps = np.flatnonzero((left >= _SHORTEST) & (count < most)).tolist()
+    gaps = np.flatnonzero((free >= _SHORTEST) & (count < max_sequences)).tolist()
     for row, number in zip(gaps, others, strict=False):
-        row_of[number], length_of[number] = row, min(left[row], lengths[number])
-    placed = np.argsort(row_of, kind="stable")[np.count_nonzero(row_of < 0) :]
-    return placed, row_of[placed], length_of[placed]
+        row_of[number], length_of[number] = row, min(free[row], lengths[number])
+    packed = np.argsort(row_of, kind="stable")[np.count_nonzero(row_of < 0) :]
+    return packed, row_of[packed], length_of[packed]

@@ -10,12 +10,13 @@ from keras_bert_impl.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """Pairs of segments, each a stretch of a corpus' tokens; int64 ``[pairs]`` all.
+    """Pairs of segments; each segment is a range of a corpus' tokens. All arrays are int64.
 
     Attributes:
-        start: ``[2, pairs]``, where the first and the second segments begin.
-        length: ``[2, pairs]``, how many tokens they have, at least one.
-        label: 0 where the second segment follows the first in the text, 1 where it is of another document.
+        start: ``[2, pairs]``, the first token of the first and the second segments.
+        length: ``[2, pairs]``, their lengths in tokens, at least one.
+        label: ``[pairs]``, 0 where the second segment follows the first in the text, 1 where it is from another
+            document.
     """
 
     start: np.ndarray
@@ -26,28 +27,31 @@ class Pairs:
         return len(self.label)
 
     def take(self, pairs: np.ndarray) -> "Pairs":
-        """The given pairs, in this order."""
+        """The pairs with these numbers, in this order."""
         return Pairs(self.start[:, pairs], self.length[:, pairs], self.label[pairs])
 
-    def cut(self, generator: np.random.Generator, most: np.ndarray | int) -> "Pairs":
-        """Pairs of at most so many tokens, at least two: the longer segment is cut first, at either end by chance."""
+    def truncate(self, generator: np.random.Generator, max_tokens: np.ndarray | int) -> "Pairs":
+        """Pairs of at most ``max_tokens`` tokens, which is two or more.
+
+        The longer segment is truncated first. How much is cut at its start and how much at its end is random.
+        """
         first, second = self.length
-        first = np.minimum(first, np.maximum(most - second, (most + 1) // 2))
-        length = np.stack([first, np.minimum(second, most - first)])
+        first = np.minimum(first, np.maximum(max_tokens - second, (max_tokens + 1) // 2))
+        length = np.stack([first, np.minimum(second, max_tokens - first)])
         return Pairs(self.start + generator.integers(0, self.length - length + 1), length, self.label)
 
 
 class PairSampler:
-    """Draws pairs that fill a length from some documents of a corpus, as BERT's pretraining does.
+    """Draws pairs of a given length from documents of a corpus, as BERT's pretraining does.
 
-    Each document is cut into chunks of whole sentences that reach the length. A chunk's pair is split behind one of its
-    sentences; in half of the pairs, and where the chunk is one sentence, a stretch of another document takes the place
-    of the second segment.
+    Each document is cut into chunks: complete sentences that together reach the length. A chunk becomes a pair by
+    splitting it after one of its sentences. In half of the pairs, and if the chunk is a single sentence, a part of
+    another document replaces the second segment.
 
     Args:
         corpus: the corpus.
-        documents: ``[documents]``, the numbers of those to draw from.
-        tokens: how many tokens a pair fills, at least two.
+        documents: ``[documents]``, the numbers of the documents to draw from.
+        tokens: the length of a pair in tokens, at least two.
 
     Raises:
         InputError: there are fewer than two documents.
@@ -56,55 +60,55 @@ class PairSampler:
     def __init__(self, corpus: TokenCorpus, documents: np.ndarray, *, tokens: int) -> None:
         if len(documents) < 2:
             raise InputError(
-                f"{corpus.directory}: the next sentence is told from one of another document, so that two documents "
-                f"are needed; there is {len(documents)}. An empty line ends a document."
+                f"{corpus.directory}: next-sentence prediction needs at least two documents; there is "
+                f"{len(documents)}. An empty line ends a document."
             )
         self.tokens = tokens
         self._sentences = corpus.sentence_starts
-        # Each document's first sentence, and the one behind its last.
+        # Each document's first sentence, and the one after its last.
         self._begin, self._end = corpus.document_starts[documents], corpus.document_starts[documents + 1]
-        self._first, self._stop, self._document = self._chunks()
+        self._first, self._stop, self._document = self._make_chunks()
 
     def __len__(self) -> int:
-        """How many chunks there are."""
+        """The number of chunks."""
         return len(self._first)
 
-    def _chunks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """First sentence of each chunk, the one behind its last, and its document."""
-        found = []
+    def _make_chunks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The first sentence of each chunk, the sentence after its last, and its document."""
+        chunks = []
         document, first = np.arange(len(self._begin)), self._begin
-        # One chunk of every document that goes on at a time.
+        # In each round, one chunk of every document that is not finished.
         while len(document):
-            stop = self._reaching(first, self.tokens, self._end[document])
-            found.append((first, stop, document))
-            goes_on = stop < self._end[document]
-            document, first = document[goes_on], stop[goes_on]
-        first, stop, document = (np.concatenate(parts) for parts in zip(*found, strict=True))
+            stop = self._find_stop(first, self.tokens, self._end[document])
+            chunks.append((first, stop, document))
+            is_unfinished = stop < self._end[document]
+            document, first = document[is_unfinished], stop[is_unfinished]
+        first, stop, document = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
         order = np.argsort(first)
         return first[order], stop[order], document[order]
 
-    def _reaching(self, first: np.ndarray, tokens: np.ndarray | int, end: np.ndarray) -> np.ndarray:
-        """The sentence behind the one with which those from ``first`` on reach so many tokens, at most ``end``."""
+    def _find_stop(self, first: np.ndarray, tokens: np.ndarray | int, end: np.ndarray) -> np.ndarray:
+        """The sentence after those that, from ``first`` on, reach so many tokens; at most ``end``."""
         return np.minimum(np.searchsorted(self._sentences, self._sentences[first] + tokens), end)
 
     @property
     def pairable(self) -> float:
-        """The share of chunks of two sentences or more: only these can be pairs that follow each other."""
+        """The fraction of chunks with two or more sentences: only these can be pairs of consecutive segments."""
         return float((self._stop - self._first >= 2).mean())
 
     def draw(self, generator: np.random.Generator, chunks: np.ndarray, *, short: float) -> Pairs:
-        """A pair for each of these chunks.
+        """Draws a pair from each of these chunks.
 
         Args:
-            generator: of the chances.
-            chunks: their numbers.
-            short: the share of pairs that fill a length drawn from 2 to ``tokens`` instead.
+            generator: the random generator.
+            chunks: the numbers of the chunks.
+            short: the fraction of pairs whose length is drawn from 2 to ``tokens`` instead.
         """
         count = len(chunks)
         is_short = generator.random(count) < short
         tokens = np.where(is_short, generator.integers(2, self.tokens + 1, count), self.tokens)
         first, document = self._first[chunks], self._document[chunks]
-        stop = self._reaching(first, tokens, self._stop[chunks])
+        stop = self._find_stop(first, tokens, self._stop[chunks])
         middle = first + 1 + (generator.random(count) * np.maximum(stop - first - 1, 0)).astype(np.int64)
         label = ((generator.random(count) < 0.5) | (stop - first < 2)).astype(np.int64)
 
@@ -115,9 +119,9 @@ class PairSampler:
         sentence = self._begin[other] + generator.integers(0, self._end[other] - self._begin[other])
         missing = np.maximum(tokens - length, 1)
         second = np.where(label, sentence, middle)
-        second_end = np.where(label, self._reaching(sentence, missing, self._end[other]), stop)
+        second_stop = np.where(label, self._find_stop(sentence, missing, self._end[other]), stop)
         second_begin = self._sentences[second]
         pairs = Pairs(
-            np.stack([begin, second_begin]), np.stack([length, self._sentences[second_end] - second_begin]), label
+            np.stack([begin, second_begin]), np.stack([length, self._sentences[second_stop] - second_begin]), label
         )
-        return pairs.cut(generator, tokens)
+        return pairs.truncate(generator, tokens)

@@ -1,4 +1,4 @@
-"""Batches for pretraining: pairs of segments with masked words, made from a corpus when they are asked for."""
+"""Batches for pretraining: pairs of segments with masked words, made from a corpus on request."""
 
 import dataclasses
 import math
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_bert_impl.data.masking import choose, replace
+from keras_bert_impl.data.masking import choose_masked, mask_tokens
 from keras_bert_impl.data.packing import pack
 from keras_bert_impl.data.pairs import Pairs, PairSampler
 from keras_bert_impl.data.shards import TokenCorpus
@@ -14,26 +14,26 @@ from keras_bert_impl.errors import InputError, check_field
 
 # [CLS] a [SEP] b [SEP]
 _SPECIAL = 3
-_SHORTEST_ROW = 8
-# A packed row holds at most one sequence for so many tokens: the shortest pairs have five.
-_PACKED_SEQUENCE = 8
-# Packed batches draw so many times the tokens that they hold; what finds no place is left out.
-_SPARE = 1.1
-# Pairs that tell the mean length.
-_SAMPLED = 4096
+_MIN_LENGTH = 8
+# A packed row contains at most one sequence per this many tokens: the shortest pairs have five.
+_TOKENS_PER_SEQUENCE = 8
+# Packed batches draw this many times the tokens that they contain; pairs that find no space are left out.
+_SURPLUS = 1.1
+# Pairs that the mean length is estimated from.
+_SAMPLED_PAIRS = 4096
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What pretraining examples are like; the defaults are the paper's.
+    """How pretraining examples are made; the defaults are the paper's.
 
     Args:
         max_length: tokens of a row, special tokens included.
-        masked_share: share of the tokens that are to be predicted.
-        max_predictions: the most of a row; None: the share of ``max_length``, rounded up.
-        whole_words: whether all pieces of a word are masked together.
-        short_share: share of the pairs that are shorter, by chance from 2 tokens on.
-        packing: whether several sequences share a row, each seen alone.
+        masked_share: the fraction of the tokens that are predicted.
+        max_predictions: the maximum number of predictions of a row; None: that fraction of ``max_length``, rounded up.
+        whole_words: whether all pieces of a word are masked together (whole-word masking).
+        short_share: the fraction of pairs that are shorter, of random length from 2 tokens.
+        packing: whether several sequences share a row, without attention between them.
 
     Raises:
         InputError: a setting is out of its range.
@@ -47,54 +47,55 @@ class Objective:
     packing: bool = False
 
     def __post_init__(self) -> None:
-        if self.max_length < _SHORTEST_ROW:
+        if self.max_length < _MIN_LENGTH:
             raise InputError(
-                f"max_length is {self.max_length}; a pair needs at least {_SHORTEST_ROW} tokens, [CLS] and two [SEP] "
-                "among them."
+                f"max_length is {self.max_length}; a pair needs at least {_MIN_LENGTH} tokens, including [CLS] and two "
+                "[SEP]."
             )
         for name in ("masked_share", "short_share"):
-            check_field(self, name, 0 <= getattr(self, name) <= 1, "a share from 0 to 1")
-        most = self.max_predictions
-        check_field(self, "max_predictions", most is None or 1 <= most <= self.max_length, "1 to max_length")
+            check_field(self, name, 0 <= getattr(self, name) <= 1, "a fraction from 0 to 1")
+        predictions = self.max_predictions
+        is_valid = predictions is None or 1 <= predictions <= self.max_length
+        check_field(self, "max_predictions", is_valid, "1 to max_length")
 
     @property
     def predictions(self) -> int:
-        """The most predictions of a row."""
+        """The maximum number of predictions of a row."""
         return self.max_predictions or max(1, math.ceil(self.max_length * self.masked_share))
 
     @property
     def sequences(self) -> int:
-        """The most sequences of a row."""
-        return max(1, self.max_length // _PACKED_SEQUENCE) if self.packing else 1
+        """The maximum number of sequences of a row."""
+        return max(1, self.max_length // _TOKENS_PER_SEQUENCE) if self.packing else 1
 
 
 class PretrainingBatches:
     """Batches as a random-access source: batch ``k`` depends on ``seed`` and ``k`` only, in every process.
 
-    Every epoch takes the chunks of all documents (see `PairSampler`) in another order; which words are masked, and
-    which pairs are real, is drawn anew each time. Packed rows leave out some pairs that find no room, by chance.
+    Every epoch visits the chunks of all documents (see `PairSampler`) in another order. Which words are masked, and
+    which pairs are consecutive, is drawn again each time. Packed rows leave out some random pairs that find no space.
 
     Args:
         corpus: the corpus.
-        documents: the numbers of those to draw from; None for all.
-        batch_size: rows in a batch.
-        objective: what examples are like.
-        seed: of all chances.
-        steps: how many batches there are.
+        documents: the numbers of the documents to draw from; None for all.
+        batch_size: rows per batch.
+        objective: how examples are made.
+        seed: the seed of all random choices.
+        steps: the number of batches.
 
     Item ``k``:
         ``(inputs, labels, weights)``, dictionaries of arrays under the names of `BertForPreTraining`:
         ``input_ids``, ``token_type_ids``, ``attention_mask`` ``[batch_size, max_length]`` and ``masked_lm_positions``
         ``[batch_size, predictions]``; for packed rows also ``position_ids``, ``sequence_ids`` and
-        ``next_sentence_positions`` ``[batch_size, sequences]``. Labels are the ids that were masked, and 0 for real
-        next segments or 1; weights are 1 where there is something to predict, else 0.
+        ``next_sentence_positions`` ``[batch_size, sequences]``. Labels are the original ids of the masked tokens, and
+        0 for consecutive segments or 1; weights are 1 where there is something to predict, otherwise 0.
 
     Attributes:
-        per_epoch: batches that take every chunk once.
-        pairable: the share of chunks that can be pairs of a sentence and the next.
+        per_epoch: the number of batches that visit every chunk once.
+        pairable: the fraction of chunks that can be pairs of consecutive segments.
 
     Raises:
-        InputError: too few documents, or fewer chunks than a batch takes.
+        InputError: there are too few documents, or fewer chunks than a batch needs.
     """
 
     def __init__(
@@ -114,22 +115,23 @@ class PretrainingBatches:
         self.steps = steps
         documents = np.arange(corpus.documents) if documents is None else documents
         self._sampler = PairSampler(corpus, documents, tokens=objective.max_length - _SPECIAL)
-        self._drawn = self._chunks_of_batch()
-        self.per_epoch = len(self._sampler) // self._drawn
+        self._chunks_per_batch = self._count_chunks_per_batch()
+        self.per_epoch = len(self._sampler) // self._chunks_per_batch
         if not self.per_epoch:
             raise InputError(
                 f"{corpus.directory}: {len(documents):,} documents give {len(self._sampler):,} pairs of "
-                f"{objective.max_length} tokens; a batch takes {self._drawn:,}. Choose smaller batches, or more text."
+                f"{objective.max_length} tokens; a batch needs {self._chunks_per_batch:,}. "
+                "Choose smaller batches or more text."
             )
         self.pairable = self._sampler.pairable
         tokenizer = corpus.tokenizer
         special = tokenizer.special_token_ids
         self._cls, self._sep, self._mask = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.mask_token_id
         self._pad = tokenizer.pad_token_id
-        self._is_word = ~np.isin(np.arange(tokenizer.vocab_size), special)
-        self._others = np.setdiff1d(np.arange(tokenizer.vocab_size), special).astype(np.int32)
+        self._is_maskable = ~np.isin(np.arange(tokenizer.vocab_size), special)
+        self._random_ids = np.setdiff1d(np.arange(tokenizer.vocab_size), special).astype(np.int32)
         continues = [token.startswith("##") for token in tokenizer.vocabulary]
-        self._begins = ~np.array(continues) if objective.whole_words else np.ones(tokenizer.vocab_size, bool)
+        self._is_word_start = ~np.array(continues) if objective.whole_words else np.ones(tokenizer.vocab_size, bool)
         self._epoch: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     def __len__(self) -> int:
@@ -138,16 +140,16 @@ class PretrainingBatches:
     def __repr__(self) -> str:
         return f"PretrainingBatches({self.corpus!r}, batch_size={self.batch_size}, seed={self.seed})"
 
-    def _chunks_of_batch(self) -> int:
-        """How many chunks a batch draws: one a row, or as many as fill packed rows."""
+    def _count_chunks_per_batch(self) -> int:
+        """How many chunks a batch draws: one per row, or as many as fill packed rows."""
         if not self.objective.packing:
             return self.batch_size
-        every = max(1, len(self._sampler) // _SAMPLED)
+        every = max(1, len(self._sampler) // _SAMPLED_PAIRS)
         drawn = self._sampler.draw(
             np.random.default_rng(0), np.arange(0, len(self._sampler), every), short=self.objective.short_share
         )
         mean = drawn.length.sum() / len(drawn) + _SPECIAL
-        return math.ceil(self.batch_size * min(self.objective.sequences, self.objective.max_length / mean * _SPARE))
+        return math.ceil(self.batch_size * min(self.objective.sequences, self.objective.max_length / mean * _SURPLUS))
 
     def __getitem__(self, k: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
         if not 0 <= k < self.steps:
@@ -158,22 +160,24 @@ class PretrainingBatches:
         row = np.arange(len(pairs))
         if objective.packing:
             lengths = pairs.length.sum(axis=0) + _SPECIAL
-            placed, row, room = pack(lengths, rows=self.batch_size, room=objective.max_length, most=objective.sequences)
-            pairs = pairs.take(placed).cut(generator, room - _SPECIAL)
+            packed, row, length = pack(
+                lengths, rows=self.batch_size, row_length=objective.max_length, max_sequences=objective.sequences
+            )
+            pairs = pairs.take(packed).truncate(generator, length - _SPECIAL)
         rows = _Rows(self, pairs, row)
-        chosen = choose(
+        chosen = choose_masked(
             generator,
-            rows.is_text & self._is_word[rows.ids],
-            self._begins[rows.ids],
-            share=objective.masked_share,
-            most=objective.predictions,
+            rows.is_text & self._is_maskable[rows.ids],
+            self._is_word_start[rows.ids],
+            fraction=objective.masked_share,
+            max_predictions=objective.predictions,
         )
-        # Chosen places first, in their order.
+        # The chosen positions first, in their order.
         positions = np.argsort(~chosen, axis=1, kind="stable")[:, : objective.predictions].astype(np.int32)
         is_prediction = np.take_along_axis(chosen, positions, axis=1)
-        seen = replace(generator, rows.ids, chosen, mask_id=self._mask, others=self._others)
+        masked = mask_tokens(generator, rows.ids, chosen, mask_id=self._mask, random_ids=self._random_ids)
         inputs = {
-            "input_ids": seen,
+            "input_ids": masked,
             "token_type_ids": rows.types,
             "attention_mask": (rows.sequence > 0).astype(np.int32),
             "masked_lm_positions": np.where(is_prediction, positions, 0),
@@ -200,12 +204,12 @@ class PretrainingBatches:
     def _chunks(self, k: int) -> np.ndarray:
         """The chunks of batch ``k``."""
         epoch, number = divmod(k, self.per_epoch)
-        kept_epoch, order = self._epoch
-        if kept_epoch != epoch:
+        cached_epoch, order = self._epoch
+        if cached_epoch != epoch:
             order = np.random.default_rng((self.seed, epoch)).permutation(len(self._sampler))
-            # Assigned at once, so that threads may do this side by side.
+            # Both are assigned at once, so that several threads may do this.
             self._epoch = (epoch, order)
-        return order[number * self._drawn : (number + 1) * self._drawn]
+        return order[number * self._chunks_per_batch : (number + 1) * self._chunks_per_batch]
 
     def spec(self) -> tuple[dict[str, tuple[tuple[int | None, ...], Any]], ...]:
         """Shapes and dtypes of all batches."""
@@ -213,24 +217,25 @@ class PretrainingBatches:
 
 
 class _Rows:
-    """Sequences ``[CLS] a [SEP] b [SEP]`` laid into rows, ``[rows, length]``.
+    """Sequences ``[CLS] a [SEP] b [SEP]`` arranged in rows; all arrays are ``[rows, length]`` or ``[rows, sequences]``.
 
     Args:
-        batches: whose tokens and sizes count.
-        pairs: what the sequences hold.
+        batches: the batches, for their tokens and sizes.
+        pairs: the pairs that become sequences.
         row: ``[pairs]``, ascending, the row of each.
     """
 
     def __init__(self, batches: PretrainingBatches, pairs: Pairs, row: np.ndarray) -> None:
-        rows, room = batches.batch_size, batches.objective.max_length
+        rows, row_length = batches.batch_size, batches.objective.max_length
         first, second = pairs.length
         total = first + second + _SPECIAL
         ends = np.cumsum(total)
-        # Where each sequence begins in its row, and its number there.
+        # Where each sequence starts in its row, and its number in the row.
         row_start = np.searchsorted(row, np.arange(rows))
         begin = (ends - total) - (ends - total)[row_start[row]]
         number = np.arange(len(pairs)) - row_start[row]
 
+        # For each token, the number of its sequence and its position there.
         of = np.repeat(np.arange(len(pairs)), total)
         position = np.arange(len(of)) - (ends - total)[of]
         is_second = position > first[of] + 1
@@ -239,18 +244,18 @@ class _Rows:
         ids = np.where(is_separator, batches._sep, batches._cls).astype(np.int32)
         ids[is_text] = batches.corpus.gather(pairs.start.T.reshape(-1), pairs.length.T.reshape(-1))
 
-        place = row[of] * room + begin[of] + position
+        index = row[of] * row_length + begin[of] + position
 
-        def laid(values: np.ndarray, filling: int = 0) -> np.ndarray:
-            flat = np.full(rows * room, filling, values.dtype)
-            flat[place] = values
-            return flat.reshape(rows, room)
+        def to_rows(values: np.ndarray, padding: int = 0) -> np.ndarray:
+            flat = np.full(rows * row_length, padding, values.dtype)
+            flat[index] = values
+            return flat.reshape(rows, row_length)
 
-        self.ids = laid(ids, batches._pad)
-        self.types = laid(is_second.astype(np.int32))
-        self.is_text = laid(is_text)
-        self.position = laid(position.astype(np.int32))
-        self.sequence = laid((number[of] + 1).astype(np.int32))
+        self.ids = to_rows(ids, batches._pad)
+        self.types = to_rows(is_second.astype(np.int32))
+        self.is_text = to_rows(is_text)
+        self.position = to_rows(position.astype(np.int32))
+        self.sequence = to_rows((number[of] + 1).astype(np.int32))
         sequences = batches.objective.sequences
         self.label, self.cls_position = np.zeros((2, rows, sequences), np.int32)
         self.is_sequence = np.zeros((rows, sequences), bool)

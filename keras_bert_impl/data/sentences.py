@@ -1,32 +1,33 @@
-"""Sentences of documents."""
+"""Splits text into sentences."""
 
 from collections.abc import Iterator
 
-# Longer ones are cut at a space, if there is one: text that no rule finds a sentence in.
-_LONGEST = 4096
+# Longer sentences are cut at a space if there is one: text in which no rule finds the end of a sentence.
+_MAX_CHARACTERS = 4096
 
 
 def split_sentences(line: str, *, language: str) -> Iterator[str]:
-    """The sentences of a line, by the rules of the library sentencex for its language.
+    """Splits a line into sentences by the rules of the library sentencex.
 
     Args:
         line: text.
-        language: its code, as ``en``; rules of a related language are taken where a language has none.
+        language: the code of its language, for example ``en``. For a language without rules the library uses those of
+            a related one.
 
     >>> list(split_sentences("“I will not,” said he. Mr. Brown went home.", language="en"))
     ['“I will not,” said he.', 'Mr. Brown went home.']
     """
-    # Imported here, for only the preparation of corpora needs it.
+    # Imported here because only the preparation of corpora needs it.
     from sentencex import segment
 
-    for found in segment(language, line):
-        sentence, begin = found.strip(), 0
-        while len(sentence) - begin > _LONGEST:
-            end = sentence.rfind(" ", begin + 1, begin + _LONGEST)
-            end = begin + _LONGEST if end < 0 else end
+    for segmented in segment(language, line):
+        sentence, begin = segmented.strip(), 0
+        while len(sentence) - begin > _MAX_CHARACTERS:
+            end = sentence.rfind(" ", begin + 1, begin + _MAX_CHARACTERS)
+            end = begin + _MAX_CHARACTERS if end < 0 else end
             yield sentence[begin:end]
             begin = end
-            while sentence[begin].isspace():  # The last character is none.
+            while sentence[begin].isspace():  # The last character is not a space.
                 begin += 1
         if sentence:
             yield sentence[begin:]

@@ -1,4 +1,4 @@
-"""Shards: a corpus as token ids on the disk, each token once, with the ends of its sentences and documents."""
+"""Shards: files with the token ids of a corpus, and the ends of its sentences and documents."""
 
 import errno
 import functools
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_bert_impl.data.features import offsets_of
+from keras_bert_impl.data.features import to_offsets
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import read_json, to_json
 from keras_bert_impl.machine import raise_open_file_limit
@@ -29,7 +29,7 @@ _ADVICE = "Prepare the corpus again."
 
 @dataclass(frozen=True)
 class ShardInfo:
-    """What the manifest says of a shard: its name, counts, bytes and checksum."""
+    """The entry of a shard in the manifest: its name, counts, size in bytes and checksum."""
 
     name: str
     documents: int
@@ -40,12 +40,12 @@ class ShardInfo:
 
     @property
     def file(self) -> str:
-        """The file's name."""
+        """The name of the file."""
         return f"{self.name}.safetensors"
 
 
 def fingerprint(tokenizer: BertTokenizer) -> str:
-    """A checksum of all that decides which ids a text gets."""
+    """A checksum of everything that decides which ids a text gets."""
     added = tokenizer.backend_tokenizer.get_added_tokens_decoder()
     settings = {name: value for name, value in tokenizer.settings.items() if name != "model_max_length"}
     parts = [tokenizer.vocabulary, settings, [[id, repr(token)] for id, token in sorted(added.items())]]
@@ -55,15 +55,15 @@ def fingerprint(tokenizer: BertTokenizer) -> str:
 def pack_shard(
     name: str, ids: np.ndarray, sentences: np.ndarray, documents: np.ndarray, *, vocab_size: int, text: str
 ) -> tuple[ShardInfo, bytes]:
-    """The bytes of a shard, a safetensors file.
+    """Makes a shard: its entry in the manifest, and its bytes, which are a safetensors file.
 
     Args:
         name: the shard's name.
         ids: ``[tokens]``.
-        sentences: ``[sentences]``, tokens of each.
-        documents: ``[documents]``, sentences of each.
-        vocab_size: ids are below; up to 65,536 they take two bytes.
-        text: checksum of the text that it was made of.
+        sentences: ``[sentences]``, the number of tokens of each.
+        documents: ``[documents]``, the number of sentences of each.
+        vocab_size: all ids are smaller; up to 65,536, an id takes two bytes.
+        text: the checksum of the text.
     """
     dtype = np.uint16 if vocab_size <= 1 << 16 else np.uint32
     arrays = {
@@ -94,7 +94,7 @@ def read_info(path: Path, *, text: str) -> ShardInfo | None:
 
 
 def settings_text(tokenizer: BertTokenizer, **settings: Any) -> str:
-    """What shards depend on beside the text, to tell whether an earlier run can be continued."""
+    """Everything but the text that shards depend on. An interrupted preparation is continued if it is the same."""
     library = {"sentencex": version("sentencex"), "tokenizers": version("tokenizers")}
     return to_json({"format": _FORMAT, "tokenizer": fingerprint(tokenizer), **settings, **library})
 
@@ -102,13 +102,11 @@ def settings_text(tokenizer: BertTokenizer, **settings: Any) -> str:
 def make_manifest(
     infos: Iterable[ShardInfo], tokenizer: BertTokenizer, *, corpus: Sequence[str], **facts: Any
 ) -> dict[str, Any]:
-    """What ``manifest.json`` holds: totals, how the shards were made, and the shards by name."""
+    """The content of ``manifest.json``: totals, how the shards were made, and the shards sorted by name."""
     shards = sorted((info for info in infos if info.tokens), key=lambda info: info.name)
     totals = {name: sum(getattr(info, name) for info in shards) for name in ("documents", "sentences", "tokens")}
     if not totals["documents"]:
-        raise InputError(
-            f"{', '.join(corpus)}: there is no text in it; documents separated by empty lines were expected."
-        )
+        raise InputError(f"{', '.join(corpus)} contains no text; documents separated by empty lines were expected.")
     return {
         "format": _FORMAT,
         **totals,
@@ -121,21 +119,21 @@ def make_manifest(
 
 
 class TokenCorpus:
-    """A prepared corpus: tokens on the disk, sentences and documents in memory.
+    """A prepared corpus: its tokens are on the disk, its sentence and document boundaries in memory.
 
     Args:
-        directory: what `prepare` wrote.
-        check: whether to compare all checksums, at about a second a gigabyte.
+        directory: a directory that `prepare` wrote.
+        check: whether to compare all checksums, which takes about a second per gigabyte.
 
     Attributes:
-        manifest: what ``manifest.json`` says.
+        manifest: the content of ``manifest.json``.
         tokenizer: the tokenizer that made the ids.
-        sentence_starts: int64 ``[sentences + 1]``, first token of each sentence, and the number of tokens.
-        document_starts: int64 ``[documents + 1]``, first sentence of each document, and the number of sentences.
+        sentence_starts: int64 ``[sentences + 1]``, the first token of each sentence, and the number of tokens.
+        document_starts: int64 ``[documents + 1]``, the first sentence of each document, and the number of sentences.
 
     Raises:
-        InputError: the directory holds no shards, a shard is missing, cut short or altered, or they were made with
-            another tokenizer than stands beside them.
+        InputError: the directory contains no shards, a shard is missing, truncated or altered, or the shards were made
+            with another tokenizer than the one in the directory.
     """
 
     def __init__(self, directory: str | Path, *, check: bool = True) -> None:
@@ -168,17 +166,17 @@ class TokenCorpus:
         raise_open_file_limit(len(infos))  # Each map holds its file open.
         shards = [_open(directory / info.file) for info in infos]
         self._tokens = [shard["tokens"] for shard in shards]
-        self._shard_starts = offsets_of(len(tokens) for tokens in self._tokens)
-        self.sentence_starts = _joined([shard["sentence_ends"] for shard in shards])
-        self.document_starts = _joined([shard["document_ends"] for shard in shards])
+        self._shard_starts = to_offsets(len(tokens) for tokens in self._tokens)
+        self.sentence_starts = _concatenate_ends([shard["sentence_ends"] for shard in shards])
+        self.document_starts = _concatenate_ends([shard["document_ends"] for shard in shards])
 
     @property
     def documents(self) -> int:
-        """How many there are."""
+        """The number of documents."""
         return len(self.document_starts) - 1
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Other processes open the files themselves; their checksums were compared here.
+        # Other processes open the files themselves, without comparing checksums again.
         return functools.partial(TokenCorpus, check=False), (self.directory,)
 
     def __repr__(self) -> str:
@@ -186,29 +184,36 @@ class TokenCorpus:
         return f"TokenCorpus({self.directory}: {counts})"
 
     def gather(self, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Stretches of tokens behind one another: int32 ``[sum of lengths]``; each lies in one document.
+        """Concatenates ranges of tokens, each within one document: int32 ``[sum of lengths]``.
 
         Args:
-            starts: int64 ``[stretches]``, places among all tokens.
-            lengths: int64 ``[stretches]``.
+            starts: int64 ``[ranges]``, positions among all tokens.
+            lengths: int64 ``[ranges]``.
         """
         shard = np.searchsorted(self._shard_starts, starts, side="right") - 1
         local = starts - self._shard_starts[shard]
         ends = local + lengths
-        cut = zip(shard.tolist(), local.tolist(), ends.tolist(), strict=True)
-        return np.concatenate([self._tokens[s][begin:end] for s, begin, end in cut]).astype(np.int32)
+        ranges = zip(shard.tolist(), local.tolist(), ends.tolist(), strict=True)
+        return np.concatenate([self._tokens[s][begin:end] for s, begin, end in ranges]).astype(np.int32)
 
-    def held_out(self, share: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Documents to train with and documents to keep for evaluation, by chance: two arrays of numbers, ascending.
+    def split_documents(self, held_out: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Splits the documents at random into those to train with and those held out for evaluation.
+
+        Args:
+            held_out: the fraction of documents that are held out.
+            seed: the seed of the choice.
+
+        Returns:
+            Two arrays of document numbers, ascending.
 
         Raises:
-            InputError: either would hold fewer than two documents.
+            InputError: one of them would have fewer than two documents.
         """
-        count = round(self.documents * share)
-        if share and (count < 2 or self.documents - count < 2):
+        count = round(self.documents * held_out)
+        if held_out and (count < 2 or self.documents - count < 2):
             raise InputError(
-                f"{self.directory} has {self.documents} documents, of which {share:.1%} are {count}; at least two are "
-                "needed to train with and two to evaluate. Choose another share, or more text."
+                f"{self.directory} has {self.documents} documents, of which {held_out:.1%} are {count}; at least two "
+                "are needed to train with and two to evaluate. Choose another fraction, or more text."
             )
         chosen = np.zeros(self.documents, bool)
         chosen[np.random.default_rng(seed).permutation(self.documents)[:count]] = True
@@ -253,7 +258,7 @@ def _read(path: Path) -> TensorFile:
     return file
 
 
-def _joined(ends: list[np.ndarray]) -> np.ndarray:
-    """Starts over all shards from each shard's ends, and the end."""
-    before = offsets_of(int(part[-1]) for part in ends)[:-1]
+def _concatenate_ends(ends: list[np.ndarray]) -> np.ndarray:
+    """The starts in all shards together, and the last end, from the ends in each shard."""
+    before = to_offsets(int(part[-1]) for part in ends)[:-1]
     return np.concatenate([[0], *(part.astype(np.int64) + offset for part, offset in zip(ends, before, strict=True))])

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bert_impl.checkpoints.arrays import FILE_DTYPES, narrowed
-from keras_bert_impl.checkpoints.convert import TIED, assign, state_dict
+from keras_bert_impl.checkpoints.arrays import FILE_DTYPES, cast_checked
+from keras_bert_impl.checkpoints.matching import TIED, match_tensors, state_dict
 from keras_bert_impl.checkpoints.readers import read_tensors
 from keras_bert_impl.checkpoints.report import LoadReport
 from keras_bert_impl.checkpoints.writers import write_tensors
@@ -275,7 +275,7 @@ class BertPreTrainedModel(MultiWorkerModel):
         """Loads the weights of a checkpoint that has the same configuration; see ``from_pretrained``."""
         opened = source if isinstance(source, Source) else open_source(source)
         variables = {variable.path: variable for variable in self.weights}
-        arrays, report = assign(
+        arrays, report = match_tensors(
             read_tensors(opened),
             {path: tuple(variable.shape) for path, variable in variables.items()},
             source=opened.name,
@@ -317,7 +317,9 @@ class BertPreTrainedModel(MultiWorkerModel):
         values |= {"architectures": [type(self).__name__], "dtype": dtype}
         omitted = TIED if self.config.tie_word_embeddings else ()
         tensors = {
-            name: narrowed(array, dtype, name=name) for name, array in self.state_dict().items() if name not in omitted
+            name: cast_checked(array, dtype, name=name)
+            for name, array in self.state_dict().items()
+            if name not in omitted
         }
         write_tensors(directory / "model.safetensors", tensors)
         write_text(directory / "config.json", to_json(values))

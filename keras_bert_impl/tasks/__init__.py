@@ -1,9 +1,9 @@
 """The tasks that models are fine-tuned for, a row each in `TASKS`."""
 
 from keras_bert_impl.data import read_conll, read_squad, read_table
-from keras_bert_impl.data.conll import conll_examples
-from keras_bert_impl.data.squad import squad_examples
-from keras_bert_impl.data.tables import table_examples
+from keras_bert_impl.data.conll import iterate_conll
+from keras_bert_impl.data.squad import iterate_squad
+from keras_bert_impl.data.tables import iterate_table
 from keras_bert_impl.tasks import classification, question_answering, tagging
 from keras_bert_impl.tasks.task import Task
 
@@ -16,7 +16,7 @@ TASKS: dict[str, Task] = {
             problem_type="single_label_classification",
             per_token=False,
             read=read_table,
-            examples=table_examples,
+            examples=iterate_table,
             from_texts=classification.from_texts,
             labels=classification.class_names,
             encode=classification.encode_classes,
@@ -33,7 +33,7 @@ TASKS: dict[str, Task] = {
             problem_type="regression",
             per_token=False,
             read=read_table,
-            examples=table_examples,
+            examples=iterate_table,
             from_texts=classification.from_texts,
             labels=classification.value_names,
             encode=classification.encode_values,
@@ -50,7 +50,7 @@ TASKS: dict[str, Task] = {
             problem_type=None,
             per_token=True,
             read=read_conll,
-            examples=conll_examples,
+            examples=iterate_conll,
             from_texts=tagging.from_texts,
             labels=tagging.tag_names,
             encode=tagging.encode,
@@ -66,7 +66,7 @@ TASKS: dict[str, Task] = {
             problem_type=None,
             per_token=True,
             read=read_squad,
-            examples=squad_examples,
+            examples=iterate_squad,
             from_texts=question_answering.from_texts,
             labels=question_answering.label_names,
             encode=question_answering.encode,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data.columns import Columns, where
+from keras_bert_impl.data.columns import Columns, location
 from keras_bert_impl.data.features import Features
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.encoding import check_fit, label_id, model_inputs, softmax
@@ -29,7 +29,7 @@ def class_names(columns: Columns) -> list[str]:
     names = set(columns["label"])
     if len(names) < 2:
         raise InputError(
-            f"{where(columns, 0)}: this example and all after it have the label {names.pop()!r}. "
+            f"{location(columns, 0)}: this example and all after it have the label {names.pop()!r}. "
             "Two or more labels are needed to train with."
         )
     whole = all(re.fullmatch(r"[+-]?[0-9]+", name) for name in names)
@@ -84,12 +84,13 @@ def _encode(
 
 def _class_ids(columns: Columns, config: BertConfig) -> np.ndarray:
     known = config.label2id
-    ids = [label_id(name, known, place=where(columns, i)) for i, name in enumerate(columns["label"])]
+    ids = [label_id(name, known, place=location(columns, i)) for i, name in enumerate(columns["label"])]
     return np.array(ids, np.int32)
 
 
 def _numbers(columns: Columns, config: BertConfig) -> np.ndarray:
-    return np.array([_number(name, where(columns, i)) for i, name in enumerate(columns["label"])], np.float32)[:, None]
+    numbers = [[_number(name, location(columns, i))] for i, name in enumerate(columns["label"])]
+    return np.array(numbers, np.float32)
 
 
 def _number(label: str, place: str) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data import Features, LengthBatches, restore
+from keras_bert_impl.data import Features, LengthBatches, restore_order
 from keras_bert_impl.data.columns import Columns
 from keras_bert_impl.tasks.task import Task
 
@@ -21,7 +21,7 @@ def predict(
     *,
     task: Task,
     config: BertConfig,
-    most_tokens: int = 4096,
+    max_tokens: int = 4096,
     lengths: tuple[int, ...] = (),
 ) -> list[dict[str, Any]]:
     """Predictions for examples, in their order; rows of similar length share batches.
@@ -32,12 +32,12 @@ def predict(
         columns: the examples.
         task: the task's row.
         config: the model's configuration.
-        most_tokens: tokens in a batch, padding included.
+        max_tokens: tokens in a batch, padding included.
         lengths: the lengths that batches may be padded to; empty for the longest row of each batch.
 
     Returns:
         a dictionary for each example, ready for JSON.
     """
-    batches = LengthBatches(features, 1, lengths=lengths, most_tokens=most_tokens)
+    batches = LengthBatches(features, 1, lengths=lengths, max_tokens=max_tokens)
     outputs = (run(batches[k][0]) for k in range(len(batches)))
-    return task.decode(restore(outputs, batches, per_token=task.per_token), features, columns, config)
+    return task.decode(restore_order(outputs, batches, per_token=task.per_token), features, columns, config)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data.columns import Columns, where
-from keras_bert_impl.data.features import Features, Ragged, offsets_of
+from keras_bert_impl.data.columns import Columns, location
+from keras_bert_impl.data.features import Features, Ragged, to_offsets
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.encoding import check_fit, label_id, model_inputs, softmax
 from keras_bert_impl.tasks.entities import entity_scores, find_entities
@@ -94,7 +94,7 @@ def _tag_ids(columns: Columns, config: BertConfig) -> list[list[int]]:
     known = config.label2id
     return [
         [
-            label_id(tag, known, place=f"{where(columns, i)}, word {number} ({word!r})")
+            label_id(tag, known, place=f"{location(columns, i)}, word {number} ({word!r})")
             for number, (word, tag) in enumerate(zip(words, tags, strict=True), 1)
         ]
         for i, (words, tags) in enumerate(zip(columns["words"], columns["label"], strict=True))
@@ -127,7 +127,7 @@ def decode(
     """
     names = list(config.id2label.values())
     word = features.alignment["word"]
-    offsets = offsets_of(map(len, columns["words"]))
+    offsets = to_offsets(map(len, columns["words"]))
     probabilities = softmax(outputs["logits"].flat[word.flat >= 0])
     places = _word_places(word, features.example, offsets)
     tags, scores = np.zeros(offsets[-1], np.int64), np.zeros(offsets[-1])

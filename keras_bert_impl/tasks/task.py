@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data.columns import Columns, in_chunks
+from keras_bert_impl.data.columns import Columns, to_columns
 from keras_bert_impl.data.features import Features
 from keras_bert_impl.errors import InputError
 
@@ -29,7 +29,7 @@ class Task:
         loss: ``loss()``, a Keras loss for each output of the model.
         metrics: ``metrics()``, Keras metrics for each output, to be weighted as the loss is.
         decode: ``decode(outputs, features, columns, config) -> predictions``, a dictionary for each example, ready for
-            JSON; ``outputs`` are those of `keras_bert_impl.data.restore`.
+            JSON; ``outputs`` are those of `keras_bert_impl.data.restore_order`.
         score: ``score(predictions, columns) -> figures`` by name, from 0 (or -1) to 1, higher is better.
         main_metric: which of these figures decides which checkpoint is best.
         loss_weights: how much the loss of each output counts; None: all count fully.
@@ -70,7 +70,7 @@ class Task:
     def read_chunks(self, path: str | Path, size: int, *, columns: Mapping[str, str]) -> Iterator[Columns]:
         """Reads a file without labels, so many examples at a time; see `read_file`."""
         self._check_columns(columns)
-        return in_chunks(self.examples(path, labelled=False, **columns), size)
+        return to_columns(self.examples(path, labelled=False, **columns), size)
 
     def _check_columns(self, columns: Mapping[str, str]) -> None:
         if unknown := sorted(set(columns) - set(self.file_columns)):

@@ -52,7 +52,7 @@ def build_backend(
     return backend
 
 
-def taking_special_tokens_for_text(backend: Tokenizer) -> Tokenizer:
+def without_special_token_matching(backend: Tokenizer) -> Tokenizer:
     """A copy to which ``[SEP]`` in a text is text like any other."""
     copy = Tokenizer.from_str(backend.to_str())
     copy.encode_special_tokens = True
@@ -77,15 +77,15 @@ class Pieces:
     word_ids: np.ndarray | None = None
 
 
-def encode_pieces(backend: Tokenizer, texts: Sequence, *, are_words: bool, with_places: bool) -> Pieces:
+def encode_pieces(backend: Tokenizer, texts: Sequence, *, are_words: bool, with_offsets: bool) -> Pieces:
     """Tokenizes texts (strings, or lists of words), with ``offsets`` and ``word_ids`` on request: they cost time."""
-    encode = backend.encode_batch if with_places else backend.encode_batch_fast
+    encode = backend.encode_batch if with_offsets else backend.encode_batch_fast
     encodings = encode(texts, is_pretokenized=are_words, add_special_tokens=False)
     ids = [encoding.ids for encoding in encodings]
     lengths = np.fromiter(map(len, ids), np.int64, len(ids))
     total = int(lengths.sum())
     flat_ids = np.fromiter(chain.from_iterable(ids), np.int32, total)
-    if not with_places:
+    if not with_offsets:
         return Pieces(lengths, flat_ids)
     offsets = chain.from_iterable(chain.from_iterable(encoding.offsets for encoding in encodings))
     words = chain.from_iterable(encoding.word_ids for encoding in encodings)

@@ -76,7 +76,7 @@ def encode(
     if with_overflow and per_sample == 2 and strategy == "longest_first":
         raise InputError("Windows over pairs need truncation='only_first' or 'only_second': which text do they cut?")
 
-    found = encode_pieces(backend, pieces, are_words=are_words, with_places=with_offsets or are_words)
+    found = encode_pieces(backend, pieces, are_words=are_words, with_offsets=with_offsets or are_words)
     lengths = found.lengths.reshape(-1, per_sample)
     kept = batching.truncate(lengths, room=room, strategy=strategy) if strategy else lengths
     if with_overflow:

@@ -103,7 +103,7 @@ def pretrain(
     with distributed(strategy, devices=devices) as distribution, run.open(distribution):
         if minutes and distribution.processes > 1:
             raise InputError("minutes was given for several processes, whose clocks differ. Give steps instead.")
-        documents, held_out = corpus.held_out(settings.held_out, seed=settings.seed)
+        documents, held_out = corpus.split_documents(settings.held_out, seed=settings.seed)
         common: dict[str, Any] = {"batch_size": settings.batch_size, "objective": objective}
         batches = PretrainingBatches(corpus, documents=documents, steps=_ENDLESS, seed=settings.seed, **common)
         try:

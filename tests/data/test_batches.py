@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_bert_impl.data import BUCKETS, Features, LengthBatches, Ragged, read_table, restore
+from keras_bert_impl.data import BUCKETS, Features, LengthBatches, Ragged, read_table, restore_order
 from keras_bert_impl.tokenization import BertTokenizer
 
 
@@ -102,12 +102,12 @@ def test_evaluation_goes_from_long_to_short() -> None:
 def test_outputs_return_to_the_order_of_the_rows() -> None:
     source = features()
     batches = LengthBatches(source, 8, lengths=BUCKETS)
-    per_row = restore(
+    per_row = restore_order(
         ({"logits": batches[k][0]["input_ids"][:, :1] * 2.5} for k in range(13)), batches, per_token=False
     )
     np.testing.assert_array_equal(per_row["logits"], np.arange(101)[:, None] * 2.5)
     outputs = ({"logits": np.stack([batches[k][0]["input_ids"]] * 3, axis=-1)} for k in range(13))
-    per_token = restore(outputs, batches, per_token=True)["logits"]
+    per_token = restore_order(outputs, batches, per_token=True)["logits"]
     ids = source.inputs["input_ids"]
     assert isinstance(per_token, Ragged)
     np.testing.assert_array_equal(per_token.flat, np.stack([ids.flat] * 3, axis=-1))
@@ -126,16 +126,16 @@ def test_film_snippets_have_little_padding(minilm: Path, data_dir: Path) -> None
 @pytest.mark.parametrize("lengths", [(), BUCKETS])
 def test_batches_are_filled_by_tokens(lengths: tuple[int, ...]) -> None:
     rows = features(count=301)
-    batches = LengthBatches(rows, 1, lengths=lengths, most_tokens=120)
+    batches = LengthBatches(rows, 1, lengths=lengths, max_tokens=120)
     shapes = [batches[k][0]["input_ids"].shape for k in range(len(batches))]
     assert sorted(row for batch in epoch(batches, 0) for row in batch) == list(range(301))
     assert max(size * width for size, width in shapes) <= 120
     assert all((size + 1) * width > 120 for size, width in shapes[:-1])
     outputs = ({"logits": batches[k][1]["logits"]} for k in range(len(batches)))
-    assert restore(outputs, batches, per_token=False)["logits"].tolist() == list(range(301))
+    assert restore_order(outputs, batches, per_token=False)["logits"].tolist() == list(range(301))
 
 
 def test_a_row_longer_than_a_batch_is_a_batch() -> None:
     rows = features(count=11)
-    batches = LengthBatches(rows, 1, most_tokens=2)
+    batches = LengthBatches(rows, 1, max_tokens=2)
     assert len(batches) == 11 - int((rows.lengths == 1).sum()) // 2

@@ -36,7 +36,7 @@ def text(film_texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_the_same_shards(text: Path, small_bert: Path, tmp_path: Path, workers: int) -> None:
     prepare([text], small_bert, tmp_path / "local", shard_size=SIZE, workers=2)
     options = [*LOCAL, f"--direct_num_workers={workers}", "--direct_running_mode=multi_threading"]
-    with pytest.warns(UserWarning, match="1 lines were no UTF-8"):
+    with pytest.warns(UserWarning, match="1 lines are not UTF-8"):
         manifest = prepare_with_beam([str(text)], small_bert, str(tmp_path / "beam"), options=options, shard_size=SIZE)
     assert len(manifest["shards"]) > 10
     assert contents(tmp_path / "beam") == contents(tmp_path / "local")
@@ -54,7 +54,7 @@ def test_a_single_file(text: Path, small_bert: Path, tmp_path: Path) -> None:
     [
         ("a.txt", b"Fine.\n\n\xff\n", {"strict": True}, r"a\.txt is not UTF-8: byte 0, in line 3"),
         ("a.jsonl", b'{"body": "Fine."}\n', {}, r"a\.jsonl, line 1 has no 'text'"),
-        ("a.txt", b"\n\n", {}, "there is no text in it"),
+        ("a.txt", b"\n\n", {}, "contains no text"),
     ],
 )
 def test_a_pipeline_that_meets_bad_input(

@@ -32,7 +32,7 @@ def test_documents_spaces_and_windows_line_ends(tmp_path: Path) -> None:
     columns = read_conll(path)
     assert columns["words"] == [["EU", "is"], ["Peter"]]
     assert columns["label"] == [["B-ORG", "O"], ["B-PER"]]
-    assert columns["where"] == [f"{path}, line 3", f"{path}, line 7"]
+    assert columns["location"] == [f"{path}, line 3", f"{path}, line 7"]
 
 
 def test_words_may_hold_spaces_that_do_not_separate(tmp_path: Path) -> None:
@@ -53,10 +53,10 @@ def test_words_alone_are_enough_for_prediction(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"-DOCSTART- O\n\n", "holds no words"),
-        (b"a\tO\n\tB-person\n", r"line 2: a tag \('B-person'\) with no word"),
-        (b"a O\n\nb\n", "line 3: 'b' stands alone; a word and its tag"),
-        (b"a\tO\nb\t\n", "line 2: 'b' stands alone"),
+        (b"-DOCSTART- O\n\n", "contains no words"),
+        (b"a\tO\n\tB-person\n", r"line 2: the tag 'B-person' has no word before"),
+        (b"a O\n\nb\n", "line 3: the word 'b' has no tag"),
+        (b"a\tO\nb\t\n", "line 2: the word 'b' has no tag"),
         (b"a O\nb NNP O\n", "line 2: 3 columns, but the first line has 2"),
         (b"a O\nb\x00 O\n", "line 2: a NUL byte"),
         (b"a O\nb\xe9 O\n", "is not UTF-8: byte 5, in line 2, is 0xe9"),

@@ -70,7 +70,7 @@ def test_halves_of_surrogate_pairs_are_counted_and_left_out(tmp_path: Path) -> N
     (unit,) = read_units(part)
     assert unit.documents == [["Good."], ["Fine 😀."]]
     assert unit.broken == 1
-    with pytest.raises(InputError, match=r"a\.jsonl, line 2: text holds half of a surrogate pair"):
+    with pytest.raises(InputError, match=r"a\.jsonl, line 2: text contains half of a surrogate pair"):
         list(read_units(part, strict=True))
 
 
@@ -106,8 +106,8 @@ def test_bytes_of_packed_files_are_those_on_the_disk(tmp_path: Path) -> None:
 
 
 def test_long_lines_and_documents_are_cut_between_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus, "LONGEST_LINE", 100)
-    monkeypatch.setattr(corpus, "LONGEST_DOCUMENT", 150)
+    monkeypatch.setattr(corpus, "MAX_LINE", 100)
+    monkeypatch.setattr(corpus, "MAX_DOCUMENT", 150)
     text = "日本語" * 100
     (tmp_path / "a.txt").write_text(text, encoding="utf-8")
     found = documents(tmp_path / "a.txt")
@@ -125,7 +125,7 @@ def test_a_single_path_and_several_parts_of_gzip(tmp_path: Path) -> None:
 
 def test_files_that_lack_peek(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As those of cloud storage do."""
-    monkeypatch.setattr(corpus, "LONGEST_LINE", 100)
+    monkeypatch.setattr(corpus, "MAX_LINE", 100)
     for content in ("日本語" * 100).encode(), gzip.compress(("日本語" * 100).encode()):
         (tmp_path / "a.txt").write_bytes(content)
         (part,) = find_parts([tmp_path / "a.txt"])
@@ -147,9 +147,9 @@ def test_lines_count_what_they_leave_out(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("a.jsonl", b'{"text": ' + b"9" * 5000 + b"}\n", r"a\.jsonl, line 1 is not JSON"),
-        ("a.jsonl", b'{"text": "Fine."}\n[1]\n', r"a\.jsonl, line 2 holds a JSON list"),
+        ("a.jsonl", b'{"text": "Fine."}\n[1]\n', r"a\.jsonl, line 2 contains a JSON list"),
         ("a.jsonl", b'{"text": "Fine."\n', r"a\.jsonl, line 1 is not JSON"),
-        ("a.jsonl", b'{"body": "Fine."}\n', r"a\.jsonl, line 1 has no 'text', but 'body'\. Name the field"),
+        ("a.jsonl", b'{"body": "Fine."}\n', r"a\.jsonl, line 1 has no field 'text', but 'body'\. Name the field"),
         ("a.jsonl", b'{"text": 5}\n', r"a\.jsonl, line 1: text is 5; a string was expected"),
         (
             "a.txt.gz",
@@ -166,9 +166,9 @@ def test_what_cannot_be_read(tmp_path: Path, name: str, content: bytes, message:
 
 
 def test_there_must_be_something(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="No corpus was given"):
+    with pytest.raises(InputError, match="The corpus is empty: name"):
         find_parts([])
-    with pytest.raises(InputError, match="holds no text; files ending in"):
+    with pytest.raises(InputError, match="contains no text; files ending in"):
         find_parts([tmp_path])
     with pytest.raises(InputError, match="no such file or directory"):
         find_parts([tmp_path / "absent.txt"])

@@ -1,95 +1,97 @@
-"""Which tokens are chosen, and what is shown in their places: the paper's rates, within the error of sampling."""
+"""Masking at the paper's rates, within the sampling error."""
 
 import numpy as np
 import pytest
 
-from keras_bert_impl.data.masking import choose, replace
+from keras_bert_impl.data.masking import choose_masked, mask_tokens
 
 ROWS, LENGTH = 797, 61
 MASK, VOCABULARY = 4, 1009
 
 
-def within(found: float, expected: float, count: int) -> None:
-    """Four standard deviations."""
-    assert abs(found - expected) < 4 * np.sqrt(expected * (1 - expected) / count), (found, expected)
+def assert_rate(rate: float, expected: float, count: int) -> None:
+    """Asserts that a rate among ``count`` draws is within four standard deviations of the expected one."""
+    assert abs(rate - expected) < 4 * np.sqrt(expected * (1 - expected) / count), (rate, expected)
 
 
 @pytest.fixture(scope="module")
-def may_be() -> np.ndarray:
+def maskable() -> np.ndarray:
     draw = np.random.default_rng(1)
     lengths = draw.integers(1, LENGTH, ROWS)
-    may_be = np.arange(LENGTH) < lengths[:, None]
-    may_be[:, 0] = False
-    may_be[:, 17] = False  # A separator.
-    may_be[5] = False
-    return may_be
+    maskable = np.arange(LENGTH) < lengths[:, None]
+    maskable[:, 0] = False
+    maskable[:, 17] = False  # A separator.
+    maskable[5] = False
+    return maskable
 
 
-def test_the_share_of_plain_masking(may_be: np.ndarray) -> None:
-    chosen = choose(np.random.default_rng(2), may_be, np.ones_like(may_be), share=0.15, most=LENGTH)
-    assert not (chosen & ~may_be).any()
-    counts, there = chosen.sum(axis=1), may_be.sum(axis=1)
-    assert (counts[there > 0] >= 1).all()
-    assert not counts[there == 0].any()
-    # Rounded up or down, so that the mean is right; rows of a few tokens have one at least.
-    assert (np.abs(counts - 0.15 * there) < 1).all()
-    long = there > 7
-    within(chosen[long].sum() / there[long].sum(), 0.15, int(there[long].sum()))
+def test_rate_of_masking_single_tokens(maskable: np.ndarray) -> None:
+    every = np.ones_like(maskable)
+    chosen = choose_masked(np.random.default_rng(2), maskable, every, fraction=0.15, max_predictions=LENGTH)
+    assert not (chosen & ~maskable).any()
+    counts, total = chosen.sum(axis=1), maskable.sum(axis=1)
+    assert (counts[total > 0] >= 1).all()
+    assert not counts[total == 0].any()
+    # Rounded up or down, so that the mean is exact; rows of a few tokens have at least one.
+    assert (np.abs(counts - 0.15 * total) < 1).all()
+    long = total > 7
+    assert_rate(chosen[long].sum() / total[long].sum(), 0.15, int(total[long].sum()))
 
 
-def test_all_places_are_chosen_alike() -> None:
-    may_be = np.ones((20_000, 23), bool)
-    chosen = choose(np.random.default_rng(3), may_be, may_be, share=0.2, most=23)
-    share = chosen.mean(axis=0)
-    assert np.abs(share - 0.2).max() < 5 * np.sqrt(0.2 * 0.8 / 20_000)
+def test_all_positions_are_chosen_equally_often() -> None:
+    maskable = np.ones((20_000, 23), bool)
+    chosen = choose_masked(np.random.default_rng(3), maskable, maskable, fraction=0.2, max_predictions=23)
+    rate = chosen.mean(axis=0)
+    assert np.abs(rate - 0.2).max() < 5 * np.sqrt(0.2 * 0.8 / 20_000)
 
 
-def test_whole_words(may_be: np.ndarray) -> None:
-    """Words of one to three pieces, in rows whose budget has room for them."""
-    may_be = may_be[may_be.sum(axis=1) > 21]
-    begins = np.isin(np.arange(LENGTH) % 6, [0, 1, 3]) & np.ones_like(may_be)
-    chosen = choose(np.random.default_rng(5), may_be, begins, share=0.15, most=LENGTH)
-    assert not (chosen & ~may_be).any()
-    # A piece that goes on a word is chosen exactly if the one before it is.
-    goes_on = may_be[:, 1:] & may_be[:, :-1] & ~begins[:, 1:]
-    np.testing.assert_array_equal(chosen[:, 1:][goes_on], chosen[:, :-1][goes_on])
-    assert (chosen.sum(axis=1) <= np.maximum(np.ceil(0.15 * may_be.sum(axis=1)), 1)).all()
-    long = may_be.sum(axis=1) > 30
-    assert 0.145 < chosen[long].sum() / may_be[long].sum() <= 0.152
+def test_whole_words(maskable: np.ndarray) -> None:
+    """Words of one to three pieces, in rows whose budget is large enough for them."""
+    maskable = maskable[maskable.sum(axis=1) > 21]
+    word_starts = np.isin(np.arange(LENGTH) % 6, [0, 1, 3]) & np.ones_like(maskable)
+    chosen = choose_masked(np.random.default_rng(5), maskable, word_starts, fraction=0.15, max_predictions=LENGTH)
+    assert not (chosen & ~maskable).any()
+    # A piece that continues a word is chosen exactly if the one before it is.
+    continues = maskable[:, 1:] & maskable[:, :-1] & ~word_starts[:, 1:]
+    np.testing.assert_array_equal(chosen[:, 1:][continues], chosen[:, :-1][continues])
+    assert (chosen.sum(axis=1) <= np.maximum(np.ceil(0.15 * maskable.sum(axis=1)), 1)).all()
+    long = maskable.sum(axis=1) > 30
+    assert 0.145 < chosen[long].sum() / maskable[long].sum() <= 0.152
 
 
-def test_words_beyond_the_budget_are_taken_piece_by_piece() -> None:
-    may_be = np.ones((2000, 11), bool)
-    begins = np.zeros_like(may_be)
-    begins[:, 0] = True
-    chosen = choose(np.random.default_rng(9), may_be, begins, share=0.15, most=11)
+def test_words_beyond_the_budget_are_chosen_piece_by_piece() -> None:
+    maskable = np.ones((2000, 11), bool)
+    word_starts = np.zeros_like(maskable)
+    word_starts[:, 0] = True
+    chosen = choose_masked(np.random.default_rng(9), maskable, word_starts, fraction=0.15, max_predictions=11)
     assert (chosen.sum(axis=1) >= 1).all()
-    within(chosen.mean(), 0.15, chosen.size)
+    assert_rate(chosen.mean(), 0.15, chosen.size)
 
 
-def test_never_more_than_the_most(may_be: np.ndarray) -> None:
-    chosen = choose(np.random.default_rng(6), may_be, np.ones_like(may_be), share=0.5, most=7)
+def test_never_more_than_the_maximum(maskable: np.ndarray) -> None:
+    chosen = choose_masked(np.random.default_rng(6), maskable, np.ones_like(maskable), fraction=0.5, max_predictions=7)
     assert chosen.sum(axis=1).max() == 7
 
 
-def test_rows_are_independent_of_each_other(may_be: np.ndarray) -> None:
-    chosen = choose(np.random.default_rng(7), may_be, np.ones_like(may_be), share=0.15, most=LENGTH)
-    full = list(chosen[may_be.sum(axis=1) > 40])
+def test_rows_are_independent_of_each_other(maskable: np.ndarray) -> None:
+    every = np.ones_like(maskable)
+    chosen = choose_masked(np.random.default_rng(7), maskable, every, fraction=0.15, max_predictions=LENGTH)
+    full = list(chosen[maskable.sum(axis=1) > 40])
     assert len({row.tobytes() for row in full}) > 0.99 * len(full)
 
 
 def test_replacement_rates() -> None:
     draw = np.random.default_rng(8)
-    others = np.arange(5, VOCABULARY)
+    random_ids = np.arange(5, VOCABULARY)
     ids = draw.integers(5, VOCABULARY, (ROWS, LENGTH))
     chosen = draw.random((ROWS, LENGTH)) < 0.5
-    seen = replace(draw, ids, chosen, mask_id=MASK, others=others)
-    np.testing.assert_array_equal(seen[~chosen], ids[~chosen])
+    masked = mask_tokens(draw, ids, chosen, mask_id=MASK, random_ids=random_ids)
+    np.testing.assert_array_equal(masked[~chosen], ids[~chosen])
     count = int(chosen.sum())
-    is_mask, is_same = seen[chosen] == MASK, seen[chosen] == ids[chosen]
-    within(is_mask.mean(), 0.8, count)
-    within(is_same.mean(), 0.1 + 0.1 / len(others), count)
-    drawn = seen[chosen][~is_mask & ~is_same]
-    assert set(drawn.tolist()) <= set(others.tolist())
-    # All others are drawn alike.
-    within((drawn < 5 + len(others) // 4).mean(), 0.25, len(drawn))
+    is_mask, is_same = masked[chosen] == MASK, masked[chosen] == ids[chosen]
+    assert_rate(is_mask.mean(), 0.8, count)
+    assert_rate(is_same.mean(), 0.1 + 0.1 / len(random_ids), count)
+    drawn = masked[chosen][~is_mask & ~is_same]
+    assert set(drawn.tolist()) <= set(random_ids.tolist())
+    # All of them are drawn equally often.
+    assert_rate((drawn < 5 + len(random_ids) // 4).mean(), 0.25, len(drawn))

@@ -91,18 +91,18 @@ def test_every_chunk_begins_where_the_last_one_ended(corpus: TokenCorpus) -> Non
     assert (lengths[~is_end] >= TOKENS).all()
 
 
-def test_cutting_takes_from_the_longer_segment(corpus: TokenCorpus) -> None:
+def test_truncation_shortens_the_longer_segment(corpus: TokenCorpus) -> None:
     """The rule of the published code, applied token by token."""
     draw = np.random.default_rng(3)
     length = draw.integers(1, 90, (2, 500))
-    most = draw.integers(2, 120, 500)
-    cut = Pairs(np.full((2, 500), 1000), length, np.zeros(500, int)).cut(draw, most)
-    for (a, b), limit, found in zip(length.T.tolist(), most.tolist(), cut.length.T.tolist(), strict=True):
+    limits = draw.integers(2, 120, 500)
+    pairs = Pairs(np.full((2, 500), 1000), length, np.zeros(500, int)).truncate(draw, limits)
+    for (a, b), limit, lengths in zip(length.T.tolist(), limits.tolist(), pairs.length.T.tolist(), strict=True):
         while a + b > limit:
             a, b = (a - 1, b) if a > b else (a, b - 1)
-        assert found == [a, b]
-    removed = length - cut.length
-    front = cut.start - 1000
+        assert lengths == [a, b]
+    removed = length - pairs.length
+    front = pairs.start - 1000
     assert ((front >= 0) & (front <= removed)).all()
     assert abs((front[removed > 0] / removed[removed > 0]).mean() - 0.5) < 0.05
 
@@ -116,5 +116,5 @@ def test_a_document_of_one_sentence_is_followed_by_another_document(tmp_path: Pa
 
 
 def test_one_document_is_not_enough(corpus: TokenCorpus) -> None:
-    with pytest.raises(InputError, match=r"two documents are needed; there is 1\. An empty line ends a document"):
+    with pytest.raises(InputError, match=r"needs at least two documents; there is 1\. An empty line ends a document"):
         PairSampler(corpus, np.array([3]), tokens=TOKENS)

@@ -159,7 +159,7 @@ def test_an_epoch_takes_every_chunk_once(corpus: TokenCorpus) -> None:
 
 
 def test_only_the_given_documents(corpus: TokenCorpus) -> None:
-    train, held_out = corpus.held_out(0.2, seed=1)
+    train, held_out = corpus.split_documents(0.2, seed=1)
     starts = corpus.sentence_starts[corpus.document_starts]
     for part, other in ((train, held_out), (held_out, train)):
         source = PretrainingBatches(
@@ -175,7 +175,7 @@ def test_only_the_given_documents(corpus: TokenCorpus) -> None:
     ("changes", "message"),
     [
         ({"max_length": 7}, "max_length is 7; a pair needs at least 8 tokens"),
-        ({"masked_share": 1.5}, "masked_share is 1.5; a share from 0 to 1"),
+        ({"masked_share": 1.5}, "masked_share is 1.5; a fraction from 0 to 1"),
         ({"short_share": -1}, "short_share is -1"),
         ({"max_predictions": 0}, "max_predictions is 0; 1 to max_length"),
     ],
@@ -186,5 +186,5 @@ def test_objectives_out_of_range(changes: dict[str, Any], message: str) -> None:
 
 
 def test_too_little_text_for_a_batch(corpus: TokenCorpus) -> None:
-    with pytest.raises(InputError, match=r"pairs of 128 tokens; a batch takes 9,999"):
+    with pytest.raises(InputError, match=r"pairs of 128 tokens; a batch needs 9,999"):
         PretrainingBatches(corpus, batch_size=9999, steps=1)

@@ -43,12 +43,12 @@ def test_questions_without_answer(tmp_path: Path) -> None:
     behind_the_emoji = question(id="yes", is_impossible=False, answers=[{"text": "1815", "answer_start": 36}])
     columns = read_squad(write(tmp_path / "x.json", squad(impossible, behind_the_emoji)))
     assert columns["answers"] == [{"text": [], "answer_start": []}, {"text": ["1815"], "answer_start": [36]}]
-    assert columns["where"][1] == f"{tmp_path / 'x.json'}, data[0].paragraphs[0].qas[1]"
+    assert columns["location"][1] == f"{tmp_path / 'x.json'}, data[0].paragraphs[0].qas[1]"
 
 
 def test_answers_are_not_needed_for_prediction(tmp_path: Path) -> None:
     path = write(tmp_path / "x.json", squad({"id": "q", "question": ""}))
-    assert set(read_squad(path, labelled=False)) == {"where", "id", "question", "context"}
+    assert set(read_squad(path, labelled=False)) == {"location", "id", "question", "context"}
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_answers_are_not_needed_for_prediction(tmp_path: Path) -> None:
         ([], r"a JSON list; an object with a field 'data'"),
         ({"articles": []}, r"there is no 'data'"),
         ({"data": {}}, r"'data' is a dict"),
-        ({"data": []}, r"holds no questions"),
+        ({"data": []}, r"contains no questions"),
         ({"data": [{"paragraphs": [{"qas": []}]}]}, r"data\[0\]\.paragraphs\[0\]: there is no 'context'"),
         (squad(question(), "q"), r"qas\[1\]: a JSON str; an object"),
         (squad({"id": "q", "answers": []}), r"qas\[0\]: there is no 'question'"),
@@ -67,10 +67,10 @@ def test_answers_are_not_needed_for_prediction(tmp_path: Path) -> None:
         (squad(question(answers=[{"text": "London", "answer_start": "25"}])), r"'answer_start' is a str"),
         (
             squad(question(), question(answers=[{"text": "1815", "answer_start": 38}])),
-            r"1 of 2 answers do not stand .*qas\[1\]: the answer is '1815', but at 38 the context has '15\.'",
+            r"1 of 2 answers are not at .*qas\[1\]: the answer is '1815', but at 38 the context has '15\.'",
         ),
-        (squad(question(answers=[{"text": "", "answer_start": 3}])), r"1 of 1 answers do not stand"),
-        (squad(question(answers=[{"text": ".", "answer_start": -1}])), r"1 of 1 answers do not stand"),
+        (squad(question(answers=[{"text": "", "answer_start": 3}])), r"1 of 1 answers are not at"),
+        (squad(question(answers=[{"text": ".", "answer_start": -1}])), r"1 of 1 answers are not at"),
     ],
 )
 def test_bad_content_is_refused_with_its_place(tmp_path: Path, value: Any, message: str) -> None:
@@ -84,7 +84,7 @@ def test_bad_content_is_refused_with_its_place(tmp_path: Path, value: Any, messa
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b'{"data": [}', "is no JSON: line 1, column 11"),
+        (b'{"data": [}', "is not JSON: line 1, column 11"),
         (b'{"\xff', "in line 1, is 0xff"),
         (b"{\x00}", "NUL"),
     ],

@@ -26,7 +26,7 @@ def test_film_snippets_read_as_the_csv_module_reads_them(data_dir: Path) -> None
     assert len(expected) == 1057
     assert columns["text"] == [row["text"] for row in expected]
     assert columns["label"] == [row["label"] for row in expected]
-    assert columns["where"][-1] == f"{data_dir / 'valid.tsv'}, line 1058"
+    assert columns["location"][-1] == f"{data_dir / 'valid.tsv'}, line 1058"
     assert "text_pair" not in columns
 
 
@@ -66,7 +66,7 @@ def test_quoted_line_breaks_count_as_lines(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(b'text,label\r\n"one\r\ntwo",a\r\nthree,b\r\n')
     columns = read_table(tmp_path / "x.csv")
     assert columns["text"] == ["one\ntwo", "three"]
-    assert [place.rpartition(" ")[2] for place in columns["where"]] == ["2", "4"]
+    assert [place.rpartition(" ")[2] for place in columns["location"]] == ["2", "4"]
 
 
 def test_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
@@ -95,12 +95,12 @@ def test_json_numbers_and_truth_values_are_labels(tmp_path: Path) -> None:
 
 BAD = {
     "missing": ("absent.tsv", None, {}, r"absent\.tsv cannot be read: No such file"),
-    "ending": ("x.xlsx", b"PK", {}, r"x\.xlsx: the ending .*\.tsv, \.csv, \.jsonl"),
+    "ending": ("x.xlsx", b"PK", {}, r"x\.xlsx: the file name must end in one of \.tsv, \.csv, \.jsonl"),
     "empty": ("x.tsv", b"", {}, r"x\.tsv is empty"),
     "blank": ("x.csv", b" \n\n", {}, r"x\.csv is empty"),
-    "names only": ("x.tsv", b"text\tlabel\n", {}, r"x\.tsv holds no examples"),
+    "names only": ("x.tsv", b"text\tlabel\n", {}, r"x\.tsv contains no examples"),
     "column": ("x.tsv", b"text\tstars\na\t1\n", {}, r"line 2: there is no column 'label'; .*'text', 'stars'\. .*label"),
-    "pair": ("x.tsv", b"text\tlabel\na\t1\n", {"text_pair": "b"}, r"no column 'b'.*holds the text_pair"),
+    "pair": ("x.tsv", b"text\tlabel\na\t1\n", {"text_pair": "b"}, r"no column 'b'.*contains the text_pair"),
     "number": (
         "x.csv",
         b"a,b\n",
@@ -113,12 +113,17 @@ BAD = {
     "UTF-16": ("x.csv", "text,label\na,b\n".encode("utf-16-le"), {}, r"line 1: a NUL byte.* UTF-8"),
     "UTF-8": ("x.tsv", b"text\tlabel\na\t1\nb\xff\t0\n", {}, r"x\.tsv is not UTF-8: byte 16, in line 3, is 0xff"),
     "no label": ("x.tsv", b"text\tlabel\na\t1\nb\t \n", {}, r"line 3: the label in column 'label' is empty"),
-    "quote": ("x.csv", b'text,label\na,1\n"b,0\nc,1\n', {}, r"line 3: no valid CSV: unexpected end of data"),
-    "no JSON": ("x.jsonl", b'{"text": "a", "label": "b"}\n{"text":\n', {}, r"line 2 is no JSON: Expecting value"),
-    "no object": ("x.jsonl", b'["a", "b"]\n', {}, r"line 1 holds a JSON list; an object"),
+    "quote": ("x.csv", b'text,label\na,1\n"b,0\nc,1\n', {}, r"line 3: not valid CSV: unexpected end of data"),
+    "no JSON": ("x.jsonl", b'{"text": "a", "label": "b"}\n{"text":\n', {}, r"line 2 is not JSON: Expecting value"),
+    "no object": ("x.jsonl", b'["a", "b"]\n', {}, r"line 1 contains a JSON list; an object"),
     "no string": ("x.jsonl", b'{"text": 5, "label": "b"}\n', {}, r"line 1: text is 5; a string was expected"),
     "null label": ("x.jsonl", b'{"text": "a", "label": null}\n', {}, r"line 1: label is None; a string was expected"),
-    "surrogate": ("x.jsonl", rb'{"text": "\ud83d", "label": "b"}', {}, r"line 1: text holds half of a surrogate pair"),
+    "surrogate": (
+        "x.jsonl",
+        rb'{"text": "\ud83d", "label": "b"}',
+        {},
+        r"line 1: text contains half of a surrogate",
+    ),
     "row lacks": ("x.jsonl", b'{"text": "a", "label": "b"}\n{"text": "c"}', {}, r"line 2: there is no column 'label'"),
 }
 

@@ -147,7 +147,7 @@ def test_places(minilm: Path, texts: list[str]) -> None:
     tokenizer = BertTokenizer.from_pretrained(minilm)
     tables = InGraphTokenizer(tokenizer)
     plain = [text for text in texts if not any(mark in text for mark in "\u0301\u0327\u0308\u0300")]
-    found = tables.tokens(tf.constant(plain), with_places=True)
+    found = tables.tokens(tf.constant(plain), with_offsets=True)
     expected = tokenizer.backend_tokenizer.encode_batch(plain, add_special_tokens=False)
     assert np.diff(found.splits).tolist() == [len(encoding.ids) for encoding in expected]
     spans = np.stack([found.begin, found.end], axis=1)

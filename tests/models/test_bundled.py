@@ -88,7 +88,7 @@ def test_it_is_as_good_as_its_card_says(shared_data: Path, tmp_path: Path, monke
     prepare([shared_data / "eltec_eng"], NAME, tmp_path / "shards")
     corpus = TokenCorpus(tmp_path / "shards")
     seed = int(re.search(r"default_rng\((\d+)\)\.permutation\((\d+)\)", CARD)[1])
-    _, held_out = corpus.held_out(0.05, seed=seed)
+    _, held_out = corpus.split_documents(0.05, seed=seed)
     batches = held_out_batches(corpus, held_out, batch_size=32, objective=Objective(packing=True), seed=seed)
     model = BertForPreTraining.from_pretrained(NAME)
     model.compile(**pretraining_compile())

@@ -74,7 +74,7 @@ def test_label_names_are_sorted(labels: list[str], names: list[str]) -> None:
 
 
 def test_one_label_cannot_be_learned() -> None:
-    columns = {"text": ["a", "b"], "label": ["1", "1"], "where": ["x.tsv, line 2", "x.tsv, line 3"]}
+    columns = {"text": ["a", "b"], "label": ["1", "1"], "location": ["x.tsv, line 2", "x.tsv, line 3"]}
     with pytest.raises(InputError, match=r"x\.tsv, line 2: this example and all after it have the label '1'"):
         CLASSES.labels(columns)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data import BUCKETS, LengthBatches, restore
+from keras_bert_impl.data import BUCKETS, LengthBatches, restore_order
 from keras_bert_impl.data.columns import Columns
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tokenization import BertTokenizer
@@ -55,7 +55,8 @@ def test_one_loop_serves_every_task(name: str, letters: BertTokenizer) -> None:
 
     sorted_batches = LengthBatches(features, 7, lengths=BUCKETS)
     outputs = (model.predict_on_batch(sorted_batches[k][0]) for k in range(len(sorted_batches)))
-    predictions = task.decode(restore(outputs, sorted_batches, per_token=task.per_token), features, columns, config)
+    ordered = restore_order(outputs, sorted_batches, per_token=task.per_token)
+    predictions = task.decode(ordered, features, columns, config)
     assert len(predictions) == len(NUMBERS)
     figures = task.score(predictions, columns)
     assert figures[task.main_metric] > 0.9

@@ -245,7 +245,7 @@ def torch_training(
 
 def test_regression_on_pairs_from_columns_in_one_batch(small_bert: Path, tmp_path: Path) -> None:
     columns = read_table(small.write_examples(tmp_path)["regression"])
-    columns = {name: values for name, values in columns.items() if name != "where"}
+    columns = {name: values for name, values in columns.items() if name != "location"}
     columns["text"][0] += " It is very, very high." * 30
     run = tmp_path / "not" / "there" / "run"
     settings = FineTuning(epochs=20, batch_size=64, learning_rate=3e-3, max_length=59)

@@ -68,7 +68,7 @@ def test_it_opens_in_transformers_with_the_same_losses(
     """The figures of the held-out documents, computed by transformers on torch from the same batches."""
     output, metrics, _ = run
     theirs = transformers.BertForPreTraining.from_pretrained(output).eval()
-    _, held_out = corpus.held_out(SETTINGS.held_out, seed=1)
+    _, held_out = corpus.split_documents(SETTINGS.held_out, seed=1)
     batches = held_out_batches(corpus, held_out, batch_size=8, objective=OBJECTIVE, seed=1)
     sums = np.zeros(3)
     for k in range(len(batches)):

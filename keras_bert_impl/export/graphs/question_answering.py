@@ -35,7 +35,7 @@ def endpoints(served: Served) -> dict[str, Endpoint]:
     def of_text(question: Any, context: Any) -> Tensors:
         batch = tf.size(question)
         tokens = served.in_graph.tokens(
-            tf.concat([question, context], axis=0), most_words=all_words(served.max_length), with_places=True
+            tf.concat([question, context], axis=0), max_words=all_words(served.max_length), with_offsets=True
         )
         starts, lengths = (tf.split(part, 2) for part in (tokens.splits[:-1], lengths_of(tokens)))
         asked = tf.minimum(lengths[0], min(LONGEST_QUESTION, served.max_length // 4))

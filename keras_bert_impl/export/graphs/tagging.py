@@ -18,7 +18,7 @@ from keras_bert_impl.export.graphs.served import (
     windows,
 )
 from keras_bert_impl.export.tokenizer.in_graph import lengths_of
-from keras_bert_impl.export.tokenizer.ragged_ops import decode, lower_bound, places_where, ragged_positions
+from keras_bert_impl.export.tokenizer.ragged_ops import decode, indices_where, lower_bound, ragged_positions
 
 
 def endpoints(served: Served) -> dict[str, Endpoint]:
@@ -34,7 +34,7 @@ def endpoints(served: Served) -> dict[str, Endpoint]:
     def of_text(text: Any) -> Tensors:
         size = served.max_length - 2
         overlap = served.max_length // 4
-        tokens = served.in_graph.tokens(text, most_words=all_words(served.max_length), with_places=True)
+        tokens = served.in_graph.tokens(text, max_words=all_words(served.max_length), with_offsets=True)
         lengths = lengths_of(tokens)
         rows = windows(lengths, tf.fill([tf.size(lengths)], size), overlap)
         first_token = tf.gather(tokens.splits, rows.text) + rows.start
@@ -44,7 +44,7 @@ def endpoints(served: Served) -> dict[str, Endpoint]:
         # The first token of each word, in the windows' reach.
         owner, number = ragged_positions(lengths)
         in_reach = number < tf.gather(reach(rows), owner)
-        token = places_where(tokens.is_first & in_reach)
+        token = indices_where(tokens.is_first & in_reach)
         owner, number = tf.gather(owner, token), tf.gather(number, token)
         row = _best_row(rows, owner, number, step=size - overlap)
         probabilities = tf.nn.softmax(tf.gather_nd(logits, tf.stack([row, 1 + number - tf.gather(rows.start, row)], 1)))

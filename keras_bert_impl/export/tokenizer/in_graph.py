@@ -20,7 +20,7 @@ import tensorflow as tf
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.export.tokenizer.alphabet import PAGE, make_alphabet
 from keras_bert_impl.export.tokenizer.piece_table import PieceTable, Spelling, hash_bits, make_piece_table
-from keras_bert_impl.export.tokenizer.ragged_ops import decode, lower_bound, part_of, places_where, ragged_positions
+from keras_bert_impl.export.tokenizer.ragged_ops import decode, indices_where, lower_bound, ragged_positions, segment_of
 from keras_bert_impl.export.tokenizer.token_trie import TokenTrie, make_token_trie
 from keras_bert_impl.tokenization.bert_tokenizer import BertTokenizer
 
@@ -134,11 +134,11 @@ class InGraphTokenizer:
             ``input_ids``, ``token_type_ids`` and ``attention_mask``, int32 ``[batch, longest row]``.
         """
         if text_pairs is None:
-            tokens = self.tokens(texts, most_words=max_length - 2)
+            tokens = self.tokens(texts, max_words=max_length - 2)
             kept = tf.minimum(lengths_of(tokens), max_length - 2)
             return self.rows(tokens.ids, (tokens.splits[:-1], kept))[0]
         # Which text of a pair is the longer one decides where both are cut.
-        tokens = self.tokens(tf.concat([texts, text_pairs], axis=0), most_words=max(max_length, _COMPARED_WORDS))
+        tokens = self.tokens(tf.concat([texts, text_pairs], axis=0), max_words=max(max_length, _COMPARED_WORDS))
         starts, lengths = (tf.split(part, 2) for part in (tokens.splits[:-1], lengths_of(tokens)))
         room = max_length - 3
         # As the host does: the shorter text keeps up to half of the room, the longer one what is left.
@@ -187,47 +187,47 @@ class InGraphTokenizer:
         return inputs, place
 
     @tf.autograph.experimental.do_not_convert
-    def tokens(self, texts: Any, *, most_words: int | None = None, with_places: bool = False) -> Tokens:
+    def tokens(self, texts: Any, *, max_words: int | None = None, with_offsets: bool = False) -> Tokens:
         """The tokens of texts, all that stand in their first words.
 
         Args:
             texts: strings ``[texts]`` in UTF-8.
-            most_words: how many words of a text are looked at, which bounds time and memory; None for all. Each gives
+            max_words: how many words of a text are looked at, which bounds time and memory; None for all. Each gives
                 one token at least.
-            with_places: whether to tell where tokens are in their texts.
+            with_offsets: whether to tell where tokens are in their texts.
         """
-        stream = self._characters(texts, with_places=with_places)
+        stream = self._characters(texts, with_offsets=with_offsets)
         words = _words(stream.codes, stream.splits, self._alphabet.first_letter, margin=self._pieces.width)
-        if most_words is not None:
-            words = _first_words(words, stream.splits, most_words)
+        if max_words is not None:
+            words = _first_words(words, stream.splits, max_words)
         found, ids = self._whole_words(words)
         # Unknown characters at the start of a word make it unknown at once.
-        in_pieces = places_where(
+        in_pieces = indices_where(
             ~found
             & (words.length <= _LONGEST_WORD)
             & (_gather(words.codes, words.start + 1) > self._alphabet.unknown_letter)
         )
         start, last, ids = tf.cond(
             tf.size(in_pieces) > 0,
-            lambda: self._with_pieces(words, ids, in_pieces, size=tf.size(stream.codes), with_places=with_places),
+            lambda: self._with_pieces(words, ids, in_pieces, size=tf.size(stream.codes), with_offsets=with_offsets),
             lambda: (words.start, words.start + words.length - 1, ids),
         )
         splits = lower_bound(start, stream.splits)
-        if not with_places:
+        if not with_offsets:
             return Tokens(ids, splits)
         begin, end = _gather(stream.begin, start), _gather(stream.end, last)
         return Tokens(ids, splits, begin, end, is_first=_gather(words.is_start, start))
 
     # -- characters
 
-    def _characters(self, texts: Any, *, with_places: bool) -> "_Stream":
+    def _characters(self, texts: Any, *, with_offsets: bool) -> "_Stream":
         points, splits = decode(tf.strings.join([texts, " "]))
         alphabet = self._alphabet
         page, place = _parts(points, PAGE)
         page = _gather(tf.constant(alphabet.page_of), page)
         codes = tf.cast(_gather(_small(alphabet.pages.reshape(-1)), page * PAGE + place), tf.int32)
         begin = end = tf.constant([], tf.int32)
-        if with_places:
+        if with_offsets:
             _, begin = ragged_positions(splits[1:] - splits[:-1])
             end = begin + 1
         stream = _Stream(codes, splits, begin, end)
@@ -248,7 +248,7 @@ class InGraphTokenizer:
     def _expand(self, stream: "_Stream") -> "_Stream":
         expanded = _gather(tf.constant(self._alphabet.expansions), stream.codes)
         is_there = expanded >= 0
-        flat = places_where(tf.reshape(is_there, [-1]))
+        flat = indices_where(tf.reshape(is_there, [-1]))
         origin = flat // self._alphabet.expansions.shape[1]
         return _Stream(
             codes=_gather(tf.reshape(expanded, [-1]), flat),
@@ -275,7 +275,7 @@ class InGraphTokenizer:
         symbols = tf.tensor_scatter_nd_update(symbols, ends, tf.fill([tf.size(ends)], -1))
         symbols = tf.concat([symbols, tf.fill([trie.longest], -1)], axis=0)
         next_state, known = tf.constant(trie.next_state), tf.constant(np.append(trie.symbols, np.int32(-1)))
-        start = places_where(is_start)
+        start = indices_where(is_start)
         state, length, token = tf.zeros_like(start), tf.zeros_like(start), tf.zeros_like(start)
         for k in range(trie.longest):
             symbol = _gather(symbols, start + k)
@@ -287,7 +287,7 @@ class InGraphTokenizer:
             token = tf.where(ended >= 0, ended, token)
             if k == 1:
                 # Most first characters are no more than that.
-                begun = places_where((state != trie.no_match) | (length > 0))
+                begun = indices_where((state != trie.no_match) | (length > 0))
                 start, state, length, token = (_gather(values, begun) for values in (start, state, length, token))
         chosen = _without_overlaps(start, length)
         start, length, token = (_gather(values, chosen) for values in (start, length, token))
@@ -319,7 +319,7 @@ class InGraphTokenizer:
         return is_hit | is_token, tf.where(is_token, token_id, ids)
 
     def _with_pieces(
-        self, words: "_Words", ids: Any, in_pieces: Any, *, size: Any, with_places: bool
+        self, words: "_Words", ids: Any, in_pieces: Any, *, size: Any, with_offsets: bool
     ) -> tuple[Any, Any, Any]:
         """First and last places and ids of all tokens, with some words taken apart; the last only with places."""
         walked = self._walk(words, in_pieces, spelled=False)
@@ -333,9 +333,9 @@ class InGraphTokenizer:
             return tf.tensor_scatter_nd_update(spread, position[:, None], of_pieces)
 
         tokens = at_places(ids, _gather(tf.constant(self._pieces.ids), piece))
-        found = places_where(tokens >= 0)
+        found = indices_where(tokens >= 0)
         last = found
-        if with_places:
+        if with_offsets:
             last = _gather(at_places(words.start + words.length - 1, position + length - 1), found)
         return found, last, _gather(tokens, found)
 
@@ -362,14 +362,14 @@ class InGraphTokenizer:
         for _ in range(_ROUNDS):
             reached = tf.maximum(reached, tf.math.unsorted_segment_max(reached, leads_to, places + 1))
             leads_to = _gather(leads_to, leads_to)
-        reached = places_where(reached[:-1] > 0)
+        reached = indices_where(reached[:-1] > 0)
         position, distance, word = (_gather(values, reached) for values in (position, distance, word))
         piece_length, piece = _gather(piece_length, reached), self._piece_of(_gather(slot, reached))
         is_stuck = piece_length == 0
         is_exact = tf.reduce_all(is_stuck | self._stands_there(words, position, distance, piece_length, piece))
         # A reached place without a piece makes the whole word unknown.
         is_unknown = tf.math.unsorted_segment_max(tf.cast(is_stuck, tf.int32), word, tf.size(in_pieces))
-        taken = places_where(_gather(is_unknown, word) < 1)
+        taken = indices_where(_gather(is_unknown, word) < 1)
         position, piece_length, piece = (_gather(values, taken) for values in (position, piece_length, piece))
         return _Walked(position, piece_length, piece, is_exact)
 
@@ -470,8 +470,8 @@ def _words(codes: Any, splits: Any, first_letter: int, *, margin: int) -> _Words
     is_edge = tf.minimum(padded[:-margin], padded[1 : 1 - margin or None]) < first_letter
     is_character = codes > 0
     is_start = is_character & is_edge[:-1]
-    start = places_where(is_start)
-    end = places_where(is_character & is_edge[1:])
+    start = indices_where(is_start)
+    end = indices_where(is_character & is_edge[1:])
     return _Words(start, end - start + 1, padded, is_start)
 
 
@@ -502,8 +502,8 @@ def _first_words(words: _Words, splits: Any, most: int) -> _Words:
 
     def cut() -> tuple[Any, Any]:
         number = tf.range(tf.size(words.start))
-        row = part_of(row_start, number)
-        kept = places_where(number - _gather(row_start, row) < most)
+        row = segment_of(row_start, number)
+        kept = indices_where(number - _gather(row_start, row) < most)
         return _gather(words.start, kept), _gather(words.length, kept)
 
     is_long = tf.reduce_max(row_start[1:] - row_start[:-1]) > most
@@ -530,7 +530,7 @@ def _common_words(table: PieceTable, integers: int) -> np.ndarray:
 
 def _without_overlaps(start: Any, length: Any) -> Any:
     """Which of ascending spans remain if each that is taken rules out those that begin in it; empty ones never do."""
-    there = places_where(length > 0)
+    there = indices_where(length > 0)
     start, end = _gather(start, there), _gather(start + length, there)
     overlap = tf.reduce_any(end[:-1] > start[1:])
     return tf.cond(overlap, lambda: _gather(there, _first_of_overlapping(start, end)), lambda: there)
@@ -547,7 +547,7 @@ def _first_of_overlapping(start: Any, end: Any) -> Any:
         return rounds * 2, taken, _gather(leads_to, leads_to)
 
     _, taken, _ = tf.while_loop(lambda rounds, *_: rounds < count, double, [1, taken, leads_to])
-    return places_where(taken[:-1] > 0)
+    return indices_where(taken[:-1] > 0)
 
 
 def lengths_of(tokens: Tokens) -> Any:

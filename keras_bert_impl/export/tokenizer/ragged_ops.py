@@ -19,7 +19,7 @@ def decode(texts: Any) -> tuple[Any, Any]:
     return decoded.char_values, decoded.row_splits
 
 
-def places_where(condition: Any) -> Any:
+def indices_where(condition: Any) -> Any:
     """The places, ``[found]``, at which a condition ``[all]`` holds."""
     return tf.cast(tf.squeeze(tf.where(condition), 1), tf.int32)
 
@@ -29,7 +29,7 @@ def lower_bound(ascending: Any, values: Any) -> Any:
     return tf.raw_ops.LowerBound(sorted_inputs=ascending[None], values=values[None])[0]
 
 
-def part_of(starts: Any, places: Any) -> Any:
+def segment_of(starts: Any, places: Any) -> Any:
     """The part in which each place lies, of parts that begin at ascending ``starts``."""
     return tf.raw_ops.UpperBound(sorted_inputs=starts[None], values=places[None])[0] - 1
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_bert_impl.data import Batches, Shares, for_evaluation, for_fit, summing
+from keras_bert_impl.data import Batches, BatchSplitter, for_evaluation, for_fit, use_sum_reduction
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.training.distribution.base import (
     LossScaleOptimizer,
@@ -74,14 +74,14 @@ class Distribution:
         if settings.precision == "float16":
             optimizer = LossScaleOptimizer(optimizer)
         if self.replicas * settings.accumulate > 1:
-            arguments = summing(arguments)
+            arguments = use_sum_reduction(arguments)
         # Keras' default is XLA on GPUs, where TensorFlow would compile for each length of rows.
         model.compile(optimizer=optimizer, jit_compile=current_backend().compiles_steps, **arguments)
         accumulate(model, settings.accumulate)
         model.gradient_checkpointing_enable(settings.remat)
 
     def split(self, batches: Batches, *, accumulate: int = 1, normalize_weights: bool = True) -> Batches:
-        """The parts of each batch that this process trains on, see `keras_bert_impl.data.Shares`.
+        """The parts of each batch that this process trains on, see `keras_bert_impl.data.BatchSplitter`.
 
         Raises:
             InputError: the batch size is not divisible by the number of parts.
@@ -92,13 +92,20 @@ class Distribution:
         # TensorFlow takes one element for each replica; JAX takes one for each process and splits it itself.
         parts, devices = (self.replicas, 1) if self.strategy is not None else (self.processes, local)
         of_process = parts // self.processes
-        mine = range(self.process * of_process, (self.process + 1) * of_process)
-        return Shares(batches, parts, mine=mine, accumulate=accumulate, devices=devices, is_normal=normalize_weights)
+        local_parts = range(self.process * of_process, (self.process + 1) * of_process)
+        return BatchSplitter(
+            batches,
+            parts,
+            local_parts=local_parts,
+            accumulate=accumulate,
+            devices=devices,
+            normalize_weights=normalize_weights,
+        )
 
     def feed(self, batches: Batches, *, start: int = 0, repeated: bool = False) -> Any:
         """What `split` gave, from batch ``start`` on, as ``fit`` takes it; see `keras_bert_impl.data.for_fit`."""
-        if isinstance(batches, Shares):
-            start *= len(batches.mine)
+        if isinstance(batches, BatchSplitter):
+            start *= len(batches.local_parts)
         if self.strategy is None:
             return for_fit(batches, start=start, repeated=repeated)
         return self.strategy.distribute_datasets_from_function(
@@ -173,7 +180,7 @@ def accumulate(model: keras.Model, parts: int) -> None:
 
     Unlike ``gradient_accumulation_steps`` of Keras' optimizers it works under a ``tf.distribute`` strategy, with one
     exchange of gradients in each step. Each part counts the same: where weights or padding make parts unequal, use
-    losses that are sums, and weights that sum to the number of parts, as `keras_bert_impl.data.Shares` makes them.
+    losses that are sums, and weights that sum to the number of parts, as `BatchSplitter` makes them.
 
     Args:
         model: a model of this package.

@@ -108,7 +108,7 @@ def test_a_second_run_continues(text: Path, small_bert: Path, shards: Path, tmp_
     assert not output.exists()
     done = {path: path.stat().st_mtime_ns for path in work.glob("*.safetensors")}
     assert done
-    # One that was cut short is made again.
+    # A truncated one is made again.
     first, *others = sorted(done)
     first.write_bytes(first.read_bytes()[:-3])
     time.sleep(0.02)
@@ -124,7 +124,7 @@ def test_a_run_with_other_settings_is_not_continued(text: Path, small_bert: Path
     work.mkdir()
     (work / "settings.json").write_text("{}")
     (work / "00000-00000.safetensors").touch()
-    with pytest.raises(InputError, match=r"holds shards of a run that stopped and had another tokenizer"):
+    with pytest.raises(InputError, match=r"contains shards of an interrupted preparation with another tokenizer"):
         prepare([text], small_bert, tmp_path / "shards")
 
 
@@ -179,13 +179,13 @@ def test_workers_are_at_least_one(text: Path, small_bert: Path, tmp_path: Path) 
 
 def test_a_corpus_in_another_encoding_is_told(small_bert: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("Der Käse.\nDie Tür.".encode("latin-1"))
-    with pytest.warns(UserWarning, match="2 lines were no UTF-8"), pytest.raises(InputError, match="there is no text"):
+    with pytest.warns(UserWarning, match="2 lines are not UTF-8"), pytest.raises(InputError, match="contains no text"):
         prepare([tmp_path / "a.txt"], small_bert, tmp_path / "shards", workers=1)
 
 
 def test_broken_lines_are_told(small_bert: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"A good film.\n\nA bad one.\n\xff\n")
-    with pytest.warns(UserWarning, match=r"1 lines were no UTF-8 and are left out"):
+    with pytest.warns(UserWarning, match=r"1 lines are not UTF-8 and were left out"):
         manifest = prepare([tmp_path / "a.txt"], small_bert, tmp_path / "shards", workers=1)
     assert (manifest["documents"], manifest["broken_lines"]) == (2, 1)
 
@@ -193,7 +193,7 @@ def test_broken_lines_are_told(small_bert: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "\n \n\n", "\u0007\n"])
 def test_a_corpus_without_text(small_bert: Path, tmp_path: Path, content: str) -> None:
     (tmp_path / "a.txt").write_text(content)
-    with pytest.raises(InputError, match=r"a\.txt: there is no text in it"):
+    with pytest.raises(InputError, match=r"a\.txt contains no text"):
         prepare([tmp_path / "a.txt"], small_bert, tmp_path / "new" / "shards", workers=1)
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
@@ -213,7 +213,7 @@ def test_a_full_disk_keeps_what_is_done(text: Path, small_bert: Path, shards: Pa
     if mounted.returncode:
         pytest.skip("file systems cannot be mounted here")
     try:
-        with pytest.raises(OSError, match=r"shards cannot be written: .*Free some space there and run the same again"):
+        with pytest.raises(OSError, match=r"shards cannot be written: .*run the same command again"):
             prepare([text], small_bert, disk / "shards", shard_size=SIZE, workers=1)
         assert list((disk / ".shards.partial").glob("0*.safetensors"))
         subprocess.run(["mount", "-o", "remount,size=9m", disk], check=True)
@@ -298,16 +298,16 @@ def test_another_directory_and_another_format(copy: Path, tmp_path: Path) -> Non
 
 def test_held_out_documents(shards: Path) -> None:
     corpus = TokenCorpus(shards)
-    train, held_out = corpus.held_out(0.2, seed=3)
+    train, held_out = corpus.split_documents(0.2, seed=3)
     assert len(held_out) == round(0.2 * corpus.documents)
     np.testing.assert_array_equal(np.sort(np.r_[train, held_out]), np.arange(corpus.documents))
-    np.testing.assert_array_equal(held_out, corpus.held_out(0.2, seed=3)[1])
-    assert set(held_out) != set(corpus.held_out(0.2, seed=4)[1])
+    np.testing.assert_array_equal(held_out, corpus.split_documents(0.2, seed=3)[1])
+    assert set(held_out) != set(corpus.split_documents(0.2, seed=4)[1])
     # As the model card says.
     first = np.random.default_rng(3).permutation(corpus.documents)[: len(held_out)]
     assert set(held_out) == set(first)
     with pytest.raises(InputError, match=r"of which 1\.0% are"):
-        corpus.held_out(0.01, seed=3)
+        corpus.split_documents(0.01, seed=3)
 
 
 def test_more_shards_than_files_may_be_open(tmp_path: Path) -> None:

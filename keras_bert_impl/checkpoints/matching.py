@@ -22,7 +22,7 @@ _BACKBONE = ("embeddings/", "encoder/")
 NO_SUCH_HEAD = "this model has no such head"
 
 
-def assign(
+def match_tensors(
     tensors: Mapping[str, np.ndarray],
     shapes: Mapping[str, tuple[int, ...]],
     *,

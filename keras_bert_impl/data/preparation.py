@@ -1,4 +1,4 @@
-"""Preparation of a corpus for pretraining: text to shards of token ids, on all cores, to be continued after a break."""
+"""Prepares a corpus for pretraining: converts text to shards of token ids, on all cores and resumable."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_bert_impl.data.corpus import UNIT, Unit, find_parts, read_units, sources_of
+from keras_bert_impl.data.corpus import UNIT, Unit, find_parts, list_sources, read_units
 from keras_bert_impl.data.sentences import split_sentences
 from keras_bert_impl.data.shards import (
     MANIFEST,
@@ -28,9 +28,9 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import atomic_write, new_directory, read_text, to_json, write_text
 from keras_bert_impl.machine import count_cores
 from keras_bert_impl.tokenization import BertTokenizer
-from keras_bert_impl.tokenization.backend import encode_pieces, taking_special_tokens_for_text
+from keras_bert_impl.tokenization.backend import encode_pieces, without_special_token_matching
 
-# Beside the shards of a preparation that is under way, what it was begun with.
+# The settings of an unfinished preparation, a file next to its shards.
 _SETTINGS = "settings.json"
 
 
@@ -46,30 +46,32 @@ def prepare(
     workers: int | None = None,
     progress: Callable[[int, int, int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Splits a corpus into sentences, tokenizes them and writes shards; begun again after a break it continues.
+    """Splits a corpus into sentences, tokenizes them and writes shards.
 
-    Until it is whole the work stands in a hidden directory beside ``output``. Which shards there are and what is in
-    them depends on the corpus, the tokenizer and the language alone. Memory holds two units of 4 million characters a
-    worker.
+    The work is in a hidden directory next to ``output`` until it is complete. After an interruption, call it again to
+    continue. The names and the content of the shards depend on the corpus, the tokenizer and the language alone. Memory
+    holds two units of 4 million characters per worker.
 
     Args:
-        corpus: text files (plain or gzip; an empty line ends a document), directories of them, JSONL files with a field
-            of text (an object is a document or several), or ``tfds:NAME:SPLIT``.
-        tokenizer: a tokenizer, or where one is.
+        corpus: text files (plain or gzip; an empty line ends a document), directories of them, JSONL files with a text
+            field (an object is one document or more), or ``tfds:NAME:SPLIT``.
+        tokenizer: a tokenizer, or the source of one.
         output: the directory to write; must not exist or be empty.
-        language: whose rules find the ends of sentences.
-        text_field: the field of JSONL objects and data sets.
-        strict: whether lines that are no UTF-8 are an error; else they are left out, with a warning that counts them.
+        language: the language whose rules split sentences.
+        text_field: the field of JSONL objects and data sets that contains the text.
+        strict: whether a line that is not UTF-8 is an error; otherwise such lines are left out, with a warning that
+            counts them.
         shard_size: characters of text that become a shard, or more if the last document is long.
-        workers: processes; None: one a core.
-        progress: called now and then with the documents, tokens and bytes done, and the bytes in all.
+        workers: the number of processes; None: one per core.
+        progress: called from time to time with the number of documents, tokens and bytes that are done, and the total
+            number of bytes.
 
     Returns:
-        what ``manifest.json`` holds.
+        The content of ``manifest.json``.
 
     Raises:
-        InputError: something in the arguments or files cannot be used.
-        OSError: the disk is full; what is done is kept.
+        InputError: an argument or a file cannot be used.
+        OSError: the disk is full; finished shards are kept.
 
     >>> if __name__ == "__main__":  # doctest: +SKIP
     ...     prepare(["novels/"], "runs/vocabulary", "shards/novels")
@@ -88,49 +90,48 @@ def prepare(
     settings = settings_text(tokenizer, language=language, text_field=text_field, shard_size=shard_size)
     infos: list[ShardInfo] = []
     broken = read = documents = tokens = 0
-    whole = sum(part.size for part in parts)
+    total = sum(part.size for part in parts)
     units = (unit for part in parts for unit in read_units(part, strict=strict, text_field=text_field, size=shard_size))
     with new_directory(Path(output), keep=_has_shards) as work:
-        _note(work, settings)
-        for info, unit_broken, unit_read in _on_all_cores(
-            units, ShardMaker(tokenizer, language), work, workers=workers
-        ):
+        _check_same_settings(work, settings)
+        maker = ShardMaker(tokenizer, language)
+        for info, unit_broken, unit_read in _map_in_processes(units, maker, work, workers=workers):
             infos.append(info)
             broken, read = broken + unit_broken, read + unit_read
             documents, tokens = documents + info.documents, tokens + info.tokens
             if progress:
-                progress(documents, tokens, read, whole)
+                progress(documents, tokens, read, total)
         if broken:
             warn_of_broken_lines(broken)
-        manifest = make_manifest(infos, tokenizer, corpus=sources_of(corpus), language=language, broken_lines=broken)
+        manifest = make_manifest(infos, tokenizer, corpus=list_sources(corpus), language=language, broken_lines=broken)
         finish(work, manifest, tokenizer)
-    # At last, so that a run which ended just before can be continued.
+    # Removed last, so that a preparation which was interrupted just before can be continued.
     (Path(output) / _SETTINGS).unlink(missing_ok=True)
     return manifest
 
 
 def warn_of_broken_lines(count: int) -> None:
-    """Warns of lines that were no UTF-8."""
+    """Warns that lines are not UTF-8."""
     warnings.warn(
-        f"{count:,} lines were no UTF-8 and are left out; with strict (--strict) the first is an error.", stacklevel=3
+        f"{count:,} lines are not UTF-8 and were left out; with strict (--strict) the first is an error.", stacklevel=3
     )
 
 
 class ShardMaker:
-    """Makes the shard of a unit; can be sent to other processes, where it is made anew.
+    """Makes the shard of a unit; can be pickled and sent to other processes.
 
     Args:
         tokenizer: the tokenizer.
-        language: of the sentences.
+        language: the language whose rules split sentences.
     """
 
     def __init__(self, tokenizer: BertTokenizer, language: str) -> None:
         self.tokenizer = tokenizer
         self.language = language
-        self._backend = taking_special_tokens_for_text(tokenizer.backend_tokenizer)
+        self._backend = without_special_token_matching(tokenizer.backend_tokenizer)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The Rust tokenizer would lose on the way what it is to do with special tokens.
+        # A pickled Rust tokenizer loses its setting for special tokens, so it is made again.
         return ShardMaker, (self.tokenizer, self.language)
 
     def __call__(self, unit: Unit) -> tuple[ShardInfo, bytes]:
@@ -138,11 +139,11 @@ class ShardMaker:
         sentences: list[str] = []
         per_document: list[int] = []
         for lines in unit.documents:
-            found = [sentence for line in lines for sentence in split_sentences(line, language=self.language)]
-            sentences += found
-            per_document.append(len(found))
-        pieces = encode_pieces(self._backend, sentences, are_words=False, with_places=False)
-        # Sentences can be empty for the tokenizer: control characters alone.
+            document_sentences = [found for line in lines for found in split_sentences(line, language=self.language)]
+            sentences += document_sentences
+            per_document.append(len(document_sentences))
+        pieces = encode_pieces(self._backend, sentences, are_words=False, with_offsets=False)
+        # Some sentences have no tokens: those of control characters only.
         document = np.repeat(np.arange(len(per_document)), per_document)[pieces.lengths > 0]
         counts = np.bincount(document, minlength=len(per_document))
         return pack_shard(
@@ -156,10 +157,10 @@ class ShardMaker:
 
 
 def finish(directory: Path, manifest: dict[str, Any], tokenizer: BertTokenizer) -> None:
-    """Puts tokenizer and manifest beside the shards, and removes what only the work needed."""
+    """Writes tokenizer and manifest next to the shards, and removes all other shards and temporary files."""
     tokenizer.save_pretrained(directory)
     named = {ShardInfo(**shard).file for shard in manifest["shards"]}
-    # Shards of text that is gone, and files that a process was writing when it was killed.
+    # Others are shards of text that was removed, and files that a process was writing when it was killed.
     for path in directory.iterdir():
         if path.name not in named and path.suffix in (".safetensors", ".partial"):
             path.unlink()
@@ -175,62 +176,65 @@ def _has_shards(work: Path) -> bool:
     return any(work.glob("*.safetensors"))
 
 
-def _note(work: Path, settings: str) -> None:
-    """Notes the settings of a preparation; one that is continued must have had the same."""
+def _check_same_settings(work: Path, settings: str) -> None:
+    """Writes the settings of a new preparation; raises ``InputError`` if an interrupted one has other settings."""
     if not _has_shards(work):
         write_text(work / _SETTINGS, settings)
     elif not (work / _SETTINGS).exists() or read_text(work / _SETTINGS) != settings:
         raise InputError(
-            f"{work} holds shards of a run that stopped and had another tokenizer, language or version. Use the same "
-            "again to continue it, or remove that directory to begin anew."
+            f"{work} contains shards of an interrupted preparation with another tokenizer, language or version. Use "
+            "the same again to continue it, or remove that directory to start again."
         )
 
 
-def _on_all_cores(
+def _map_in_processes(
     units: Iterable[Unit], maker: ShardMaker, work: Path, *, workers: int
 ) -> Iterator[tuple[ShardInfo, int, int]]:
-    """For each unit, as they are done: its shard, lines left out, bytes read. This process reads, others tokenize."""
-    under_way: set[Future] = set()
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=(maker, work))
+    """Makes the shards of units in worker processes, while this process reads.
+
+    Yields, in the order in which units are finished, the unit's shard, its number of lines left out, and of bytes read.
+    """
+    pending: set[Future] = set()
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_init_worker, initargs=(maker, work))
     try:
         for unit in units:
-            under_way.add(pool.submit(_work, unit))
-            if len(under_way) > 2 * workers:
-                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            pending.add(pool.submit(_make_shard, unit))
+            if len(pending) > 2 * workers:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
-        while under_way:
-            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
     except BrokenProcessPool as error:
-        raise OSError("A worker process ended; was the memory full? Use fewer workers.") from error
+        raise OSError("A worker process died, perhaps because the memory was full. Use fewer workers.") from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-# In each worker process: what makes shards, and where they go.
-_state: dict[str, Any] = {}
+# In each worker process: the maker of shards, and the directory that they are written to.
+_worker: dict[str, Any] = {}
 
 
-def _begin(maker: ShardMaker, work: Path) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    # A worker takes one core; Ctrl-C is for the process that reads.
+def _init_worker(maker: ShardMaker, work: Path) -> None:
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    # A worker uses one core; the reading process handles Ctrl-C.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _state.update(maker=maker, work=work)
+    _worker.update(maker=maker, work=work)
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = parent_process()
-    assert parent is not None  # This is a worker.
+    assert parent is not None  # A worker has a parent.
     parent.join()
     os._exit(1)
 
 
-def _work(unit: Unit) -> tuple[ShardInfo, int, int]:
-    path = _state["work"] / f"{unit.name}.safetensors"
+def _make_shard(unit: Unit) -> tuple[ShardInfo, int, int]:
+    path = _worker["work"] / f"{unit.name}.safetensors"
     info = read_info(path, text=_checksum(unit)) if path.exists() else None
     if info is None:
-        info, content = _state["maker"](unit)
+        info, content = _worker["maker"](unit)
         if info.tokens:
             with atomic_write(path) as temporary:
                 temporary.write_bytes(content)

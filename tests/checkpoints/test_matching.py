@@ -11,7 +11,7 @@ import transformers
 from safetensors.numpy import save_file
 
 from keras_bert_impl import models
-from keras_bert_impl.checkpoints.convert import assign
+from keras_bert_impl.checkpoints.matching import match_tensors
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
 
@@ -62,7 +62,7 @@ def bare(names: Any) -> set[str]:
 @pytest.mark.parametrize("into", CLASSES)
 @pytest.mark.parametrize("of", CLASSES)
 def test_every_head_into_every_other(of: str, into: str, states, shapes) -> None:
-    arrays, report = assign(states[of], shapes[into], source=of, new_heads=True)
+    arrays, report = match_tensors(states[of], shapes[into], source=of, new_heads=True)
     have, want = bare(states[of]) - SHARED, bare(states[into]) - SHARED
     heads = {name for name in have & want if name.startswith("classifier")}
     other_labels = {name for name in heads if states[of][name].shape != states[into][name].shape}
@@ -90,8 +90,8 @@ def test_spellings_of_pytorch_files(prefixed: bool, old: bool, states, shapes) -
     state = states["BertForPreTraining"]
     names = {name: name if prefixed else name.removeprefix("bert.") for name in state}
     spelled = {(old_spelling(names[name]) if old else names[name]): array for name, array in state.items()}
-    expected, _ = assign(state, shapes["BertForPreTraining"], source="published")
-    found, report = assign(spelled, shapes["BertForPreTraining"], source="spelled otherwise")
+    expected, _ = match_tensors(state, shapes["BertForPreTraining"], source="published")
+    found, report = match_tensors(spelled, shapes["BertForPreTraining"], source="spelled otherwise")
     same_arrays(found, expected)
     assert report.names("newly initialised") == report.names("unexpected") == []
 
@@ -138,8 +138,8 @@ def test_google_checkpoints(name: str, head: dict[str, str], states, shapes) -> 
     if "cls.predictions.bias" in state:
         state = {**state, "cls.predictions.bias": state["cls.predictions.decoder.bias"]}
     google = as_google(name, state, head)
-    expected, _ = assign(state, shapes[name], source="PyTorch")
-    found, report = assign(google, shapes[name], source="Google")
+    expected, _ = match_tensors(state, shapes[name], source="PyTorch")
+    found, report = match_tensors(google, shapes[name], source="Google")
     same_arrays(found, expected)
     assert report.names("unexpected") == report.names("newly initialised") == []
     slots = [key for key in google if key.endswith(("adam_m", "adam_v"))]
@@ -181,7 +181,7 @@ QUERY = "encoder.layer.1.attention.self.query.weight"
 )
 def test_refused(change: Any, message: str, states, shapes) -> None:
     with pytest.raises(InputError) as caught:
-        assign(change(states["BertModel"]), shapes["BertModel"], source="demo")
+        match_tensors(change(states["BertModel"]), shapes["BertModel"], source="demo")
     assert message in str(caught.value)
 
 
@@ -190,8 +190,8 @@ def test_a_head_for_other_labels(states, shapes) -> None:
     with pytest.raises(
         InputError, match=r"classifier.weight has the shape \[6, 32\]; the configuration asks for \[9, 32\]"
     ):
-        assign(states["BertForSequenceClassification"], other, source="demo")
-    arrays, report = assign(states["BertForSequenceClassification"], other, source="demo", new_heads=True)
+        match_tensors(states["BertForSequenceClassification"], other, source="demo")
+    arrays, report = match_tensors(states["BertForSequenceClassification"], other, source="demo", new_heads=True)
     assert report.names("newly initialised") == ["classifier.weight", "classifier.bias"]
     assert "the file's is for other labels, 6×32" in str(report)
     assert not any(path.startswith("classifier") for path in arrays)
@@ -204,7 +204,7 @@ def test_what_has_no_place_is_unexpected(states, shapes) -> None:
         "head.dense.weight": np.zeros((3, 32)),
         "embeddings.position_ids": np.arange(61)[None],
     }
-    _, report = assign(state, shapes["BertModel"], source="demo")
+    _, report = match_tensors(state, shapes["BertModel"], source="demo")
     assert report.names("unexpected") == ["encoder.layer.2.output.dense.bias", "head.dense.weight"]
     assert report.names("ignored") == ["embeddings.position_ids"]
 
@@ -212,10 +212,8 @@ def test_what_has_no_place_is_unexpected(states, shapes) -> None:
 def test_a_decoder_that_is_tied_by_the_configuration_only(states, shapes) -> None:
     state = states["BertForMaskedLM"]
     other = {**state, "cls.predictions.decoder.weight": state["cls.predictions.decoder.weight"] + 1}
-    reasons = [
-        {entry.name: entry.reason for entry in assign(tensors, shapes["BertForMaskedLM"], source="demo")[1].entries}
-        for tensors in (state, other)
-    ]
+    reports = [match_tensors(tensors, shapes["BertForMaskedLM"], source="demo")[1] for tensors in (state, other)]
+    reasons = [{entry.name: entry.reason for entry in report.entries} for report in reports]
     assert reasons[0]["cls.predictions.decoder.weight"] == "tied to the word embeddings"
     assert "though the file's differs" in reasons[1]["cls.predictions.decoder.weight"]
 
@@ -223,7 +221,7 @@ def test_a_decoder_that_is_tied_by_the_configuration_only(states, shapes) -> Non
 def test_report_as_text(states, shapes) -> None:
     """What `keras-bert convert` prints."""
     state = {**without(states["BertForTokenClassification"], "classifier.bias"), "step": np.array(3)}
-    _, report = assign(state, shapes["BertModel"], source="runs/names")
+    _, report = match_tensors(state, shapes["BertModel"], source="runs/names")
     numbers = sum(array.size for name, array in state.items() if name.startswith("bert."))
     assert str(report) == (
         "runs/names\n"
@@ -251,7 +249,7 @@ def test_strict(tmp_path: Path) -> None:
     state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     write(tmp_path, model, {**state, "head.dense.weight": np.zeros((3, 32), "float32")})
     assert models.BertModel.from_pretrained(tmp_path).load_report.names("unexpected") == ["head.dense.weight"]
-    with pytest.raises(InputError, match=r"holds unexpected tensors: head\.dense\.weight"):
+    with pytest.raises(InputError, match=r"has unexpected tensors: head\.dense\.weight"):
         models.BertModel.from_pretrained(tmp_path, strict=True)
     write(tmp_path, model, state)
     assert models.BertModel.from_pretrained(tmp_path, strict=True).load_report.names("unexpected") == []
