@@ -1,10 +1,12 @@
-"""A small random BERT, made by transformers and torch, and a few examples of each task, for tests of whole jobs."""
+"""A small random BERT, made by transformers, and a few examples of each task, for tests of whole jobs."""
 
 import json
 import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+from torch_process import in_torch_process
 
 SIZES: dict[str, Any] = {
     "vocab_size": 997,
@@ -29,15 +31,20 @@ def write_vocabulary(directory: Path, texts: list[str], *, vocab_size: int) -> N
 
 def write_checkpoint(directory: Path, texts: list[str], *, model: str = "BertModel", **config: Any) -> Path:
     """A model of random weights with its vocabulary, as transformers saves it."""
+    directory.mkdir(parents=True)
+    write_vocabulary(directory, texts, vocab_size=SIZES["vocab_size"])
+    _save_random(model, directory, {**SIZES, **config})
+    return directory
+
+
+@in_torch_process
+def _save_random(model: str, directory: Path, config: dict[str, Any]) -> None:
     import torch
     import transformers
 
-    directory.mkdir(parents=True)
-    write_vocabulary(directory, texts, vocab_size=SIZES["vocab_size"])
     torch.manual_seed(3)
     transformers.utils.logging.disable_progress_bar()
-    getattr(transformers, model)(transformers.BertConfig(**SIZES, **config)).save_pretrained(directory)
-    return directory
+    getattr(transformers, model)(transformers.BertConfig(**config)).save_pretrained(directory)
 
 
 def finetune_arguments(checkpoint: Path, snippets: Path, output: Path, *more: str) -> list[str]:

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.torch
-import torch
 from safetensors import safe_open
+from torch_process import in_torch_process
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tensor_files import DTYPES, read_safetensors, to_safetensors, write_safetensors
@@ -27,7 +26,12 @@ def entry(dtype: str, shape: list[Any], start: int, end: int) -> dict[str, Any]:
     return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
 
 
-def test_reads_what_torch_wrote(tmp_path: Path) -> None:
+@in_torch_process
+def save_every_dtype(path: Path) -> dict[str, tuple[tuple[int, ...], np.ndarray]]:
+    """Saves a tensor of each supported dtype, a scalar and an empty one; returns shapes and numbers as float64."""
+    import safetensors.torch
+    import torch
+
     torch.manual_seed(0)
     tensors = {
         f"{dtype}".removeprefix("torch."): (torch.randn(5, 7) * 9).abs().to(dtype)
@@ -35,32 +39,54 @@ def test_reads_what_torch_wrote(tmp_path: Path) -> None:
         if dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool)
         or str(dtype).startswith(("torch.int", "torch.uint"))
     }
-    assert len(tensors) == len(DTYPES)
     tensors |= {"scalar": torch.tensor(2.5), "empty": torch.zeros(0, 3)}
-    safetensors.torch.save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
+    return {name: (tuple(tensor.shape), tensor.double().numpy()) for name, tensor in tensors.items()}
+
+
+@in_torch_process
+def save_small_tensors(path: Path) -> None:
+    import safetensors.torch
+    import torch
+
+    torch.manual_seed(0)
+    tensors = {"a": torch.randn(5, 7), "b": torch.arange(3), "c": torch.randn(3, 2).half()}
+    safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
+
+
+@in_torch_process
+def load_with_torch(path: Path) -> dict[str, np.ndarray]:
+    import safetensors.torch
+
+    return {name: tensor.numpy() for name, tensor in safetensors.torch.load_file(path).items()}
+
+
+def test_reads_what_torch_wrote(tmp_path: Path) -> None:
+    expected = save_every_dtype(tmp_path / "model.safetensors")
+    assert len(expected) == len(DTYPES) + 2
     arrays = read_safetensors(tmp_path / "model.safetensors").tensors
-    assert arrays.keys() == tensors.keys()
-    for name, tensor in tensors.items():
-        assert arrays[name].shape == tuple(tensor.shape)
+    assert arrays.keys() == expected.keys()
+    for name, (shape, numbers) in expected.items():
+        assert arrays[name].shape == shape
         assert name in ("scalar", "empty", arrays[name].dtype.name)
         assert not arrays[name].flags.owndata
         assert not arrays[name].flags.writeable
-        np.testing.assert_array_equal(arrays[name].astype(np.float64), tensor.double().numpy())
+        np.testing.assert_array_equal(arrays[name].astype(np.float64), numbers)
 
 
 @pytest.mark.parametrize("checkpoint", ["minilm", "tiny_cassette"])
 def test_real_files(checkpoint: str, request: pytest.FixtureRequest) -> None:
     path = request.getfixturevalue(checkpoint) / "model.safetensors"
-    arrays, tensors = read_safetensors(path).tensors, safetensors.torch.load_file(path)
-    assert arrays.keys() == tensors.keys()
-    for name, tensor in tensors.items():
-        np.testing.assert_array_equal(arrays[name], tensor.numpy())
+    arrays, expected = read_safetensors(path).tensors, load_with_torch(path)
+    assert arrays.keys() == expected.keys()
+    for name, numbers in expected.items():
+        np.testing.assert_array_equal(arrays[name], numbers)
 
 
 def test_every_truncation_is_noticed(tmp_path: Path) -> None:
-    tensors = {"a": torch.ones(5, 7), "b": torch.arange(3)}
-    whole = safetensors.torch.save(tensors)
     path = tmp_path / "model.safetensors"
+    save_small_tensors(path)
+    whole = path.read_bytes()
     for size in range(len(whole)):
         path.write_bytes(whole[:size])
         with pytest.raises(InputError, match=r"model\.safetensors is (empty|truncated)"):
@@ -68,12 +94,12 @@ def test_every_truncation_is_noticed(tmp_path: Path) -> None:
 
 
 def test_no_damaged_byte_of_the_header_crashes(tmp_path: Path) -> None:
-    tensors = {"a": torch.randn(5, 7), "b": torch.arange(3), "c": torch.randn(3, 2).half()}
-    whole = safetensors.torch.save(tensors, metadata={"format": "pt"})
     path = tmp_path / "model.safetensors"
+    save_small_tensors(path)
+    whole = path.read_bytes()
     generator = random.Random(0)
     (length,) = struct.unpack_from("<Q", whole)
-    numbers = sum(tensor.nbytes for tensor in tensors.values())
+    numbers = 5 * 7 * 4 + 3 * 8 + 3 * 2 * 2
     for _ in range(500):
         damaged = bytearray(whole)
         for _ in range(generator.choice([1, 1, 1, 2, 8])):

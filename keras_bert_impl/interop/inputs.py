@@ -1,7 +1,7 @@
-"""What ``verify`` runs: real text as both tokenizers encode it, and random ids."""
+"""The inputs of ``verify``: real text, encoded by both tokenizers, and random ids."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -16,8 +16,8 @@ Batch = dict[str, np.ndarray]
 
 _BATCH_SIZE = 8
 _SNIPPETS = 32
-# What tokenizers get wrong.
-_ODD_TEXTS = (
+# Texts that tokenizers often split differently.
+_HARD_TEXTS = (
     "",
     "Café naïve Straße ﬁne İstanbul",
     "日本語 中文abc 한국어",
@@ -28,12 +28,12 @@ _ODD_TEXTS = (
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """Texts as batches of our ids.
+    """Encoded texts.
 
     Attributes:
-        batches: ``input_ids``, ``token_type_ids`` and ``attention_mask``, int32 ``[rows, length]``.
+        batches: our ``input_ids``, ``token_type_ids`` and ``attention_mask``, int32 ``[rows, length]``.
         rows: number of texts and pairs.
-        differing: those whose ids or segments transformers has otherwise.
+        differing: the texts and pairs for which transformers has other ids or segments.
     """
 
     batches: list[Batch]
@@ -42,45 +42,56 @@ class Encoded:
 
 
 def snippets() -> list[str]:
-    """Film snippets of the package, and a few odd texts."""
+    """Film snippets that ship with the package, and a few hard texts."""
     table = files("keras_bert_impl").joinpath("assets/movie_snippets/test.tsv").read_text(encoding="utf-8")
-    return [line.rsplit("\t", 1)[0] for line in table.splitlines()[1 : _SNIPPETS + 1]] + list(_ODD_TEXTS)
+    return [line.rsplit("\t", 1)[0] for line in table.splitlines()[1 : _SNIPPETS + 1]] + list(_HARD_TEXTS)
 
 
-def encode(texts: Sequence[str], *, ours: BertTokenizer, theirs: Any, config: BertConfig) -> Encoded:
-    """The texts and pairs of neighbours, by both tokenizers.
+def encode(
+    texts: Sequence[str],
+    *,
+    tokenizer: BertTokenizer,
+    reference: Callable[[list[list[str]]], Mapping[str, np.ndarray]],
+    config: BertConfig,
+) -> Encoded:
+    """Encodes texts, and pairs of consecutive texts, with two tokenizers.
+
+    Args:
+        texts: the texts.
+        tokenizer: ours.
+        reference: encodes one or two columns of texts with the other tokenizer, truncated to the model's positions.
+        config: the model's configuration.
 
     Raises:
         InputError: our tokenizer has more tokens than the model.
     """
-    if ours.vocab_size > config.vocab_size:
+    if tokenizer.vocab_size > config.vocab_size:
         raise InputError(
-            f"the tokenizer has {ours.vocab_size} tokens and the model {config.vocab_size}: they are not of one model."
+            f"the tokenizer has {tokenizer.vocab_size} tokens and the model has {config.vocab_size}: they do not "
+            "belong together."
         )
     singles = [(text,) for text in texts]
     pairs = list(zip(texts[::2], texts[1::2], strict=False)) if config.type_vocab_size > 1 else []
     batches, differing = [], []
     for rows in (*_chunks(singles), *_chunks(pairs)):
         columns = [list(column) for column in zip(*rows, strict=True)]
-        batch = ours(*columns, max_length=config.max_position_embeddings)
-        other = theirs(
-            *columns, max_length=config.max_position_embeddings, truncation=True, padding=True, return_tensors="np"
-        )
+        batch = tokenizer(*columns, max_length=config.max_position_embeddings)
+        other = reference(columns)
         differing += [row for row, a, b in zip(rows, _tokens(batch), _tokens(other), strict=True) if a != b]
         batches.append(batch)
     return Encoded(batches, rows=len(singles) + len(pairs), differing=differing)
 
 
 def random_batches(config: BertConfig) -> list[Batch]:
-    """Rows of random ids and segments up to the last position, always the same ones."""
-    draw = np.random.default_rng(0)
-    longest = config.max_position_embeddings
+    """Rows of random ids and segments that use all positions. They are the same in each call."""
+    rng = np.random.default_rng(0)
+    max_length = config.max_position_embeddings
     batches: list[Batch] = []
     while count_tokens(batches) < MIN_TOKENS:
-        lengths = np.array([longest, draw.integers(1, longest + 1)])
-        mask = (np.arange(longest) < lengths[:, None]).astype("int32")  # [2, longest]
-        ids = draw.integers(config.vocab_size, size=mask.shape)
-        types = draw.integers(config.type_vocab_size, size=mask.shape)
+        lengths = np.array([max_length, rng.integers(1, max_length + 1)])
+        mask = (np.arange(max_length) < lengths[:, None]).astype("int32")  # [2, max_length]
+        ids = rng.integers(config.vocab_size, size=mask.shape)
+        types = rng.integers(config.type_vocab_size, size=mask.shape)
         batches.append(
             {
                 "input_ids": np.where(mask, ids, config.pad_token_id).astype("int32"),
@@ -92,7 +103,7 @@ def random_batches(config: BertConfig) -> list[Batch]:
 
 
 def count_tokens(batches: Sequence[Batch]) -> int:
-    """How many tokens batches hold, padding left out."""
+    """The number of tokens in batches, without padding."""
     return sum(int(batch["attention_mask"].sum()) for batch in batches)
 
 
@@ -102,7 +113,7 @@ def _chunks(rows: Sequence[tuple[str, ...]]) -> Iterator[Sequence[tuple[str, ...
 
 
 def _tokens(batch: Any) -> list[list[list[int]]]:
-    """Ids and segments of each row without padding."""
+    """Ids and segments of each row, without padding."""
     names = ("input_ids", "token_type_ids")
     return [
         [np.asarray(batch[name])[row, mask == 1].tolist() for name in names]

@@ -1,8 +1,7 @@
-"""The same checkpoint in transformers on torch, read by its own code."""
+"""The same checkpoint in transformers on torch, read by their own code. Imported in a process without TensorFlow."""
 
-import contextlib
 import copy
-from collections.abc import Iterator
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -18,59 +17,77 @@ try:
     import torch
     import transformers
     from transformers.utils import logging
-except ImportError as error:
+except ModuleNotFoundError as error:
     raise InputError(
         f"verification compares with transformers on torch, and {error.name} is not installed: "
         '`pip install "keras_bert_impl[verify]"`.'
     ) from error
+except (ImportError, OSError) as error:
+    raise InputError(
+        f"verification compares with transformers on torch, which cannot be imported: {error}. Install both again: "
+        '`pip install --force-reinstall "keras_bert_impl[verify]"`.'
+    ) from error
 
-# What transformers finds in a directory.
+# The weights that transformers looks for in a directory.
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 
-# The plain product and softmax: torch's fused attention is another order of additions, 1.3 times farther from float64.
+# Plain matrix product and softmax: torch's fused attention adds in another order, and its RMS error to float64 is
+# 1.3 times as large.
 ATTENTION = "eager"
 
-_ADVICE = "Verify what `keras-bert convert` makes of it: that compares all but the reading of the file."
+_ADVICE = "Run `keras-bert convert` and verify its result: that compares everything but the reading of the file."
+
+logging.set_verbosity_error()
+logging.disable_progress_bar()
 
 
-class Reference:
-    """One of transformers' BERT models in float32 and float64.
+def run(name: str, source: Source, inputs: dict[str, np.ndarray]) -> tuple[Arrays, Arrays]:
+    """Runs one batch through a BERT model of transformers; the most recent model is cached.
 
     Args:
         name: the class, for example ``BertForMaskedLM``.
-        source: where the checkpoint is.
+        source: the checkpoint.
+        inputs: ``input_ids``, ``token_type_ids`` and ``attention_mask``, integers ``[batch, length]``; for multiple
+            choice ``[batch, choices, length]``.
+
+    Returns:
+        the outputs in float32 and in float64; ``hidden_states`` is a tuple of arrays, the others are arrays.
     """
-
-    def __init__(self, name: str, source: Source) -> None:
-        where = {"state_dict": _read(source.weights)} if source.weights else {}
-        if not source.weights and not any(source.file(name) for name in _WEIGHTS):
-            raise InputError(f"transformers finds none of {', '.join(_WEIGHTS)} in {source.name}. {_ADVICE}")
-        with _quiet():
-            self._float32 = getattr(transformers, name).from_pretrained(
-                None if source.weights else _directory(source),
-                config=_config(source),
-                attn_implementation=ATTENTION,
-                dtype=torch.float32,
-                **where,
-            )
-        self._float64 = copy.deepcopy(self._float32).double()
-
-    def __call__(self, inputs: dict[str, np.ndarray]) -> tuple[Arrays, Arrays]:
-        """The outputs in float32 and in float64; ``hidden_states`` is a tuple of arrays, the others are arrays."""
-        tensors = {name: torch.from_numpy(values).long() for name, values in inputs.items()}
-        return _run(self._float32, tensors), _run(self._float64, tensors)
+    tensors = {name: torch.from_numpy(values).long() for name, values in inputs.items()}
+    float32, float64 = (_run(model, tensors) for model in _load(name, source))
+    return float32, float64
 
 
-def tokenizer(source: Source) -> Any:
-    """The tokenizer that transformers finds in a source."""
-    with _quiet():
-        # With the configuration given, for old ones do not say which model they are of.
-        return transformers.AutoTokenizer.from_pretrained(_directory(source), config=_config(source))
+def tokenize(source: Source, columns: list[list[str]], *, max_length: int) -> dict[str, np.ndarray]:
+    """Encodes texts, or pairs of texts as two columns, with the tokenizer that transformers finds in a source."""
+    encoded = _tokenizer(source)(*columns, max_length=max_length, truncation=True, padding=True, return_tensors="np")
+    return dict(encoded)
 
 
 def versions() -> str:
-    """What the reference is."""
+    """The libraries' versions, and which attention is used."""
     return f"transformers {transformers.__version__} on torch {torch.__version__} ({ATTENTION} attention)"
+
+
+@functools.lru_cache(maxsize=1)
+def _load(name: str, source: Source) -> tuple[Any, Any]:
+    """The model in float32 and in float64."""
+    if not source.weights and not any(source.file(name) for name in _WEIGHTS):
+        raise InputError(f"transformers finds none of {', '.join(_WEIGHTS)} in {source.name}. {_ADVICE}")
+    float32 = getattr(transformers, name).from_pretrained(
+        None if source.weights else _directory(source),
+        config=_config(source),
+        attn_implementation=ATTENTION,
+        dtype=torch.float32,
+        **({"state_dict": _read(source.weights)} if source.weights else {}),
+    )
+    return float32, copy.deepcopy(float32).double()
+
+
+@functools.lru_cache(maxsize=1)
+def _tokenizer(source: Source) -> Any:
+    # With the configuration, because old tokenizers do not say which model they belong to.
+    return transformers.AutoTokenizer.from_pretrained(_directory(source), config=_config(source))
 
 
 def _run(model: Any, tensors: dict[str, Any]) -> Arrays:
@@ -83,9 +100,9 @@ def _run(model: Any, tensors: dict[str, Any]) -> Arrays:
 
 
 def _config_file(source: Source) -> Path:
-    path = next((found for name in FILE_NAMES if (found := source.file(name))), None)
+    path = next((path for name in FILE_NAMES if (path := source.file(name))), None)
     if path is None:
-        raise InputError(f"{source.name} holds neither {' nor '.join(FILE_NAMES)}: it is no BERT checkpoint.")
+        raise InputError(f"{source.name} contains neither {' nor '.join(FILE_NAMES)}: it is not a BERT checkpoint.")
     return path
 
 
@@ -94,30 +111,16 @@ def _config(source: Source) -> Any:
 
 
 def _directory(source: Source) -> Path:
-    """Where the files are on this machine; those of a hub name lie in one directory of its cache."""
+    """The local directory of the files; those of a hub name are in one directory of the hub's cache."""
     return _config_file(source).parent
 
 
 def _read(weights: Path) -> dict[str, Any]:
-    """The tensors of a weights file that the user named, read by torch."""
+    """Reads a weights file that the user named, with torch."""
     if weights.suffix == ".safetensors":
         from safetensors.torch import load_file
 
         return load_file(weights)
     if weights.suffix in (".bin", ".pt", ".pth"):
         return torch.load(weights, map_location="cpu", weights_only=True)
-    raise InputError(f"transformers does not read {weights}. {_ADVICE}")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the progress bars and load reports of transformers off the terminal: the certificate says all."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
+    raise InputError(f"transformers cannot read {weights}. {_ADVICE}")

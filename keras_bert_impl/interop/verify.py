@@ -1,7 +1,8 @@
-"""``verify``: the certificate of a conversion, this package beside transformers on torch, layer by layer."""
+"""``verify`` compares this package with transformers on torch, layer by layer: the certificate of a conversion."""
 
+import functools
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +12,17 @@ import numpy as np
 from keras_bert_impl import __version__
 from keras_bert_impl.checkpoints.matching import NO_SUCH_HEAD
 from keras_bert_impl.checkpoints.report import LoadReport
+from keras_bert_impl.errors import InputError
 from keras_bert_impl.interop import inputs
 from keras_bert_impl.interop.certificate import Differences, Verification
+from keras_bert_impl.interop.python_process import ProcessDiedError, PythonProcess
 from keras_bert_impl.models import BertModel, BertPreTrainedModel
-from keras_bert_impl.models.heads import find_head_classes
+from keras_bert_impl.models.heads import HEADS, find_head_classes
 from keras_bert_impl.sources import Source, open_source
 from keras_bert_impl.tokenization import BertTokenizer
 
-# Class: its outputs, what the certificate calls them, and whether they are of each token.
-_OUTPUTS: dict[str, dict[str, tuple[str, bool]]] = {
-    "BertModel": {"pooler_output": ("pooler", False)},
-    "BertForPreTraining": {
-        "prediction_logits": ("masked-LM logits", True),
-        "seq_relationship_logits": ("next-sentence logits", False),
-    },
-    "BertForMaskedLM": {"logits": ("masked-LM logits", True)},
-    "BertForNextSentencePrediction": {"logits": ("next-sentence logits", False)},
-    "BertForQuestionAnswering": {"start_logits": ("answer starts", True), "end_logits": ("answer ends", True)},
-    "BertForSequenceClassification": {"logits": ("label logits", False)},
-    "BertForTokenClassification": {"logits": ("label logits", True)},
-    "BertForMultipleChoice": {"logits": ("choice logits", False)},
-}
+# The module that the process of its own runs.
+_REFERENCE = "keras_bert_impl.interop.reference"
 
 _POOLER = {"pooler.dense.weight", "pooler.dense.bias"}
 
@@ -39,56 +30,71 @@ _POOLER = {"pooler.dense.weight", "pooler.dense.bias"}
 def verify(source: str | Path, texts: Sequence[str] | None = None, *, revision: str | None = None) -> Verification:
     """Compares this package with transformers on torch, on one checkpoint that each reads with its own code.
 
-    The backbone and every head that the checkpoint holds run on texts, on pairs of them and on rows of random ids, with
-    padding; the same in transformers in float32 and float64.
+    The backbone and every head in the checkpoint run on texts, on pairs of texts and on rows of random ids, with
+    padding. transformers runs them in float32 and in float64, in a process of its own.
 
     Args:
         source: a directory, a weights file, the name of a bundled model, or a hub name.
-        texts: what to run; None takes film snippets that ship with this package and a few odd strings.
+        texts: the texts; None takes film snippets that ship with this package and a few hard strings.
         revision: branch, tag or commit of a hub name.
 
     Raises:
-        InputError: nothing usable at ``source``, transformers does not read its format, or it is not installed.
+        InputError: ``source`` cannot be used, transformers cannot read its format or is not installed, or its process
+            died.
 
     >>> verification = verify("runs/sentiment")  # doctest: +SKIP
     >>> verification.passed, max(row.largest for row in verification.rows)  # doctest: +SKIP
     (True, 1.3e-05)
     """
-    # Imported here because it starts torch.
-    from keras_bert_impl.interop import reference
-
     opened = open_source(source, revision=revision)
-    models = _models(opened)
+    models = _load_models(opened)
+    with PythonProcess() as process:
+        try:
+            return _compare(opened, models, texts, functools.partial(process.call, _REFERENCE))
+        except ProcessDiedError as error:
+            raise InputError(
+                f"the process that runs transformers on torch died: {error}. Check that it has enough memory, and that "
+                '`python -c "import torch, transformers"` works.'
+            ) from error
+
+
+def _compare(
+    source: Source, models: list[BertPreTrainedModel], texts: Sequence[str] | None, reference: Callable[..., Any]
+) -> Verification:
+    """Compares the models with the reference; ``reference`` calls a function of ``reference.py`` by name."""
     config = models[0].config
     batches = inputs.random_batches(config)
-    fed = f"inputs: {inputs.count_tokens(batches):,} random ids"
-    same, flaws = "token ids: none to compare, the source has no tokenizer", []
-    if opened.file("tokenizer.json") or opened.file("vocab.txt"):
-        tokenizer = BertTokenizer.from_pretrained(source, revision=revision)
-        texts = inputs.snippets() if texts is None else texts
-        encoded = inputs.encode(texts, ours=tokenizer, theirs=reference.tokenizer(opened), config=config)
+    described = f"inputs: {inputs.count_tokens(batches):,} random ids"
+    same_ids, flaws = "token ids: nothing to compare, the source has no tokenizer", []
+    if source.file("tokenizer.json") or source.file("vocab.txt"):
+        encoded = inputs.encode(
+            inputs.snippets() if texts is None else texts,
+            tokenizer=BertTokenizer.from_pretrained(source.name, revision=source.revision),
+            reference=functools.partial(reference, "tokenize", source, max_length=config.max_position_embeddings),
+            config=config,
+        )
         batches = encoded.batches + batches
-        fed += f", {inputs.count_tokens(encoded.batches):,} tokens of {encoded.rows} texts and pairs"
-        same = f"token ids: the same for {encoded.rows - len(encoded.differing)} of {encoded.rows} texts and pairs"
+        described += f", {inputs.count_tokens(encoded.batches):,} tokens of {encoded.rows} texts and pairs"
+        same_ids = f"token ids: equal for {encoded.rows - len(encoded.differing)} of {encoded.rows} texts and pairs"
         flaws = [f"transformers has other token ids for {text!r}" for text in encoded.differing[:3]]
 
-    measured: dict[str, Differences] = defaultdict(Differences)
+    differences: dict[str, Differences] = defaultdict(Differences)
     for model in models:
-        _measure(model, reference.Reference(type(model).__name__, opened), batches, measured)
-    tensors, left = _tensors([_report(model) for model in models])
+        _measure(model, functools.partial(reference, "run", type(model).__name__, source), batches, differences)
+    tensors, tensor_flaws = _check_tensors([_report(model) for model in models])
     return Verification(
-        title=f"{opened.name}: {', '.join(type(model).__name__ for model in models)} in keras_bert_impl {__version__} "
-        f"(Keras {keras.__version__} on {keras.backend.backend()}) and in {reference.versions()}",
-        rows=tuple(differences.row(name) for name, differences in measured.items()),
-        inputs=fed,
-        tokenizer=same,
+        title=f"{source.name}: {', '.join(type(model).__name__ for model in models)} in keras_bert_impl {__version__} "
+        f"(Keras {keras.__version__} on {keras.backend.backend()}) and in {reference('versions')}",
+        rows=tuple(difference.row(name) for name, difference in differences.items()),
+        inputs=described,
+        tokenizer=same_ids,
         tensors=tensors,
-        flaws=(*flaws, *left),
+        flaws=(*flaws, *tensor_flaws),
     )
 
 
-def _models(source: Source) -> list[BertPreTrainedModel]:
-    """The backbone, and a model for each head that the checkpoint holds."""
+def _load_models(source: Source) -> list[BertPreTrainedModel]:
+    """Loads the backbone, and a model for each head in the checkpoint."""
     backbone = BertModel.from_pretrained(source, output_hidden_states=True, dtype="float32")
     names = [entry.name for entry in _report(backbone).entries if entry.status != "newly initialised"]
     heads = find_head_classes(names, backbone.config.architectures)
@@ -101,41 +107,44 @@ def _report(model: BertPreTrainedModel) -> LoadReport:
 
 
 def _measure(
-    model: BertPreTrainedModel, reference: Any, batches: list[inputs.Batch], measured: dict[str, Differences]
+    model: BertPreTrainedModel,
+    reference: Callable[[inputs.Batch], tuple[Any, Any]],
+    batches: list[inputs.Batch],
+    differences: dict[str, Differences],
 ) -> None:
-    """Runs the batches through a model and its reference, and adds what came out to what was measured."""
+    """Runs the batches through a model and its reference, and adds the outputs to ``differences``."""
     for batch in batches:
         shaped = {name: ids[:, None] for name, ids in batch.items()} if model.input_rank == 3 else batch
-        # As users run it: the traced graph, in which operations are fused.
-        sides = (model.predict_on_batch(shaped), *reference(shaped))
-        here, torch, exact = (_numbers(model, outputs, batch["attention_mask"]) for outputs in sides)
-        for name in here:
-            measured[name].add(here=here[name], torch=torch[name], exact=exact[name])
+        # `predict_on_batch` runs the traced graph, in which operations are fused, as users run it.
+        results = (model.predict_on_batch(shaped), *reference(shaped))
+        ours, torch, exact = (_select_outputs(model, outputs, batch["attention_mask"]) for outputs in results)
+        for name in ours:
+            differences[name].add(ours=ours[name], torch=torch[name], exact=exact[name])
 
 
-def _numbers(model: BertPreTrainedModel, outputs: dict[str, Any], mask: np.ndarray) -> dict[str, np.ndarray]:
-    """What the certificate compares of a model's outputs, without those of padding."""
-    real = mask.astype(bool)
+def _select_outputs(model: BertPreTrainedModel, outputs: dict[str, Any], mask: np.ndarray) -> dict[str, np.ndarray]:
+    """The outputs that the certificate compares, without those of padding, by their names in the table."""
+    is_token = mask.astype(bool)
     states = outputs["hidden_states"] if type(model) is BertModel else ()
-    numbers = {f"layer {number}" if number else "embeddings": state[real] for number, state in enumerate(states)}
-    for output, (name, each_token) in _OUTPUTS[type(model).__name__].items():
-        numbers[name] = outputs[output][real] if each_token else outputs[output]
+    selected = {f"layer {number}" if number else "embeddings": state[is_token] for number, state in enumerate(states)}
+    for name, output in HEADS[type(model).__name__].outputs.items():
+        selected[output.title] = outputs[name][is_token] if output.per_token else outputs[name]
     if set(_report(model).names("newly initialised")) >= _POOLER:
-        del numbers["pooler"]
-    return numbers
+        del selected[HEADS["BertModel"].outputs["pooler_output"].title]
+    return selected
 
 
-def _tensors(reports: list[LoadReport]) -> tuple[str, list[str]]:
-    """How many of the file's tensors some model took, and the flaws: those left over, those lacking."""
+def _check_tensors(reports: list[LoadReport]) -> tuple[str, list[str]]:
+    """How many of the file's tensors were compared, and the flaws: tensors that no model used, and missing ones."""
     entries = [entry for report in reports for entry in report.entries if entry.status != "newly initialised"]
     names = {entry.name for entry in entries}
     loaded = {entry.name for entry in entries if entry.status == "loaded"}
     reasons = {entry.name: entry.reason for entry in entries if entry.reason not in ("", NO_SUCH_HEAD)}
-    lacking = {name for report in reports for name in report.names("newly initialised")} - _POOLER
-    told = f"tensors: {len(loaded)} of {len(names)} compared"
+    missing = {name for report in reports for name in report.names("newly initialised")} - _POOLER
+    compared = f"tensors: {len(loaded)} of {len(names)} compared"
     for reason, count in Counter(reasons[name] for name in sorted(reasons.keys() - loaded)).items():
-        told += f"; {count} left out, {reason}"
-    return told, [
-        *(f"the file's {name} is in none of these models" for name in sorted(names - loaded - reasons.keys())),
-        *(f"the file lacks {name}" for name in sorted(lacking)),
+        compared += f"; {count} not compared: {reason}"
+    return compared, [
+        *(f"no model uses the file's tensor {name}" for name in sorted(names - loaded - reasons.keys())),
+        *(f"the file has no tensor {name}" for name in sorted(missing)),
     ]

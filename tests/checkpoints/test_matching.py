@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import beside_torch
 import numpy as np
 import pytest
-import torch
-import transformers
+import transformers_models
 from safetensors.numpy import save_file
+from torch_process import in_torch_process
 
 from keras_bert_impl import models
 from keras_bert_impl.checkpoints.matching import match_tensors
@@ -34,14 +33,13 @@ LAYERS = {"num_hidden_layers": 2}
 
 def tensors_of(name: str, **changes: Any) -> Tensors:
     """The state of a random model of transformers, tied names included."""
-    return {key: tensor.numpy() for key, tensor in beside_torch.bert(name, **LAYERS, **changes).state_dict().items()}
+    return transformers_models.state_dict(name, **LAYERS, **changes)
 
 
 def shapes_of(name: str, **changes: Any) -> dict[str, tuple[int, ...]]:
-    labels = (
-        {0: "LABEL_0"} if name == "BertForMultipleChoice" else {i: f"LABEL_{i}" for i in range(beside_torch.LABELS)}
-    )
-    model = getattr(models, name)(BertConfig(**{**beside_torch.SIZES, **LAYERS, **changes}, id2label=labels))
+    labels = 1 if name == "BertForMultipleChoice" else transformers_models.LABELS
+    id2label = {i: f"LABEL_{i}" for i in range(labels)}
+    model = getattr(models, name)(BertConfig(**{**transformers_models.SIZES, **LAYERS, **changes}, id2label=id2label))
     return {weight.path: tuple(weight.shape) for weight in model.weights}
 
 
@@ -239,38 +237,48 @@ def test_report_as_text(states, shapes) -> None:
     assert lines[0].split() == ["bert.embeddings.word_embeddings.weight", "99×32", "loaded"]
 
 
-def write(directory: Path, model: Any, tensors: Tensors) -> None:
-    model.config.save_pretrained(directory)
+def write(directory: Path, tensors: Tensors) -> None:
+    transformers_models.save("BertModel", directory, **LAYERS)
     save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, directory / "model.safetensors")
 
 
 def test_strict(tmp_path: Path) -> None:
-    model = beside_torch.bert("BertModel", **LAYERS)
-    state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    write(tmp_path, model, {**state, "head.dense.weight": np.zeros((3, 32), "float32")})
+    state = tensors_of("BertModel")
+    write(tmp_path, {**state, "head.dense.weight": np.zeros((3, 32), "float32")})
     assert models.BertModel.from_pretrained(tmp_path).load_report.names("unexpected") == ["head.dense.weight"]
     with pytest.raises(InputError, match=r"has unexpected tensors: head\.dense\.weight"):
         models.BertModel.from_pretrained(tmp_path, strict=True)
-    write(tmp_path, model, state)
+    write(tmp_path, state)
     assert models.BertModel.from_pretrained(tmp_path, strict=True).load_report.names("unexpected") == []
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_other_precisions(dtype: torch.dtype, tmp_path: Path) -> None:
-    beside_torch.bert("BertForTokenClassification", **LAYERS).to(dtype).save_pretrained(tmp_path)
-    expected = transformers.BertForTokenClassification.from_pretrained(tmp_path, dtype=torch.float32).state_dict()
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_other_precisions(dtype: str, tmp_path: Path) -> None:
+    transformers_models.save("BertForTokenClassification", tmp_path, dtype=dtype, **LAYERS)
+    expected = transformers_models.loaded_state("BertForTokenClassification", tmp_path)
     ours = models.BertForTokenClassification.from_pretrained(tmp_path).state_dict()
     assert ours.keys() == expected.keys()
     for name, array in ours.items():
-        np.testing.assert_array_equal(array, expected[name].numpy(), err_msg=name)
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
 
 def test_other_labels_by_name(tmp_path: Path) -> None:
-    beside_torch.bert("BertForSequenceClassification", **LAYERS).save_pretrained(tmp_path)
+    transformers_models.save("BertForSequenceClassification", tmp_path, **LAYERS)
     labels = {0: "bad", 1: "good", 2: "neither"}
     model = models.BertForSequenceClassification.from_pretrained(tmp_path, id2label=labels, new_heads=True)
     model.save_pretrained(tmp_path / "again")
-    reopened = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "again")
-    assert reopened.config.id2label == labels
-    assert reopened.config.label2id == {"bad": 0, "good": 1, "neither": 2}
-    assert reopened.classifier.weight.shape == (3, 32)
+    assert labels_of(tmp_path / "again") == {
+        "id2label": labels,
+        "label2id": {"bad": 0, "good": 1, "neither": 2},
+        "classifier": (3, 32),
+    }
+
+
+@in_torch_process
+def labels_of(directory: Path) -> dict[str, Any]:
+    """The labels of a classifier, and the shape of its last layer."""
+    import torch_models
+
+    model = torch_models.load("BertForSequenceClassification", directory)
+    labels = {"id2label": model.config.id2label, "label2id": model.config.label2id}
+    return {**labels, "classifier": tuple(model.classifier.weight.shape)}

@@ -1,10 +1,10 @@
-"""The name table beside the parameters that transformers has, and beside Google's names."""
+"""The name table compared with the parameters of transformers, and with Google's names."""
 
 import re
 
-import beside_torch
 import pytest
-import transformers
+import transformers_models
+from torch_process import in_torch_process
 
 from keras_bert_impl.checkpoints.names import DECODER_BIAS, ROWS, all_names, published_name, row_of, torch_name
 
@@ -20,13 +20,21 @@ CLASSES = [
 ]
 
 
-def test_the_table_has_all_that_transformers_has_and_nothing_else() -> None:
-    theirs = {
+@in_torch_process
+def parameter_names(classes: list[str]) -> set[str]:
+    import torch_models
+    import transformers
+
+    return {
         name.removeprefix("bert.")
-        for model in CLASSES
-        for name, _ in getattr(transformers, model)(beside_torch.config()).named_parameters(remove_duplicate=False)
+        for model in classes
+        for name, _ in getattr(transformers, model)(torch_models.config()).named_parameters(remove_duplicate=False)
     }
-    assert {name for _, name in all_names(beside_torch.SIZES["num_hidden_layers"])} | {DECODER_BIAS} == theirs
+
+
+def test_the_table_has_all_that_transformers_has_and_nothing_else() -> None:
+    ours = {name for _, name in all_names(transformers_models.SIZES["num_hidden_layers"])}
+    assert ours | {DECODER_BIAS} == parameter_names(CLASSES)
 
 
 def test_there_and_back() -> None:

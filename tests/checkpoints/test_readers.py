@@ -8,33 +8,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.torch
-import torch
+import transformers_models
 from hub_server import Hub, serve
-from transformers import BertConfig, BertModel
+from torch_process import in_torch_process
 
 from keras_bert_impl.checkpoints.readers import WEIGHTS, read_tensors
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import open_source
 
+LAYERS = {"num_hidden_layers": 3}
+
 
 @pytest.fixture(scope="module")
-def model() -> BertModel:
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=99,
-        hidden_size=32,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        intermediate_size=37,
-        max_position_embeddings=17,
-    )
-    return BertModel(config)
+def state() -> dict[str, np.ndarray]:
+    """The tensors of a random model."""
+    return transformers_models.state_dict("BertModel", **LAYERS)
 
 
 @pytest.fixture
-def sharded(model: BertModel, tmp_path: Path) -> Path:
-    model.save_pretrained(tmp_path, max_shard_size="20KB")
+def sharded(tmp_path: Path) -> Path:
+    """The same model, saved in small shards."""
+    transformers_models.save("BertModel", tmp_path, max_shard_size="20KB", **LAYERS)
     return tmp_path
 
 
@@ -48,53 +42,73 @@ def edit_index(directory: Path, name: str, shard: str | None) -> None:
     path.write_text(json.dumps(index))
 
 
-def assert_same(arrays: dict[str, np.ndarray], tensors: dict[str, torch.Tensor]) -> None:
-    assert arrays.keys() == tensors.keys()
-    for name, tensor in tensors.items():
-        np.testing.assert_array_equal(arrays[name], tensor.numpy())
+def assert_same(arrays: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert arrays.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(arrays[name], array)
 
 
-def test_whole(model: BertModel, tmp_path: Path) -> None:
-    model.save_pretrained(tmp_path)
-    assert_same(read_tensors(open_source(tmp_path)), model.state_dict())
-    assert_same(read_tensors(open_source(tmp_path / "model.safetensors")), model.state_dict())
+@in_torch_process
+def save(path: Path, numbers: dict[str, list[float]], *, dtypes: dict[str, str] | None = None) -> None:
+    """Saves tensors with torch, or with its safetensors library, depending on the suffix."""
+    import safetensors.torch
+    import torch
+
+    tensors = {
+        name: torch.tensor(values, dtype=getattr(torch, (dtypes or {}).get(name, "float32")))
+        for name, values in numbers.items()
+    }
+    (safetensors.torch.save_file if path.suffix == ".safetensors" else torch.save)(tensors, path)
 
 
-def test_shards(model: BertModel, sharded: Path) -> None:
+def test_one_file(state: dict[str, np.ndarray], tmp_path: Path) -> None:
+    transformers_models.save("BertModel", tmp_path, **LAYERS)
+    assert_same(read_tensors(open_source(tmp_path)), state)
+    assert_same(read_tensors(open_source(tmp_path / "model.safetensors")), state)
+
+
+def test_shards(state: dict[str, np.ndarray], sharded: Path) -> None:
     assert len(list(sharded.glob("model-*.safetensors"))) > 3
-    assert_same(read_tensors(open_source(sharded)), model.state_dict())
-    assert_same(read_tensors(open_source(sharded / "model.safetensors.index.json")), model.state_dict())
+    assert_same(read_tensors(open_source(sharded)), state)
+    assert_same(read_tensors(open_source(sharded / "model.safetensors.index.json")), state)
 
 
 def test_bin_shards(tmp_path: Path) -> None:
     first, second = "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"
-    torch.save({"a": torch.ones(3)}, tmp_path / first)
-    torch.save({"b": torch.zeros(2)}, tmp_path / second)
+    save(tmp_path / first, {"a": [1.0] * 3})
+    save(tmp_path / second, {"b": [0.0] * 2})
     index = {"metadata": {}, "weight_map": {"a": first, "b": second}}
     (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index))
-    assert_same(read_tensors(open_source(tmp_path)), {"a": torch.ones(3), "b": torch.zeros(2)})
+    assert_same(read_tensors(open_source(tmp_path)), {"a": np.ones(3), "b": np.zeros(2)})
+
+
+@in_torch_process
+def round_trip(values: list[float], dtype: str) -> np.ndarray:
+    """The numbers that remain of float32 in another precision."""
+    import torch
+
+    return torch.tensor(values).to(getattr(torch, dtype)).float().numpy()
 
 
 def test_16_bit_numbers_become_float32(tmp_path: Path) -> None:
-    tensors = {"half": torch.randn(3, 2).half(), "bfloat16": torch.randn(2, 5).bfloat16(), "ids": torch.arange(4)}
-    safetensors.torch.save_file(tensors, tmp_path / "model.safetensors")
-    torch.save(tensors, tmp_path / "pytorch_model.bin")
+    numbers = np.random.default_rng(0).normal(size=9).tolist()
+    tensors = {"half": numbers, "bfloat16": numbers[::-1], "ids": [0, 1, 2, 3]}
     for name in ("model.safetensors", "pytorch_model.bin"):
+        save(tmp_path / name, tensors, dtypes={"half": "float16", "bfloat16": "bfloat16", "ids": "int64"})
         arrays = read_tensors(open_source(tmp_path / name))
         assert {name: array.dtype.name for name, array in arrays.items()} == {
             "half": "float32",
             "bfloat16": "float32",
             "ids": "int64",
         }
-        assert_same(
-            arrays, {"half": tensors["half"].float(), "bfloat16": tensors["bfloat16"].float(), "ids": tensors["ids"]}
-        )
+        half, bfloat16 = round_trip(numbers, "float16"), round_trip(numbers[::-1], "bfloat16")
+        assert_same(arrays, {"half": half, "bfloat16": bfloat16, "ids": np.arange(4)})
 
 
 def test_the_order_of_formats(tmp_path: Path) -> None:
     assert WEIGHTS[0] == "model.safetensors"
-    safetensors.torch.save_file({"a": torch.tensor([1.0])}, tmp_path / "model.safetensors")
-    torch.save({"a": torch.tensor([2.0])}, tmp_path / "pytorch_model.bin")
+    save(tmp_path / "model.safetensors", {"a": [1.0]})
+    save(tmp_path / "pytorch_model.bin", {"a": [2.0]})
     assert read_tensors(open_source(tmp_path))["a"] == 1
     (tmp_path / "model.safetensors").unlink()
     assert read_tensors(open_source(tmp_path))["a"] == 2
@@ -114,9 +128,9 @@ def test_a_tensor_missing_in_its_shard(sharded: Path) -> None:
         read_tensors(open_source(sharded))
 
 
-def test_a_tensor_that_the_index_forgot(model: BertModel, sharded: Path) -> None:
+def test_a_tensor_that_the_index_forgot(state: dict[str, np.ndarray], sharded: Path) -> None:
     edit_index(sharded, "pooler.dense.bias", None)
-    assert_same(read_tensors(open_source(sharded)), model.state_dict())
+    assert_same(read_tensors(open_source(sharded)), state)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +180,7 @@ except InputError as error:
 """
 
 
-def test_the_hub(model: BertModel, sharded: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_hub(state: dict[str, np.ndarray], sharded: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     empty, home = tmp_path_factory.mktemp("empty"), tmp_path_factory.mktemp("home")
     with serve(Hub({"org/model": {"main": sharded}, "org/empty": {"main": empty}})) as hub:
         env = os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home)}
@@ -176,7 +190,7 @@ def test_the_hub(model: BertModel, sharded: Path, tmp_path_factory: pytest.TempP
             ).stdout
             for name in ("org/model", "org/empty")
         ]
-    expected = sum(float(tensor.sum()) for tensor in model.state_dict().values())
+    expected = sum(float(tensor.sum()) for tensor in state.values())
     assert float(results[0]) == pytest.approx(expected, rel=1e-4)
     assert "org/empty has no weights: looked for model.safetensors" in results[1]
     assert "The hub has none of these" in results[1]

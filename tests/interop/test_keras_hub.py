@@ -1,4 +1,4 @@
-"""KerasHub's backbone with our weights beside transformers on torch, and ours with KerasHub's."""
+"""KerasHub's backbone with our weights, and ours with KerasHub's, compared with transformers on torch."""
 
 import os
 import subprocess
@@ -7,12 +7,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import beside_torch
 import keras
 import keras_hub
 import numpy as np
 import pytest
-import transformers
+import transformers_models
 
 from keras_bert_impl import BertConfig, BertModel, BertTokenizer, models
 from keras_bert_impl.errors import InputError
@@ -31,8 +30,8 @@ SIZES = {
     "max_sequence_length": 61,
     "num_segments": 3,
 }
-CONFIG = {**beside_torch.SIZES, "num_hidden_layers": 2}
-INPUTS = beside_torch.inputs()
+CONFIG = {**transformers_models.SIZES, "num_hidden_layers": 2}
+INPUTS = transformers_models.inputs()
 LIMIT = 1e-5
 # What torch and KerasHub need to show that GELU is another: larger than rounding, smaller than the states.
 DRIFT = 1e-4
@@ -79,34 +78,32 @@ def messages(told: pytest.WarningsRecorder) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
-    """A random model of transformers, and where it is saved."""
-    theirs = beside_torch.bert("BertModel", num_hidden_layers=2)
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model of transformers."""
     directory = tmp_path_factory.mktemp("keras_hub")
-    theirs.save_pretrained(directory)
-    return theirs, directory
+    transformers_models.save("BertModel", directory, num_hidden_layers=2)
+    return directory
 
 
 @pytest.fixture(scope="module")
-def ours(saved: tuple[Any, Path]) -> BertModel:
-    return BertModel.from_pretrained(saved[1])
+def ours(saved: Path) -> BertModel:
+    return BertModel.from_pretrained(saved)
 
 
 @pytest.fixture(scope="module")
-def expected(saved: tuple[Any, Path]) -> dict[str, np.ndarray]:
+def expected(saved: Path) -> dict[str, np.ndarray]:
     """What torch computes."""
-    return beside_torch.run(saved[0], INPUTS)
+    return transformers_models.outputs("BertModel", saved, INPUTS)
 
 
 @pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new", "relu"])
-def test_beside_torch(hidden_act: str, saved: tuple[Any, Path]) -> None:
-    theirs = beside_torch.bert("BertModel", num_hidden_layers=2, hidden_act=hidden_act)
-    theirs.load_state_dict(saved[0].state_dict())
-    backbone = to_keras_hub(BertModel.from_pretrained(saved[1], hidden_act=hidden_act))
+def test_outputs_are_those_of_torch(hidden_act: str, saved: Path) -> None:
+    theirs = transformers_models.outputs("BertModel", saved, INPUTS, changes={"hidden_act": hidden_act})
+    backbone = to_keras_hub(BertModel.from_pretrained(saved, hidden_act=hidden_act))
     assert type(backbone) is keras_hub.models.BertBackbone
     assert {name: getattr(backbone, name) for name in SIZES} == SIZES
     assert backbone.dropout == 0.1
-    assert gap(backbone(in_their_words(INPUTS)), beside_torch.run(theirs, INPUTS)) < LIMIT
+    assert gap(backbone(in_their_words(INPUTS)), theirs) < LIMIT
 
 
 def test_kerashubs_own_gelu_is_another(ours: BertModel, expected: dict[str, np.ndarray]) -> None:
@@ -157,13 +154,13 @@ def test_back_into_transformers(tmp_path: Path) -> None:
     """From KerasHub through ours to torch."""
     backbone = random_backbone()
     from_keras_hub(backbone, hidden_act="gelu_new").save_pretrained(tmp_path)
-    theirs = transformers.BertModel.from_pretrained(tmp_path, attn_implementation="eager").eval()
-    assert gap(backbone(in_their_words(INPUTS)), beside_torch.run(theirs, INPUTS)) < LIMIT
+    theirs = transformers_models.outputs("BertModel", tmp_path, INPUTS)
+    assert gap(backbone(in_their_words(INPUTS)), theirs) < LIMIT
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "mixed_bfloat16"])
-def test_there_and_back_again(dtype: str, saved: tuple[Any, Path]) -> None:
-    model = BertModel.from_pretrained(saved[1], dtype=dtype)
+def test_there_and_back_again(dtype: str, saved: Path) -> None:
+    model = BertModel.from_pretrained(saved, dtype=dtype)
     backbone = to_keras_hub(model)
     assert backbone.dtype_policy.name == dtype
     again = from_keras_hub(backbone)
@@ -215,13 +212,15 @@ def test_saving(ours: BertModel, expected: dict[str, np.ndarray], tmp_path: Path
         assert b"keras_bert_impl" not in file.read("config.json"), "the file needs this package"
 
 
-def test_a_step_of_training(saved: tuple[Any, Path]) -> None:
+def test_a_step_of_training(saved: Path) -> None:
     """Without dropout both take the same step."""
     still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    model = BertModel.from_pretrained(saved[1], **still)
+    model = BertModel.from_pretrained(saved, **still)
     backbone = to_keras_hub(model)
     before = model.state_dict()
-    targets = {name: np.zeros_like(array) for name, array in beside_torch.run(saved[0], INPUTS).items()}
+    targets = {
+        name: np.zeros_like(array) for name, array in transformers_models.outputs("BertModel", saved, INPUTS).items()
+    }
     # The gradients at padding are of no interest, but both have them: the same targets for all tokens.
     for trained, words, names in ((model, INPUTS, dict(zip(OUTPUTS, OUTPUTS, strict=True))), (backbone, None, OUTPUTS)):
         trained.compile(optimizer=keras.optimizers.SGD(0.1), loss=dict.fromkeys(names.values(), "mse"))
@@ -237,8 +236,7 @@ def test_a_step_of_training(saved: tuple[Any, Path]) -> None:
 
 def test_a_classifier(tmp_path: Path) -> None:
     """The head by hand, as the docstring shows it; a task keeps the activation of the backbone it was built on."""
-    theirs = beside_torch.bert("BertForSequenceClassification", num_hidden_layers=2)
-    theirs.save_pretrained(tmp_path)
+    transformers_models.save("BertForSequenceClassification", tmp_path, num_hidden_layers=2)
     model = models.BertForSequenceClassification.from_pretrained(tmp_path)
     with pytest.warns(UserWarning, match=r"left out .*: classifier/bias, classifier/kernel\.$") as told:
         backbone = to_keras_hub(model)
@@ -246,7 +244,8 @@ def test_a_classifier(tmp_path: Path) -> None:
     task = keras_hub.models.BertTextClassifier(backbone, num_classes=model.config.num_labels)
     task.output_dense.set_weights(model.classifier.get_weights())
     logits = task.predict_on_batch(in_their_words(INPUTS))
-    np.testing.assert_allclose(logits, beside_torch.run(theirs, INPUTS)["logits"], rtol=0, atol=LIMIT)
+    theirs = transformers_models.outputs("BertForSequenceClassification", tmp_path, INPUTS)
+    np.testing.assert_allclose(logits, theirs["logits"], rtol=0, atol=LIMIT)
     with pytest.raises(InputError, match=r"a BertTextClassifier was given; .*Pass its \.backbone\."):
         from_keras_hub(task)
 
@@ -261,7 +260,7 @@ def test_a_model_without_pooler() -> None:
         "newly initialised, as the BertForTokenClassification has none: pooler/dense/bias, pooler/dense/kernel.",
     ]
     states = from_keras_hub(backbone)(INPUTS)["last_hidden_state"]
-    assert states.shape == (beside_torch.BATCH, beside_torch.LENGTH, 32)
+    assert states.shape == (transformers_models.BATCH, transformers_models.LENGTH, 32)
 
 
 @pytest.mark.parametrize(
@@ -324,9 +323,8 @@ def test_without_kerashub(ours: BertModel, monkeypatch: pytest.MonkeyPatch) -> N
 def test_minilm(minilm: Path) -> None:
     """The real checkpoint on film snippets, and how far GELU by tanh leads from it: the figures of the docstring."""
     model = BertModel.from_pretrained(minilm)
-    theirs = transformers.BertModel.from_pretrained(minilm, attn_implementation="eager").eval()
     batch = BertTokenizer.from_pretrained(minilm)(inputs.snippets())
-    expected = beside_torch.run(theirs, batch)
+    expected = transformers_models.outputs("BertModel", minilm, batch)
     backbone = to_keras_hub(model)
     assert gap(backbone(in_their_words(batch)), expected, batch) < LIMIT
     same_weights(from_keras_hub(backbone), model)
@@ -353,11 +351,11 @@ np.savez(outputs, backend=keras.backend.backend(), **found)
 
 
 @pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.slow)])
-def test_other_backends(backend: str, saved: tuple[Any, Path], expected: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_other_backends(backend: str, saved: Path, expected: dict[str, np.ndarray], tmp_path: Path) -> None:
     np.savez(tmp_path / "inputs.npz", **in_their_words(INPUTS))
     environment = {**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-W", "error::UserWarning", "-c", RUN]
-    files = [saved[1], tmp_path / "inputs.npz", tmp_path / "outputs.npz"]
+    files = [saved, tmp_path / "inputs.npz", tmp_path / "outputs.npz"]
     result = subprocess.run([*command, *map(str, files)], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     found = dict(np.load(tmp_path / "outputs.npz"))

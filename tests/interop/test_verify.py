@@ -3,22 +3,24 @@
 import dataclasses
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import beside_torch
 import numpy as np
 import pytest
-import transformers
+import transformers_models
 from hub_server import Hub, serve
 from safetensors.numpy import load_file, save_file
+from torch_process import in_torch_process
 
 from keras_bert_impl import BertConfig, BertTokenizer
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.interop import inputs
 from keras_bert_impl.interop.certificate import MAX_DIFFERENCE, Differences, Row, Verification
+from keras_bert_impl.interop.python_process import PythonProcess
 from keras_bert_impl.interop.verify import verify
 
 LAYERS = ["embeddings", "layer 1"]
@@ -43,7 +45,7 @@ HEADS = {
 
 def save(name: str, directory: Path, **changes: Any) -> Path:
     """A random checkpoint, saved by transformers, with a vocabulary."""
-    beside_torch.bert(name, num_hidden_layers=1, max_position_embeddings=131, **changes).save_pretrained(directory)
+    transformers_models.save(name, directory, num_hidden_layers=1, max_position_embeddings=131, **changes)
     (directory / "vocab.txt").write_text("\n".join(VOCABULARY), encoding="utf-8")
     return directory
 
@@ -63,10 +65,10 @@ def test_every_head(name: str, rows: list[str], tmp_path: Path) -> None:
         assert 0 < row.largest < MAX_DIFFERENCE
         assert 0 < row.rms < row.largest
         assert 0.1 < row.size < 10
-        assert 1e-9 < row.here < 1e-5
+        assert 1e-9 < row.ours < 1e-5
         assert 1e-9 < row.torch < 1e-5
     assert certificate.rows[0].vectors > 1000
-    assert certificate.tokenizer == "token ids: the same for 7 of 7 texts and pairs"
+    assert certificate.tokenizer == "token ids: equal for 7 of 7 texts and pairs"
     assert "7 texts and pairs" in certificate.inputs
 
 
@@ -88,26 +90,30 @@ def test_without_tokenizer(tagger: Path, tmp_path: Path) -> None:
     shutil.copytree(tagger, tmp_path / "bare", ignore=shutil.ignore_patterns("*.txt", "tokenizer*"))
     certificate = verify(tmp_path / "bare")
     assert certificate.passed
-    assert certificate.tokenizer == "token ids: none to compare, the source has no tokenizer"
+    assert certificate.tokenizer == "token ids: nothing to compare, the source has no tokenizer"
     assert certificate.rows[0].vectors >= 1000
 
 
 @pytest.mark.parametrize("name", ["weights.bin", pytest.param("weights.safetensors", marks=pytest.mark.slow)])
 def test_a_weights_file(tagger: Path, tmp_path: Path, name: str) -> None:
-    import torch
-
     shutil.copytree(tagger, tmp_path / "tagger")
     source = tmp_path / "tagger" / "model.safetensors"
     if name.endswith(".bin"):
-        tensors = {key: torch.from_numpy(array) for key, array in load_file(source).items()}
-        torch.save(tensors, source.with_name(name))
+        save_with_torch(load_file(source), source.with_name(name))
         source.unlink()
     else:
         source.rename(source.with_name(name))
     assert verify(source.with_name(name), TEXTS).passed
 
 
-def test_tensors_left_over_and_lacking(tagger: Path, tmp_path: Path) -> None:
+@in_torch_process
+def save_with_torch(arrays: dict[str, np.ndarray], path: Path) -> None:
+    import torch
+
+    torch.save({key: torch.from_numpy(array) for key, array in arrays.items()}, path)
+
+
+def test_unused_and_missing_tensors(tagger: Path, tmp_path: Path) -> None:
     directory = tmp_path / "changed"
     shutil.copytree(tagger, directory)
     path = directory / "model.safetensors"
@@ -116,18 +122,26 @@ def test_tensors_left_over_and_lacking(tagger: Path, tmp_path: Path) -> None:
     save_file(tensors, path, metadata={"format": "pt"})
     certificate = verify(directory, TEXTS)
     assert certificate.flaws == (
-        "the file's distance.weight is in none of these models",
-        "the file lacks classifier.bias",
+        "no model uses the file's tensor distance.weight",
+        "the file has no tensor classifier.bias",
     )
     assert "NOT VERIFIED" in str(certificate)
+
+
+@in_torch_process
+def tokenize(directory: Path, columns: list[list[str]]) -> dict[str, np.ndarray]:
+    import transformers
+
+    tokenizer = transformers.BertTokenizer.from_pretrained(directory, do_lower_case=True)
+    return dict(tokenizer(*columns, max_length=131, truncation=True, padding=True, return_tensors="np"))
 
 
 def test_other_token_ids(tagger: Path) -> None:
     ours = BertTokenizer.from_pretrained(tagger, do_lower_case=False)
     encoded = inputs.encode(
         ["film", "Film", "a film"],
-        ours=ours,
-        theirs=transformers.BertTokenizer.from_pretrained(tagger, do_lower_case=True),
+        tokenizer=ours,
+        reference=lambda columns: tokenize(tagger, columns),
         config=BertConfig.from_pretrained(tagger),
     )
     assert encoded.rows == 4
@@ -135,30 +149,30 @@ def test_other_token_ids(tagger: Path) -> None:
 
 
 def test_a_tokenizer_of_another_model(tagger: Path) -> None:
-    with pytest.raises(InputError, match="the tokenizer has 41 tokens and the model 40: they are not of one model"):
+    with pytest.raises(InputError, match="has 41 tokens and the model has 40: they do not belong together"):
         inputs.encode(
             TEXTS,
-            ours=BertTokenizer.from_pretrained(tagger),
-            theirs=transformers.BertTokenizer.from_pretrained(tagger),
+            tokenizer=BertTokenizer.from_pretrained(tagger),
+            reference=lambda columns: tokenize(tagger, columns),
             config=dataclasses.replace(BertConfig.from_pretrained(tagger), vocab_size=40),
         )
 
 
-GOOD = Row("layer 1", vectors=1500, size=0.9, largest=1e-6, rms=1e-7, here=1e-7, torch=9e-8)
+GOOD = Row("layer 1", vectors=1500, size=0.9, largest=1e-6, rms=1e-7, ours=1e-7, torch=9e-8)
 
 
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
         ({}, None),
-        ({"largest": 2.1e-5}, "layer 1: differs by 2.1e-05, more than 2.0e-05"),
+        ({"largest": 2.1e-5}, "layer 1: the largest difference is 2.1e-05; the limit is 2.0e-05"),
         ({"largest": 2.1e-5, "size": 8.0}, None),
-        ({"largest": float("nan")}, "layer 1: differs by nan"),
-        ({"here": 1.4e-7}, "layer 1: 1.56 times as far from float64 as torch, more than 1.5"),
-        ({"here": float("nan")}, "layer 1: nan times as far"),
-        ({"here": 1.4e-7, "vectors": 60}, None),
-        ({"here": 1e-7, "torch": 0.0}, "times as far from float64"),
-        ({"here": 0.0, "torch": 0.0}, None),
+        ({"largest": float("nan")}, "layer 1: the largest difference is nan; the limit is 2.0e-05"),
+        ({"ours": 1.4e-7}, "layer 1: our RMS error to float64, divided by torch's, is 1.56; the limit is 1.5"),
+        ({"ours": float("nan")}, "layer 1: our RMS error to float64, divided by torch's, is nan"),
+        ({"ours": 1.4e-7, "vectors": 60}, None),
+        ({"ours": 1e-7, "torch": 0.0}, "our RMS error to float64, divided by torch's"),
+        ({"ours": 0.0, "torch": 0.0}, None),
     ],
 )
 def test_limits(change: dict[str, float], problem: str | None) -> None:
@@ -174,26 +188,26 @@ def test_flaws_are_problems() -> None:
     assert certificate.verdict == "NOT VERIFIED\n- other ids for 'x'"
 
 
-def test_differences_beside_numpy() -> None:
+def test_differences_are_those_of_numpy() -> None:
     draw = np.random.default_rng(0)
     exact = draw.normal(size=(7, 5, 3))
-    here, torch = ((exact + draw.normal(size=exact.shape) * 1e-3).astype("float32") for _ in range(2))
-    gathered = Differences()
+    ours, torch = ((exact + draw.normal(size=exact.shape) * 1e-3).astype("float32") for _ in range(2))
+    differences = Differences()
     for rows in (slice(0, 3), slice(3, 7)):
-        gathered.add(here=here[rows], torch=torch[rows], exact=exact[rows])
-    row = gathered.row("layer 1")
+        differences.add(ours=ours[rows], torch=torch[rows], exact=exact[rows])
+    row = differences.row("layer 1")
     assert (row.name, row.vectors) == ("layer 1", 7)
-    assert row.largest == np.abs(here.astype("float64") - torch).max()
-    for found, gap in ((row.rms, here.astype("float64") - torch), (row.here, here - exact), (row.torch, torch - exact)):
+    assert row.largest == np.abs(ours.astype("float64") - torch).max()
+    for found, gap in ((row.rms, ours.astype("float64") - torch), (row.ours, ours - exact), (row.torch, torch - exact)):
         assert found == pytest.approx(np.sqrt(np.mean(gap**2)))
     assert row.size == pytest.approx(np.sqrt(np.mean(exact**2)))
 
 
 def test_nan_is_not_lost() -> None:
-    gathered = Differences()
+    differences = Differences()
     for value in (1.0, np.nan, 1.0):
-        gathered.add(here=np.array([value]), torch=np.array([1.0]), exact=np.array([1.0]))
-    assert np.isnan(gathered.row("pooler").largest)
+        differences.add(ours=np.array([value]), torch=np.array([1.0]), exact=np.array([1.0]))
+    assert np.isnan(differences.row("pooler").largest)
 
 
 @pytest.mark.parametrize(("source", "message"), [("nowhere/at/all", "no such file or directory"), ("", "is empty")])
@@ -205,34 +219,73 @@ def test_no_source(source: str, message: str) -> None:
 def test_a_format_that_transformers_does_not_read(tmp_path: Path) -> None:
     import tensorflow as tf
 
-    theirs = beside_torch.bert("BertModel", num_hidden_layers=1)
-    theirs.config.save_pretrained(tmp_path)
+    transformers_models.save("BertModel", tmp_path, num_hidden_layers=1)
+    tensors = load_file(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        for name, tensor in theirs.state_dict().items():
+        for name, tensor in tensors.items():
             google = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
             google = google.removesuffix(".weight") if name.endswith("embeddings.weight") else google
-            array = tensor.numpy().T if google.endswith(".weight") else tensor.numpy()
+            array = tensor.T if google.endswith(".weight") else tensor
             google = google.replace(".weight", ".kernel").replace("layer.", "layer_").replace(".", "/")
             tf.compat.v1.get_variable(f"bert/{google}", initializer=array)
         session.run(tf.compat.v1.global_variables_initializer())
         tf.compat.v1.train.Saver().save(session, str(tmp_path / "bert_model.ckpt"), write_meta_graph=False)
-    with pytest.raises(InputError, match=r"transformers finds none of .* Verify what `keras-bert convert` makes of it"):
+    with pytest.raises(InputError, match=r"transformers finds none of .* `keras-bert convert` and verify its result"):
         verify(tmp_path)
 
 
-def test_without_torch(tagger: Path) -> None:
-    code = f"""
-import sys
-from keras_bert_impl.errors import InputError
-from keras_bert_impl.interop.verify import verify
-sys.modules["torch"] = None
-try:
-    verify({str(tagger)!r})
-except InputError as error:
-    print(error)
-"""
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert 'torch is not installed: `pip install "keras_bert_impl[verify]"`' in result.stdout, result.stderr
+# What torch does when it is imported: what the certificate says then.
+BROKEN = {
+    "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')": (
+        r'verification compares .* torch is not installed: `pip install "keras_bert_impl\[verify\]"`\.$'
+    ),
+    "raise OSError('libtorch.so: cannot open shared object file')": (
+        r"cannot be imported: libtorch\.so: cannot open shared object file\. Install both again"
+    ),
+    "import os; print('loading'); print('no GPU', flush=True); os._exit(3)": (
+        r"the process .* torch died: it ended with exit code 3\. Its last lines:\nloading\nno GPU\. Check that"
+    ),
+    "import ctypes; ctypes.string_at(0)": r"died: it was ended by SIGSEGV and printed nothing\. Check that",
+}
+
+
+@pytest.mark.parametrize(("statement", "message"), BROKEN.items())
+def test_a_torch_that_cannot_be_imported(
+    tagger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: str, message: str
+) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text(statement, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match=message):
+        verify(tagger, TEXTS)
+
+
+def test_a_reference_that_is_killed(tagger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the system does when memory runs out: in the middle of the work."""
+    answer = PythonProcess.call
+
+    def kill_before_the_second_batch(self: PythonProcess, module: str, function: str, *arguments: Any, **options: Any):
+        calls.append(function)
+        if calls.count("run") == 2:
+            os.kill(self.pid, signal.SIGKILL)
+        return answer(self, module, function, *arguments, **options)
+
+    calls: list[str] = []
+    monkeypatch.setattr(PythonProcess, "call", kill_before_the_second_batch)
+    with pytest.raises(InputError, match="was ended by SIGKILL, which the system sends when memory runs out"):
+        verify(tagger, TEXTS)
+    assert calls.count("run") == 2
+
+
+def test_torch_stays_in_its_own_process(tagger: Path) -> None:
+    """TensorFlow is imported first: importing torch's triton then would end the process."""
+    code = (
+        "import sys, tensorflow; from keras_bert_impl.interop.verify import verify\n"
+        f"assert verify({str(tagger)!r}, ['A good film']).passed\n"
+        "assert not {'torch', 'transformers', 'triton'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "KERAS_BACKEND": "tensorflow"})
 
 
 @pytest.mark.slow

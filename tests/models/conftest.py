@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import beside_torch
 import numpy as np
 import pytest
+import transformers_models
 
 from keras_bert_impl import models
 
@@ -26,10 +26,9 @@ CASES = {
 
 @dataclass(frozen=True)
 class Pair:
-    """``theirs`` saved in ``directory`` by transformers, ``ours`` read from there."""
+    """A model of transformers, saved in ``directory``, and ``ours``, read from there."""
 
     name: str
-    theirs: Any
     directory: Path
     ours: models.BertPreTrainedModel
     inputs: dict[str, np.ndarray]
@@ -38,12 +37,15 @@ class Pair:
         """Ours once more, with other options."""
         return type(self.ours).from_pretrained(self.directory, **options)
 
+    def transformers_outputs(self, arrays: dict[str, np.ndarray], **options: Any) -> dict[str, Any]:
+        """What transformers' model returns."""
+        return transformers_models.outputs(self.name, self.directory, arrays, **options)
+
 
 @pytest.fixture(scope="session", params=CASES)
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     name = request.param.split("-")[0]
-    theirs = beside_torch.bert(name, num_hidden_layers=2, **CASES[request.param])
     directory = tmp_path_factory.mktemp(request.param)
-    theirs.save_pretrained(directory)
+    transformers_models.save(name, directory, num_hidden_layers=2, **CASES[request.param])
     ours = getattr(models, name).from_pretrained(directory)
-    return Pair(name, theirs, directory, ours, beside_torch.inputs(choices=name == "BertForMultipleChoice"))
+    return Pair(name, directory, ours, transformers_models.inputs(choices=name == "BertForMultipleChoice"))

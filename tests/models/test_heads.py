@@ -1,7 +1,7 @@
 """Which classes a checkpoint is for, by the tensors of transformers' models."""
 
-import beside_torch
 import pytest
+import transformers_models
 
 from keras_bert_impl import models
 from keras_bert_impl.errors import InputError
@@ -11,7 +11,7 @@ ONE_LAYER = {"num_hidden_layers": 1}
 
 
 def names_of(*models: str) -> set[str]:
-    return {name for model in models for name in beside_torch.bert(model, **ONE_LAYER).state_dict()}
+    return {name for model in models for name in transformers_models.state_dict(model, **ONE_LAYER)}
 
 
 def chosen(names: set[str], *architectures: str) -> list[str]:

@@ -1,15 +1,15 @@
 """What a model refuses, and what it takes."""
 
-import beside_torch
 import numpy as np
 import pytest
+import transformers_models
 
 from keras_bert_impl import models
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
 
-CONFIG = BertConfig(**{**beside_torch.SIZES, "num_hidden_layers": 2})
-IDS = beside_torch.inputs()["input_ids"]
+CONFIG = BertConfig(**{**transformers_models.SIZES, "num_hidden_layers": 2})
+IDS = transformers_models.inputs()["input_ids"]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_choices_are_checked_too() -> None:
 
 def test_unknown_activation() -> None:
     with pytest.raises(InputError, match="hidden_act 'gelu_10' is not supported"):
-        models.BertModel(BertConfig(**{**beside_torch.SIZES, "hidden_act": "gelu_10"}))
+        models.BertModel(BertConfig(**{**transformers_models.SIZES, "hidden_act": "gelu_10"}))
 
 
 def test_an_unknown_config_key_is_refused(tmp_path) -> None:

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-import beside_torch
 import numpy as np
 import pytest
+import transformers_models
 from keras import ops
 
 from keras_bert_impl import models
 from keras_bert_impl.config import BertConfig
 
 FIRST, SECOND, PADDING = 5, 8, 4
-SIZES = {**beside_torch.SIZES, "num_hidden_layers": 2}
+SIZES = {**transformers_models.SIZES, "num_hidden_layers": 2}
 OF_SEQUENCES = ("pooler_output", "seq_relationship_logits")
 
 

@@ -1,61 +1,75 @@
-"""One step of gradient descent beside torch: the gradients of all weights, of tied ones too."""
+"""One step of gradient descent compared with torch: the gradients of all weights, also of tied ones."""
 
-import beside_torch
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
-import torch
+import transformers_models
+from torch_process import in_torch_process
 
 from keras_bert_impl import models
 
 RATE = 0.5
 STILL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "num_hidden_layers": 2}
-POSITIONS = np.array([[1, 0, 4]] * beside_torch.BATCH, "int32")
+POSITIONS = np.array([[1, 0, 4]] * transformers_models.BATCH, "int32")
 
 
 def full_rows() -> dict[str, np.ndarray]:
     """Rows without padding, whose embedding torch does not train."""
-    draw, shape = np.random.default_rng(7), (beside_torch.BATCH, beside_torch.LENGTH)
+    draw, shape = np.random.default_rng(7), (transformers_models.BATCH, transformers_models.LENGTH)
     return {"input_ids": draw.integers(1, 99, shape), "token_type_ids": draw.integers(0, 3, shape)}
 
 
-def check(ours: models.BertPreTrainedModel, theirs: torch.nn.Module) -> None:
-    after = theirs.state_dict()
+def check(ours: models.BertPreTrainedModel, theirs: dict[str, np.ndarray]) -> None:
     for name, array in ours.state_dict().items():
-        np.testing.assert_allclose(array, after[name].numpy(), atol=5e-6, err_msg=name)
+        np.testing.assert_allclose(array, theirs[name], atol=5e-6, err_msg=name)
 
 
-def step(theirs: torch.nn.Module, loss: torch.Tensor) -> None:
-    optimizer = torch.optim.SGD(theirs.parameters(), lr=RATE)
-    loss.backward()
+@in_torch_process
+def step(
+    name: str,
+    changes: dict[str, Any],
+    inputs: dict[str, np.ndarray],
+    labels: dict[str, np.ndarray],
+    *,
+    learning_rate: float,
+) -> dict[str, np.ndarray]:
+    """The weights of a random model of transformers after one step of gradient descent."""
+    import torch
+    import torch_models
+
+    model = torch_models.bert(name, **changes)
+    if name == "BertForPreTraining":
+        model.cls.predictions.bias = model.cls.predictions.decoder.bias
+    optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)
+    model(**torch_models.tensors({**inputs, **labels})).loss.backward()
     optimizer.step()
+    return {key: tensor.numpy() for key, tensor in model.state_dict().items()}
 
 
 @pytest.mark.parametrize("name", ["BertForSequenceClassification", "BertForTokenClassification"])
 def test_classification(name: str, tmp_path) -> None:
-    theirs, inputs = beside_torch.bert(name, **STILL), full_rows()
-    theirs.save_pretrained(tmp_path)
+    inputs = full_rows()
+    transformers_models.save(name, tmp_path, **STILL)
     ours = getattr(models, name).from_pretrained(tmp_path)
     shape = inputs["input_ids"].shape[: 2 if "Token" in name else 1]
-    labels = np.random.default_rng(5).integers(0, beside_torch.LABELS, shape)
+    labels = np.random.default_rng(5).integers(0, transformers_models.LABELS, shape)
 
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     ours.compile(optimizer=keras.optimizers.SGD(RATE), loss={"logits": loss})
-    ours.fit(inputs, {"logits": labels}, batch_size=beside_torch.BATCH, verbose=0)
-    tensors = {key: torch.from_numpy(value).long() for key, value in inputs.items()}
-    step(theirs, theirs(**tensors, labels=torch.from_numpy(labels)).loss)
-    check(ours, theirs)
+    ours.fit(inputs, {"logits": labels}, batch_size=transformers_models.BATCH, verbose=0)
+    check(ours, step(name, STILL, inputs, {"labels": labels}, learning_rate=RATE))
 
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_pretraining(tied: bool, tmp_path) -> None:
-    theirs = beside_torch.bert("BertForPreTraining", tie_word_embeddings=tied, **STILL)
-    theirs.cls.predictions.bias = theirs.cls.predictions.decoder.bias
+    changes = {**STILL, "tie_word_embeddings": tied}
     inputs = full_rows()
-    theirs.save_pretrained(tmp_path)
+    transformers_models.save("BertForPreTraining", tmp_path, **changes)
     ours = models.BertForPreTraining.from_pretrained(tmp_path)
     draw = np.random.default_rng(6)
-    words, following = draw.integers(0, 99, POSITIONS.shape), draw.integers(0, 2, beside_torch.BATCH)
+    words, following = draw.integers(0, 99, POSITIONS.shape), draw.integers(0, 2, transformers_models.BATCH)
 
     losses = {
         name: keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -63,11 +77,9 @@ def test_pretraining(tied: bool, tmp_path) -> None:
     }
     ours.compile(optimizer=keras.optimizers.SGD(RATE), loss=losses)
     targets = {"prediction_logits": words, "seq_relationship_logits": following}
-    ours.fit({**inputs, "masked_lm_positions": POSITIONS}, targets, batch_size=beside_torch.BATCH, verbose=0)
+    ours.fit({**inputs, "masked_lm_positions": POSITIONS}, targets, batch_size=transformers_models.BATCH, verbose=0)
 
     labels = np.full(inputs["input_ids"].shape, -100)
     np.put_along_axis(labels, POSITIONS.astype(int), words, axis=1)
-    tensors = {key: torch.from_numpy(value).long() for key, value in inputs.items()}
-    outputs = theirs(**tensors, labels=torch.from_numpy(labels), next_sentence_label=torch.from_numpy(following))
-    step(theirs, outputs.loss)
-    check(ours, theirs)
+    torch_labels = {"labels": labels, "next_sentence_label": following}
+    check(ours, step("BertForPreTraining", changes, inputs, torch_labels, learning_rate=RATE))

@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import beside_torch
 import numpy as np
 import small
-import transformers
+import transformers_models
 from made_corpus import made_corpus
 
 BACKENDS = ["tensorflow", "jax", "torch"]
@@ -59,9 +58,8 @@ def test_same_numbers_on_all_backends(tmp_path: Path) -> None:
     """Outputs, and all weights after a step of training without dropout; JAX with the import of TensorFlow blocked."""
     name = "BertForPreTraining"
     still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "num_hidden_layers": 2}
-    theirs = beside_torch.bert(name, **still)
-    theirs.save_pretrained(tmp_path)
-    inputs = beside_torch.inputs()
+    transformers_models.save(name, tmp_path, **still)
+    inputs = transformers_models.inputs()
     np.savez(tmp_path / "inputs.npz", **inputs)
     files = [name, tmp_path, tmp_path / "inputs.npz"]
     processes = [
@@ -78,7 +76,7 @@ def test_same_numbers_on_all_backends(tmp_path: Path) -> None:
         assert other.keys() == first.keys()
         for key, value in first.items():
             np.testing.assert_allclose(other[key], value, rtol=0, atol=1e-5, err_msg=key)
-    expected = beside_torch.run(theirs, inputs)
+    expected = transformers_models.outputs(name, tmp_path, inputs)
     np.testing.assert_allclose(first["seq_relationship_logits"], expected["seq_relationship_logits"], atol=1e-5)
 
 
@@ -107,8 +105,7 @@ def test_pretraining_is_the_same_on_all_backends(tmp_path: Path) -> None:
     corpus = made_corpus(tmp_path / "shards", documents=40, sentences=(4, 20), tokens=(3, 11))
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37}
     sizes |= {"vocab_size": corpus.tokenizer.vocab_size, "max_position_embeddings": 41}
-    transformers.set_seed(3)
-    transformers.BertForPreTraining(transformers.BertConfig(**sizes)).save_pretrained(tmp_path / "init")
+    transformers_models.save("BertForPreTraining", tmp_path / "init", **sizes)
     corpus.tokenizer.save_pretrained(tmp_path / "init")
     processes = {
         backend: start(

@@ -1,13 +1,12 @@
-"""The real checkpoints beside transformers on torch: hidden states, pooler and heads, on pairs and with padding."""
+"""The real checkpoints compared with transformers on torch: hidden states, pooler, heads; pairs, padding."""
 
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import beside_torch
 import numpy as np
 import pytest
-import transformers
+import transformers_models
 from keras import ops
 
 from keras_bert_impl import BertTokenizer, models
@@ -28,7 +27,7 @@ CASES = [
     ("minilm", ".", "BertModel", None),
     ("rxn", "bert_pretrained", "BertForPreTraining", None),
     ("rxn", "bert_ft", "BertModel", None),
-    ("rxn", "bert_ft_10k_25s", "BertForSequenceClassification", "num_labels is 50 beside an id2label of 2"),
+    ("rxn", "bert_ft_10k_25s", "BertForSequenceClassification", "num_labels is 50, but id2label has 2 labels"),
     ("tiny_cassette", ".", "BertForMaskedLM", None),
 ]
 LIMIT = 2e-5
@@ -39,14 +38,13 @@ def test_outputs(fixture: str, folder: str, name: str, warning: str | None, requ
     directory: Path = request.getfixturevalue(fixture) / folder
     with pytest.warns(UserWarning, match=warning) if warning else nullcontext():
         ours = getattr(models, name).from_pretrained(directory, output_hidden_states=True)
-    theirs = getattr(transformers, name).from_pretrained(directory, attn_implementation="eager")
     lower = {"do_lower_case": False} if fixture == "rxn" else {}
     texts = REACTIONS if fixture == "rxn" else TEXTS
     tokenizer = BertTokenizer.from_pretrained(directory, **lower)
     for inputs in (tokenizer(texts), tokenizer(texts, texts[::-1] if fixture == "rxn" else PAIRS)):
         check(
             ours.predict_on_batch(inputs),
-            beside_torch.run(theirs, inputs, output_hidden_states=True),
+            transformers_models.outputs(name, directory, inputs, output_hidden_states=True),
             inputs["attention_mask"].astype(bool),
         )
 

@@ -36,7 +36,7 @@ def published(directory: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(("fixture", "name", "architecture"), REAL)
-@pytest.mark.filterwarnings("ignore:num_labels is 50 beside an id2label of 2:UserWarning")
+@pytest.mark.filterwarnings("ignore:num_labels is 50, but id2label has 2 labels:UserWarning")
 def test_real_checkpoints(
     fixture: str, name: str, architecture: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -1,40 +1,37 @@
-"""Each layer alone against the module of transformers over the same weights."""
+"""Each layer compared with the module of transformers that has the same weights."""
 
 from pathlib import Path
 from typing import Any
 
-import beside_torch
 import keras
 import numpy as np
 import pytest
-import torch
+import transformers_models
 from keras import ops
-from transformers.activations import ACT2FN
-from transformers.models.bert import modeling_bert
+from torch_process import in_torch_process
 
 from keras_bert_impl import BertConfig, layers
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.ops.activations import ACTIVATIONS, get_activation
 from keras_bert_impl.ops.attention import _remasked_drop_and_multiply
 
-CONFIG = beside_torch.config(layer_norm_eps=1e-7)
 SETTINGS = {
-    **beside_torch.SIZES,
-    "hidden_act": CONFIG.hidden_act,
-    "layer_norm_eps": CONFIG.layer_norm_eps,
+    **transformers_models.SIZES,
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-7,
     "hidden_dropout_prob": 0.1,
     "attention_probs_dropout_prob": 0.1,
     "initializer_range": 0.02,
     "tie_word_embeddings": False,
 }
-BATCH, LENGTH = beside_torch.BATCH, beside_torch.LENGTH
+BATCH, LENGTH = transformers_models.BATCH, transformers_models.LENGTH
 
 _draw = np.random.default_rng(0)
 STATES = _draw.normal(size=(BATCH, LENGTH, 32)).astype("float32")
 RESIDUAL = _draw.normal(size=(BATCH, LENGTH, 32)).astype("float32")
 WIDE = _draw.normal(size=(BATCH, LENGTH, 37)).astype("float32")
 POOLED = _draw.normal(size=(BATCH, 32)).astype("float32")
-MASK = beside_torch.inputs()["attention_mask"]
+MASK = transformers_models.inputs()["attention_mask"]
 BIAS = ((1 - MASK) * -1e9).astype("float32")[:, None, None]  # [BATCH, 1, 1, LENGTH]
 IDS = _draw.integers(0, 99, (BATCH, LENGTH))
 SEGMENTS = _draw.integers(0, 3, (BATCH, LENGTH))
@@ -64,18 +61,40 @@ def make(name: str, **changes: Any) -> keras.layers.Layer:
     return getattr(layers, name)(BertConfig(**{**SETTINGS, **changes}))
 
 
-def module(name: str) -> torch.nn.Module:
-    """Transformers' module with random weights."""
-    made = beside_torch.randomise(getattr(modeling_bert, name)(CONFIG))
-    for part in made.modules():
+@in_torch_process
+def run_module(
+    name: str, arguments: tuple[np.ndarray, ...], settings: dict[str, Any]
+) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """Random weights of transformers' module, and what it returns, attention probabilities included."""
+    import torch
+    import torch_models
+    from transformers.models.bert import modeling_bert
+
+    module = torch_models.randomize(getattr(modeling_bert, name)(torch_models.config(**settings)))
+    for part in module.modules():
         if isinstance(part, modeling_bert.BertLMPredictionHead):
-            part.decoder.bias = part.bias  # the whole model ties them
-    return made
+            part.decoder.bias = part.bias  # The complete model ties them.
+    with torch.no_grad():
+        outputs = module(*(torch.from_numpy(array) for array in arguments))
+    if hasattr(outputs, "last_hidden_state"):
+        outputs = outputs.last_hidden_state
+    parts = outputs if isinstance(outputs, tuple) else (outputs,)
+    weights = {key: tensor.numpy() for key, tensor in module.state_dict().items() if not key.endswith("_ids")}
+    return weights, [part.numpy() for part in parts]
 
 
-def copy_weights(layer: keras.layers.Layer, source: torch.nn.Module) -> None:
-    """Sets all weights of a built layer to those of the module; none may be left over on either side."""
-    arrays = {name: tensor.numpy() for name, tensor in source.state_dict().items() if not name.endswith("_ids")}
+def run_both(name: str, *arguments: np.ndarray) -> tuple[keras.layers.Layer, list[np.ndarray]]:
+    """A layer with the weights of transformers' module, and what the module returns."""
+    layer = make(name)
+    layer(*arguments)
+    weights, expected = run_module(name, arguments, {"layer_norm_eps": SETTINGS["layer_norm_eps"]})
+    set_weights(layer, weights)
+    return layer, expected
+
+
+def set_weights(layer: keras.layers.Layer, arrays: dict[str, np.ndarray]) -> None:
+    """Sets all weights of a built layer; none may be left over on either side."""
+    arrays = dict(arrays)
     for variable in layer.weights:
         *parts, kind = variable.path.split("/")[1:]
         parts = [part.replace("layer_", "layer.") for part in parts]
@@ -86,27 +105,19 @@ def copy_weights(layer: keras.layers.Layer, source: torch.nn.Module) -> None:
 
 
 def flatten(outputs: Any) -> list[np.ndarray]:
-    """The arrays of whatever a layer or module returns, without the attentions that torch's give unasked."""
-    if hasattr(outputs, "last_hidden_state"):
-        outputs = outputs.last_hidden_state
+    """The arrays that a layer returns."""
     if isinstance(outputs, dict):
         outputs = tuple(outputs.values())
     parts = outputs if isinstance(outputs, tuple) else (outputs,)
-    return [part.detach().numpy() if isinstance(part, torch.Tensor) else ops.convert_to_numpy(part) for part in parts]
-
-
-def torch_run(name: str, source: torch.nn.Module) -> list[np.ndarray]:
-    tensors = [torch.from_numpy(array) for array in CASES[name]]
-    keep = 2 if name == "BertPreTrainingHeads" else 1
-    return flatten(source(*tensors))[:keep]
+    return [ops.convert_to_numpy(part) for part in parts]
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_same_outputs(name: str) -> None:
-    layer, source = make(name), module(name)
-    layer(*CASES[name])
-    copy_weights(layer, source)
-    for ours, theirs in zip(flatten(layer(*CASES[name])), torch_run(name, source), strict=True):
+    layer, expected = run_both(name, *CASES[name])
+    # Attention modules of torch return their probabilities too.
+    expected = expected[: 2 if name == "BertPreTrainingHeads" else 1]
+    for ours, theirs in zip(flatten(layer(*CASES[name])), expected, strict=True):
         assert ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=5e-6)
 
@@ -133,20 +144,14 @@ def test_dropout_acts_in_training_only(name: str) -> None:
 
 
 def test_attention_probabilities() -> None:
-    layer, source = make("BertSelfAttention"), module("BertSelfAttention")
-    layer(STATES)
-    copy_weights(layer, source)
+    layer, (_, theirs) = run_both("BertSelfAttention", STATES, BIAS)
     _, ours = layer(STATES, BIAS, output_attentions=True)
-    _, theirs = source(torch.from_numpy(STATES), torch.from_numpy(BIAS))
-    np.testing.assert_allclose(ops.convert_to_numpy(ours), theirs.detach().numpy(), atol=1e-6)
+    np.testing.assert_allclose(ops.convert_to_numpy(ours), theirs, atol=1e-6)
     np.testing.assert_array_equal(ops.convert_to_numpy(ours) * (BIAS != 0), 0)
 
 
 def test_embeddings_fill_in_segments_and_positions() -> None:
-    layer, source = make("BertEmbeddings"), module("BertEmbeddings")
-    layer(IDS)
-    copy_weights(layer, source)
-    theirs = source(torch.from_numpy(IDS)).detach().numpy()
+    layer, (theirs,) = run_both("BertEmbeddings", IDS)
     np.testing.assert_allclose(ops.convert_to_numpy(layer(IDS)), theirs, atol=2e-6)
 
 
@@ -175,10 +180,18 @@ def test_tied_head_uses_the_words_handed_in() -> None:
     np.testing.assert_allclose(flatten(tied(STATES, word_embeddings=words)), flatten(own(STATES)), atol=2e-6)
 
 
+@in_torch_process
+def run_activation(hidden_act: str, numbers: np.ndarray) -> np.ndarray:
+    import torch
+    from transformers.activations import ACT2FN
+
+    return ACT2FN[hidden_act](torch.from_numpy(numbers)).numpy()
+
+
 @pytest.mark.parametrize("hidden_act", ACTIVATIONS)
 def test_activations(hidden_act: str) -> None:
     numbers = np.linspace(-9, 9, 1009, dtype="float32")
-    theirs = ACT2FN[hidden_act](torch.from_numpy(numbers)).numpy()
+    theirs = run_activation(hidden_act, numbers)
     np.testing.assert_allclose(ops.convert_to_numpy(get_activation(hidden_act)(numbers)), theirs, atol=2e-6)
 
 
@@ -206,6 +219,17 @@ def test_logits_are_float32_and_near_float64(dtype: str, exact: float) -> None:
     assert np.abs(logits - expected).max() <= exact * np.abs(expected).max()
 
 
+@in_torch_process
+def layer_norm_and_gradients(*arrays: np.ndarray, upstream: np.ndarray) -> list[np.ndarray]:
+    """Torch's layer norm of rows, gamma and beta in float64, and the gradient of each."""
+    import torch
+
+    tensors = [torch.tensor(array, dtype=torch.float64, requires_grad=True) for array in arrays]
+    outputs = torch.nn.functional.layer_norm(tensors[0], (arrays[0].shape[-1],), *tensors[1:], eps=1e-7)
+    (outputs * torch.tensor(upstream)).sum().backward()
+    return [outputs.detach().numpy(), *(tensor.grad.numpy() for tensor in tensors)]
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends take Keras' own layer norm")
 @pytest.mark.parametrize(("dtype", "exact"), [("float32", 1e-6), ("mixed_bfloat16", 0.02)])
 def test_gradients_of_the_layer_norm_are_those_of_torch_in_float64(dtype: str, exact: float) -> None:
@@ -223,17 +247,23 @@ def test_gradients_of_the_layer_norm_are_those_of_torch_in_float64(dtype: str, e
         total = tf.reduce_sum(tf.cast(ours, "float32") * upstream.astype("float32"))
     gradients = tape.gradient(total, [given, norm.gamma.value, norm.beta.value])
 
-    tensors = [torch.tensor(array, dtype=torch.float64, requires_grad=True) for array in (rows, gamma, beta)]
-    theirs = torch.nn.functional.layer_norm(tensors[0], (32,), *tensors[1:], eps=1e-7)
-    (theirs * torch.tensor(upstream)).sum().backward()
-    for mine, other in [
-        (ours, theirs),
-        *((mine, tensor.grad) for mine, tensor in zip(gradients, tensors, strict=True)),
-    ]:
-        expected = other.detach().numpy()
-        assert (
-            np.abs(ops.convert_to_numpy(ops.cast(mine, "float32")) - expected).max() <= exact * np.abs(expected).max()
-        )
+    theirs = layer_norm_and_gradients(rows, gamma, beta, upstream=upstream)
+    for mine, expected in zip([ours, *gradients], theirs, strict=True):
+        difference = np.abs(ops.convert_to_numpy(ops.cast(mine, "float32")) - expected)
+        assert difference.max() <= exact * np.abs(expected).max()
+
+
+@in_torch_process
+def masked_product_and_gradients(
+    probabilities: np.ndarray, value: np.ndarray, *, mask: np.ndarray, rate: float, upstream: np.ndarray
+) -> list[np.ndarray]:
+    """The product of masked probabilities with values in float64, and the gradients of both."""
+    import torch
+
+    tensors = [torch.tensor(array, dtype=torch.float64, requires_grad=True) for array in (probabilities, value)]
+    outputs = (tensors[0] * torch.tensor(mask) / (1 - rate)) @ tensors[1]
+    (outputs * torch.tensor(upstream)).sum().backward()
+    return [outputs.detach().numpy(), *(tensor.grad.numpy() for tensor in tensors)]
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends take the plain product")
@@ -257,11 +287,8 @@ def test_dropped_attention_and_its_gradients_are_those_of_float64(dtype: str, ex
         total = tf.reduce_sum(tf.cast(ours, "float32") * upstream.astype("float32"))
     gradients = tape.gradient(total, given)
 
-    tensors = [torch.tensor(array, dtype=torch.float64, requires_grad=True) for array in (probabilities, value)]
-    theirs = (tensors[0] * torch.tensor(stays) / (1 - rate)) @ tensors[1]
-    (theirs * torch.tensor(upstream)).sum().backward()
-    for mine, other in [(ours, theirs), *((mine, t.grad) for mine, t in zip(gradients, tensors, strict=True))]:
-        expected = other.detach().numpy()
+    theirs = masked_product_and_gradients(probabilities, value, mask=stays, rate=rate, upstream=upstream)
+    for mine, expected in zip([ours, *gradients], theirs, strict=True):
         found = ops.convert_to_numpy(ops.cast(mine, "float32"))
         np.testing.assert_allclose(found, expected, rtol=0, atol=exact * np.abs(expected).max())
 

@@ -1,14 +1,14 @@
-"""Every model class beside transformers: what goes in, what comes out, what is saved."""
+"""Every model class compared with transformers: inputs, outputs, files."""
 
 from pathlib import Path
 from typing import Any
 
-import beside_torch
 import keras
 import numpy as np
 import pytest
-import transformers
+import transformers_models
 from keras import ops
+from torch_process import in_torch_process
 
 # Outputs of each token, which say nothing at padding.
 OF_TOKENS = ("last_hidden_state", "prediction_logits", "start_logits", "end_logits")
@@ -30,28 +30,28 @@ def check(ours: Any, theirs: dict[str, Any], mask: np.ndarray, *, atol: float = 
 
 
 def test_outputs(pair) -> None:
-    theirs = beside_torch.run(pair.theirs, pair.inputs)
+    theirs = pair.transformers_outputs(pair.inputs)
     check(pair.ours(pair.inputs), theirs, pair.inputs["attention_mask"])
     check(pair.ours.predict(pair.inputs, verbose=0, batch_size=5), theirs, pair.inputs["attention_mask"])
 
 
 def test_missing_inputs_are_filled_in(pair) -> None:
     ids = {"input_ids": pair.inputs["input_ids"]}
-    theirs = beside_torch.run(pair.theirs, ids)
+    theirs = pair.transformers_outputs(ids)
     everything = np.ones_like(ids["input_ids"])
     check(pair.ours(ids), theirs, everything)
     check(pair.ours(ids["input_ids"]), theirs, everything)
     check(pair.ours.predict(ids, verbose=0), theirs, everything)
     masked = {**ids, "attention_mask": pair.inputs["attention_mask"]}
-    check(pair.ours(masked), beside_torch.run(pair.theirs, masked), masked["attention_mask"])
+    check(pair.ours(masked), pair.transformers_outputs(masked), masked["attention_mask"])
 
 
 def test_hidden_states_and_attentions(pair) -> None:
     model = pair.ours.with_outputs(output_hidden_states=True, output_attentions=True)
     assert {id(weight) for weight in model.weights} == {id(weight) for weight in pair.ours.weights}
     ours = dict(model(pair.inputs))
-    theirs = beside_torch.run(pair.theirs, pair.inputs, output_hidden_states=True, output_attentions=True)
-    tokens = pair.inputs["attention_mask"].reshape(-1, beside_torch.LENGTH).astype(bool)
+    theirs = pair.transformers_outputs(pair.inputs, output_hidden_states=True, output_attentions=True)
+    tokens = pair.inputs["attention_mask"].reshape(-1, transformers_models.LENGTH).astype(bool)
     assert len(ours["hidden_states"]) == len(theirs["hidden_states"]) == 3
     for state, expected in zip(ours.pop("hidden_states"), theirs["hidden_states"], strict=True):
         np.testing.assert_allclose(ops.convert_to_numpy(state)[tokens], expected[tokens], atol=5e-6)
@@ -86,24 +86,28 @@ def test_fit_on_ids_alone(pair) -> None:
 
 
 def test_state_dict_is_pytorchs(pair) -> None:
-    ours, theirs = pair.ours.state_dict(), pair.theirs.state_dict()
+    ours, theirs = pair.ours.state_dict(), transformers_models.loaded_state(pair.name, pair.directory)
     assert ours.keys() == theirs.keys()
     if not pair.ours.config.tie_word_embeddings:
         theirs["cls.predictions.bias"] = theirs["cls.predictions.decoder.bias"]  # the only one that PyTorch adds
     for name, array in ours.items():
         assert array.dtype == np.float32
-        np.testing.assert_array_equal(array, theirs[name].numpy(), err_msg=name)
+        np.testing.assert_array_equal(array, theirs[name], err_msg=name)
 
 
 def test_transformers_opens_what_is_saved(pair, tmp_path: Path) -> None:
     pair.ours.save_pretrained(tmp_path)
-    loaded, info = getattr(transformers, pair.name).from_pretrained(
-        tmp_path, output_loading_info=True, attn_implementation="eager"
-    )
-    assert not any(info.values())
-    assert loaded.config.architectures == [pair.name]
-    for name, value in beside_torch.run(loaded, pair.inputs).items():
-        np.testing.assert_array_equal(value, beside_torch.run(pair.theirs, pair.inputs)[name])
+    assert architectures(pair.name, tmp_path) == [pair.name]
+    theirs = pair.transformers_outputs(pair.inputs)
+    for name, value in transformers_models.outputs(pair.name, tmp_path, pair.inputs).items():
+        np.testing.assert_array_equal(value, theirs[name])
+
+
+@in_torch_process
+def architectures(name: str, directory: Path) -> list[str]:
+    import torch_models
+
+    return torch_models.load(name, directory).config.architectures
 
 
 def test_all_loaded(pair) -> None:
@@ -123,7 +127,7 @@ def test_bfloat16_gives_float32_logits_near_those_of_float32(pair) -> None:
 
 def test_prints_its_tree(pair) -> None:
     """The modules that transformers prints, in its order, each with its size."""
-    theirs = [line.strip().split(":")[0] for line in str(pair.theirs).splitlines()[1:] if ":" in line]
+    theirs = [line.strip().split(":")[0] for line in printed(pair.name, pair.directory).splitlines()[1:] if ":" in line]
     ours = [line.strip().split(":")[0] for line in str(pair.ours).splitlines()[1:] if ":" in line]
     same = {"(layer)": None, "(0-1)": "(layer_0-1)", "(intermediate_act_fn)": None, "(activation)": None}
     theirs = [same.get(name, name) for name in theirs if same.get(name, name)]
@@ -131,3 +135,10 @@ def test_prints_its_tree(pair) -> None:
     assert [name for name in ours if name not in leaves] == [name for name in theirs if name not in leaves]
     assert "(word_embeddings): Embedding(99, 32)" in str(pair.ours)
     assert "(dense): Dense(in=37, out=32, bias=True)" in str(pair.ours)
+
+
+@in_torch_process
+def printed(name: str, directory: Path) -> str:
+    import torch_models
+
+    return str(torch_models.load(name, directory))

@@ -1,0 +1,130 @@
+"""Files that torch writes, and files that torch would not write, for functions that run in the torch process."""
+
+import io
+import os
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def tensors() -> dict[str, torch.Tensor]:
+    """Every dtype and every kind of view."""
+    torch.manual_seed(0)
+    base = torch.randn(5, 7, 3)
+    return {
+        "complete": base,
+        "transposed": base.permute(2, 0, 1),
+        "part": base[1:4:2, 2:, 1],
+        "repeated": torch.randn(1, 4).expand(3, 4),
+        "double": torch.randn(4, 2, dtype=torch.float64),
+        "half": torch.randn(3, 5).half(),
+        "bfloat16": torch.randn(2, 9).bfloat16(),
+        "position_ids": torch.arange(11).expand((1, -1)),
+        "int32": torch.arange(6, dtype=torch.int32),
+        "int16": torch.arange(6, dtype=torch.int16),
+        "int8": torch.arange(6, dtype=torch.int8),
+        "uint8": torch.arange(6, dtype=torch.uint8),
+        "bool": torch.tensor([True, False, True]),
+        "scalar": torch.tensor(2.5),
+        "empty": torch.zeros(0, 3),
+        "parameter": torch.nn.Parameter(torch.randn(2, 6)),
+    }
+
+
+def small_tensors() -> dict[str, torch.Tensor]:
+    """Two dtypes, and a transposed tensor."""
+    torch.manual_seed(0)
+    return {"a": torch.randn(5, 7), "b": torch.arange(3), "c": torch.randn(3, 2).half().t()}
+
+
+def module_state() -> dict[str, torch.Tensor]:
+    """An OrderedDict with an attribute ``_metadata``."""
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.BatchNorm1d(5)).state_dict()
+
+
+def training_checkpoint(key: str) -> dict[str, Any]:
+    """What people save during training: the tensors are one entry of many."""
+    optimizer = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 1e-3, "betas": (0.9, 0.999)}]}
+    return {
+        "epoch": 3,
+        key: OrderedDict(tensors()),
+        "optimizer": optimizer,
+        "best": None,
+        "size": torch.Size([2, 3]),
+    }
+
+
+class Run:
+    """Unpickling this calls ``function`` with ``arguments``."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self.call
+
+
+# By name: content that calls something when it is unpickled; most of them make the file ``marker``.
+ATTACKS: dict[str, Callable[[str], Any]] = {
+    "system": lambda marker: Run(os.system, f"touch {marker}"),
+    "in a state dict": lambda marker: {"a": torch.zeros(2), "b": Run(os.system, f"touch {marker}")},
+    "as a key": lambda marker: {Run(os.system, f"touch {marker}"): torch.zeros(2)},
+    "eval": lambda marker: {"a": Run(eval, f"open({marker!r}, 'w')")},
+    "partial": lambda marker: {"a": Run(__import__, "os")},
+    "getattr": lambda marker: {"a": Run(getattr, Run(__import__, "os"), "system")},
+    "as attributes": lambda marker: {"a": Run(torch.nn.Linear, 2, 3)},
+}
+
+# By name: content that is not a state dict.
+OTHER_CONTENT: dict[str, Callable[[], Any]] = {
+    "a model": lambda: torch.nn.Linear(2, 3),
+    "a list": lambda: [torch.zeros(2)],
+    "nothing": dict,
+    "nested": lambda: {"bert": {"a": torch.zeros(2)}},
+    "a number as name": lambda: {0: torch.zeros(2)},
+}
+
+
+class _Storage:
+    """A reference to a storage, which torch's pickles contain instead of the numbers."""
+
+    def __init__(self, *entry: Any) -> None:
+        self.entry = entry
+
+
+class _Pickler(pickle.Pickler):
+    def persistent_id(self, obj: Any) -> Any:
+        return obj.entry if isinstance(obj, _Storage) else None
+
+
+def view(
+    *,
+    offset: Any = 0,
+    shape: Any = (2, 3),
+    strides: Any = (3, 1),
+    storage: Any = ("storage", torch.FloatStorage, "0", "cpu", 6),
+    metadata: tuple[Any, ...] = (),
+) -> Run:
+    """A tensor as torch pickles it; a storage type may be given by its name in torch."""
+    if isinstance(storage, tuple):
+        kind, dtype, *others = storage
+        storage = _Storage(kind, getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype, *others)
+    return Run(torch._utils._rebuild_tensor_v2, storage, offset, shape, strides, False, OrderedDict(), *metadata)
+
+
+def write_zip(path: Path, content: Any, *, compression: int = zipfile.ZIP_STORED, **members: bytes) -> None:
+    """A zip archive as torch writes it, whose storage '0' is the six float32 numbers 0 to 5."""
+    stream = io.BytesIO()
+    _Pickler(stream, protocol=2).dump(content)
+    numbers = np.arange(6, dtype="<f4").tobytes()
+    files = {"data.pkl": stream.getvalue(), "version": b"3", "byteorder": b"little", "data/0": numbers}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in {**files, **members}.items():
+            archive.writestr(f"model/{name}", data)

@@ -1,0 +1,79 @@
+"""Random BERT models of transformers, and inputs, to compare ours with. All sizes differ, so that a swapped axis fails.
+
+The functions run in the torch process; `torch_models` has the models for functions that already run there.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch_process import in_torch_process
+
+SIZES = {
+    "vocab_size": 99,
+    "hidden_size": 32,
+    "num_hidden_layers": 5,
+    "num_attention_heads": 4,
+    "intermediate_size": 37,
+    "max_position_embeddings": 61,
+    "type_vocab_size": 3,
+}
+BATCH, LENGTH, CHOICES, LABELS = 13, 7, 8, 6
+
+
+def inputs(*, choices: bool = False, seed: int = 0) -> dict[str, np.ndarray]:
+    """Ids, segments and mask, ``[BATCH, LENGTH]``, with padding in most rows; with ``choices``, one more axis."""
+    rng = np.random.default_rng(seed)
+    shape = (BATCH, CHOICES, LENGTH) if choices else (BATCH, LENGTH)
+    lengths = rng.integers(2, LENGTH + 1, (*shape[:-1], 1))
+    mask = np.arange(LENGTH) < lengths
+    ids = np.where(mask, rng.integers(1, SIZES["vocab_size"], shape), 0)
+    arrays = {"input_ids": ids, "token_type_ids": rng.integers(0, 3, shape) * mask, "attention_mask": mask}
+    return {name: array.astype("int32") for name, array in arrays.items()}
+
+
+@in_torch_process
+def save(name: str, directory: Path, *, dtype: str = "float32", max_shard_size: str = "5GB", **changes: Any) -> None:
+    """Saves a random model of a class in a directory, as transformers does."""
+    import torch
+    import torch_models
+
+    torch_models.bert(name, **changes).to(getattr(torch, dtype)).save_pretrained(
+        directory, max_shard_size=max_shard_size
+    )
+
+
+@in_torch_process
+def state_dict(name: str, **changes: Any) -> dict[str, np.ndarray]:
+    """The tensors of a random model of a class, under all their names, those of tied weights included."""
+    import torch_models
+
+    return {key: tensor.numpy() for key, tensor in torch_models.bert(name, **changes).state_dict().items()}
+
+
+@in_torch_process
+def outputs(
+    name: str,
+    directory: Path,
+    arrays: dict[str, np.ndarray],
+    *,
+    changes: dict[str, Any] | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """The outputs of the model that a directory contains; tuples of arrays for hidden states and attentions.
+
+    ``changes`` are those of the configuration; ``options`` are those of the call.
+    """
+    import torch_models
+
+    return torch_models.run(torch_models.load(name, directory, **(changes or {})), arrays, **options)
+
+
+@in_torch_process
+def loaded_state(name: str, directory: Path, *, dtype: str = "float32") -> dict[str, np.ndarray]:
+    """The tensors of the model that a directory contains, in another precision."""
+    import torch
+    import torch_models
+
+    model = torch_models.load(name, directory, dtype=getattr(torch, dtype))
+    return {key: tensor.numpy() for key, tensor in model.state_dict().items()}
