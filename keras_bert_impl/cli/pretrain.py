@@ -7,25 +7,24 @@ import time
 from pathlib import Path
 from typing import Any
 
+from keras_bert_impl.cli.options import add_run_options, add_settings, given_settings, run_arguments
 from keras_bert_impl.cli.startup import start_framework
-from keras_bert_impl.cli.training import add_training_options, given_of, training_of
-
-# The names in keras_bert_impl.config.PRESETS and keras_bert_impl.training.RECIPES; tests compare them.
-PRESET_NAMES = ("tiny", "mini", "small", "medium", "base", "large")
-RECIPE_NAMES = ("adamw-1", "adamw-2", "lamb-1", "lamb-2")
+from keras_bert_impl.config import PRESETS
+from keras_bert_impl.data.objective import Objective
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.training.published import RECIPES, Recipe
+from keras_bert_impl.training.settings import PreTraining
 
 
 def add_verbs(verbs: Any) -> None:
     """Adds the verbs to the parser."""
-    number: dict[str, Any] = {"metavar": "N", "default": argparse.SUPPRESS}
-
     vocabulary = verbs.add_parser(
         "train-vocab",
-        help="make a vocabulary of your texts",
+        help="train a vocabulary on your texts",
         description="Writes vocab.txt, tokenizer.json and tokenizer_config.json.",
     )
     _add_corpus_options(vocabulary)
-    vocabulary.add_argument("--size", type=int, default=30522, metavar="N", help="tokens (default: 30522)")
+    vocabulary.add_argument("--size", type=int, default=30522, metavar="N", help="number of tokens (default: 30522)")
     vocabulary.add_argument("--cased", action="store_true", help="keep capitals and accents")
     vocabulary.add_argument("--output", required=True, type=Path, metavar="DIR", help="must not exist or be empty")
     vocabulary.set_defaults(run=_train_vocabulary)
@@ -33,57 +32,44 @@ def add_verbs(verbs: Any) -> None:
     prepare = verbs.add_parser(
         "prepare",
         help="turn a corpus into shards of tokens for pretraining",
-        description="Finds sentences, tokenizes them on all cores and writes shards. Stopped, it continues when run "
-        "again.",
+        description="Splits texts into sentences, tokenizes them on all cores and writes shards. After an interruption, "
+        "run the same command again to continue.",
     )
     _add_corpus_options(prepare)
     prepare.add_argument("--tokenizer", required=True, metavar="DIR", help="directory, bundled model or hub name")
     prepare.add_argument("--output", required=True, metavar="SHARDS", help="must not exist or be empty")
-    prepare.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
-    prepare.add_argument("--language", default="en", metavar="CODE", help="of the sentences (default: en)")
+    prepare.add_argument("--workers", type=int, metavar="N", help="number of processes (default: one per core)")
+    prepare.add_argument("--language", default="en", metavar="CODE", help="language of the texts (default: en)")
     prepare.add_argument(
         "--beam",
         metavar="OPTIONS",
-        help="run as an Apache Beam pipeline with these options, as --beam='--runner=FlinkRunner'; --beam= for "
-        "this machine",
+        help="run as an Apache Beam pipeline with these options, such as --beam='--runner=FlinkRunner'; --beam= runs it "
+        "on this machine",
     )
     prepare.set_defaults(run=_prepare)
 
     pretrain = verbs.add_parser(
         "pretrain",
-        help="train a BERT from its beginning on shards: masked words and next sentences",
-        description="Writes a directory with the model, metrics.json, learning_curve.png and a model card.",
-        epilog="Recipes are the paper's two phases (adamw-1, adamw-2) and those of LAMB for large batches.",
+        help="train a BERT from scratch on shards: masked words and next sentences",
+        description="Pretrains a BERT. Writes a directory with the model, metrics.json, learning_curve.png and a model "
+        "card.",
+        epilog="Recipes: adamw-1 and adamw-2 are the two phases of the BERT paper, lamb-1 and lamb-2 two phases for large "
+        "batches.",
     )
-    pretrain.add_argument("shards", metavar="SHARDS", help="what prepare wrote")
+    pretrain.add_argument("shards", metavar="SHARDS", help="a directory that prepare wrote")
     pretrain.add_argument("--output", required=True, type=Path, metavar="DIR", help="must not exist or be empty")
-    begin = pretrain.add_mutually_exclusive_group()
-    begin.add_argument("--preset", choices=PRESET_NAMES, default="tiny", help="default: %(default)s")
-    begin.add_argument("--init", metavar="DIR", help="go on from this checkpoint")
+    start = pretrain.add_mutually_exclusive_group()
+    start.add_argument("--preset", choices=tuple(PRESETS), default="tiny", help="size of the model (default: tiny)")
+    start.add_argument("--init", metavar="DIR", help="start from this checkpoint instead")
     length = pretrain.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=int, metavar="N", help="how many steps to train")
-    length.add_argument("--minutes", type=float, metavar="M", help="how long to train, evaluations included")
-    pretrain.add_argument("--recipe", choices=RECIPE_NAMES, help="published settings, which other options change")
-    pretrain.add_argument("--batch-size", type=int, help="rows in a batch (default: 64)", **number)
-    pretrain.add_argument("--max-length", type=int, help="tokens of a row (default: 128)", **number)
-    pretrain.add_argument("--max-predictions", type=int, help="masked tokens of a row, at most", **number)
-    pretrain.add_argument("--learning-rate", type=float, help="default: 1e-3", **number)
-    pretrain.add_argument("--optimizer", choices=["adamw", "lamb"], help="default: adamw", default=argparse.SUPPRESS)
-    pretrain.add_argument("--dropout", type=float, help="default: 0.1", **number)
+    length.add_argument("--steps", type=int, metavar="N", help="number of training steps")
+    length.add_argument("--minutes", type=float, metavar="X", help="minutes of training, evaluations included")
     pretrain.add_argument(
-        "--packing", action="store_true", help="several sequences in a row", default=argparse.SUPPRESS
+        "--recipe", choices=tuple(RECIPES), help="published settings and number of steps; other options override them"
     )
-    pretrain.add_argument(
-        "--whole-words",
-        action=argparse.BooleanOptionalAction,
-        help="mask all pieces of a word together",
-        default=argparse.SUPPRESS,
-    )
-    pretrain.add_argument(
-        "--held-out", type=float, help="share of documents to evaluate with (default: 0.05)", **number
-    )
-    pretrain.add_argument("--report-every", type=int, help="steps between evaluations (default: 500)", **number)
-    add_training_options(pretrain)
+    add_settings(pretrain.add_argument_group("settings of the training"), PreTraining)
+    add_settings(pretrain.add_argument_group("settings of the examples"), Objective)
+    add_run_options(pretrain)
     pretrain.set_defaults(run=_pretrain)
 
     fill = verbs.add_parser("fill-mask", help="the likeliest words for each [MASK] of a text")
@@ -106,7 +92,7 @@ def _add_corpus_options(verb: argparse.ArgumentParser) -> None:
         metavar="CORPUS",
         help="text files (also .gz; an empty line ends a document), directories, JSONL files, or tfds:NAME:SPLIT",
     )
-    verb.add_argument("--text-field", default="text", metavar="NAME", help="of JSONL objects (default: text)")
+    verb.add_argument("--text-field", default="text", metavar="NAME", help="field of JSONL objects with the text (default: text)")
     verb.add_argument("--strict", action="store_true", help="refuse lines that are not UTF-8")
 
 
@@ -140,7 +126,7 @@ def _prepare(options: argparse.Namespace) -> int:
                 options.corpus, options.tokenizer, options.output, workers=options.workers, progress=bar, **common
             )
         except KeyboardInterrupt:
-            print("the same command again continues where this one stopped", file=sys.stderr)
+            print("run the same command again to continue", file=sys.stderr)
             raise
         finally:
             bar.end()
@@ -150,46 +136,39 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 class _Bar:
-    """A line about the progress of a preparation, on terminals."""
+    """A progress bar on standard error, if that is a terminal."""
 
     def __init__(self) -> None:
-        self._begin = time.monotonic()
-        self._told = False
+        self._start = time.monotonic()
+        self._is_shown = False
 
-    def __call__(self, documents: int, tokens: int, read: int, whole: int) -> None:
+    def __call__(self, documents: int, tokens: int, bytes_read: int, bytes_total: int) -> None:
         if not sys.stderr.isatty():
             return
-        seconds = time.monotonic() - self._begin
-        share = read / whole if whole else 0
-        left = f"{seconds / share - seconds:,.0f} s left" if share else ""
-        filled = "█" * round(20 * share)
+        seconds = time.monotonic() - self._start
+        fraction = bytes_read / bytes_total if bytes_total else 0
+        left = f"{seconds / fraction - seconds:,.0f} s left" if fraction else ""
+        filled = "█" * round(20 * fraction)
         line = f"{filled:░<20} {documents:,} documents, {tokens:,} tokens, {left}"
         print(f"\r{line:79.79}", end="", file=sys.stderr, flush=True)
-        self._told = True
+        self._is_shown = True
 
     def end(self) -> None:
-        if self._told:
+        if self._is_shown:
             print(file=sys.stderr)
 
 
 def _pretrain(options: argparse.Namespace) -> int:
     start_framework(strategy=options.strategy)
-    import dataclasses
+    from keras_bert_impl.training import pretrain
 
-    from keras_bert_impl.data import Objective
-    from keras_bert_impl.errors import InputError
-    from keras_bert_impl.training import RECIPES, PreTraining, pretrain
-
-    recipe = RECIPES[options.recipe] if options.recipe else None
-    objective, settings = (recipe.objective, recipe.settings) if recipe else (Objective(), PreTraining())
-    if hasattr(options, "max_length"):
-        # The recipe's is for its own length.
-        objective = dataclasses.replace(objective, max_predictions=None)
-    steps = options.steps
+    recipe = RECIPES[options.recipe] if options.recipe else Recipe(None, Objective(), PreTraining(), source="")
+    recipe = recipe.override(
+        objective=given_settings(options, Objective), settings=given_settings(options, PreTraining)
+    )
+    steps = recipe.steps if options.steps is None and options.minutes is None else options.steps
     if steps is None and options.minutes is None:
-        if recipe is None:
-            raise InputError("how long? Give --steps N, --minutes M, or a recipe.")
-        steps = recipe.steps
+        raise InputError("give --steps N, --minutes M or --recipe NAME.")
     metrics = pretrain(
         options.shards,
         output=options.output,
@@ -197,10 +176,10 @@ def _pretrain(options: argparse.Namespace) -> int:
         init=options.init,
         steps=steps,
         minutes=options.minutes,
-        objective=dataclasses.replace(objective, **given_of(options, Objective)),
-        settings=dataclasses.replace(settings, **given_of(options, PreTraining)),
+        objective=recipe.objective,
+        settings=recipe.settings,
         command=options.command,
-        **training_of(options),
+        **run_arguments(options),
     )
     print(f"written to {options.output}" if metrics else "done; results were written by worker 0")
     return 0

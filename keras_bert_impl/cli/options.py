@@ -1,0 +1,96 @@
+"""Options of verbs that train, generated from the fields of settings."""
+
+import argparse
+import dataclasses
+import inspect
+import re
+import typing
+from typing import Any
+
+from keras_bert_impl.training.settings import Saving
+
+# The options of `Saving`, whose names say what is saved.
+_SAVING = {"minutes": "save_minutes", "steps": "save_steps", "keep": "keep_states"}
+
+
+def add_settings(group: Any, settings: type, names: dict[str, str] | None = None) -> None:
+    """Adds an option for each field of a dataclass, with its type, default, choices and description.
+
+    Args:
+        group: a parser, or a group of its options.
+        settings: the dataclass; its docstring and those of its bases describe the fields.
+        names: names of options that differ from those of the fields.
+    """
+    descriptions = describe_fields(settings)
+    own = inspect.get_annotations(settings)
+    for field in sorted(dataclasses.fields(settings), key=lambda field: field.name not in own):
+        name = (names or {}).get(field.name, field.name)
+        kind = next(kind for kind in (*typing.get_args(field.type), field.type) if kind is not type(None))
+        details: dict[str, Any]
+        if kind is bool:
+            details = {"action": argparse.BooleanOptionalAction}
+        elif choices := field.metadata.get("choices"):
+            details = {"choices": choices}
+        else:
+            details = {"type": kind, "metavar": "N" if kind is int else "X"}
+        group.add_argument(
+            "--" + name.replace("_", "-"),
+            dest=name,
+            default=argparse.SUPPRESS,
+            help=_help(descriptions[field.name], field.default),
+            **details,
+        )
+
+
+def describe_fields(settings: type) -> dict[str, str]:
+    """The descriptions of a dataclass's fields, from the ``Args`` in its docstring and in those of its bases.
+
+    >>> describe_fields(Saving)["steps"]
+    'steps between states; 0: none by steps'
+    """
+    descriptions: dict[str, str] = {}
+    for part in reversed(settings.__mro__):
+        section = re.search(r"^Args:\n((?: .*\n?)+)", inspect.cleandoc(part.__doc__ or ""), flags=re.MULTILINE)
+        for name, text in re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", section[1] if section else "", flags=re.M):
+            descriptions[name] = " ".join(text.split()).removesuffix(".").replace("``", "")
+    return descriptions
+
+
+def _help(description: str, default: Any) -> str:
+    """The help of an option; "None: X" at the end of a description says what the default None means."""
+    if default is None:
+        return description.replace("; None: ", " (default: ") + ")"
+    if isinstance(default, bool):
+        return f"{description} (default: {'yes' if default else 'no'})"
+    text = re.sub(r"e-0*", "e-", f"{default:g}") if isinstance(default, float) else str(default)
+    return f"{description} (default: {text})".replace("%", "%%")
+
+
+def given_settings(
+    options: argparse.Namespace, settings: type, names: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """The fields of a dataclass whose options were given."""
+    dests = {field.name: (names or {}).get(field.name, field.name) for field in dataclasses.fields(settings)}
+    return {field: getattr(options, dest) for field, dest in dests.items() if hasattr(options, dest)}
+
+
+def add_run_options(verb: argparse.ArgumentParser) -> None:
+    """Adds the options of every training run: devices, states and resume."""
+    devices = verb.add_argument_group("several devices or machines")
+    devices.add_argument(
+        "--strategy",
+        metavar="NAME",
+        help="mirrored: all GPUs of this machine; multiworker: the machines in TF_CONFIG; data-parallel: JAX",
+    )
+    devices.add_argument(
+        "--devices", type=int, metavar="N", help="number of devices; a CPU is split into N (default: all)"
+    )
+    saving = verb.add_argument_group("resume after an interruption")
+    saving.add_argument("--resume", action="store_true", help="continue an interrupted run, or start if there is none")
+    add_settings(saving, Saving, _SAVING)
+
+
+def run_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of `add_run_options`, as arguments of ``finetune`` and ``pretrain``."""
+    saving = Saving(**given_settings(options, Saving, _SAVING))
+    return {"saving": saving, "resume": options.resume, "strategy": options.strategy, "devices": options.devices}
