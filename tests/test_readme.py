@@ -13,7 +13,7 @@ import transformers
 from hub_server import Hub, serve
 from page_code import blocks, commands
 
-from keras_bert_impl.cli.main import main, parser
+from keras_bert_impl.cli.main import main, make_parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -67,7 +67,7 @@ def test_the_bundled_model_answers_without_a_network(capsys, monkeypatch):
 
 def test_all_commands_are_listed():
     """docs/commands.md lists every verb, and the README lists only verbs that exist."""
-    (verbs,) = [action for action in parser()._actions if action.dest == "help" or action.choices][1:]
+    (verbs,) = [action for action in make_parser()._actions if action.dest == "help" or action.choices][1:]
     pattern = r"keras-bert ([a-z][a-z-]*)"
     listed = re.findall(pattern, (ROOT / "docs" / "commands.md").read_text(encoding="utf-8"))
     assert set(listed) == set(verbs.choices)

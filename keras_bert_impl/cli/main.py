@@ -1,6 +1,7 @@
-"""``keras-bert VERB``: reads arguments, calls one public function, prints. A verb imports what it needs when run."""
+"""``keras-bert VERB``: parses options, calls one public function, prints. A verb imports what it needs when it runs."""
 
 import argparse
+import importlib
 import os
 import shlex
 import signal
@@ -10,28 +11,47 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from keras_bert_impl import __version__
-from keras_bert_impl.cli import checkpoint, finetune, interpret, pretrain, quickstart, use
 from keras_bert_impl.errors import InputError, Interrupted
 
+# Verb: the module in this package that adds it. The module is imported for this verb, and for the list of all verbs.
+VERBS = {
+    "quickstart": "quickstart",
+    "convert": "checkpoint",
+    "verify": "checkpoint",
+    "finetune": "finetune",
+    "evaluate": "use",
+    "predict": "use",
+    "export": "use",
+    "serve-check": "use",
+    "similar": "interpret",
+    "attention": "interpret",
+    "attribute": "interpret",
+    "train-vocab": "pretrain",
+    "prepare": "pretrain",
+    "pretrain": "pretrain",
+    "fill-mask": "pretrain",
+    "next-sentence": "pretrain",
+}
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of all verbs."""
+
+def make_parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """Makes the parser of a verb, or of all verbs if this is not one."""
     result = argparse.ArgumentParser(
         prog="keras-bert",
         description="BERT for Keras 3 and TensorFlow: convert, fine-tune, predict, export, look inside, pretrain.",
-        epilog="'keras-bert VERB --help' tells about a verb. Start with 'keras-bert quickstart'.",
+        epilog="'keras-bert VERB --help' lists the options of a verb. Start with 'keras-bert quickstart'.",
     )
     result.add_argument("--version", action="version", version=f"keras-bert {__version__}")
     verbs = result.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for group in (quickstart, checkpoint, finetune, use, interpret, pretrain):
-        group.add_verbs(verbs)
-    for verb in verbs.choices.values():
-        verb.add_argument("--debug", action="store_true", help="show the stack trace of an error")
+    for module in dict.fromkeys([VERBS[verb]] if verb in VERBS else VERBS.values()):
+        importlib.import_module(f"keras_bert_impl.cli.{module}").add_verbs(verbs)
+    for added in verbs.choices.values():
+        added.add_argument("--debug", action="store_true", help="show the stack trace of an error")
     return result
 
 
 def command() -> NoReturn:
-    """The console command. Ends the process at once: TensorFlow's threads write lines when Python ends under them."""
+    """The console command. It ends the process at once: TensorFlow's threads print lines while Python shuts down."""
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -39,9 +59,10 @@ def command() -> NoReturn:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb; returns the exit code: 0, or 2 for input that cannot be used, or what the verb says."""
-    options = parser().parse_args(arguments)
-    options.command = shlex.join(["keras-bert", *(sys.argv[1:] if arguments is None else arguments)])
+    """Runs one verb; returns the exit code: 0, 2 for invalid input, or that of the verb."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = make_parser(*arguments[:1]).parse_args(arguments)
+    options.command = shlex.join(["keras-bert", *arguments])
     with warnings.catch_warnings():
         warnings.showwarning = _warning_printer()
         return _run(options)
@@ -53,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # The reader has seen enough, as `head` does. Python would try to write the rest when it exits.
+        # The reader closed the pipe, as `head` does. Python would try to write the rest at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except (InputError, OSError) as error:
@@ -65,12 +86,12 @@ def _run(options: argparse.Namespace) -> int:
         print(f"keras-bert: interrupted; {error}", file=sys.stderr)
         return 128 + error.signal
     except KeyboardInterrupt:
-        print("keras-bert: interrupted; nothing half-written was left", file=sys.stderr)
+        print("keras-bert: interrupted; no incomplete output was left", file=sys.stderr)
         return 128 + signal.SIGINT
 
 
 def _warning_printer() -> Callable[..., None]:
-    """Prints each warning for users once, though several readers of one file give it."""
+    """Prints each warning for users once, also if several readers of a file give it."""
     shown = set()
 
     def show(message: Warning | str, category: type[Warning], *_: object) -> None:

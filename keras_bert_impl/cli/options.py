@@ -57,18 +57,18 @@ def describe_fields(settings: type) -> dict[str, str]:
 
 
 def _help(description: str, default: Any) -> str:
-    """The help of an option; "None: X" at the end of a description says what the default None means."""
+    """The help of an option. "None: X" at the end of a description is the meaning of the default None."""
+    description, _, meaning = description.partition("; None: ")
     if default is None:
-        return description.replace("; None: ", " (default: ") + ")"
-    if isinstance(default, bool):
-        return f"{description} (default: {'yes' if default else 'no'})"
-    text = re.sub(r"e-0*", "e-", f"{default:g}") if isinstance(default, float) else str(default)
+        text = meaning
+    elif isinstance(default, bool):
+        text = "yes" if default else "no"
+    else:
+        text = re.sub(r"e-0*", "e-", f"{default:g}") if isinstance(default, float) else str(default)
     return f"{description} (default: {text})".replace("%", "%%")
 
 
-def given_settings(
-    options: argparse.Namespace, settings: type, names: dict[str, str] | None = None
-) -> dict[str, Any]:
+def given_settings(options: argparse.Namespace, settings: type, names: dict[str, str] | None = None) -> dict[str, Any]:
     """The fields of a dataclass whose options were given."""
     dests = {field.name: (names or {}).get(field.name, field.name) for field in dataclasses.fields(settings)}
     return {field: getattr(options, dest) for field, dest in dests.items() if hasattr(options, dest)}

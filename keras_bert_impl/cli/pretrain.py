@@ -15,6 +15,9 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.training.published import RECIPES, Recipe
 from keras_bert_impl.training.settings import PreTraining
 
+# The options of `Objective` whose names differ from those in metrics.json.
+_OBJECTIVE = {"masked_share": "masked_fraction", "short_share": "short_fraction"}
+
 
 def add_verbs(verbs: Any) -> None:
     """Adds the verbs to the parser."""
@@ -32,8 +35,8 @@ def add_verbs(verbs: Any) -> None:
     prepare = verbs.add_parser(
         "prepare",
         help="turn a corpus into shards of tokens for pretraining",
-        description="Splits texts into sentences, tokenizes them on all cores and writes shards. After an interruption, "
-        "run the same command again to continue.",
+        description="Splits texts into sentences, tokenizes them on all cores and writes shards. After an "
+        "interruption, run the same command again to continue.",
     )
     _add_corpus_options(prepare)
     prepare.add_argument("--tokenizer", required=True, metavar="DIR", help="directory, bundled model or hub name")
@@ -43,8 +46,8 @@ def add_verbs(verbs: Any) -> None:
     prepare.add_argument(
         "--beam",
         metavar="OPTIONS",
-        help="run as an Apache Beam pipeline with these options, such as --beam='--runner=FlinkRunner'; --beam= runs it "
-        "on this machine",
+        help="run as an Apache Beam pipeline with these options, such as --beam='--runner=FlinkRunner'; --beam= runs "
+        "it on this machine",
     )
     prepare.set_defaults(run=_prepare)
 
@@ -53,8 +56,8 @@ def add_verbs(verbs: Any) -> None:
         help="train a BERT from scratch on shards: masked words and next sentences",
         description="Pretrains a BERT. Writes a directory with the model, metrics.json, learning_curve.png and a model "
         "card.",
-        epilog="Recipes: adamw-1 and adamw-2 are the two phases of the BERT paper, lamb-1 and lamb-2 two phases for large "
-        "batches.",
+        epilog="Recipes: adamw-1 and adamw-2 are the two phases of the BERT paper, lamb-1 and lamb-2 two phases for "
+        "large batches.",
     )
     pretrain.add_argument("shards", metavar="SHARDS", help="a directory that prepare wrote")
     pretrain.add_argument("--output", required=True, type=Path, metavar="DIR", help="must not exist or be empty")
@@ -68,7 +71,7 @@ def add_verbs(verbs: Any) -> None:
         "--recipe", choices=tuple(RECIPES), help="published settings and number of steps; other options override them"
     )
     add_settings(pretrain.add_argument_group("settings of the training"), PreTraining)
-    add_settings(pretrain.add_argument_group("settings of the examples"), Objective)
+    add_settings(pretrain.add_argument_group("settings of the examples"), Objective, _OBJECTIVE)
     add_run_options(pretrain)
     pretrain.set_defaults(run=_pretrain)
 
@@ -92,7 +95,9 @@ def _add_corpus_options(verb: argparse.ArgumentParser) -> None:
         metavar="CORPUS",
         help="text files (also .gz; an empty line ends a document), directories, JSONL files, or tfds:NAME:SPLIT",
     )
-    verb.add_argument("--text-field", default="text", metavar="NAME", help="field of JSONL objects with the text (default: text)")
+    verb.add_argument(
+        "--text-field", default="text", metavar="NAME", help="field of JSONL objects with the text (default: text)"
+    )
     verb.add_argument("--strict", action="store_true", help="refuse lines that are not UTF-8")
 
 
@@ -164,7 +169,7 @@ def _pretrain(options: argparse.Namespace) -> int:
 
     recipe = RECIPES[options.recipe] if options.recipe else Recipe(None, Objective(), PreTraining(), source="")
     recipe = recipe.override(
-        objective=given_settings(options, Objective), settings=given_settings(options, PreTraining)
+        objective=given_settings(options, Objective, _OBJECTIVE), settings=given_settings(options, PreTraining)
     )
     steps = recipe.steps if options.steps is None and options.minutes is None else options.steps
     if steps is None and options.minutes is None:

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from keras_bert_impl.data.corpus import Lines, find_parts, read_documents
     from keras_bert_impl.data.features import Features, Ragged
     from keras_bert_impl.data.feed import Batches, for_evaluation, for_fit, to_grain
+    from keras_bert_impl.data.objective import Objective
     from keras_bert_impl.data.preparation import prepare
-    from keras_bert_impl.data.pretraining import Objective, PretrainingBatches
+    from keras_bert_impl.data.pretraining import PretrainingBatches
     from keras_bert_impl.data.shards import TokenCorpus
     from keras_bert_impl.data.squad import read_squad
     from keras_bert_impl.data.tables import read_table
@@ -29,7 +30,7 @@ _MODULES = {
     "Features": "features",
     "LengthBatches": "batches",
     "Lines": "corpus",
-    "Objective": "pretraining",
+    "Objective": "objective",
     "PretrainingBatches": "pretraining",
     "Ragged": "features",
     "TokenCorpus": "shards",

@@ -1,72 +1,23 @@
 """Batches for pretraining: pairs of segments with masked words, made from a corpus on request."""
 
-import dataclasses
 import math
 from typing import Any
 
 import numpy as np
 
 from keras_bert_impl.data.masking import choose_masked, mask_tokens
+from keras_bert_impl.data.objective import Objective
 from keras_bert_impl.data.packing import pack
 from keras_bert_impl.data.pairs import Pairs, PairSampler
 from keras_bert_impl.data.shards import TokenCorpus
-from keras_bert_impl.errors import InputError, check_field
+from keras_bert_impl.errors import InputError
 
 # [CLS] a [SEP] b [SEP]
 _SPECIAL = 3
-_MIN_LENGTH = 8
-# A packed row contains at most one sequence per this many tokens: the shortest pairs have five.
-_TOKENS_PER_SEQUENCE = 8
 # Packed batches draw this many times the tokens that they contain; pairs that find no space are left out.
 _SURPLUS = 1.1
 # Pairs that the mean length is estimated from.
 _SAMPLED_PAIRS = 4096
-
-
-@dataclasses.dataclass(frozen=True)
-class Objective:
-    """How pretraining examples are made; the defaults are the paper's.
-
-    Args:
-        max_length: tokens of a row, special tokens included.
-        masked_share: the fraction of the tokens that are predicted.
-        max_predictions: the maximum number of predictions of a row; None: that fraction of ``max_length``, rounded up.
-        whole_words: whether all pieces of a word are masked together (whole-word masking).
-        short_share: the fraction of pairs that are shorter, of random length from 2 tokens.
-        packing: whether several sequences share a row, without attention between them.
-
-    Raises:
-        InputError: a setting is out of its range.
-    """
-
-    max_length: int = 128
-    masked_share: float = 0.15
-    max_predictions: int | None = None
-    whole_words: bool = True
-    short_share: float = 0.1
-    packing: bool = False
-
-    def __post_init__(self) -> None:
-        if self.max_length < _MIN_LENGTH:
-            raise InputError(
-                f"max_length is {self.max_length}; a pair needs at least {_MIN_LENGTH} tokens, including [CLS] and two "
-                "[SEP]."
-            )
-        for name in ("masked_share", "short_share"):
-            check_field(self, name, 0 <= getattr(self, name) <= 1, "a fraction from 0 to 1")
-        predictions = self.max_predictions
-        is_valid = predictions is None or 1 <= predictions <= self.max_length
-        check_field(self, "max_predictions", is_valid, "1 to max_length")
-
-    @property
-    def predictions(self) -> int:
-        """The maximum number of predictions of a row."""
-        return self.max_predictions or max(1, math.ceil(self.max_length * self.masked_share))
-
-    @property
-    def sequences(self) -> int:
-        """The maximum number of sequences of a row."""
-        return max(1, self.max_length // _TOKENS_PER_SEQUENCE) if self.packing else 1
 
 
 class PretrainingBatches:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from keras_bert_impl.data import Objective
+from keras_bert_impl.data.objective import Objective
 from keras_bert_impl.training.settings import PreTraining
 
 

@@ -20,15 +20,15 @@ class TrainingSettings:
     Args:
         batch_size: rows in a batch, over all devices.
         learning_rate: peak learning rate.
-        optimizer: optimizer, LAMB for large batches.
+        optimizer: optimizer; LAMB is for large batches.
         warmup: fraction of the steps in which the learning rate rises to its peak.
-        power: power of the decay after it; 1 is linear.
+        power: power of the learning rate's decay; 1 is linear.
         weight_decay: weight decay, except of biases and layer norms.
         clip_norm: max. norm of all gradients together.
         dropout: dropout of hidden states and attention; None: the checkpoint's.
-        precision: precision of the products; weights stay in float32, and in float16 the loss is scaled.
-        accumulate: parts of a batch that run one after the other (gradient accumulation), to save memory.
-        remat: compute each block again for the gradient (rematerialization), to save memory.
+        precision: precision of the matrix products; weights stay in float32.
+        accumulate: gradient accumulation: number of parts of a batch, to save memory.
+        remat: rematerialization: compute each block again for the gradient, to save memory.
         seed: seed of new weights, the order of the data, and dropout.
 
     Raises:

@@ -14,12 +14,13 @@ import pytest
 import keras_bert_impl
 from keras_bert_impl.checkpoints.arrays import FILE_DTYPES
 from keras_bert_impl.cli.finetune import TASK_NAMES
-from keras_bert_impl.cli.main import main, parser
-from keras_bert_impl.cli.pretrain import PRESET_NAMES, RECIPE_NAMES
+from keras_bert_impl.cli.main import VERBS as VERB_MODULES
+from keras_bert_impl.cli.main import main, make_parser
+from keras_bert_impl.cli.options import given_settings, run_arguments
 from keras_bert_impl.config import PRESETS
 from keras_bert_impl.data import Objective
 from keras_bert_impl.tasks import TASKS
-from keras_bert_impl.training import PRECISIONS, RECIPES, FineTuning, PreTraining
+from keras_bert_impl.training import PRECISIONS, RECIPES, FineTuning, PreTraining, Saving
 from keras_bert_impl.training.optimizers import OPTIMIZERS
 
 VERBS = (
@@ -42,8 +43,8 @@ print("MODULES", *sys.modules)
 """
 
 
-def verb_parsers() -> dict[str, argparse.ArgumentParser]:
-    (verbs,) = [action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)]
+def verb_parsers(verb: str | None = None) -> dict[str, argparse.ArgumentParser]:
+    (verbs,) = [action for action in make_parser(verb)._actions if isinstance(action, argparse._SubParsersAction)]
     return verbs.choices
 
 
@@ -68,9 +69,10 @@ def test_task_names_are_those_of_the_tasks() -> None:
     assert tuple(TASKS) == TASK_NAMES
 
 
-def test_names_of_presets_and_recipes() -> None:
-    assert tuple(PRESETS) == PRESET_NAMES
-    assert tuple(RECIPES) == RECIPE_NAMES
+def test_the_verbs_of_each_module_are_in_the_table() -> None:
+    for verb, module in VERB_MODULES.items():
+        own = {name for name, other in VERB_MODULES.items() if other == module}
+        assert set(verb_parsers(verb)) == own
 
 
 @pytest.mark.parametrize(
@@ -79,6 +81,9 @@ def test_names_of_presets_and_recipes() -> None:
         ("convert", "dtype", FILE_DTYPES),
         ("pretrain", "optimizer", OPTIMIZERS),
         ("pretrain", "precision", PRECISIONS),
+        ("pretrain", "preset", PRESETS),
+        ("pretrain", "recipe", RECIPES),
+        ("finetune", "optimizer", OPTIMIZERS),
         ("finetune", "precision", PRECISIONS),
     ],
 )
@@ -88,35 +93,38 @@ def test_choices_are_those_of_the_tables(verb: str, option: str, table: dict[str
     assert list(action.choices) == list(table)
 
 
-PRETRAINING = {**dataclasses.asdict(Objective()), **dataclasses.asdict(PreTraining())}
-
-
 @pytest.mark.parametrize(
-    ("verb", "defaults", "untold"),
-    [
-        (
-            "finetune",
-            dataclasses.asdict(FineTuning()),
-            ["warmup", "weight_decay", "clip_norm", "remat", "optimizer", "power", "dropout"],
-        ),
-        (
-            "pretrain",
-            PRETRAINING,
-            [
-                *("warmup", "weight_decay", "clip_norm", "power", "remat"),
-                *("masked_share", "max_predictions", "short_share", "whole_words", "packing"),
-            ],
-        ),
-    ],
+    ("verb", "settings"),
+    [("finetune", FineTuning), ("finetune", Saving), ("pretrain", PreTraining), ("pretrain", Objective)],
 )
-def test_defaults_in_the_help_are_those_of_the_settings(verb: str, defaults: dict[str, Any], untold: list[str]) -> None:
-    told: dict[str, Any] = {}
-    for action in verb_parsers()[verb]._actions:
-        if action.dest in defaults and (found := re.search(r"default: ([\w.-]+)", action.help or "")):
+def test_each_setting_has_an_option_whose_help_shows_the_default(verb: str, settings: type) -> None:
+    names = {
+        "masked_share": "masked_fraction",
+        "short_share": "short_fraction",
+        **({"minutes": "save_minutes", "steps": "save_steps", "keep": "keep_states"} if settings is Saving else {}),
+    }
+    actions = {action.dest: action for action in verb_parsers()[verb]._actions}
+    for field in dataclasses.fields(settings):
+        action = actions[names.get(field.name, field.name)]
+        assert action.default is argparse.SUPPRESS
+        (text,) = re.findall(r"\(default: (.*)\)$", str(action.help))
+        if field.default is None:
+            assert not re.fullmatch(r"[\d.e-]+|None", text)
+        elif isinstance(field.default, bool):
+            assert (text, action.nargs) == ("yes" if field.default else "no", 0)
+        else:
             read = action.type or str
             assert callable(read)
-            told[action.dest] = read(found[1])
-    assert told == {name: value for name, value in defaults.items() if name not in untold}
+            assert read(text) == field.default
+            assert type(read(text)) is type(field.default)
+
+
+def test_given_options_are_settings() -> None:
+    arguments = "finetune x --train a --valid b --output c --no-remat --dropout 0.2 --optimizer lamb --save-steps 7"
+    options = make_parser().parse_args(arguments.split())
+    given = {"remat": False, "dropout": 0.2, "optimizer": "lamb"}
+    assert given_settings(options, FineTuning) == given
+    assert run_arguments(options)["saving"] == Saving(steps=7)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import torch
 import transformers
 from page_code import blocks
 
-from keras_bert_impl.cli.main import main, parser
+from keras_bert_impl.cli.main import main, make_parser
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.export import FORMATS, export_model, format_of
 from keras_bert_impl.export.graphs import int8
@@ -162,7 +162,7 @@ def test_what_a_format_cannot_hold_is_refused(
 
 
 def test_the_command_line_has_all_formats() -> None:
-    (verbs,) = [action.choices for action in parser()._actions if isinstance(action.choices, dict)]
+    (verbs,) = [action.choices for action in make_parser()._actions if isinstance(action.choices, dict)]
     (choices,) = [action.choices for action in verbs["export"]._actions if action.dest == "format"]
     assert tuple(choices) == tuple(FORMATS)
 
