@@ -6,10 +6,8 @@ from typing import Any
 
 from keras_bert_impl.cli.options import add_run_options, add_settings, given_settings, run_arguments
 from keras_bert_impl.cli.startup import start_framework
+from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.training.settings import FineTuning
-
-# The names in keras_bert_impl.tasks.TASKS, which is not imported for the help; a test compares them.
-TASK_NAMES = ("classification", "regression", "tagging", "question-answering")
 
 
 def add_column_options(verb: argparse.ArgumentParser) -> None:
@@ -44,7 +42,7 @@ def add_verbs(verbs: Any) -> None:
     finetune.add_argument("--valid", required=True, metavar="F", help="validation data, which selects the best epoch")
     finetune.add_argument("--test", metavar="F", help="test data, scored once at the end")
     finetune.add_argument("--output", required=True, type=Path, metavar="DIR", help="must not exist or be empty")
-    finetune.add_argument("--task", choices=TASK_NAMES, default=TASK_NAMES[0], help="(default: %(default)s)")
+    finetune.add_argument("--task", choices=tuple(TASKS), default="classification", help="(default: %(default)s)")
     add_column_options(finetune)
     add_settings(finetune.add_argument_group("settings"), FineTuning)
     add_run_options(finetune)

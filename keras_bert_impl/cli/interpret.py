@@ -1,4 +1,4 @@
-"""Verbs that look inside a model: ``similar``, ``attention`` and ``attribute``."""
+"""The verbs that interpret a model: ``similar``, ``attention`` and ``attribute``."""
 
 import argparse
 from typing import Any
@@ -12,36 +12,38 @@ def add_verbs(verbs: Any) -> None:
     similar = verbs.add_parser(
         "similar",
         help="compare a word's vectors in its contexts",
-        description="Prints the cosines of the word's vectors, a row for each place where it stands.",
+        description="Prints the cosines of the word's vectors, a row per occurrence.",
     )
     similar.add_argument("model", help="directory, bundled model or hub name")
     similar.add_argument(
         "texts",
         nargs="+",
         metavar="TEXT",
-        help="texts with the word in them; or one .tsv, .csv or .jsonl file with the columns text and sense",
+        help="texts that contain the word; or one .tsv, .csv or .jsonl file with the columns text and sense",
     )
-    similar.add_argument("--word", required=True, metavar="W", help="the word, or several in a row")
+    similar.add_argument("--word", required=True, metavar="W", help="the word, or several consecutive words")
     similar.add_argument("--layer", type=int, default=-1, metavar="N", help="0: embeddings (default: the last)")
     similar.add_argument("--picture", metavar="F", help="draw the vectors (PCA): a .png or .svg file")
-    similar.add_argument("--layers-picture", metavar="F", help="draw how close the senses are at each layer")
+    similar.add_argument("--layers-picture", metavar="F", help="draw the similarity of the senses at each layer")
     similar.set_defaults(run=_similar)
 
     attention = verbs.add_parser(
         "attention",
         help="write a page that shows a text's attention",
-        description="Writes one HTML file that needs no network: words coloured by attention, all layers and heads.",
+        description="Writes one HTML file that needs no network: words colored by attention, all layers and heads.",
     )
     attribute = verbs.add_parser(
         "attribute",
-        help="write a page that shows which words made the answer",
-        description="Integrated gradients: what each word adds to the answer's logit. Prints the words and writes one "
-        "HTML file.",
+        help="write a page with each word's contribution to the prediction",
+        description="Integrated gradients: the contribution of each word to the predicted logit. Prints the words and "
+        "writes one HTML file.",
     )
     for verb in (attention, attribute):
         verb.add_argument("model", help="directory, bundled model or hub name")
         verb.add_argument("text", metavar="TEXT", help="the text; the question for question answering")
-        verb.add_argument("pair", nargs="?", metavar="TEXT", help="the second text; the context of a question")
+        verb.add_argument(
+            "pair", nargs="?", metavar="TEXT", help="the second text: the context of a question, or a choice"
+        )
         verb.add_argument("--output", required=True, metavar="F", help="the HTML file")
     attention.set_defaults(run=_attention)
     attribute.add_argument("--target", metavar="T", help="what to explain: a label, a tagged word, an answer, a token")
@@ -49,7 +51,7 @@ def add_verbs(verbs: Any) -> None:
     attribute.set_defaults(run=_attribute)
 
 
-def _loaded(source: str) -> tuple[Any, Any]:
+def _load(source: str) -> tuple[Any, Any]:
     start_framework()
     from keras_bert_impl.models.heads import find_model_class
     from keras_bert_impl.sources import open_source
@@ -63,7 +65,7 @@ def _similar(options: argparse.Namespace) -> int:
     texts, senses = _texts(options)
     if options.layers_picture and senses is None:
         raise InputError("--layers-picture compares senses: give a file with the columns text and sense, not texts.")
-    model, tokenizer = _loaded(options.model)
+    model, tokenizer = _load(options.model)
     from keras_bert_impl.interpret import word_vectors
 
     vectors = word_vectors(model, tokenizer, texts, options.word)
@@ -89,7 +91,7 @@ def _texts(options: argparse.Namespace) -> tuple[list[str], list[str] | None]:
 
 
 def _attention(options: argparse.Namespace) -> int:
-    model, tokenizer = _loaded(options.model)
+    model, tokenizer = _load(options.model)
     from keras_bert_impl.interpret import attend
 
     attend(model, tokenizer, options.text, options.pair).save(options.output)
@@ -98,11 +100,11 @@ def _attention(options: argparse.Namespace) -> int:
 
 
 def _attribute(options: argparse.Namespace) -> int:
-    model, tokenizer = _loaded(options.model)
+    model, tokenizer = _load(options.model)
     from keras_bert_impl.interpret import attribute
 
-    found = attribute(model, tokenizer, options.text, options.pair, target=options.target, steps=options.steps)
-    print(found.table())
-    found.save(options.output)
+    attribution = attribute(model, tokenizer, options.text, options.pair, target=options.target, steps=options.steps)
+    print(attribution.table())
+    attribution.save(options.output)
     print(f"written to {options.output}")
     return 0

@@ -1,4 +1,4 @@
-"""The verbs of pretraining: ``train-vocab``, ``prepare``, ``pretrain``, ``fill-mask`` and ``next-sentence``."""
+"""The verbs of pretraining: ``train-vocab``, ``prepare`` and ``pretrain``."""
 
 import argparse
 import shlex
@@ -74,18 +74,6 @@ def add_verbs(verbs: Any) -> None:
     add_settings(pretrain.add_argument_group("settings of the examples"), Objective, _OBJECTIVE)
     add_run_options(pretrain)
     pretrain.set_defaults(run=_pretrain)
-
-    fill = verbs.add_parser("fill-mask", help="the likeliest words for each [MASK] of a text")
-    fill.add_argument("model", metavar="DIR", help="directory, bundled model or hub name")
-    fill.add_argument("text", help='as "The [MASK] crossed the river."')
-    fill.add_argument("--top-k", type=int, default=5, metavar="K", help="how many words (default: 5)")
-    fill.set_defaults(run=_fill_mask)
-
-    following = verbs.add_parser("next-sentence", help="how likely one text follows another")
-    following.add_argument("model", metavar="DIR", help="directory, bundled model or hub name")
-    following.add_argument("first", help="a text")
-    following.add_argument("second", help="the text that may follow")
-    following.set_defaults(run=_next_sentence)
 
 
 def _add_corpus_options(verb: argparse.ArgumentParser) -> None:
@@ -187,26 +175,4 @@ def _pretrain(options: argparse.Namespace) -> int:
         **run_arguments(options),
     )
     print(f"written to {options.output}" if metrics else "done; results were written by worker 0")
-    return 0
-
-
-def _fill_mask(options: argparse.Namespace) -> int:
-    start_framework()
-    from keras_bert_impl.tasks.pretraining import fill_mask
-
-    masks = fill_mask(options.model, [options.text], top_k=options.top_k)[0]
-    for number, mask in enumerate(masks, 1):
-        if len(masks) > 1:
-            print(f"[MASK] {number}")
-        for token, score in zip(mask["tokens"], mask["scores"], strict=True):
-            print(f"{score:8.1%}  {token}")
-    return 0
-
-
-def _next_sentence(options: argparse.Namespace) -> int:
-    start_framework()
-    from keras_bert_impl.tasks.pretraining import next_sentence
-
-    [probability] = next_sentence(options.model, [options.first], [options.second])
-    print(f"{probability:.1%} that the second follows the first")
     return 0

@@ -122,7 +122,7 @@ class LengthBatches:
 
 def _spec(values: Values) -> tuple[tuple[int | None, ...], Any]:
     if isinstance(values, Ragged):
-        return (None, None, *values.flat.shape[1:]), values.flat.dtype
+        return values.batch_shape, values.flat.dtype
     return (None, *values.shape[1:]), values.dtype
 
 

@@ -36,6 +36,11 @@ class Ragged:
         """The length of each row: int64 ``[rows]``."""
         return np.diff(self.offsets)
 
+    @property
+    def batch_shape(self) -> tuple[int | None, ...]:
+        """The shape of a batch; None for rows and length."""
+        return (None, None, *self.flat.shape[1:])
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

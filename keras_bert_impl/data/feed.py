@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import keras
 import numpy as np
 
+from keras_bert_impl.data.batches import BUCKETS
+
 if TYPE_CHECKING:
     import grain
 
@@ -47,6 +49,13 @@ def _import_grain() -> Any:
     finally:
         logger.removeFilter(is_wanted)
     return grain
+
+
+def batch_lengths() -> tuple[int, ...]:
+    """The lengths that batches may be padded to: a few on JAX, which compiles for each one; else any (empty)."""
+    import keras
+
+    return BUCKETS if keras.backend.backend() == "jax" else ()
 
 
 def for_fit(batches: Batches, *, start: int = 0, repeated: bool = False) -> Any:

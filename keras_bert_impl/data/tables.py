@@ -62,7 +62,7 @@ def iterate_table(
     """Yields the examples of `read_table` one by one while the file is read: it may be larger than the memory."""
     names = {"text": text, "text_pair": text_pair, **({"label": label} if labelled else {})}
     is_first = True
-    for location, record in _read_records(path, header=not text.isdecimal()):
+    for location, record in read_records(path, header=not text.isdecimal()):
         if is_first and text_pair == "text_pair" and text_pair not in record:
             del names["text_pair"]
         is_first = False
@@ -80,7 +80,8 @@ def iterate_table(
         raise InputError(f"{path} contains no examples, only the line of column names.")
 
 
-def _read_records(path: str | Path, *, header: bool) -> Records:
+def read_records(path: str | Path, *, header: bool) -> Records:
+    """Yields the records of a table: the location of each, and its fields by name."""
     if is_tfds(path):
         from keras_bert_impl.data.tfds import read_tfds
 

@@ -1,6 +1,19 @@
 """Exports for servers and other runtimes."""
 
-from keras_bert_impl.export.exporter import Exported, export_model
+from typing import TYPE_CHECKING, Any
+
 from keras_bert_impl.export.formats import FORMATS, format_of
 
+if TYPE_CHECKING:
+    from keras_bert_impl.export.exporter import Exported, export_model
+
 __all__ = ["FORMATS", "Exported", "export_model", "format_of"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the exporter on first use, so that the names of the formats cost nothing."""
+    if name in ("Exported", "export_model"):
+        from keras_bert_impl.export import exporter
+
+        return getattr(exporter, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Whether a server can take an export as it is."""
+"""The check of an export: whether a server can run it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.export.saved_model import EXTRA
+from keras_bert_impl.export.formats import EXTRA
 from keras_bert_impl.export.warmup import NAME, prediction_log, warmup_inputs
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -22,28 +22,28 @@ _SENTENCES = [
     "so\x00 far\u200d " * 300,
 ]
 _BUFFER = 1 << 18
-# Rounding of the same numbers in another order.
-_NEAR = 1e-4
+# The largest difference that rounding causes.
+_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at: its name, whether it is as it must be, and what was found."""
+    """The result of one check: its name, whether it passed, and the details."""
 
     name: str
     passed: bool
-    found: str
+    details: str
 
 
 def check_export(directory: str | Path) -> Iterator[Check]:
-    """Looks at an export as a server would, without Keras.
+    """Checks an export as a server would run it, without Keras.
 
     Args:
         directory: ``NAME/VERSION``.
 
     Yields:
-        a `Check` for its place, its operations, its signatures (all warm-up requests are run), its warm-up file, and,
-        where a signature over ids answers the same question, the tokenizer in the graph against the one of its files.
+        a `Check` of its location, its operations, its signatures (all warm-up requests are run), its warm-up file, and,
+        if the signature over ids has the same outputs, of the tokenizer in the graph against the one in its files.
 
     Raises:
         InputError: there is no SavedModel.
@@ -56,23 +56,25 @@ def check_export(directory: str | Path) -> Iterator[Check]:
     if not path.is_file():
         raise InputError(f"{directory} has no saved_model.pb. Make an export with 'keras-bert export'.")
     is_version = directory.absolute().name.isdecimal()
-    yield Check("place", is_version, f"version {directory.absolute().name}" if is_version else "no version number")
+    yield Check(
+        "location", is_version, f"version {directory.absolute().name}" if is_version else "not a version number"
+    )
     unknown, count = _unknown_operations(path)
-    found = f"not TensorFlow's: {', '.join(unknown)}" if unknown else f"{count} kinds, all TensorFlow's"
-    yield Check("operations", not unknown, found)
+    details = f"not in TensorFlow: {', '.join(unknown)}" if unknown else f"{count} kinds, all in TensorFlow"
+    yield Check("operations", not unknown, details)
     loaded = tf.saved_model.load(str(directory))
     names = ", ".join(sorted(loaded.signatures))
     requests = list(warmup_inputs(loaded.signatures))
     for signature, inputs in requests:
         loaded.signatures[signature](**inputs)
-    yield Check("signatures", "serving_default" in loaded.signatures, f"{names}: {len(requests)} requests run")
+    yield Check("signatures", "serving_default" in loaded.signatures, f"{names}: {len(requests)} requests were run")
     yield _warmup(directory / EXTRA / NAME, directory.absolute().parent.name, requests)
     if check := _tokenizer(directory, loaded):
         yield check
 
 
 def _unknown_operations(path: Path) -> tuple[list[str], int]:
-    """Operations of the graph that a plain TensorFlow does not have, and how many kinds there are."""
+    """The graph's operations that are not in TensorFlow, and the number of kinds of operations."""
     content = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     used: set[str] = set()
     for graph in (meta.graph_def for meta in content.meta_graphs):
@@ -88,16 +90,19 @@ def _warmup(path: Path, model: str, requests: list[tuple[str, dict[str, Any]]]) 
     records = [record.numpy() for record in tf.data.TFRecordDataset(str(path), buffer_size=_BUFFER)]
     expected = [prediction_log(model, signature, inputs) for signature, inputs in requests]
     same = sorted(records) == sorted(expected)
-    return Check("warm-up", same, f"{len(records)} requests" + ("" if same else f", not those of {model}"))
+    return Check("warm-up", same, f"{len(records)} requests" + ("" if same else f", not the expected ones for {model}"))
 
 
 def _tokenizer(directory: Path, loaded: Any) -> Check | None:
-    """The answers to texts beside those to the ids that the host's tokenizer gives for them."""
+    """Compares the scores for texts with those for the ids of the host's tokenizer."""
     text, ids = loaded.signatures["serving_default"], loaded.signatures.get("ids")
-    if ids is None or "scores" not in text.structured_outputs.keys() & ids.structured_outputs.keys():
+    has_text = set(text.structured_input_signature[1]) == {"text"}
+    if ids is None or not has_text or "scores" not in text.structured_outputs.keys() & ids.structured_outputs.keys():
         return None
     tokenizer = BertTokenizer.from_pretrained(directory / EXTRA)
     batch = tokenizer(_SENTENCES)
     expected = ids(**{name: tf.constant(value) for name, value in batch.items()})["scores"].numpy()
-    apart = float(np.abs(text(text=tf.constant(_SENTENCES))["scores"].numpy() - expected).max())
-    return Check("tokenizer", apart < _NEAR, f"text and the host's ids give answers at most {apart:.1e} apart")
+    difference = float(np.abs(text(text=tf.constant(_SENTENCES))["scores"].numpy() - expected).max())
+    return Check(
+        "tokenizer", difference < _TOLERANCE, f"scores for texts and for the host's ids differ by {difference:.1e}"
+    )

@@ -1,69 +1,93 @@
-"""The formats of exports: how each is written, checked and run."""
+"""The one table of export formats. Each is a module that writes the model, opens it, and explains its use."""
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.export import runtimes
-from keras_bert_impl.export.parts import Parts
-from keras_bert_impl.export.saved_model import EXTRA, open_saved_model, write_saved_model
-from keras_bert_impl.tasks.run import Run
 
 
 @dataclass(frozen=True)
 class Format:
-    """One kind of export.
+    """One export format.
 
     Attributes:
-        file: the file by which an export of this kind is known.
-        precisions: which it has.
-        write: writes the model there.
-        open: the model over ids, for a file.
-        takes_text: whether the tokenizer is in it.
+        module: its module in this package, with the functions ``write``, ``open`` and ``guide``.
+        file: the file that identifies an export of this format.
+        precisions: the supported precisions.
+        takes_text: whether the tokenizer is part of the exported graph.
         extra: the folder in the export for configuration and tokenizer; empty for the export itself.
     """
 
+    module: str
     file: str
     precisions: tuple[str, ...]
-    write: Callable[[Parts, Path], None]
-    open: Callable[[Path], Run]
     takes_text: bool = False
     extra: str = ""
 
+    def write(self, parts: Any, path: Path) -> None:
+        """Writes the model of some ``Parts`` to the path of the file."""
+        self._import().write(parts, path)
+
+    def open(self, path: Path) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        """Opens a file of this format: the model as a function of ids."""
+        return self._import().open(path)
+
+    def guide(self, parts: Any, path: Path) -> str:
+        """The README of the export at ``path``."""
+        return self._import().guide(parts, path)
+
+    def _import(self) -> Any:
+        # The table is read for the command line's help, which must not start a framework.
+        return importlib.import_module(f"keras_bert_impl.export.{self.module}")
+
+    def find_files(self, export: Path) -> Path:
+        """The folder of an export with its configuration and tokenizer.
+
+        Raises:
+            InputError: there is no configuration.
+        """
+        if not (export / self.extra / "config.json").is_file():
+            raise InputError(
+                f"{export} has a {self.file}, but no {Path(self.extra) / 'config.json'} with the labels. "
+                "Make the export with 'keras-bert export'."
+            )
+        return export / self.extra
+
+
+# TF Serving and TensorFlow ignore this folder of a SavedModel, which is for files that belong to the model.
+EXTRA = "assets.extra"
 
 FORMATS = {
     "saved_model": Format(
-        "saved_model.pb",
-        ("float32", "bfloat16", "int8"),
-        write_saved_model,
-        open_saved_model,
-        takes_text=True,
-        extra=EXTRA,
+        "saved_model", "saved_model.pb", ("float32", "bfloat16", "int8"), takes_text=True, extra=EXTRA
     ),
-    "onnx": Format("model.onnx", ("float32", "int8"), runtimes.write_onnx, runtimes.open_onnx),
-    "openvino": Format("model.xml", ("float32",), runtimes.write_openvino, runtimes.open_openvino),
-    "litert": Format("model.tflite", ("float32", "int8"), runtimes.write_litert, runtimes.open_litert),
+    "onnx": Format("onnx", "model.onnx", ("float32", "int8")),
+    "openvino": Format("openvino", "model.xml", ("float32",)),
+    "litert": Format("litert", "model.tflite", ("float32", "int8")),
 }
+PRECISIONS = ("float32", "bfloat16", "int8")
 
 
 def format_of(path: str | Path) -> Format | None:
-    """The format of the export in a directory; None if it holds none."""
-    return next((known for known in FORMATS.values() if (Path(path) / known.file).is_file()), None)
+    """The format of the export in a directory; None if the directory is not an export."""
+    return next((format for format in FORMATS.values() if (Path(path) / format.file).is_file()), None)
 
 
-def format_named(name: str, precision: str) -> Format:
-    """A row of `FORMATS`.
+def get_format(name: str, precision: str) -> Format:
+    """Returns the format of that name.
 
     Raises:
-        InputError: there is none of that name, or it does not have that precision.
+        InputError: there is none, or it does not support the precision.
     """
     if name not in FORMATS:
-        raise InputError(f"there is no format {name!r}; there are {', '.join(FORMATS)}.")
+        raise InputError(f"No format is named {name!r}; there are {', '.join(FORMATS)}.")
     if precision not in FORMATS[name].precisions:
-        others = ", ".join(key for key, known in FORMATS.items() if precision in known.precisions)
+        others = ", ".join(key for key, format in FORMATS.items() if precision in format.precisions)
         raise InputError(
-            f"the format {name} is written in {' or '.join(FORMATS[name].precisions)}, not in {precision}"
-            f"{f', which {others} can have' if others else ''}."
+            f"the format {name} supports {' and '.join(FORMATS[name].precisions)}, not {precision}"
+            f"{f', which is supported by {others}' if others else ''}."
         )
     return FORMATS[name]

@@ -1,33 +1,47 @@
-"""What exports are made of."""
+"""The parts of an export."""
 
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from keras_bert_impl.config import BertConfig
+from keras_bert_impl.tasks import Task
 from keras_bert_impl.tokenization import BertTokenizer
 
-# What a model over ids takes.
+# The inputs of an exported model over ids.
 INPUTS = ("input_ids", "token_type_ids", "attention_mask")
 
 
 @dataclass(frozen=True)
 class Parts:
-    """A model and what goes with it into an export.
+    """A model with everything that is exported with it.
 
     Attributes:
-        model: the Keras model; in bfloat16 if the precision is.
+        model: the Keras model; in bfloat16 for that precision.
+        task: its task.
         config: its configuration.
         tokenizer: its tokenizer.
-        name: what the export is called, which is what a server calls the model.
-        max_length: the longest row in tokens.
+        name: the name of the export, which is the model's name on a server.
+        max_length: the maximum length of a row in tokens.
         precision: ``float32``, ``bfloat16`` or ``int8``.
-        attentions: whether attention maps are asked for.
+        attentions: whether to add a signature with attention maps.
     """
 
     model: Any
+    task: Task
     config: BertConfig
     tokenizer: BertTokenizer
     name: str
     max_length: int
     precision: str
     attentions: bool
+
+    @property
+    def input_shape(self) -> list[None]:
+        """The shape of each input: ``[batch, length]``, or ``[batch, choices, length]``."""
+        return [None] * self.model.input_rank
+
+    def shape_inputs(self, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Tokenized rows ``[batch, length]`` in the shape of the inputs, each row as a single choice."""
+        return {name: values if self.model.input_rank == 2 else values[:, None] for name, values in rows.items()}

@@ -1,55 +1,98 @@
-"""SavedModels as TF Serving takes them: ``NAME/VERSION/``, from text to answer, with all that they need inside."""
+"""SavedModels in TF Serving's layout ``NAME/VERSION/``: from text to answer, with everything inside."""
 
+import json
 import re
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.export.formats import EXTRA
 from keras_bert_impl.export.parts import Parts
-from keras_bert_impl.files import write_text
-from keras_bert_impl.tasks.run import Run
+from keras_bert_impl.tasks.base import Run
 
-# TF Serving leaves this folder of a SavedModel alone, and so does TensorFlow: it is for files that go with the model.
-EXTRA = "assets.extra"
+_PAGE = """# {name}
+
+Made by keras_bert_impl. A TensorFlow SavedModel that takes raw text; any TensorFlow or TF Serving of version 2 runs it.
+In the directory that contains the versions:
+
+    docker run -p 8500:8500 -p 8501:8501 \\
+        --mount type=bind,source="$PWD",target=/models/{name} \\
+        -e MODEL_NAME={name} -e TF_ONEDNN_ASSUME_FROZEN_WEIGHTS=1 tensorflow/serving
+
+With the second setting oneDNN arranges the weights once instead of for each request, which makes short requests faster.
+
+## REST
+
+    curl -X POST http://localhost:8501/v1/models/{name}:predict -d {body}
+
+answers
+
+```json
+{answer}
+```
+
+## gRPC
+
+```python
+import grpc
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+request = predict_pb2.PredictRequest()
+request.model_spec.name = {name!r}
+{inputs}
+channel = grpc.insecure_channel("localhost:8500")
+response = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=10)
+print({{name: tf.make_ndarray(tensor).tolist() for name, tensor in response.outputs.items()}})
+```
+
+## Signatures
+
+| signature | inputs | outputs |
+|---|---|---|
+{signatures}
+"""
+
+# Longer lists are vectors, of which the README shows the beginning.
+_MAX_SHOWN = 24
 
 
 def check_version(directory: Path) -> None:
     """Raises ``InputError`` unless a directory is called ``NAME/VERSION``."""
     if not (directory.name.isascii() and directory.name.isdecimal()):
         raise InputError(
-            f"{directory} ends in {directory.name!r}; TF Serving looks for versions that are whole numbers. "
-            f"Name a directory like {directory / '1'}."
+            f"{directory} ends in {directory.name!r}, but TF Serving expects an integer, the version. "
+            f"Name a directory such as {directory / '1'}."
         )
 
 
-def write_saved_model(parts: Parts, path: Path) -> None:
-    """The directory of ``path``: a SavedModel that takes raw text, on a TensorFlow without Keras and TF Text.
+def write(parts: Parts, path: Path) -> None:
+    """Writes a SavedModel that takes raw text, for a TensorFlow without Keras and TF Text.
 
-    The signatures are those of `keras_bert_impl.export.signatures`. Under ``assets.extra`` stand the requests that TF
-    Serving runs before a version takes traffic; and ``README.md`` shows how to serve and ask it.
+    The signatures are those of `keras_bert_impl.export.signatures`. ``assets.extra`` holds the requests that TF Serving
+    runs before a version receives traffic.
     """
     import tensorflow as tf
 
-    from keras_bert_impl.export.guide import guide
-    from keras_bert_impl.export.signatures import signatures
+    from keras_bert_impl.export.signatures import make_signatures
     from keras_bert_impl.export.warmup import NAME, write_warmup
 
     directory = path.parent
     module = tf.Module()
-    functions, module.kept = signatures(parts)
+    functions, module.variables_of_signatures = make_signatures(parts)
     try:
         tf.saved_model.save(module, str(directory), signatures=functions)
     except tf.errors.OpError as error:
-        # What TensorFlow makes of a full disk, among others, with names of its operations around the message.
+        # TensorFlow reports a full disk, for example, with names of its operations around the message.
         reason = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*?\]", "", error.message)
         raise OSError(f"{directory} cannot be written: {reason}") from error
-    loaded = tf.saved_model.load(str(directory))
     (directory / EXTRA).mkdir()
-    write_warmup(directory / EXTRA / NAME, parts.name, loaded.signatures)
-    write_text(directory / "README.md", guide(parts.name, loaded.signatures))
+    write_warmup(directory / EXTRA / NAME, parts.name, tf.saved_model.load(str(directory)).signatures)
 
 
-def open_saved_model(path: Path) -> Run:
+def open(path: Path) -> Run:
     """The signature over ids of a SavedModel, without Keras.
 
     Raises:
@@ -62,8 +105,64 @@ def open_saved_model(path: Path) -> Run:
     loaded = tf.saved_model.load(str(path.parent))
 
     def run(inputs: dict[str, Any]) -> dict[str, Any]:
-        # By way of `loaded`, for the signature alone does not keep the variables.
+        # Through `loaded`, because the signature alone does not keep the variables alive.
         outputs = loaded.signatures["ids"](**{name: tf.constant(value) for name, value in inputs.items()})
         return {name: value.numpy() for name, value in outputs.items()}
 
     return run
+
+
+def guide(parts: Parts, path: Path) -> str:
+    """The README: how to serve the export, what to send, and what it answers."""
+    import tensorflow as tf
+
+    from keras_bert_impl.export.signatures import find_graph
+
+    loaded = tf.saved_model.load(str(path.parent))
+    default = loaded.signatures["serving_default"]
+    example = {key: find_graph(parts).EXAMPLE[key] for key in default.structured_input_signature[1]}
+    outputs = default(**{key: tf.constant([value]) for key, value in example.items()})
+    answer = {key: _plain(outputs[key].numpy()[0]) for key in sorted(outputs)}
+    return _PAGE.format(
+        name=parts.name,
+        body=shlex.quote(json.dumps({"instances": [example]}, ensure_ascii=False)),
+        answer=_format_answer(answer),
+        inputs="\n".join(
+            f'request.inputs["{key}"].CopyFrom(tf.make_tensor_proto([{value!r}]))' for key, value in example.items()
+        ),
+        signatures="\n".join(
+            f"| `{key}` | {_format_specs(function.structured_input_signature[1])} | "
+            f"{_format_specs(function.structured_outputs)} |"
+            for key, function in sorted(loaded.signatures.items())
+        ),
+    )
+
+
+def _format_answer(answer: Mapping[str, Any]) -> str:
+    """The body of an answer, an output per line; vectors are abbreviated."""
+    lines = []
+    for name, value in answer.items():
+        text = json.dumps(value, ensure_ascii=False)
+        if isinstance(value, list) and len(value) > _MAX_SHOWN:
+            text = f"{json.dumps(value[:4], ensure_ascii=False)[:-1]}, …]"
+        lines.append(f"  {json.dumps(name)}: {text}")
+    return '{"predictions": [{\n' + ",\n".join(lines) + "\n}]}"
+
+
+def _format_specs(specs: Mapping[str, Any]) -> str:
+    """Names with types and shapes."""
+    parts = []
+    for name, spec in specs.items():
+        shape = ", ".join("?" if size is None else str(size) for size in spec.shape)
+        parts.append(f"`{name}` {spec.dtype.name} [{shape}]")
+    return ", ".join(parts)
+
+
+def _plain(value: Any) -> Any:
+    """Arrays and bytes as JSON values, floats with the digits that float32 always preserves."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
+    if hasattr(value, "ndim") and value.ndim:
+        return [_plain(entry) for entry in value]
+    value = value.item() if hasattr(value, "item") else value
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -1,7 +1,8 @@
-"""Which signatures an export of a model has."""
+"""The signatures of an exported model."""
 
 import dataclasses
 import functools
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -9,35 +10,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_impl.export.graphs import (
-    classification,
-    embedding,
-    int8,
-    masked_lm,
-    question_answering,
-    tagging,
-)
+from keras_bert_impl.export.graphs import int8
+from keras_bert_impl.export.graphs.base import TEXT, Endpoint, ServedModel, Tensors
 from keras_bert_impl.export.graphs.inference_weights import prepare_inference_weights
-from keras_bert_impl.export.graphs.served import IDS, TEXT, Endpoint, Served, Tensors
 from keras_bert_impl.export.parts import Parts
 from keras_bert_impl.export.tokenizer.in_graph import InGraphTokenizer
 from keras_bert_impl.ops.variants import use_variants
 
-# Class of the model: the signatures that it has.
-ENDPOINTS: dict[str, Callable[[Served], dict[str, Endpoint]]] = {
-    "BertForSequenceClassification": classification.endpoints,
-    "BertForTokenClassification": tagging.endpoints,
-    "BertForQuestionAnswering": question_answering.endpoints,
-    "BertForMaskedLM": masked_lm.endpoints,
-    "BertForPreTraining": masked_lm.endpoints,
-    "BertModel": embedding.endpoints,
-}
 
+def attention_endpoint(served: ServedModel) -> Endpoint:
+    """Attention maps of a text.
 
-def attention_endpoint(served: Served) -> Endpoint:
-    """How much each token of a text attends to each.
-
-    ``text`` gives ``tokens``, strings ``[batch, length]``, and ``attentions``, float32
+    For ``text`` returns ``tokens``, strings ``[batch, length]``, and ``attentions``, float32
     ``[batch, layers, heads, length, length]``.
     """
 
@@ -53,60 +37,67 @@ def attention_endpoint(served: Served) -> Endpoint:
     return Endpoint(of_text, {"text": TEXT})
 
 
-def signatures(parts: Parts) -> tuple[dict[str, Any], list[Any]]:
+def find_graph(parts: Parts) -> Any:
+    """The module of the graph that serves the model's task."""
+    return importlib.import_module(f"keras_bert_impl.export.graphs.{parts.task.graph}")
+
+
+def make_signatures(parts: Parts) -> tuple[dict[str, Any], list[Any]]:
     """The signatures of a model, and the variables that they read.
 
     Returns:
-        concrete functions by name; and all that must be saved with them.
+        concrete functions by name, and everything that must be saved with them.
     """
-    run, kept = _inference(parts)
-    served = Served(
+    run, stored = _inference(parts)
+    served = ServedModel(
         run=functools.partial(run, parts.model),
+        task=parts.task,
         tokenizer=parts.tokenizer,
         in_graph=InGraphTokenizer(parts.tokenizer),
         config=parts.config,
         max_length=parts.max_length,
+        ids_spec=tf.TensorSpec(parts.input_shape, tf.int32),
     )
-    endpoints = dict(ENDPOINTS[type(parts.model).__name__](served))
+    endpoints = find_graph(parts).endpoints(served)
     if parts.attentions:
-        looking = functools.partial(run, parts.model.with_outputs(output_attentions=True))
-        endpoints["attentions"] = attention_endpoint(dataclasses.replace(served, run=looking))
-    found = {}
-    for name, (function, inputs) in endpoints.items():
-        specs = {key: tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in inputs.items()}
-        found[name] = tf.function(function, autograph=False).get_concrete_function(**specs)
-    variables = {id(variable): variable for function in found.values() for variable in function.graph.variables}
-    return found, [*kept, *variables.values()]
+        run_with_attentions = functools.partial(run, parts.model.with_outputs(output_attentions=True))
+        endpoints["attentions"] = attention_endpoint(dataclasses.replace(served, run=run_with_attentions))
+    functions = {}
+    for name, endpoint in endpoints.items():
+        specs = {key: tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in endpoint.inputs.items()}
+        functions[name] = tf.function(endpoint.function, autograph=False).get_concrete_function(**specs)
+    variables = {id(variable): variable for function in functions.values() for variable in function.graph.variables}
+    return functions, [*stored, *variables.values()]
 
 
 def _inference(parts: Parts) -> tuple[Callable[[Any, Tensors], Tensors], list[Any]]:
-    """Runs the model, or a twin of it, on inputs; and the weights that are kept otherwise than in its variables."""
-    kept: list[Any] = []
+    """A function of a model over these weights and of inputs; and the weights that are not the model's variables."""
+    stored: list[Any] = []
 
     def store(values: np.ndarray, axis: int = 0) -> Any:
-        kept.append(int8.stored(values, axis) if parts.precision == "int8" else tf.Variable(values))
-        return kept[-1]
+        stored.append(int8.store(values, axis) if parts.precision == "int8" else tf.Variable(values))
+        return stored[-1]
 
     merged = prepare_inference_weights(parts.model, store)
-    replaced = [
+    quantized = [
         (variable, store(keras.ops.convert_to_numpy(variable), axis=int(variable.name == "embeddings")))
         for variable in parts.model.weights
         if parts.precision == "int8" and id(variable) not in merged.replaced
     ]
 
-    # One function for each model, so that all signatures share its graph.
+    # One traced function per model, so that all signatures share its graph.
     @functools.cache
-    def traced(model: Any) -> Any:
+    def trace(model: Any) -> Any:
         def call(inputs: Tensors) -> Tensors:
-            values = [(variable, weight.value()) for variable, weight in replaced]
+            values = [(variable, weight.value()) for variable, weight in quantized]
             with keras.StatelessScope(state_mapping=values), use_variants("inference", merged.prepared):
                 outputs = model(inputs, training=False)
-            # No client reads bfloat16.
+            # Clients cannot read bfloat16.
             return tf.nest.map_structure(lambda value: tf.cast(value, tf.float32), outputs)
 
         return tf.function(call, reduce_retracing=True, autograph=False)
 
     def run(model: Any, inputs: Tensors) -> Tensors:
-        return traced(model)({name: tf.ensure_shape(value, IDS.shape) for name, value in inputs.items()})
+        return trace(model)({name: tf.ensure_shape(value, parts.input_shape) for name, value in inputs.items()})
 
-    return run, kept
+    return run, stored

@@ -1,7 +1,7 @@
-"""Requests that TF Serving runs before a version takes traffic, so that the first user does not wait.
+"""Warm-up requests: TF Serving runs them before a version receives traffic, so that the first user does not wait.
 
-The file is a TFRecord of ``PredictionLog`` messages (tensorflow_serving/apis/prediction_log.proto). Of these only the
-few fields that a request needs are written, which takes less than the package that defines them.
+The file is a TFRecord of ``PredictionLog`` messages (tensorflow_serving/apis/prediction_log.proto). This module writes
+the few fields that a request needs, which avoids a dependency on the package that defines the messages.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 NAME = "tf_serving_warmup_requests"
 
-# TF Serving reads no more than a thousand; a short and a longer batch reach every branch of the graphs.
+# TF Serving reads at most a thousand requests; a short and a longer batch execute every branch of the graphs.
 _SENTENCES = (
     ["It was a great movie."],
     ["It was a great movie.", "Nobody [MASK] unaffable naïveté – 日本語 👍!", "", "so " * 40, "A", "b", "c", "d"],
@@ -27,20 +27,19 @@ def warmup_inputs(signatures: Mapping[str, Any]) -> Iterator[tuple[str, dict[str
     """Names of signatures, and inputs for them.
 
     Args:
-        signatures: concrete functions whose inputs are named and are strings ``[batch]`` or ids ``[batch, length]``.
+        signatures: concrete functions whose named inputs are strings ``[batch]`` or ``[batch, choices]``, or ids
+            ``[batch, length]`` or ``[batch, choices, length]``.
     """
     for name, function in signatures.items():
-        specs = function.structured_input_signature[1]
         for sentences in _SENTENCES:
-            yield (
-                name,
-                {
-                    key: tf.constant(sentences)
-                    if spec.dtype == tf.string
-                    else tf.ones([len(sentences), 16], spec.dtype)
-                    for key, spec in specs.items()
-                },
-            )
+            specs = function.structured_input_signature[1]
+            yield name, {key: _example(spec, sentences) for key, spec in specs.items()}
+
+
+def _example(spec: tf.TensorSpec, sentences: list[str]) -> Any:
+    if spec.dtype == tf.string:
+        return tf.constant(sentences if spec.shape.rank == 1 else [[text, "It was."] for text in sentences])
+    return tf.ones([len(sentences), *[2] * (spec.shape.rank - 2), 16], spec.dtype)
 
 
 def write_warmup(path: Path, model: str, signatures: Mapping[str, Any]) -> None:
@@ -54,7 +53,7 @@ def prediction_log(model: str, signature: str, inputs: Mapping[str, Any]) -> byt
     """A serialized ``PredictionLog`` with one request."""
     spec = _field(_SPEC_NAME, model.encode()) + _field(_SPEC_SIGNATURE, signature.encode())
     request = _field(_REQUEST_SPEC, spec)
-    # A loaded signature has its inputs in an order that differs from process to process.
+    # The order of a loaded signature's inputs differs between processes.
     for name, value in sorted(inputs.items()):
         tensor = tf.make_tensor_proto(value).SerializeToString(deterministic=True)
         request += _field(_REQUEST_INPUTS, _field(_ENTRY_KEY, name.encode()) + _field(_ENTRY_VALUE, tensor))

@@ -1,4 +1,4 @@
-"""What each word looks at, in all layers and heads."""
+"""Attention of a text, in all layers and heads."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,21 +6,20 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_bert_impl.interpret.answers import answers, inputs_of, kept
-from keras_bert_impl.interpret.pages import TextView, described
+from keras_bert_impl.interpret.pages import TextView, cached_on, describe_model, summarize, task_of
 from keras_bert_impl.interpret.view import Page
-from keras_bert_impl.interpret.words import encode_row
+from keras_bert_impl.tasks.words import encode_row
 from keras_bert_impl.tokenization import BertTokenizer
 
 
 @dataclass(frozen=True)
 class AttentionView(TextView):
-    """A text's attention. A notebook shows it as a page to click in.
+    """The attention of a text. A notebook shows it as an interactive page.
 
     Attributes:
         row, heading, prediction, model: see `TextView`.
-        attentions: float32 ``[layers, heads, tokens, tokens]``: how much of its attention the token of the third axis
-            pays the one of the fourth; sums to 1.
+        attentions: float32 ``[layers, heads, tokens, tokens]``: the attention of each token (third axis) to each token
+            (fourth axis), which sums to 1.
     """
 
     attentions: np.ndarray
@@ -31,9 +30,9 @@ class AttentionView(TextView):
         return self.row.tokens
 
     def rollout(self) -> np.ndarray:
-        """Attention rollout: which of the first layer's tokens a token's state is made of, float32 ``[layers, n, n]``.
+        """Attention rollout: the contribution of each input token to each state, float32 ``[layers, n, n]``.
 
-        The mean of the heads, half of it and half of the residual connection, multiplied from layer to layer.
+        Per layer the mean of the heads, averaged with the identity for the residual connection; multiplied over layers.
 
         Source: https://arxiv.org/abs/2005.00928, section 3.
         """
@@ -44,12 +43,12 @@ class AttentionView(TextView):
         return np.stack(steps).astype(np.float32)
 
     def page(self) -> Page:
-        """What the page shows."""
+        """The content of the page."""
         return self._page("Attention", attentions=self.attentions, rollout=self.rollout())
 
 
 def attend(model: Any, tokenizer: BertTokenizer, text: str, text_pair: str | None = None) -> AttentionView:
-    """The attention of a model over a text, or a pair.
+    """Computes the attention of a model over a text, or a pair.
 
     Args:
         model: any of the ``Bert…`` models.
@@ -64,8 +63,8 @@ def attend(model: Any, tokenizer: BertTokenizer, text: str, text_pair: str | Non
     >>> view.save("view.html")  # doctest: +SKIP
     """
     row = encode_row(tokenizer, model.config, text, text_pair)
-    with_attentions = kept(model, "attentions", lambda: model.with_outputs(output_attentions=True))
-    outputs = with_attentions(inputs_of(model, row, tokenizer))
+    with_attentions = cached_on(model, "attentions", lambda: model.with_outputs(output_attentions=True))
+    outputs = with_attentions(task_of(model).view_inputs(row.inputs, tokenizer))
     attentions = np.stack([ops.convert_to_numpy(layer)[0] for layer in outputs["attentions"]]).astype(np.float32)
-    heading, found = answers(model, tokenizer, row, outputs)
-    return AttentionView(row, heading, found, described(model), attentions)
+    summary = summarize(model, tokenizer, row, outputs)
+    return AttentionView(row, summary.heading, summary.answers, describe_model(model), attentions)

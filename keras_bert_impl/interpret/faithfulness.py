@@ -1,4 +1,4 @@
-"""Whether words that are said to matter do: how fast an answer goes when they are taken away."""
+"""Faithfulness of attributions: how fast the predicted probability falls when important words are removed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,11 +7,10 @@ import numpy as np
 from keras import ops
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.interpret.answers import kept
 from keras_bert_impl.interpret.attribution import attribute_all
-from keras_bert_impl.interpret.words import Row
+from keras_bert_impl.interpret.pages import cached_on, task_of
 from keras_bert_impl.tasks.encoding import softmax
-from keras_bert_impl.tasks.lookup import task_named
+from keras_bert_impl.tasks.words import Row
 from keras_bert_impl.tokenization import BertTokenizer
 
 _ROWS = 64
@@ -20,49 +19,50 @@ _ROWS = 64
 def removal_curves(
     model: Any, tokenizer: BertTokenizer, texts: Sequence[str], *, words: int = 5, steps: int = 50, seed: int = 1
 ) -> dict[str, np.ndarray]:
-    """The probability of a classifier's first answer while words are taken out of its texts, in three orders.
+    """The probability of a classifier's predicted label while words are removed from its texts, in three orders.
 
     Args:
         model: a ``BertForSequenceClassification``.
         tokenizer: its tokenizer.
-        texts: texts; those with fewer words than are taken away are left out.
-        words: how many words are taken away, one after the other.
+        texts: texts; those with fewer words than ``words`` are ignored.
+        words: the number of words that are removed, one after the other.
         steps: see `attribute_all`.
-        seed: of the random order.
+        seed: the seed of the random order.
 
     Returns:
-        ``"attributions"`` (largest first), ``"attention"`` (what ``[CLS]`` pays most in the last layer, mean of the
-        heads) and ``"random words"``: the mean over the texts after 0, 1, 2 … words, float64 ``[words + 1]``.
+        ``"attributions"`` (largest first), ``"attention"`` (largest attention of ``[CLS]`` in the last layer first,
+        mean of the heads) and ``"random words"``: the means over the texts after 0, 1, 2 … words, float64
+        ``[words + 1]``.
 
     Raises:
-        InputError: no text has so many words; or see `attribute_all`.
+        InputError: no text has enough words; or see `attribute_all`.
     """
-    name = type(model).__name__
-    if name != "BertForSequenceClassification" or task_named(name, model.config).name != "classification":
+    if task_of(model).problem_type != "single_label_classification":
         raise InputError(
-            f"this {name} gives no one label for a text; a BertForSequenceClassification with labels does."
+            f"this {type(model).__name__} does not predict one label per text; a BertForSequenceClassification with "
+            "labels does."
         )
-    found = attribute_all(model, tokenizer, texts, steps=steps)
-    found = [one for one in found if _words(one.row).size >= words]
-    if not found:
-        raise InputError(f"none of the {len(texts)} texts has {words} words. Take away fewer, or give longer texts.")
+    attributions = attribute_all(model, tokenizer, texts, steps=steps)
+    attributions = [one for one in attributions if _words(one.row).size >= words]
+    if not attributions:
+        raise InputError(f"none of the {len(texts)} texts has {words} words. Remove fewer, or give longer texts.")
     names = list(model.config.id2label.values())
-    labels = np.array([names.index(one.prediction[0][0]) for one in found])
-    with_attentions = kept(model, "attentions", lambda: model.with_outputs(output_attentions=True))
+    labels = np.array([names.index(one.prediction[0][0]) for one in attributions])
+    with_attentions = cached_on(model, "attentions", lambda: model.with_outputs(output_attentions=True))
     draw = np.random.default_rng(seed)
     orders: dict[str, list[np.ndarray]] = {"attributions": [], "attention": [], "random words": []}
-    for one in found:
+    for one in attributions:
         numbers = _words(one.row)
         last = ops.convert_to_numpy(with_attentions(one.row.inputs)["attentions"][-1])
-        paid = one.row.sums(last[0].mean(axis=0)[0])
+        attention = one.row.sums(last[0].mean(axis=0)[0])
         orders["attributions"].append(numbers[np.argsort(-one.targets[0].scores[numbers], kind="stable")])
-        orders["attention"].append(numbers[np.argsort(-paid[numbers], kind="stable")])
+        orders["attention"].append(numbers[np.argsort(-attention[numbers], kind="stable")])
         orders["random words"].append(draw.permutation(numbers))
     curves = {name: np.zeros(words + 1) for name in orders}
     for name, each in orders.items():
         for k in range(words + 1):
-            left = [_without(one.row, order[:k]) for one, order in zip(found, each, strict=True)]
-            curves[name][k] = _probabilities(model, tokenizer, left, labels).mean()
+            remaining = [_remove_words(one.row, order[:k]) for one, order in zip(attributions, each, strict=True)]
+            curves[name][k] = _probabilities(model, tokenizer, remaining, labels).mean()
     return curves
 
 
@@ -73,7 +73,7 @@ def _words(row: Row) -> np.ndarray:
     )
 
 
-def _without(row: Row, numbers: np.ndarray) -> str:
+def _remove_words(row: Row, numbers: np.ndarray) -> str:
     """The text without some words."""
     text = row.text
     for word in sorted((row.words[number] for number in numbers), key=lambda word: -word.begin):

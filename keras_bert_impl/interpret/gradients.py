@@ -1,4 +1,4 @@
-"""Gradients on each backend: the one place that knows them."""
+"""Gradients and compilation on each backend."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,21 +10,21 @@ def gradient(function: Callable[[Any], Any], point: Any) -> Any:
     """The gradient of the sum of a function's values.
 
     Args:
-        function: takes the point, gives values ``[rows]``.
+        function: a function of the point with values ``[rows]``.
         point: a tensor of any shape.
 
     Returns:
-        what is shaped like ``point``.
+        a tensor of the shape of ``point``.
     """
     return _BACKENDS[keras.backend.backend()][0](function, point)
 
 
-def compiled(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
-    """A function of arrays, compiled where the backend compiles.
+def compile_function(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
+    """Compiles a function of arrays, on backends that compile.
 
     Args:
-        function: takes tensors, gives one or several; reads the variables of ``model`` alone.
-        model: the model. Its weights are those of the time of each call.
+        function: a function of tensors that reads no variables except those of ``model``.
+        model: the model. Each call uses its current weights.
     """
     return _BACKENDS[keras.backend.backend()][1](function, model)
 
@@ -38,7 +38,7 @@ def _tensorflow_gradient(function: Callable[[Any], Any], point: Any) -> Any:
     return tape.gradient(values, point)
 
 
-def _tensorflow_compiled(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
+def _tensorflow_compile(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
     import tensorflow as tf
 
     traced = None
@@ -47,7 +47,7 @@ def _tensorflow_compiled(function: Callable[..., Any], model: keras.Model) -> Ca
         nonlocal traced
         tensors = [tf.convert_to_tensor(array) for array in arrays]
         if traced is None:
-            # The first two sizes differ from call to call: rows and tokens, or points.
+            # The first two dimensions vary between calls: rows and tokens, or points.
             shapes = [[None, None, *tensor.shape[2:]][: tensor.shape.rank] for tensor in tensors]
             signature = [tf.TensorSpec(shape, tensor.dtype) for shape, tensor in zip(shapes, tensors, strict=True)]
             traced = tf.function(function, autograph=False, input_signature=signature)
@@ -62,7 +62,7 @@ def _jax_gradient(function: Callable[[Any], Any], point: Any) -> Any:
     return jax.grad(lambda place: function(place).sum())(point)
 
 
-def _jax_compiled(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
+def _jax_compile(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
     import jax
 
     @jax.jit
@@ -81,7 +81,7 @@ def _torch_gradient(function: Callable[[Any], Any], point: Any) -> Any:
         return torch.autograd.grad(function(place).sum(), place)[0]
 
 
-def _torch_compiled(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
+def _torch_compile(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
     import torch
 
     def run(*arrays: Any) -> Any:
@@ -92,7 +92,7 @@ def _torch_compiled(function: Callable[..., Any], model: keras.Model) -> Callabl
 
 
 _BACKENDS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "tensorflow": (_tensorflow_gradient, _tensorflow_compiled),
-    "jax": (_jax_gradient, _jax_compiled),
-    "torch": (_torch_gradient, _torch_compiled),
+    "tensorflow": (_tensorflow_gradient, _tensorflow_compile),
+    "jax": (_jax_gradient, _jax_compile),
+    "torch": (_torch_gradient, _torch_compile),
 }

@@ -1,38 +1,45 @@
-"""What the views of a text share: the text, what the model answers, and a page that shows them."""
+"""Shared by the views of a text: the text, the model's prediction, and an HTML page."""
 
 import abc
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from keras import ops
+
 from keras_bert_impl.files import output_file
-from keras_bert_impl.interpret.answers import Answer
 from keras_bert_impl.interpret.view import Page, to_html, to_iframe
-from keras_bert_impl.interpret.words import Row
+from keras_bert_impl.tasks import Task, find_task
+from keras_bert_impl.tasks.base import NO_SUMMARY, Summary
+from keras_bert_impl.tasks.run import predict
+from keras_bert_impl.tasks.words import Row
+from keras_bert_impl.tokenization import BertTokenizer
 
 
 @dataclass(frozen=True)
 class TextView(abc.ABC):
-    """A text and what a model answers. A notebook shows it as a page.
+    """A text with a model's prediction. A notebook shows it as a page.
 
     Attributes:
         row: the text with its tokens and words.
-        heading: what kind of answer the model gives; empty if it has no head.
-        prediction: its answers, the likeliest first, with their probabilities.
+        heading: what kind of prediction it is; empty if there is none.
+        prediction: the answers, the likeliest first, with their probabilities.
         model: the model's class and size.
     """
 
     row: Row
     heading: str
-    prediction: list[Answer]
+    prediction: list[tuple[str, float | None]]
     model: str
 
     @abc.abstractmethod
     def page(self) -> Page:
-        """What the page shows."""
+        """The content of the page."""
 
     def save(self, path: str | Path) -> None:
-        """Writes the page, one HTML file that needs nothing else.
+        """Writes the page: one HTML file without other files.
 
         Raises:
             InputError: the path cannot be written.
@@ -44,7 +51,7 @@ class TextView(abc.ABC):
         return to_iframe(self.page())
 
     def _page(self, title: str, **parts: Any) -> Page:
-        """A page with what all of them have."""
+        """A page with the parts that all views share."""
         row = self.row
         return Page(
             title=f"{title}: {row.text if row.text_pair is None else f'{row.text} | {row.text_pair}'}",
@@ -58,7 +65,47 @@ class TextView(abc.ABC):
         )
 
 
-def described(model: Any) -> str:
+def describe_model(model: Any) -> str:
     """A model's class and size, for headings."""
     config = model.config
     return f"{type(model).__name__}, {config.num_hidden_layers} layers, {config.num_attention_heads} heads"
+
+
+def task_of(model: Any) -> Task:
+    """The task of a model, by its class and configuration."""
+    return find_task(model.config, [type(model).__name__])
+
+
+def cached_on(model: Any, name: str, make: Callable[[], Any]) -> Any:
+    """Returns what ``make()`` returned for this name and model, and caches it on the model.
+
+    The cache is not tracked by Keras, and is not used after the model's variables were replaced, as by LoRA or
+    quantization.
+    """
+    cache = vars(model).setdefault("_cached_for_views", {})
+    key = (name, *(variable.path for variable in model.variables))
+    if key not in cache:
+        cache[key] = make()
+    return cache[key]
+
+
+def summarize(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Mapping[str, Any]) -> Summary:
+    """A model's prediction for a text, in a few words.
+
+    Args:
+        model: any of the ``Bert…`` models.
+        tokenizer: its tokenizer.
+        row: the text.
+        outputs: the model's outputs for the inputs of `Task.view_inputs`.
+    """
+    task = task_of(model)
+    if not task.can_summarize(row):
+        return NO_SUMMARY
+    columns = task.from_texts([row.text], None if row.text_pair is None else [row.text_pair])
+    features = task.encode(columns, tokenizer, model.config, max_length=model.config.max_position_embeddings)
+    # Use the given outputs, unless the task encodes the text differently: it truncates questions, and splits words.
+    is_same = np.array_equal(features.inputs["input_ids"].flat.ravel(), row.inputs["input_ids"][0])
+    arrays = {name: ops.convert_to_numpy(value) for name, value in outputs.items() if name.endswith("logits")}
+    run = (lambda _: dict(arrays)) if is_same else model.predict_on_batch
+    (prediction,) = predict(run, features, columns, task=task, config=model.config)
+    return task.summarize(prediction)

@@ -1,4 +1,4 @@
-"""The vectors of a word in its contexts, and how close they are."""
+"""Contextual vectors of a word, and their similarity."""
 
 import html
 from collections.abc import Callable, Sequence
@@ -11,8 +11,8 @@ from keras import ops
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.interpret import pictures
-from keras_bert_impl.interpret.answers import inputs_of, kept
-from keras_bert_impl.interpret.words import encode_row
+from keras_bert_impl.interpret.pages import cached_on, task_of
+from keras_bert_impl.tasks.words import encode_row
 from keras_bert_impl.tokenization import BertTokenizer
 
 _COLUMNS = 80
@@ -20,13 +20,13 @@ _COLUMNS = 80
 
 @dataclass(frozen=True)
 class Occurrence:
-    """One place where the word stands.
+    """One occurrence of the word.
 
     Attributes:
-        name: the number of its text, with a letter where the word stands there several times: ``"3b"``.
-        text: the whole text.
+        name: the number of its text, with a letter if the word occurs there several times: ``"3b"``.
+        text: the complete text.
         begin: the word's first character.
-        end: the character behind its last one.
+        end: the character after its last one.
         number: the number of its text, from 0.
     """
 
@@ -37,19 +37,19 @@ class Occurrence:
     number: int
 
     def marked(self, left: str, right: str, escape: Callable[[str], str] = str) -> str:
-        """The text with something before and behind the word; ``escape`` is applied to the text alone."""
+        """The text with marks before and after the word; ``escape`` is applied to the text, not to the marks."""
         cuts = (slice(self.begin), slice(self.begin, self.end), slice(self.end, None))
-        before, word, behind = (escape(self.text[cut]) for cut in cuts)
-        return f"{before}{left}{word}{right}{behind}"
+        before, word, after = (escape(self.text[cut]) for cut in cuts)
+        return f"{before}{left}{word}{right}{after}"
 
 
 @dataclass(frozen=True)
 class WordVectors:
-    """A word's vectors at all layers, where it stands. A notebook shows the cosines of the last layer.
+    """The vectors of a word at all layers, per occurrence. A notebook shows the cosines of the last layer.
 
     Attributes:
         word: the word.
-        occurrences: the places.
+        occurrences: its occurrences.
         vectors: float32 ``[occurrences, layers + 1, hidden]``; layer 0 is the embeddings.
     """
 
@@ -73,32 +73,32 @@ class WordVectors:
         """
         layers = self.vectors.shape[1]
         if not -layers <= layer < layers:
-            raise InputError(f"there is no layer {layer}; the model has 0 (embeddings) to {layers - 1}.")
+            raise InputError(f"there is no layer {layer}; the model has the layers 0 (embeddings) to {layers - 1}.")
         return self.vectors[:, layer]
 
     def cosines(self, layer: int = -1) -> np.ndarray:
-        """The cosine of each two occurrences, float64 ``[occurrences, occurrences]``; for ``layer`` see `at`."""
+        """The cosine of each pair of occurrences, float64 ``[occurrences, occurrences]``; for ``layer`` see `at`."""
         vectors = self.at(layer).astype(np.float64)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.clip(vectors @ vectors.T, -1, 1)
 
     def by_sense(self, senses: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """How close occurrences of the same sense, and of different senses, are at each layer.
+        """The similarity of occurrences with the same sense, and with different senses, at each layer.
 
         Args:
             senses: the sense of the word in each text, in the texts' order.
 
         Returns:
-            two float64 ``[layers + 1]``: the mean cosine of pairs of one sense, and of pairs of two.
+            two float64 ``[layers + 1]``: the mean cosines of pairs with the same sense, and with different senses.
 
         Raises:
-            InputError: there are not as many senses as texts, only one sense, or no two occurrences of one.
+            InputError: the number of senses is not that of the texts, all senses are the same, or all differ.
         """
         sense = np.array(self._senses(senses))
         first, second = np.triu_indices(len(sense), k=1)
         same = sense[first] == sense[second]
         if same.all() or not same.any():
-            raise InputError("pairs of one sense and of two are compared: give two senses or more, one of them twice.")
+            raise InputError("at least two senses are needed, one with two occurrences.")
         pairs = np.stack([self.cosines(layer)[first, second] for layer in range(self.vectors.shape[1])])
         return pairs[:, same].mean(axis=1), pairs[:, ~same].mean(axis=1)
 
@@ -106,14 +106,14 @@ class WordVectors:
         """The sense of each occurrence, from those of the texts."""
         texts = 1 + max(occurrence.number for occurrence in self.occurrences)
         if len(senses) != texts:
-            raise InputError(f"there are {len(senses)} senses for {texts} texts; give one for each text.")
+            raise InputError(f"there are {len(senses)} senses for {texts} texts; one per text was expected.")
         return [senses[occurrence.number] for occurrence in self.occurrences]
 
     def table(self, layer: int = -1) -> str:
         """The occurrences and their cosines, for a terminal of 80 columns."""
         cosines, names = self.cosines(layer), self.names
         width = max(map(len, names))
-        lines = [_shortened(occurrence, _COLUMNS - width - 2) for occurrence in self.occurrences]
+        lines = [_excerpt(occurrence, _COLUMNS - width - 2) for occurrence in self.occurrences]
         result = [f"{name:>{width}}  {line}" for name, line in zip(names, lines, strict=True)]
         per_block = (_COLUMNS - width) // 5
         for begin in range(0, len(names), per_block):
@@ -143,16 +143,16 @@ class WordVectors:
         )
 
     def save_picture(self, path: str | Path, *, layer: int = -1, senses: Sequence[str] | None = None) -> None:
-        """Draws the vectors in the two directions in which they differ most (PCA), as PNG or SVG.
+        """Draws the vectors by their two principal components (PCA), as PNG or SVG.
 
         Args:
-            path: where to; its ending says what.
+            path: the file; its ending selects the format.
             layer: see `at`.
-            senses: the sense of the word in each text, for the colours.
+            senses: the sense of the word in each text, for the colors.
 
         Raises:
-            InputError: fewer than three occurrences, no such layer, not one sense for each text, or a path that cannot
-                be written.
+            InputError: fewer than three occurrences, no such layer, not one sense per text, or a path that cannot be
+                written.
         """
         if len(self.occurrences) < 3:
             raise InputError(f"a picture needs three occurrences of {self.word!r}; there are {len(self.occurrences)}.")
@@ -162,13 +162,13 @@ class WordVectors:
         pictures.save_points(Path(path), vectors, self.names, groups, title=title)
 
     def save_layers(self, path: str | Path, senses: Sequence[str]) -> None:
-        """Draws over the layers how close pairs of one sense and of two are, as PNG or SVG; see `by_sense`."""
+        """Draws the similarities of `by_sense` over the layers, as PNG or SVG."""
         same, different = self.by_sense(senses)
         pictures.save_layers(Path(path), same, different, title=f"‘{self.word}’ over the layers")
 
 
-def _shortened(occurrence: Occurrence, width: int) -> str:
-    """The text with the word marked, cut around it to fit."""
+def _excerpt(occurrence: Occurrence, width: int) -> str:
+    """An excerpt around the marked word that fits the width."""
     text = occurrence.marked(">", "<")
     begin = max(0, min((occurrence.begin + occurrence.end - width) // 2, len(text) - width))
     cut = text[begin : begin + width]
@@ -178,18 +178,18 @@ def _shortened(occurrence: Occurrence, width: int) -> str:
 
 
 def _cell(value: float) -> str:
-    """A cell, the bluer the closer."""
+    """A table cell; a higher cosine has a darker blue."""
     return f"<td style='background:rgba(0,114,178,{max(0.0, value) ** 2 * 0.6:.2f})'>{value:.2f}</td>"
 
 
 def word_vectors(model: Any, tokenizer: BertTokenizer, texts: Sequence[str], word: str) -> WordVectors:
-    """The vectors of a word in texts, at all layers: the mean of its tokens' vectors.
+    """Computes the vectors of a word in texts, at all layers: the mean of its tokens' vectors.
 
     Args:
         model: any of the ``Bert…`` models.
         tokenizer: its tokenizer.
-        texts: texts, each with the word in it, once or more often.
-        word: the word, or several in a row. Capitals do not matter.
+        texts: texts that contain the word, once or several times.
+        word: the word, or several consecutive words. Upper and lower case match.
 
     Raises:
         InputError: a text lacks the word or is too long.
@@ -198,16 +198,16 @@ def word_vectors(model: Any, tokenizer: BertTokenizer, texts: Sequence[str], wor
     >>> vectors.cosines(layer=-1)  # doctest: +SKIP
     """
     if not texts:
-        raise InputError("there are no texts; give some with the word in them.")
+        raise InputError("there are no texts; give texts that contain the word.")
     rows = [encode_row(tokenizer, model.config, text) for text in texts]
-    found = [row.find(word) for row in rows]
-    for number, (text, places) in enumerate(zip(texts, found, strict=True), 1):
+    places_by_text = [row.find(word) for row in rows]
+    for number, (text, places) in enumerate(zip(texts, places_by_text, strict=True), 1):
         if not places:
-            raise InputError(f"text {number} has no word {word!r}: {text!r:.100}.")
-    with_states = kept(model, "hidden states", lambda: model.with_outputs(output_hidden_states=True))
+            raise InputError(f"text {number} does not contain the word {word!r}: {text!r:.100}.")
+    with_states = cached_on(model, "hidden states", lambda: model.with_outputs(output_hidden_states=True))
     occurrences, vectors = [], []
-    for number, (row, places) in enumerate(zip(rows, found, strict=True)):
-        outputs = with_states(inputs_of(model, row, tokenizer))
+    for number, (row, places) in enumerate(zip(rows, places_by_text, strict=True)):
+        outputs = with_states(task_of(model).view_inputs(row.inputs, tokenizer))
         states = np.stack([ops.convert_to_numpy(state)[0] for state in outputs["hidden_states"]])
         for place, words in enumerate(places):
             letter = chr(ord("a") + place % 26) if len(places) > 1 else ""

@@ -1,124 +1,128 @@
-"""Prediction from texts or files, with a fine-tuned model or with an export of it."""
+"""``Predictor``: predictions from texts or files, with a model or with an export of one."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data import BUCKETS, Features
 from keras_bert_impl.data.columns import Columns
-from keras_bert_impl.errors import InputError
-from keras_bert_impl.tasks.lookup import load_fine_tuned, task_of
+from keras_bert_impl.data.features import Features
+from keras_bert_impl.data.feed import batch_lengths
+from keras_bert_impl.tasks import Task, find_task, get_task
 from keras_bert_impl.tasks.run import Run, predict
 from keras_bert_impl.tokenization import BertTokenizer
 
 
 class Predictor:
-    """A fine-tuned model, or an export of one, with its tokenizer, labels and task.
+    """A model, or an export of one, with its tokenizer, labels and task.
 
     An export is run by its own runtime, without Keras.
 
     Args:
-        source: the directory of a run or of an export, or any source of a fine-tuned checkpoint.
-        max_length: the longest row in tokens; None takes as many as the model has positions.
+        source: the directory of a run or of an export, or any source of a checkpoint.
+        task: a task, or its name in ``TASKS``; None takes the one that the configuration names. Another head of the
+            same checkpoint may serve another task.
+        max_length: the maximum length of a row in tokens; None: the number of the model's positions.
+        allow_no_answer: for question answering, whether a question may have no answer in its context; None: as the
+            configuration says, which `keras_bert_impl.training.finetune` writes. Public checkpoints do not say it.
 
     Raises:
-        InputError: nothing at ``source``, or not a fine-tuned model.
+        InputError: nothing at ``source``, or the model does not fit the task.
 
     >>> Predictor("runs/sentiment").texts(["A great film."])[0]["label"]  # doctest: +SKIP
-    '1'
+    'positive'
     """
 
-    def __init__(self, source: str | Path, *, max_length: int | None = None) -> None:
+    def __init__(
+        self,
+        source: str | Path,
+        *,
+        task: str | Task | None = None,
+        max_length: int | None = None,
+        allow_no_answer: bool | None = None,
+    ) -> None:
         from keras_bert_impl.export.formats import format_of
 
         exported = format_of(source)
-        files = _files_of(Path(source), exported) if exported else source
+        files = exported.find_files(Path(source)) if exported else source
         self.config = BertConfig.from_pretrained(files)
-        self.task = task_of(self.config)
+        self.task = get_task(task) if isinstance(task, str) else task or find_task(self.config)
+        if allow_no_answer is not None:
+            self.config = self.task.allow_no_answer(self.config, allow_no_answer)
         self.tokenizer = BertTokenizer.from_pretrained(files)
         positions = min(self.config.max_position_embeddings, self.tokenizer.model_max_length)
         self.max_length = positions if max_length is None else max_length
         self._lengths: tuple[int, ...] = ()
-        self._run: Run = exported.open(Path(source) / exported.file) if exported else self._loaded(source)
+        self._run: Run
+        if exported:
+            self._run = self.task.wrap_export(exported.open(Path(source) / exported.file))
+        else:
+            self._run = self.task.load_model(source).predict_on_batch
+            self._lengths = batch_lengths()
 
-    def _loaded(self, source: str | Path) -> Run:
-        import keras
-
-        self._lengths = BUCKETS if keras.backend.backend() == "jax" else ()
-        return load_fine_tuned(source, self.task).predict_on_batch
-
-    def texts(self, texts: list[str], text_pairs: list[str] | None = None) -> list[dict[str, Any]]:
-        """Predictions for texts, pairs of texts, or questions and their contexts."""
+    def texts(self, texts: list[str], text_pairs: Sequence[Any] | None = None) -> list[dict[str, Any]]:
+        """Predicts texts, pairs of texts, questions and their contexts, or texts and their lists of choices."""
         return self.columns(self.task.from_texts(texts, text_pairs)) if texts else []
 
     def columns(self, columns: Columns) -> list[dict[str, Any]]:
-        """Predictions for columns, as readers of files give them; labels in them are not looked at.
+        """Predicts columns, as readers of files return them. Labels in them are ignored.
 
         Warns:
-            UserWarning: texts were longer than ``max_length`` and were cut.
+            UserWarning: texts were longer than ``max_length`` and were truncated.
         """
         return self._predict({name: values for name, values in columns.items() if name not in ("label", "answers")})
 
     def file(
         self, path: str | Path, *, columns: Mapping[str, str] | None = None, size: int = 4096
     ) -> Iterator[dict[str, Any]]:
-        """Predictions for the examples of a file in their order, as it is read: it may be larger than the memory.
+        """Predicts the examples of a file in their order, while it is read: it may be larger than the memory.
 
         Args:
-            path: a file as the task reads it; labels in it are not looked at.
-            columns: names of its columns, under the keywords of the task's ``file_columns``.
-            size: examples that are sorted by length and predicted together.
+            path: a file as the task reads it. Labels in it are ignored.
+            columns: names of its columns, by the keywords of the task's ``file_columns``.
+            size: the number of examples that are sorted by length and predicted together.
 
         Raises:
-            InputError: the file cannot be used; what was read before has been predicted then.
+            InputError: the file cannot be used; the examples before the error have been predicted.
 
         Warns:
-            UserWarning: once, behind the last one: texts were longer than ``max_length`` and were cut.
+            UserWarning: once, after the last example: texts were longer than ``max_length`` and were truncated.
         """
         truncated = seen = 0
         for chunk in self.task.read_chunks(path, size, columns=columns or {}):
             features = self._encode(chunk)
             truncated += features.truncated
             seen += len(features)
-            yield from self._run_over(features, chunk)
+            yield from self._run_model(features, chunk)
         self._warn(truncated, seen)
 
     def score(self, columns: Columns) -> dict[str, float]:
-        """The task's figures on columns with labels.
+        """Computes the task's metrics on columns with labels.
 
         Raises:
-            InputError: a label that the model does not know.
+            InputError: a label that the model does not know, or a task that is not evaluated.
 
         Warns:
-            UserWarning: texts were longer than ``max_length`` and were cut.
+            UserWarning: texts were longer than ``max_length`` and were truncated.
         """
+        self.task.require("evaluate")
         return self.task.score(self._predict(columns), columns)
 
     def _predict(self, columns: Columns) -> list[dict[str, Any]]:
         features = self._encode(columns)
         self._warn(features.truncated, len(features))
-        return self._run_over(features, columns)
+        return self._run_model(features, columns)
 
     def _encode(self, columns: Columns) -> Features:
         return self.task.encode(columns, self.tokenizer, self.config, max_length=self.max_length)
 
-    def _run_over(self, features: Features, columns: Columns) -> list[dict[str, Any]]:
+    def _run_model(self, features: Features, columns: Columns) -> list[dict[str, Any]]:
         return predict(self._run, features, columns, task=self.task, config=self.config, lengths=self._lengths)
 
     def _warn(self, truncated: int, texts: int) -> None:
         if truncated:
             warnings.warn(
-                f"{truncated} of {texts} texts are longer than {self.max_length} tokens and were cut.", stacklevel=4
+                f"{truncated} of {texts} texts are longer than {self.max_length} tokens and were truncated.",
+                stacklevel=4,
             )
-
-
-def _files_of(export: Path, kind: Any) -> Path:
-    """The folder of an export that holds its configuration and tokenizer."""
-    if not (export / kind.extra / "config.json").is_file():
-        raise InputError(
-            f"{export} has a {kind.file}, but no {Path(kind.extra) / 'config.json'} with the labels. "
-            "Make it with 'keras-bert export'."
-        )
-    return export / kind.extra

@@ -1,84 +1,98 @@
-"""The tasks that models are fine-tuned for, a row each in `TASKS`."""
+"""The tasks, one class each: training, prediction, exports and views ask a task instead of branching by its name."""
 
-from keras_bert_impl.data import read_conll, read_squad, read_table
-from keras_bert_impl.data.conll import iterate_conll
-from keras_bert_impl.data.squad import iterate_squad
-from keras_bert_impl.data.tables import iterate_table
-from keras_bert_impl.tasks import classification, question_answering, tagging
-from keras_bert_impl.tasks.task import Task
+import importlib
+from collections.abc import Iterator, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-TASKS: dict[str, Task] = {
-    task.name: task
-    for task in (
-        Task(
-            name="classification",
-            model="BertForSequenceClassification",
-            problem_type="single_label_classification",
-            per_token=False,
-            read=read_table,
-            examples=iterate_table,
-            from_texts=classification.from_texts,
-            labels=classification.class_names,
-            encode=classification.encode_classes,
-            loss=classification.class_loss,
-            metrics=classification.class_metrics,
-            decode=classification.decode_classes,
-            score=classification.score_classes,
-            main_metric="accuracy",
-            file_columns=("text", "text_pair", "label"),
-        ),
-        Task(
-            name="regression",
-            model="BertForSequenceClassification",
-            problem_type="regression",
-            per_token=False,
-            read=read_table,
-            examples=iterate_table,
-            from_texts=classification.from_texts,
-            labels=classification.value_names,
-            encode=classification.encode_values,
-            loss=classification.value_loss,
-            metrics=classification.value_metrics,
-            decode=classification.decode_values,
-            score=classification.score_values,
-            main_metric="pearson",
-            file_columns=("text", "text_pair", "label"),
-        ),
-        Task(
-            name="tagging",
-            model="BertForTokenClassification",
-            problem_type=None,
-            per_token=True,
-            read=read_conll,
-            examples=iterate_conll,
-            from_texts=tagging.from_texts,
-            labels=tagging.tag_names,
-            encode=tagging.encode,
-            loss=tagging.loss,
-            metrics=tagging.metrics,
-            decode=tagging.decode,
-            score=tagging.score,
-            main_metric="f1",
-        ),
-        Task(
-            name="question-answering",
-            model="BertForQuestionAnswering",
-            problem_type=None,
-            per_token=True,
-            read=read_squad,
-            examples=iterate_squad,
-            from_texts=question_answering.from_texts,
-            labels=question_answering.label_names,
-            encode=question_answering.encode,
-            loss=question_answering.loss,
-            metrics=question_answering.metrics,
-            decode=question_answering.decode,
-            score=question_answering.score,
-            main_metric="f1",
-            # The mean of both cross entropies, as the published model was trained.
-            loss_weights={"start_logits": 0.5, "end_logits": 0.5},
-        ),
+from keras_bert_impl.errors import InputError
+
+if TYPE_CHECKING:
+    from keras_bert_impl.config import BertConfig
+    from keras_bert_impl.tasks.base import Task
+
+
+class _Tasks(MutableMapping[str, "Task"]):
+    """Tasks by name. A task's module is imported when the task is first used, so that its name alone costs nothing."""
+
+    def __init__(self, locations: dict[str, str]) -> None:
+        self._tasks: dict[str, Any] = dict(locations)
+
+    def __getitem__(self, name: str) -> "Task":
+        task = self._tasks[name]
+        if isinstance(task, str):
+            module, class_name = task.split(".")
+            task = self._tasks[name] = getattr(importlib.import_module(f"{__name__}.{module}"), class_name)()
+        return task
+
+    def __setitem__(self, name: str, task: "Task") -> None:
+        self._tasks[name] = task
+
+    def __delitem__(self, name: str) -> None:
+        del self._tasks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+
+# The one list of tasks. By name: the module in this package, and the class.
+TASKS: MutableMapping[str, "Task"] = _Tasks(
+    {
+        "classification": "classification.Classification",
+        "regression": "regression.Regression",
+        "tagging": "tagging.Tagging",
+        "question-answering": "question_answering.QuestionAnswering",
+        "masked-lm": "masked_lm.MaskedLM",
+        "next-sentence": "next_sentence.NextSentence",
+        "multiple-choice": "multiple_choice.MultipleChoice",
+        "embedding": "embedding.Embedding",
+        "pretraining": "pretraining.Pretraining",
+    }
+)
+
+
+def get_task(name: str) -> "Task":
+    """Returns the task of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in TASKS:
+        raise InputError(f"No task is named {name!r}; there are {', '.join(TASKS)}.")
+    return TASKS[name]
+
+
+def find_task(config: "BertConfig", architectures: Sequence[str] | None = None) -> "Task":
+    """Returns the task that a model was made for.
+
+    Args:
+        config: the model's configuration.
+        architectures: the name of the model's class; None takes what the configuration says.
+
+    Raises:
+        InputError: no task fits.
+
+    >>> from keras_bert_impl import BertConfig
+    >>> find_task(BertConfig(problem_type="regression"), ["BertForSequenceClassification"]).name
+    'regression'
+    """
+    names = config.architectures if architectures is None else tuple(architectures)
+    for task in TASKS.values():
+        if task.model_name in names and task.fits(config):
+            return task
+    found = f"architectures {', '.join(names) or 'none'}, problem_type {config.problem_type or 'none'}"
+    raise InputError(
+        f"the configuration fits no task ({found}). Name the task if you know it: {', '.join(TASKS)}; or train a model "
+        "with 'keras-bert finetune'."
     )
-}
 
-__all__ = ["TASKS", "Task"]
+
+def __getattr__(name: str) -> Any:
+    if name == "Task":
+        return importlib.import_module(f"{__name__}.base").Task
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = ["TASKS", "Task", "find_task", "get_task"]

@@ -1,6 +1,7 @@
-"""What the encoders of all tasks share: checks against the model, and tokenizer rows as features."""
+"""Encoding that tasks share: checks against the model, truncation, and tokenizer rows as features."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,29 +10,45 @@ from keras_bert_impl.data.features import Ragged
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tokenization import BertTokenizer
 
-# More names than this in a message help nobody.
-_LISTED = 20
+# Messages list at most this number of labels.
+_MAX_LISTED = 20
 
 
 def check_fit(tokenizer: BertTokenizer, config: BertConfig, *, max_length: int, pairs: bool) -> None:
-    """Raises ``InputError`` if rows of this length, or pairs, or this vocabulary do not fit the model."""
+    """Raises ``InputError`` if rows of this length, pairs of texts, or this vocabulary do not fit the model."""
     if max_length > config.max_position_embeddings:
         raise InputError(
             f"max_length is {max_length}, but the model has {config.max_position_embeddings} positions. "
             f"Choose at most {config.max_position_embeddings}."
         )
     if pairs and config.type_vocab_size < 2:
-        raise InputError("these are pairs of texts, but the model knows one segment only (type_vocab_size is 1).")
+        raise InputError("pairs of texts need two segments, but the model has one (type_vocab_size is 1).")
     check_vocabulary(tokenizer, config)
 
 
 def check_vocabulary(tokenizer: BertTokenizer, config: BertConfig) -> None:
-    """Raises ``InputError`` if the tokenizer has tokens that the model has not."""
+    """Raises ``InputError`` if the tokenizer has more tokens than the model."""
     if tokenizer.vocab_size > config.vocab_size:
         raise InputError(
             f"the tokenizer has {tokenizer.vocab_size} tokens, but the model's vocabulary has {config.vocab_size}. "
             "Use the tokenizer that belongs to the model."
         )
+
+
+def truncate(
+    tokenizer: BertTokenizer, texts: Sequence[str], pairs: Sequence[str] | None, *, max_length: int
+) -> tuple[dict[str, Any], int]:
+    """Tokenizes texts or pairs without padding; returns the rows, and the number of those that were truncated."""
+    rows = tokenizer(list(texts), None if pairs is None else list(pairs), padding=False, truncation=False)
+    # A second call truncates, because only complete rows show which ones are too long.
+    long = [i for i, row in enumerate(rows["input_ids"]) if len(row) > max_length]
+    if long:
+        long_pairs = None if pairs is None else [pairs[i] for i in long]
+        cut = tokenizer([texts[i] for i in long], long_pairs, padding=False, truncation=True, max_length=max_length)
+        for name, shorter in cut.items():
+            for i, row in zip(long, shorter, strict=True):
+                rows[name][i] = row
+    return rows, len(long)
 
 
 def model_inputs(rows: Mapping[str, Sequence[np.ndarray]], tokenizer: BertTokenizer) -> dict[str, Ragged]:
@@ -40,20 +57,24 @@ def model_inputs(rows: Mapping[str, Sequence[np.ndarray]], tokenizer: BertTokeni
     return {
         "input_ids": ids,
         "token_type_ids": Ragged.from_rows(rows["token_type_ids"], dtype=np.int32),
-        # Ones that take no memory: every token that is not padding counts.
+        # Ones for all tokens, as a view that takes no memory; padding gets zeros.
         "attention_mask": Ragged(np.broadcast_to(np.int32(1), ids.flat.shape), ids.offsets),
     }
 
 
-def label_id(name: str, known: Mapping[str, int], *, place: str) -> int:
-    """The number of a label; ``place`` begins the message if the model does not know it."""
-    if name not in known:
-        names = ", ".join(map(repr, list(known)[:_LISTED])) + (", …" if len(known) > _LISTED else "")
+def label_id(name: str, label2id: Mapping[str, int], *, location: str) -> int:
+    """The id of a label.
+
+    Raises:
+        InputError: the model does not know the label; ``location`` begins the message.
+    """
+    if name not in label2id:
+        names = ", ".join(map(repr, list(label2id)[:_MAX_LISTED])) + (", …" if len(label2id) > _MAX_LISTED else "")
         raise InputError(
-            f"{place}: the label {name!r} was not in the training data; the model knows {names}. "
+            f"{location}: the label {name!r} was not in the training data; the model knows {names}. "
             "Correct or remove this row, or train with examples of this label."
         )
-    return known[name]
+    return label2id[name]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -1,11 +1,11 @@
-"""Entities in sequences of tags, as CoNLL's evaluation script finds and counts them."""
+"""Entities in sequences of tags, extracted and scored as in CoNLL's evaluation script."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 
 class Entity(NamedTuple):
-    """Words ``begin`` to ``end`` (exclusive) and what they are."""
+    """An entity: its kind, and its words ``begin`` to ``end`` (exclusive)."""
 
     kind: str
     begin: int
@@ -13,10 +13,10 @@ class Entity(NamedTuple):
 
 
 def find_entities(tags: Sequence[str]) -> list[Entity]:
-    """The entities of one sentence.
+    """Extracts the entities of one sentence.
 
-    Tags are ``O``, or ``B``, ``I``, ``E`` or ``S`` with a kind behind a hyphen (IOB1, IOB2, IOBES). As ``conlleval``
-    does, an ``I`` that continues nothing of its kind begins an entity. A tag without such a prefix is an entity of one
+    Tags are ``O``, or ``B``, ``I``, ``E`` or ``S`` with a hyphen and a kind (IOB1, IOB2, IOBES). As in ``conlleval``,
+    an ``I`` that does not continue an entity of its kind begins one. A tag without such a prefix is an entity of one
     word.
 
     >>> find_entities(["B-person", "I-person", "O", "I-place"])
@@ -42,16 +42,16 @@ def _split(tag: str) -> tuple[str, str]:
     return "S", tag
 
 
-def entity_scores(true: Iterable[Sequence[str]], found: Iterable[Sequence[str]]) -> dict[str, float]:
-    """Precision, recall and F1 over the entities of all sentences; right is the same kind with the same words."""
-    right = in_truth = in_found = 0
-    for true_tags, found_tags in zip(true, found, strict=True):
-        expected, given = set(find_entities(true_tags)), set(find_entities(found_tags))
-        right += len(expected & given)
-        in_truth += len(expected)
-        in_found += len(given)
+def score_entities(true: Iterable[Sequence[str]], predicted: Iterable[Sequence[str]]) -> dict[str, float]:
+    """Precision, recall and F1 over the entities of all sentences; a match has the same kind and the same words."""
+    matches = true_count = predicted_count = 0
+    for true_tags, predicted_tags in zip(true, predicted, strict=True):
+        true_entities, predicted_entities = set(find_entities(true_tags)), set(find_entities(predicted_tags))
+        matches += len(true_entities & predicted_entities)
+        true_count += len(true_entities)
+        predicted_count += len(predicted_entities)
     return {
-        "precision": right / max(in_found, 1),
-        "recall": right / max(in_truth, 1),
-        "f1": 2 * right / max(in_truth + in_found, 1),
+        "precision": matches / max(predicted_count, 1),
+        "recall": matches / max(true_count, 1),
+        "f1": 2 * matches / max(true_count + predicted_count, 1),
     }

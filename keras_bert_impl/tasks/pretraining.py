@@ -1,97 +1,108 @@
-"""The objectives of pretraining: losses and metrics, and what the two heads answer."""
+"""Pretraining: masked words and the next sentence, both heads of the paper."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import keras
 import numpy as np
-from keras import ops
 
-from keras_bert_impl.errors import InputError
-from keras_bert_impl.models import BertForMaskedLM, BertForNextSentencePrediction
-from keras_bert_impl.ops.cross_entropy import cross_entropy
+from keras_bert_impl.config import BertConfig
+from keras_bert_impl.data.columns import Columns
+from keras_bert_impl.data.features import Features
+from keras_bert_impl.data.tables import iterate_table
+from keras_bert_impl.tasks.base import Outputs, Prediction, Summary, TargetLogit, sort_answers
+from keras_bert_impl.tasks.encoding import softmax
+from keras_bert_impl.tasks.masked_lm import MaskedLM
+from keras_bert_impl.tasks.next_sentence import LABELS, following_target
 from keras_bert_impl.tokenization import BertTokenizer
 
-_OUTPUTS = ("prediction_logits", "seq_relationship_logits")
+if TYPE_CHECKING:
+    from keras_bert_impl.tasks.words import Row
+
+_NEXT_SENTENCE = "seq_relationship_logits"
 
 
-@keras.saving.register_keras_serializable(package="keras_bert_impl")
-class MeanCrossEntropy(keras.losses.Loss):
-    """The mean cross entropy of what there is to predict: weights of 0 count for nothing. Float32 in every precision.
+class Pretraining(MaskedLM):
+    """Both objectives of pretraining: predicts masked words, and for pairs whether the second text follows the first.
 
-    >>> import numpy as np
-    >>> loss = MeanCrossEntropy()
-    >>> round(float(loss(np.array([[3, 0]]), np.zeros((1, 2, 7), "float32"), np.array([[1.0, 0.0]]))), 4)
-    1.9459
+    It is trained by ``keras-bert pretrain``, on shards.
+
+    >>> sorted(Pretraining().compile_arguments()["loss"])  # doctest: +SKIP
+    ['prediction_logits', 'seq_relationship_logits']
     """
 
-    def __init__(self, name: str = "cross_entropy", dtype: Any = "float32") -> None:
-        super().__init__(name=name, reduction="mean_with_sample_weight", dtype=dtype)
+    name: ClassVar[str] = "pretraining"
+    model_name: ClassVar[str] = "BertForPreTraining"
+    file_columns: ClassVar[tuple[str, ...]] = ("text", "text_pair")
+    output: ClassVar[str] = "prediction_logits"
+    refusals: ClassVar[Mapping[str, str]] = {
+        "finetune": "'keras-bert pretrain' trains both heads; '--task masked-lm' or '--task next-sentence' trains one.",
+        "evaluate": "evaluate one head, with '--task masked-lm' or '--task next-sentence'.",
+    }
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """See `cross_entropy`."""
-        return cross_entropy(y_true, y_pred)
+    def examples(self, path: str | Path, *, labelled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
+        """Reads a ``.txt`` file with a text per line, or a table of texts or pairs; without labels."""
+        if Path(path).suffix.lower() == ".txt":
+            return super().examples(path, labelled=False, **columns)
+        return iterate_table(path, labelled=False, **columns)
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"name": self.name, "dtype": "float32"}
+    def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
+        """Returns columns for texts, or for pairs of texts."""
+        return {"text": list(texts), **({} if text_pairs is None else {"text_pair": list(text_pairs)})}
 
+    def loss(self) -> dict[str, Any]:
+        """The mean cross entropy of each head; the total loss is their sum, as in the paper."""
+        from keras_bert_impl.tasks.losses import MeanCrossEntropy
 
-@keras.saving.register_keras_serializable(package="keras_bert_impl")
-class CrossEntropy(keras.metrics.Mean):
-    """The mean cross entropy over all predictions so far, from logits.
+        return {self.output: MeanCrossEntropy(), _NEXT_SENTENCE: MeanCrossEntropy()}
 
-    >>> import numpy as np
-    >>> metric = CrossEntropy()
-    >>> metric.update_state(np.array([[3, 0]]), np.zeros((1, 2, 7), "float32"), np.array([[1.0, 0.0]]))
-    >>> round(float(metric.result()), 4)
-    1.9459
-    """
+    def metrics(self) -> dict[str, Any]:
+        """Perplexity or cross entropy, and the fraction of correct predictions, of each head."""
+        import keras
 
-    def __init__(self, name: str = "cross_entropy", dtype: Any = None) -> None:
-        super().__init__(name=name, dtype=dtype)
+        from keras_bert_impl.tasks.losses import CrossEntropy
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Adds predictions. In one graph with the loss nothing is computed twice."""
-        super().update_state(cross_entropy(y_true, y_pred), sample_weight)
+        accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        return {**super().metrics(), _NEXT_SENTENCE: [CrossEntropy(), accuracy]}
 
+    def reduce(
+        self, outputs: Outputs, inputs: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, Any]:
+        """Keeps the likeliest tokens, and the logits of the next-sentence head."""
+        return {**super().reduce(outputs, inputs, labels), _NEXT_SENTENCE: np.asarray(outputs[_NEXT_SENTENCE])}
 
-@keras.saving.register_keras_serializable(package="keras_bert_impl")
-class Perplexity(CrossEntropy):
-    """The exponential of `CrossEntropy`.
+    def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
+        """Per example ``masks`` as in masked-lm; for pairs ``label``, ``score`` and ``scores`` as in next-sentence."""
+        predictions = super().decode(outputs, features, columns, config)
+        if "text_pair" in columns:
+            for prediction, probabilities in zip(predictions, softmax(outputs[_NEXT_SENTENCE]).tolist(), strict=True):
+                scores = dict(zip(LABELS, probabilities, strict=True))
+                label = max(scores, key=scores.__getitem__)
+                prediction |= {"label": label, "score": scores[label], "scores": scores}
+        return predictions
 
-    >>> import numpy as np
-    >>> metric = Perplexity()
-    >>> metric.update_state(np.array([[3, 0]]), np.zeros((1, 2, 7), "float32"), np.array([[1.0, 0.0]]))
-    >>> round(float(metric.result()), 4)
-    7.0
-    """
+    def summarize(self, prediction: Prediction) -> Summary:
+        """The masked words if there are some, else whether the second text follows."""
+        if prediction["masks"] or "scores" not in prediction:
+            return super().summarize(prediction)
+        return Summary("Second text", sort_answers(prediction["scores"]))
 
-    def __init__(self, name: str = "perplexity", dtype: Any = None) -> None:
-        super().__init__(name=name, dtype=dtype)
-
-    def result(self) -> Any:
-        """The perplexity so far; a scalar."""
-        return ops.exp(super().result())
+    def find_targets(
+        self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
+    ) -> list[TargetLogit]:
+        """The logits at each ``[MASK]`` if there are some, else that of the next-sentence head."""
+        if row.text_pair is not None and tokenizer.mask_token_id not in row.inputs["input_ids"]:
+            return following_target(row, outputs, _NEXT_SENTENCE, target)
+        return super().find_targets(row, outputs, tokenizer, config, target)
 
 
 def pretraining_compile() -> dict[str, Any]:
-    """Keywords for ``keras.Model.compile`` beside the optimizer: the sum of both losses, as in the paper.
-
-    Each loss is the mean over what there was to predict: batches come with weights of 0 and 1.
-    """
-    return {
-        "loss": {name: MeanCrossEntropy() for name in _OUTPUTS},
-        "weighted_metrics": {
-            "prediction_logits": [Perplexity(), keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-            "seq_relationship_logits": [CrossEntropy(), keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        },
-    }
+    """Keywords for ``keras.Model.compile``, without the optimizer; see `Pretraining`."""
+    return Pretraining().compile_arguments()
 
 
-def figures_of(logs: dict[str, Any]) -> dict[str, float]:
-    """What Keras calls metrics, by shorter names: ``masked_loss``, ``masked_accuracy``, ``perplexity`` and so on."""
+def figures_of(logs: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of Keras' logs under shorter names, such as ``masked_loss``, ``masked_accuracy``, ``perplexity``."""
     perplexity = float(logs["prediction_logits_perplexity"])
     return {
         "masked_loss": float(np.log(perplexity)),
@@ -100,77 +111,3 @@ def figures_of(logs: dict[str, Any]) -> dict[str, float]:
         "next_sentence_loss": float(logs["seq_relationship_logits_cross_entropy"]),
         "next_sentence_accuracy": float(logs["seq_relationship_logits_accuracy"]),
     }
-
-
-def fill_mask(source: str | Path, texts: Sequence[str], *, top_k: int = 5) -> list[list[dict[str, Any]]]:
-    """The likeliest tokens for each ``[MASK]`` of texts.
-
-    Args:
-        source: a checkpoint with a masked-LM head: a directory, a bundled model or a hub name.
-        texts: texts with ``[MASK]`` in them.
-        top_k: how many tokens for each.
-
-    Returns:
-        for each text a dictionary for each ``[MASK]``: ``tokens``, the likeliest first, and their ``scores``, the
-        probabilities.
-
-    Raises:
-        InputError: a text has no ``[MASK]``, or none within the model's length; or the source has no such head.
-
-    >>> fill_mask("bert-tiny-novels", ["The [MASK] crossed the river."])  # doctest: +SKIP
-    """
-    if top_k < 1:
-        raise InputError(f"top_k is {top_k}; a whole number above 0 was expected.")
-    tokenizer = BertTokenizer.from_pretrained(source)
-    inputs = tokenizer(list(texts), truncation=True)
-    is_mask = inputs["input_ids"] == tokenizer.mask_token_id
-    for text, count in zip(texts, is_mask.sum(axis=1), strict=True):
-        if not count:
-            raise InputError(
-                f"{text!r} has no {tokenizer.mask_token} in its first tokens; write it where a word is asked."
-            )
-    model = _with_head(BertForMaskedLM, source)
-    positions = np.argsort(~is_mask, axis=1, kind="stable")[:, : is_mask.sum(axis=1).max()]
-    outputs = model({**inputs, "masked_lm_positions": positions.astype(np.int32)})
-    scores = ops.convert_to_numpy(ops.softmax(outputs["logits"]))
-    best = np.argsort(-scores, axis=-1, kind="stable")[..., :top_k]
-    return [
-        [
-            {
-                "tokens": tokenizer.convert_ids_to_tokens(best[row, number]),
-                "scores": scores[row, number, best[row, number]].tolist(),
-            }
-            for number in range(count)
-        ]
-        for row, count in enumerate(is_mask.sum(axis=1))
-    ]
-
-
-def next_sentence(source: str | Path, firsts: Sequence[str], seconds: Sequence[str]) -> list[float]:
-    """How likely each second text follows its first one, as probabilities.
-
-    Args:
-        source: a checkpoint with a next-sentence head: a directory, a bundled model or a hub name.
-        firsts: first texts.
-        seconds: as many second texts.
-
-    Raises:
-        InputError: the source has no such head.
-
-    >>> next_sentence("bert-tiny-novels", ["He shut the door."], ["Then he sat down."])  # doctest: +SKIP
-    """
-    tokenizer = BertTokenizer.from_pretrained(source)
-    model = _with_head(BertForNextSentencePrediction, source)
-    inputs = tokenizer(list(firsts), list(seconds), truncation=True, max_length=model.config.max_position_embeddings)
-    return ops.convert_to_numpy(ops.softmax(model(inputs)["logits"]))[:, 0].tolist()
-
-
-def _with_head(kind: Any, source: str | Path) -> Any:
-    """The model of a checkpoint, whose head is among what was loaded."""
-    model = kind.from_pretrained(source)
-    if missing := [name for name in model.load_report.names("newly initialised") if name.startswith("cls.")]:
-        raise InputError(
-            f"{source} lacks the head of {kind.__name__} ({', '.join(missing)}), so that its answers would be chance. "
-            "Name a checkpoint as it was pretrained."
-        )
-    return model

@@ -1,120 +1,187 @@
-"""Answers to questions, as parts of a given context."""
+"""Extractive question answering: the span of a context that answers a question."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.columns import Columns
 from keras_bert_impl.data.features import Features, Ragged
+from keras_bert_impl.data.squad import iterate_squad
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, Task, find_words
 from keras_bert_impl.tasks.encoding import check_fit, model_inputs, softmax
 from keras_bert_impl.tasks.squad_metrics import exact_match, f1
 from keras_bert_impl.tokenization import BertTokenizer
 
-# Numbers of the published run_squad.py: tokens of a question, tokens of an answer, candidates that share the score.
-LONGEST_QUESTION = 64
-LONGEST_ANSWER = 30
+if TYPE_CHECKING:
+    from keras_bert_impl.tasks.words import Row
+
+# Values of the published run_squad.py: the maximum number of tokens of a question and of an answer, and the number of
+# candidates over which the score is a probability.
+MAX_QUESTION = 64
+MAX_ANSWER = 30
 CANDIDATES = 20
 
-# The names of the two labels tell whether training had questions without answer: these point at [CLS], the first token.
-ALWAYS_ANSWERED = ["start", "end"]
-OR_NO_ANSWER = ["start or no answer", "end or no answer"]
+# The key of config.json that allows "no answer", which is then scored at [CLS], the first token. It is named after the
+# option of transformers' run_qa.py that trains with such questions.
+NO_ANSWER_KEY = "version_2_with_negative"
 
 
-def from_texts(texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> Columns:
-    """Columns for questions and their contexts."""
-    if text_pairs is None:
-        raise InputError("questions need contexts: give each question as a pair, the context second.")
-    return {"id": [str(i) for i in range(len(texts))], "question": list(texts), "context": list(text_pairs)}
+def may_have_no_answer(config: BertConfig) -> bool:
+    """Whether the configuration allows that a question has no answer in its context."""
+    return bool(config.extra.get(NO_ANSWER_KEY, False))
 
 
-def label_names(columns: Columns) -> list[str]:
-    """Names of the model's two outputs, which tell whether some questions have no answer (SQuAD 2.0)."""
-    return ALWAYS_ANSWERED if all(answers["text"] for answers in columns["answers"]) else OR_NO_ANSWER
+class QuestionAnswering(Task):
+    """Extractive question answering. Files are in SQuAD format, version 1.1 or 2.0."""
 
+    name: ClassVar[str] = "question-answering"
+    model_name: ClassVar[str] = "BertForQuestionAnswering"
+    main_metric: ClassVar[str] = "f1"
+    graph: ClassVar[str] = "span"
+    per_token: ClassVar[bool] = True
+    needs_pair: ClassVar[bool] = True
+    # The mean of both cross entropies, as the published model was trained.
+    loss_weights: ClassVar[Mapping[str, float] | None] = {"start_logits": 0.5, "end_logits": 0.5}
 
-def encode(columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> Features:
-    """Rows of question and context; a long context becomes several rows that overlap by a third of ``max_length``.
+    def examples(self, path: str | Path, *, labelled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
+        """Reads a SQuAD file; see `keras_bert_impl.data.read_squad`."""
+        return iterate_squad(path, labelled=labelled, **columns)
 
-    Labels are int32 ``[rows]``: first and last token of the first answer, 0 if the row does not hold it whole.
-    ``alignment["characters"]`` has first character and the one behind the last, ``[tokens, 2]``, -1 outside contexts.
+    def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
+        """Returns columns for questions and their contexts.
 
-    Raises:
-        InputError: a ``max_length`` beyond the model's positions.
-    """
-    check_fit(tokenizer, config, max_length=max_length, pairs=True)
-    rows = tokenizer(
-        _shortened(columns["question"], tokenizer, limit=min(LONGEST_QUESTION, max_length // 4)),
-        columns["context"],
-        padding=False,
-        truncation="only_second",
-        max_length=max_length,
-        stride=max_length // 3,
-        return_offsets=True,
-        return_overflowing=True,
-    )
-    inputs = model_inputs(rows, tokenizer)
-    example = rows["overflow_to_sample_mapping"]
-    in_context = inputs["token_type_ids"].flat == 1
-    offsets = inputs["input_ids"].offsets
-    in_context[offsets[1:] - 1] = False  # the last [SEP]
-    characters = np.where(in_context[:, None], np.concatenate(rows["offset_mapping"]), -1)
-    labels = _answer_tokens(columns["answers"], example, characters, offsets) if "answers" in columns else {}
-    return Features(inputs, labels, {}, example=example, alignment={"characters": Ragged(characters, offsets)})
+        Raises:
+            InputError: there are no contexts.
+        """
+        if text_pairs is None:
+            raise InputError("a question needs a context: give two texts, the question and the text with its answer.")
+        return {"id": [str(i) for i in range(len(texts))], "question": list(texts), "context": list(text_pairs)}
 
+    def labels(self, columns: Columns) -> list[str]:
+        """The names of the model's two outputs per token."""
+        return ["start", "end"]
 
-def _shortened(questions: Sequence[str], tokenizer: BertTokenizer, *, limit: int) -> list[str]:
-    """The questions, cut behind so many tokens."""
-    shortened = list(questions)
-    ids = tokenizer.encode_ragged(questions, truncation=False)["input_ids"]
-    long = [i for i, row in enumerate(ids) if len(row) > limit + 2]
-    cut = tokenizer([questions[i] for i in long], padding=False, max_length=limit + 2, return_offsets=True)
-    for i, spans in zip(long, cut["offset_mapping"], strict=True):
-        shortened[i] = questions[i][: spans[-2, 1]]
-    return shortened
+    def config_extra(self, columns: Columns) -> dict[str, Any]:
+        """Whether some questions have no answer, as in SQuAD 2.0."""
+        return {NO_ANSWER_KEY: not all(answers["text"] for answers in columns["answers"])}
 
+    def allow_no_answer(self, config: BertConfig, allow: bool) -> BertConfig:
+        """The configuration with "no answer" allowed, or not."""
+        return replace(config, extra={**config.extra, NO_ANSWER_KEY: allow})
 
-def _answer_tokens(
-    answers: Sequence[Mapping[str, list[Any]]], example: np.ndarray, characters: np.ndarray, offsets: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Where in each row the first answer starts and ends."""
-    spans = [(a["answer_start"][0], a["answer_start"][0] + len(a["text"][0])) if a["text"] else (0, 0) for a in answers]
-    start, end = np.repeat(np.array(spans)[example], np.diff(offsets), axis=0).T
-    inside = characters[:, 0] >= 0
-    position = np.arange(len(characters)) - np.repeat(offsets[:-1], np.diff(offsets))
-    beyond = len(characters)
-    first = np.minimum.reduceat(np.where(inside & (characters[:, 1] > start), position, beyond), offsets[:-1])
-    last = np.maximum.reduceat(np.where(inside & (characters[:, 0] < end), position, -1), offsets[:-1])
-    # A window holds the answer if text from before its start (or exactly there) to behind its end is in it.
-    begun = np.logical_or.reduceat(inside & (characters[:, 0] <= start), offsets[:-1])
-    ended = np.logical_or.reduceat(inside & (characters[:, 1] >= end), offsets[:-1])
-    held = begun & ended & (first <= last)
-    return {
-        "start_logits": np.where(held, first, 0).astype(np.int32),
-        "end_logits": np.where(held, last, 0).astype(np.int32),
-    }
+    def encode(self, columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> Features:
+        """Encodes question and context; a long context becomes several windows that overlap by a third of a row.
 
+        Labels are int32 ``[rows]``: first and last token of the first answer, 0 if the row does not contain all of it.
+        ``alignment["characters"]`` holds each token's first character and the one after its last, ``[tokens, 2]``, -1
+        outside of contexts.
 
-def loss() -> dict[str, Any]:
-    """Cross entropies of start and end over the tokens of a row."""
-    import keras
+        Raises:
+            InputError: ``max_length`` exceeds the model's positions.
+        """
+        check_fit(tokenizer, config, max_length=max_length, pairs=True)
+        rows = tokenizer(
+            _truncate_questions(columns["question"], tokenizer, limit=min(MAX_QUESTION, max_length // 4)),
+            columns["context"],
+            padding=False,
+            truncation="only_second",
+            max_length=max_length,
+            stride=max_length // 3,
+            return_offsets=True,
+            return_overflowing=True,
+        )
+        inputs = model_inputs(rows, tokenizer)
+        example = rows["overflow_to_sample_mapping"]
+        in_context = inputs["token_type_ids"].flat == 1
+        offsets = inputs["input_ids"].offsets
+        in_context[offsets[1:] - 1] = False  # the last [SEP]
+        characters = np.where(in_context[:, None], np.concatenate(rows["offset_mapping"]), -1)
+        labels = _answer_tokens(columns["answers"], example, characters, offsets) if "answers" in columns else {}
+        return Features(inputs, labels, {}, example=example, alignment={"characters": Ragged(characters, offsets)})
 
-    return {
-        "start_logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        "end_logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    }
+    def loss(self) -> dict[str, Any]:
+        """Cross entropies of start and end over the tokens of a row."""
+        import keras
 
+        return {
+            "start_logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            "end_logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        }
 
-def metrics() -> dict[str, Any]:
-    """The shares of rows with the right start and the right end."""
-    import keras
+    def metrics(self) -> dict[str, Any]:
+        """The fractions of rows with the right start and the right end."""
+        import keras
 
-    return {
-        "start_logits": [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        "end_logits": [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-    }
+        return {
+            "start_logits": [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            "end_logits": [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        }
+
+    def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
+        """Per question its ``id``, ``answer``, ``start`` and ``end`` (characters of the context), and ``score``.
+
+        The answer is the span with the largest sum of logits in any of the question's windows that ends not before its
+        start and has at most 30 tokens. If the configuration allows "no answer" and its logit is larger, ``answer`` is
+        empty and ``start`` and ``end`` are None. ``score`` is the probability among the 20 best candidates.
+        """
+        start_logits, end_logits = outputs["start_logits"], outputs["end_logits"]
+        characters = features.alignment["characters"]
+        spans: list[list[_Span]] = [[] for _ in columns["id"]]
+        no_answer = np.full(len(spans), np.inf)
+        for row, example in enumerate(features.example):
+            start, end = start_logits[row].astype(np.float64), end_logits[row].astype(np.float64)
+            spans[example] += _best_spans(start, end, characters[row])
+            no_answer[example] = min(no_answer[example], start[0] + end[0])
+        allow = may_have_no_answer(config)
+        return [
+            {"id": columns["id"][i], **_choose(candidates, columns["context"][i], no_answer[i] if allow else None)}
+            for i, candidates in enumerate(spans)
+        ]
+
+    def score(self, predictions: list[Prediction], columns: Columns) -> dict[str, float]:
+        """``exact_match`` and ``f1``, the means over all questions, from 0 to 1."""
+        references = [answers["text"] for answers in columns["answers"]]
+        answers = [prediction["answer"] for prediction in predictions]
+        return {
+            "exact_match": float(np.mean([exact_match(*pair) for pair in zip(answers, references, strict=True)])),
+            "f1": float(np.mean([f1(*pair) for pair in zip(answers, references, strict=True)])),
+        }
+
+    def serve(self, outputs: Outputs, serving: Serving) -> dict[str, Any]:
+        """``answer``, strings ``[batch]``; ``start`` and ``end``, int32 ``[batch]``, -1 without answer; ``score``."""
+        return {name: outputs[name] for name in ("answer", "start", "end", "score")}
+
+    def summarize(self, prediction: Prediction) -> Summary:
+        """The answer."""
+        return Summary("Answer", [(prediction["answer"] or "none", prediction["score"])])
+
+    def find_targets(
+        self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
+    ) -> list[TargetLogit]:
+        """The logits of start and end, at the words ``target`` of the context or at the likeliest span."""
+        context = [word for word in row.words if word.segment == 1 and not word.is_special]
+        if not context:
+            raise InputError("a question needs a context: give two texts, the question and the text with its answer.")
+        if target is not None:
+            words = next((words for words in find_words(row, target) if words[0].segment == 1), None)
+            if words is None:
+                raise InputError(f"{target!r} is only in the question; name words of the context.")
+            begin, end = words[0], words[-1]
+        else:
+            starts = outputs["start_logits"][0, [word.first for word in context]]
+            ends = outputs["end_logits"][0, [word.last - 1 for word in context]]
+            sums = np.where(np.tri(len(context), dtype=bool).T, starts[:, None] + ends, -np.inf)
+            first, last = np.unravel_index(sums.argmax(), sums.shape)
+            begin, end = context[first], context[last]
+        return [
+            TargetLogit(f"logit of the start at {begin.text!r}", "start_logits", begin.first),
+            TargetLogit(f"logit of the end at {end.text!r}", "end_logits", end.last - 1),
+        ]
 
 
 class _Span(NamedTuple):
@@ -125,38 +192,46 @@ class _Span(NamedTuple):
     logit: float
 
 
-def decode(
-    outputs: Mapping[str, Any], features: Features, columns: Columns, config: BertConfig
-) -> list[dict[str, Any]]:
-    """For each question its ``id``, ``answer``, ``start`` and ``end`` (characters of the context), and ``score``.
+def _truncate_questions(questions: Sequence[str], tokenizer: BertTokenizer, *, limit: int) -> list[str]:
+    """Truncates the questions to ``limit`` tokens."""
+    truncated = list(questions)
+    ids = tokenizer.encode_ragged(questions, truncation=False)["input_ids"]
+    long = [i for i, row in enumerate(ids) if len(row) > limit + 2]
+    cut = tokenizer([questions[i] for i in long], padding=False, max_length=limit + 2, return_offsets=True)
+    for i, spans in zip(long, cut["offset_mapping"], strict=True):
+        truncated[i] = questions[i][: spans[-2, 1]]
+    return truncated
 
-    The answer is the span with the largest sum of logits in any of the question's rows that ends where it starts or
-    later, and has at most 30 tokens. If the model was trained with questions without answer, and that is more likely,
-    ``answer`` is empty and ``start`` and ``end`` are None. ``score`` is the probability among the 20 best candidates.
-    """
-    start_logits, end_logits = outputs["start_logits"], outputs["end_logits"]
-    characters = features.alignment["characters"]
-    spans: list[list[_Span]] = [[] for _ in columns["id"]]
-    no_answer = np.full(len(spans), np.inf)
-    for row, example in enumerate(features.example):
-        start, end = start_logits[row].astype(np.float64), end_logits[row].astype(np.float64)
-        spans[example] += _best_spans(start, end, characters[row])
-        no_answer[example] = min(no_answer[example], start[0] + end[0])
-    may_have_none = list(config.id2label.values()) == OR_NO_ANSWER
-    return [
-        {"id": columns["id"][i], **_choose(found, columns["context"][i], no_answer[i] if may_have_none else None)}
-        for i, found in enumerate(spans)
-    ]
+
+def _answer_tokens(
+    answers: Sequence[Mapping[str, list[Any]]], example: np.ndarray, characters: np.ndarray, offsets: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The first and last token of the first answer in each row, 0 if the row does not contain all of it."""
+    spans = [(a["answer_start"][0], a["answer_start"][0] + len(a["text"][0])) if a["text"] else (0, 0) for a in answers]
+    start, end = np.repeat(np.array(spans)[example], np.diff(offsets), axis=0).T
+    inside = characters[:, 0] >= 0
+    position = np.arange(len(characters)) - np.repeat(offsets[:-1], np.diff(offsets))
+    beyond = len(characters)
+    first = np.minimum.reduceat(np.where(inside & (characters[:, 1] > start), position, beyond), offsets[:-1])
+    last = np.maximum.reduceat(np.where(inside & (characters[:, 0] < end), position, -1), offsets[:-1])
+    # A window contains the answer if its text begins at or before the answer's start and ends at or after its end.
+    has_start = np.logical_or.reduceat(inside & (characters[:, 0] <= start), offsets[:-1])
+    has_end = np.logical_or.reduceat(inside & (characters[:, 1] >= end), offsets[:-1])
+    contained = has_start & has_end & (first <= last)
+    return {
+        "start_logits": np.where(contained, first, 0).astype(np.int32),
+        "end_logits": np.where(contained, last, 0).astype(np.int32),
+    }
 
 
 def _best_spans(start: np.ndarray, end: np.ndarray, characters: np.ndarray) -> list[_Span]:
-    """The best candidates of one row; all arrays have an entry a token."""
+    """The best candidates of one row; all arrays have an entry per token."""
     tokens = np.flatnonzero(characters[:, 0] >= 0)
     if not tokens.size:
         return []
-    reach = np.concatenate([end[tokens], np.full(LONGEST_ANSWER - 1, -np.inf)])
+    reach = np.concatenate([end[tokens], np.full(MAX_ANSWER - 1, -np.inf)])
     # [start, length - 1]: the sum of both logits.
-    sums = start[tokens, None] + np.lib.stride_tricks.sliding_window_view(reach, LONGEST_ANSWER)
+    sums = start[tokens, None] + np.lib.stride_tricks.sliding_window_view(reach, MAX_ANSWER)
     count = min(CANDIDATES, sums.size)
     best = np.argpartition(sums, -count, axis=None)[-count:]
     best = best[sums.flat[best] > -np.inf]
@@ -166,7 +241,7 @@ def _best_spans(start: np.ndarray, end: np.ndarray, characters: np.ndarray) -> l
 
 
 def _choose(spans: list[_Span], context: str, no_answer: float | None) -> dict[str, Any]:
-    """The prediction from the candidates of all rows; ``no_answer`` is the logit of having none, if that may be."""
+    """The prediction from the candidates of all rows; ``no_answer`` is the logit of "no answer", None: not allowed."""
     best: dict[tuple[int, int], _Span] = {}
     for span in sorted(spans, key=lambda span: -span.logit):
         best.setdefault((span.start, span.end), span)
@@ -179,13 +254,3 @@ def _choose(spans: list[_Span], context: str, no_answer: float | None) -> dict[s
         return {"answer": "", "start": None, "end": None, "score": score}
     start, end, _ = candidates[0]
     return {"answer": context[start:end], "start": start, "end": end, "score": score}
-
-
-def score(predictions: list[dict[str, Any]], columns: Columns) -> dict[str, float]:
-    """``exact_match`` and ``f1``, the means over all questions, from 0 to 1."""
-    references = [answers["text"] for answers in columns["answers"]]
-    answers = [prediction["answer"] for prediction in predictions]
-    return {
-        "exact_match": float(np.mean([exact_match(*pair) for pair in zip(answers, references, strict=True)])),
-        "f1": float(np.mean([f1(*pair) for pair in zip(answers, references, strict=True)])),
-    }

@@ -1,4 +1,4 @@
-"""Exact match and F1 of answers, by the rules of SQuAD's evaluation script (version 2.0).
+"""Exact match and F1 of answers, as in SQuAD's evaluation script (version 2.0).
 
 Source: https://rajpurkar.github.io/SQuAD-explorer/
 """
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-def normalise(answer: str) -> str:
+def normalize(answer: str) -> str:
     """Lower-cased, without ASCII punctuation, without articles, with single spaces.
 
-    >>> normalise("The  U.S.  Army")
+    >>> normalize("The  U.S.  Army")
     'us army'
     """
     without_articles = re.sub(r"\b(a|an|the)\b", " ", answer.lower().translate(_PUNCTUATION))
@@ -22,18 +22,18 @@ def normalise(answer: str) -> str:
 
 
 def exact_match(answer: str, references: Sequence[str]) -> float:
-    """1 if the answer is one of the references, else 0; where there is none, no answer is right."""
-    return max(float(normalise(answer) == reference) for reference in _normalised(references))
+    """1 if the answer is one of the references, else 0; without references, the empty answer is correct."""
+    return max(float(normalize(answer) == reference) for reference in _normalize_all(references))
 
 
 def f1(answer: str, references: Sequence[str]) -> float:
-    """The best overlap of words with a reference, from 0 to 1."""
-    return max(_overlap(normalise(answer).split(), reference.split()) for reference in _normalised(references))
+    """The F1 of the words that answer and reference share, for the best reference; from 0 to 1."""
+    return max(_overlap(normalize(answer).split(), reference.split()) for reference in _normalize_all(references))
 
 
-def _normalised(references: Sequence[str]) -> list[str]:
-    """The references of which something is left, or the empty one that stands for no answer."""
-    return [normalised for reference in references if (normalised := normalise(reference))] or [""]
+def _normalize_all(references: Sequence[str]) -> list[str]:
+    """The normalized references that are not empty; without any, the empty text, which means no answer."""
+    return [normalized for reference in references if (normalized := normalize(reference))] or [""]
 
 
 def _overlap(words: list[str], reference: list[str]) -> float:

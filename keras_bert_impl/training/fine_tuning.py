@@ -15,7 +15,7 @@ from keras_bert_impl.data.columns import Columns, count_examples
 from keras_bert_impl.data.features import Features, Ragged
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import open_source
-from keras_bert_impl.tasks import TASKS, Task
+from keras_bert_impl.tasks import get_task
 from keras_bert_impl.tasks.run import predict
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training.card import model_card
@@ -74,7 +74,8 @@ def finetune(
 
     >>> finetune("bert-base-uncased", train="train.tsv", valid="valid.tsv", output="runs/sentiment")  # doctest: +SKIP
     """
-    settings, spec = settings or FineTuning(), _find_task(task)
+    settings, spec = settings or FineTuning(), get_task(task)
+    spec.require("finetune")
     opened = open_source(source)
     files = {"train": train, "valid": valid} | ({} if test is None else {"test": test})
     data = {
@@ -93,8 +94,10 @@ def finetune(
     with distributed(strategy, devices=devices) as distribution, run.open(distribution):
         examples = {name: count_examples(values, name=name) for name, values in data.items()}
         labels = spec.labels(data["train"])
-        changes = {**spec.config_changes(labels), **settings.config_changes()}
-        config = dataclasses.replace(BertConfig.from_pretrained(opened), **changes)
+        config = BertConfig.from_pretrained(opened)
+        extra = {**config.extra, **spec.config_extra(data["train"])}
+        changes = {**spec.config_changes(labels), **settings.config_changes(), "extra": extra}
+        config = dataclasses.replace(config, **changes)
         tokenizer = BertTokenizer.from_pretrained(source)
         # All splits before training starts: encoding refuses labels that the training data does not have.
         features = {
@@ -245,9 +248,3 @@ def _checksum(features: Features, columns: Columns) -> str:
                 values = values.flat
             arrays[f"{part} {name}"] = values
     return checksum(arrays, repr(columns))
-
-
-def _find_task(name: str) -> Task:
-    if name not in TASKS:
-        raise InputError(f"{name!r} is not a task; there are {', '.join(TASKS)}.")
-    return TASKS[name]

@@ -11,9 +11,9 @@ import transformers
 from keras_bert_impl import BertForSequenceClassification, BertTokenizer
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.interpret import attribute, attribute_all
-from keras_bert_impl.interpret.words import encode_row
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.run import predict
+from keras_bert_impl.tasks.words import encode_row
 
 STEPS = 7
 # Class: the texts, what to explain, and where its numbers are in transformers' outputs: name, then index.
@@ -43,7 +43,12 @@ CASES: dict[str, tuple[tuple[str, str | None], str | None, list[tuple[str, str, 
     "BertForNextSentencePrediction": (
         ("It is a film.", "It is good."),
         None,
-        [("logit of 'it is", "logits", (0, "max"))],
+        [("_next'", "logits", (0, "max"))],
+    ),
+    "BertForMultipleChoice": (
+        ("Is it good?", "It is wonderful."),
+        None,
+        [("score of the choice", "logits", (0, 0))],
     ),
     "BertForPreTraining": (
         ("It is a film.", "It is [MASK]."),
@@ -68,6 +73,8 @@ def expected(
         states, blanks = (
             model.bert.embeddings(input_ids=values, token_type_ids=batch["token_type_ids"]) for values in (ids, blank)
         )
+        if name == "BertForMultipleChoice":  # [batch, choices, tokens]
+            batch = {key: values[:, None] for key, values in batch.items()}
         logits = getattr(model(**batch), output)
     place = tuple(tokenizer.convert_tokens_to_ids(part) if part == "good" else part for part in index)
     if place[-1] == "max":
@@ -90,11 +97,11 @@ def expected(
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.filterwarnings("ignore:.*the words sum to:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*the sum over the words is:UserWarning")
 def test_beside_torch(
     name: str, checkpoints: dict[str, Path], loaded: dict[str, Any], tokenizer: BertTokenizer, monkeypatch
 ) -> None:
-    monkeypatch.setattr("keras_bert_impl.interpret.attribution._MORE", 1)
+    monkeypatch.setattr("keras_bert_impl.interpret.attribution._REFINEMENT", 1)
     texts, target, numbers = CASES[name]
     found = attribute(loaded[name], tokenizer, *texts, target=target, steps=STEPS)
     assert len(found.targets) == len(numbers)
@@ -134,7 +141,7 @@ def test_a_long_text_in_several_passes(loaded: dict[str, Any], tokenizer: BertTo
     model = loaded["BertForSequenceClassification"]
     text = "A wonderful film that is not bad. " * 8
     whole = attribute(model, tokenizer, text, steps=20)
-    monkeypatch.setattr("keras_bert_impl.interpret.attribution.MOST_TOKENS", 150)
+    monkeypatch.setattr("keras_bert_impl.interpret.attribution.MAX_TOKENS", 150)
     np.testing.assert_allclose(
         attribute(model, tokenizer, text, steps=20).targets[0].scores, whole.targets[0].scores, atol=1e-5
     )
@@ -162,7 +169,7 @@ def test_tags_without_a_target(loaded: dict[str, Any], tokenizer: BertTokenizer,
     text = min((text for text, words in tagged.items() if len(words) > 1), key=len)
     found = attribute(model, tokenizer, text)
     assert [target.name.split(" at ")[1].strip("'\"") for target in found.targets] == tagged[text]
-    with pytest.raises(InputError, match=r"the model tags no word of .*\. Name a word"):
+    with pytest.raises(InputError, match=r"the model predicts no tag for the words of .*\. Name a word"):
         attribute(model, tokenizer, min((text for text, words in tagged.items() if not words), key=len))
 
 
@@ -185,9 +192,10 @@ def test_shown(loaded: dict[str, Any], tokenizer: BertTokenizer, tmp_path: Path)
             "BertModel",
             ("A film.",),
             {},
-            "answer of a BertModel is not explained; those of these are: BertForSeq",
+            "explain is not available for embedding: a vector is not one answer",
         ),
-        ("BertForMultipleChoice", ("A film.", "It is."), {}, "the answer of a BertForMultipleChoice is not explained"),
+        ("BertForMultipleChoice", ("A film.",), {}, "there is no choice; give it as the second text"),
+        ("BertForMultipleChoice", ("A.", "B."), {"target": "0"}, "target is '0', but there is nothing to choose"),
         (
             "BertForSequenceClassification",
             ("A film.",),
@@ -199,11 +207,11 @@ def test_shown(loaded: dict[str, Any], tokenizer: BertTokenizer, tmp_path: Path)
         ("BertForQuestionAnswering", ("A film?", ""), {}, "a question needs a context"),
         ("BertForNextSentencePrediction", ("A.", "B."), {"target": "film"}, "target is 'film', but there is nothing"),
         ("BertForSequenceClassification", ("film " * 130,), {}, "has 132 tokens, special ones included"),
-        ("BertForTokenClassification", ("A film.",), {"target": "book"}, "has no word 'book'"),
+        ("BertForTokenClassification", ("A film.",), {"target": "book"}, "does not contain the word 'book'"),
         ("BertForQuestionAnswering", ("A film.",), {}, "a question needs a context"),
-        ("BertForQuestionAnswering", ("A film?", "Good."), {"target": "film"}, "in the question alone"),
+        ("BertForQuestionAnswering", ("A film?", "Good."), {"target": "film"}, "is only in the question"),
         ("BertForMaskedLM", ("A film.",), {}, r"has no \[MASK\]"),
-        ("BertForMaskedLM", ("A [MASK].",), {"target": "zzzz"}, "'zzzz' is no token of the vocabulary"),
+        ("BertForMaskedLM", ("A [MASK].",), {"target": "zzzz"}, "'zzzz' is not a token of the vocabulary"),
         ("BertForNextSentencePrediction", ("A film.",), {}, "there is one text; give two"),
     ],
 )
@@ -219,7 +227,7 @@ def test_what_cannot_be_explained(
         attribute(loaded[name], tokenizer, *texts, **options)
 
 
-@pytest.mark.filterwarnings("ignore:.*the words sum to")
+@pytest.mark.filterwarnings("ignore:.*the sum over the words is")
 def test_in_bfloat16(checkpoints: dict[str, Path], loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
     """Sums are float32 in a model of any precision: near those of the model in float32."""
     name, text = "BertForSequenceClassification", "A wonderful film that is not bad."
@@ -269,7 +277,7 @@ def test_a_long_question_is_answered_as_predict_does(loaded: dict[str, Any], tok
 
 
 def test_a_sum_that_stays_off(loaded: dict[str, Any], tokenizer: BertTokenizer, monkeypatch) -> None:
-    """It is said."""
-    monkeypatch.setattr("keras_bert_impl.interpret.attribution._MORE", 1)
-    with pytest.warns(UserWarning, match="the words sum to .* the change is .* Give more steps than 1"):
+    """A warning says so."""
+    monkeypatch.setattr("keras_bert_impl.interpret.attribution._REFINEMENT", 1)
+    with pytest.warns(UserWarning, match="the sum over the words is .* the change is .* Use more steps than 1"):
         attribute(loaded["BertForSequenceClassification"], tokenizer, "A wonderful film that is not bad.", steps=1)

@@ -45,7 +45,7 @@ def test_curves(loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
 
 def test_a_model_that_gives_a_number(tokenizer: BertTokenizer) -> None:
     one = BertForSequenceClassification(BertConfig.preset("tiny", vocab_size=997, id2label={0: "value"}))
-    with pytest.raises(InputError, match="gives no one label for a text"):
+    with pytest.raises(InputError, match="does not predict one label per text"):
         removal_curves(one, tokenizer, TEXTS)
 
 
@@ -57,5 +57,5 @@ def test_texts_with_too_few_words(loaded: dict[str, Any], tokenizer: BertTokeniz
             np.testing.assert_allclose(values, longer[name], atol=1e-6)
     with pytest.raises(InputError, match="none of the 3 texts has 6 words"):
         removal_curves(model, tokenizer, TEXTS, words=6)
-    with pytest.raises(InputError, match="BertForMaskedLM gives no one label"):
+    with pytest.raises(InputError, match="BertForMaskedLM does not predict one label"):
         removal_curves(loaded["BertForMaskedLM"], tokenizer, TEXTS)

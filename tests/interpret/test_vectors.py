@@ -52,7 +52,10 @@ def test_senses(loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
         cosines = cosine_similarity(found.vectors[:, layer])
         assert same[layer] == pytest.approx(np.mean([cosines[0, 1], cosines[0, 2], cosines[1, 2]]), abs=1e-6)
         assert different[layer] == pytest.approx(cosines[:3, 3].mean(), abs=1e-6)
-    for senses, message in ((["a", "b"], "2 senses for 3 texts"), (["a"] * 3, "two senses or more")):
+    for senses, message in (
+        (["a", "b"], "2 senses for 3 texts"),
+        (["a"] * 3, "at least two senses are needed, one with two"),
+    ):
         with pytest.raises(InputError, match=message):
             found.by_sense(senses)
 
@@ -78,7 +81,7 @@ def test_shown(loaded: dict[str, Any], tokenizer: BertTokenizer, tmp_path: Path)
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
         found.save_picture(tmp_path / "file" / "a.png")
-    with pytest.raises(InputError, match=r"there is no layer 3; the model has 0 \(embeddings\) to 2"):
+    with pytest.raises(InputError, match=r"there is no layer 3; the model has the layers 0 \(embeddings\) to 2"):
         found.cosines(3)
     with pytest.raises(InputError, match="there are 17 senses for 18 texts"):
         found.save_picture(tmp_path / "a.png", senses=["x"] * 17)
@@ -95,7 +98,7 @@ def test_of_choices(checkpoints: dict[str, Path], loaded: dict[str, Any], tokeni
 
 
 def test_texts_without_the_word(loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
-    with pytest.raises(InputError, match="text 2 has no word 'film': 'A filmy thing'"):
+    with pytest.raises(InputError, match="text 2 does not contain the word 'film': 'A filmy thing'"):
         word_vectors(loaded["BertModel"], tokenizer, ["A film", "A filmy thing"], "film")
     with pytest.raises(InputError, match="there are no texts"):
         word_vectors(loaded["BertModel"], tokenizer, [], "film")

@@ -10,8 +10,9 @@ import pytest
 from keras_bert_impl import BertForPreTraining, BertModel, BertTokenizer
 from keras_bert_impl.data import TokenCorpus, prepare
 from keras_bert_impl.data.pretraining import Objective
+from keras_bert_impl.prediction import fill_mask, next_sentence
 from keras_bert_impl.sources import BUNDLED
-from keras_bert_impl.tasks.pretraining import figures_of, fill_mask, next_sentence, pretraining_compile
+from keras_bert_impl.tasks.pretraining import figures_of, pretraining_compile
 
 NAME = "bert-tiny-novels"
 CARD = (BUNDLED / NAME / "README.md").read_text(encoding="utf-8")

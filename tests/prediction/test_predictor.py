@@ -1,5 +1,6 @@
 """Predictions of a fine-tuned model, against transformers and plain Python."""
 
+import json
 import os
 import threading
 from pathlib import Path
@@ -48,9 +49,9 @@ def test_nothing_to_predict(predictor: Predictor) -> None:
     assert predictor.texts([]) == []
 
 
-def test_a_text_beyond_the_positions_is_cut_and_told(predictor: Predictor, sentiment_run: Path) -> None:
+def test_a_text_beyond_the_positions_is_truncated_with_a_warning(predictor: Predictor, sentiment_run: Path) -> None:
     texts = ["good " * 400, "bad"]
-    with pytest.warns(UserWarning, match="1 of 2 texts are longer than 131 tokens and were cut"):
+    with pytest.warns(UserWarning, match="1 of 2 texts are longer than 131 tokens and were truncated"):
         predictions = predictor.texts(texts)
     assert close(scores(predictions), their_scores(sentiment_run, texts))
     with pytest.warns(UserWarning, match="1 of 1 texts are longer than 7 tokens"):
@@ -85,9 +86,21 @@ def test_a_tokenizer_of_another_model_is_refused(sentiment_run: Path, tmp_path: 
         Predictor(run).texts(["good"])
 
 
-def test_only_fine_tuned_models_predict(small_bert: Path) -> None:
-    with pytest.raises(InputError, match="a fine-tuned model was expected, one of BertForQuestionAnswering"):
-        Predictor(small_bert)
+def test_a_model_without_the_weights_of_the_task_is_refused(small_bert: Path, tmp_path: Path) -> None:
+    message = r"small_bert lacks classifier\.weight.*: it was not trained as BertForSequenceClassification\. 'keras-"
+    with pytest.raises(InputError, match=message):
+        Predictor(small_bert, task="classification")
+    with pytest.raises(InputError, match="No task is named 'sentiment'; there are classification, regression"):
+        Predictor(small_bert, task="sentiment")
+    config = json.loads((small_bert / "config.json").read_text(encoding="utf-8"))
+    del config["architectures"]
+    for path in small_bert.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(InputError, match=r"fits no task \(architectures none, .*Name the task .*: classification"):
+        Predictor(tmp_path)
+    assert Predictor(tmp_path, task="embedding").texts(["good"])[0].keys() == {"mean", "cls"}
 
 
 def test_a_file_is_predicted_as_it_is_read(predictor: Predictor, tmp_path: Path) -> None:
@@ -114,9 +127,9 @@ def test_a_file_is_predicted_as_it_is_read(predictor: Predictor, tmp_path: Path)
     assert close(scores(found), scores(predictor.texts(texts)))
 
 
-def test_a_file_tells_once_what_was_cut(predictor: Predictor, tmp_path: Path) -> None:
+def test_a_file_warns_once_of_truncation(predictor: Predictor, tmp_path: Path) -> None:
     path = tmp_path / "texts.jsonl"
     path.write_text('{"text": "good"}\n' * 5 + f'{{"text": "{"good " * 400}"}}\n' * 2, encoding="utf-8")
-    with pytest.warns(UserWarning, match="2 of 7 texts are longer than 131 tokens and were cut") as told:
+    with pytest.warns(UserWarning, match="2 of 7 texts are longer than 131 tokens and were truncated") as warned:
         assert len(list(predictor.file(path, size=2))) == 7
-    assert len(told) == 1
+    assert len(warned) == 1

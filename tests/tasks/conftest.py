@@ -26,3 +26,9 @@ def minilm_tokenizer(minilm: Path) -> BertTokenizer:
 def config() -> BertConfig:
     """Fits either tokenizer; labels are set by the tests."""
     return BertConfig.preset("tiny", vocab_size=30522, max_position_embeddings=384)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(small_bert: Path) -> BertTokenizer:
+    """A vocabulary of film snippets, uncased."""
+    return BertTokenizer.from_pretrained(small_bert, do_lower_case=True)

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data import read_table
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.tasks import TASKS, classification
+from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tokenization import BertTokenizer
 
 CLASSES, VALUES = TASKS["classification"], TASKS["regression"]
@@ -47,7 +47,7 @@ def test_rows_are_those_of_the_tokenizers_library(
     np.testing.assert_array_equal(features.labels["logits"][:, 0], np.array(columns["label"], np.float32))
 
 
-def test_empty_texts_and_emoji_are_no_errors(letters: BertTokenizer, config: BertConfig) -> None:
+def test_empty_texts_and_emoji_are_not_errors(letters: BertTokenizer, config: BertConfig) -> None:
     features = CLASSES.encode({"text": ["", "\U0001f3ac", "a"]}, letters, config, max_length=16)
     assert features.lengths.tolist() == [2, 3, 3]
 
@@ -98,14 +98,14 @@ def test_unknown_labels_are_refused_with_their_line(tmp_path: Path, letters: Ber
 
 
 @pytest.mark.parametrize("label", ["good", "nan", "inf", "1,5"])
-def test_labels_that_are_no_numbers_are_refused(letters: BertTokenizer, config: BertConfig, label: str) -> None:
-    with pytest.raises(InputError, match=f"example 2: the label '{label}' is no number"):
+def test_labels_that_are_not_numbers_are_refused(letters: BertTokenizer, config: BertConfig, label: str) -> None:
+    with pytest.raises(InputError, match=f"example 2: the label '{label}' is not a number"):
         VALUES.encode({"text": ["a", "b"], "label": ["0.5", label]}, letters, config, max_length=8)
 
 
 def test_pairs_need_a_second_segment(letters: BertTokenizer) -> None:
     config = BertConfig.preset("tiny", vocab_size=99, type_vocab_size=1)
-    with pytest.raises(InputError, match="one segment only"):
+    with pytest.raises(InputError, match="need two segments, but the model has one"):
         CLASSES.encode(CLASSES.from_texts(["a"], ["b"]), letters, config, max_length=8)
     assert len(CLASSES.encode(CLASSES.from_texts(["a"]), letters, config, max_length=8)) == 1
 
@@ -168,4 +168,4 @@ def test_correlations_with_a_constant_are_zero(labels: list[str], values: list[f
 
 def test_regression_has_one_output() -> None:
     assert VALUES.config_changes(VALUES.labels({})) == {"id2label": {0: "value"}, "problem_type": "regression"}
-    assert classification.value_names({}) == ["value"]
+    assert VALUES.labels({}) == ["value"]

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from keras_bert_impl.tasks.entities import entity_scores, find_entities
+from keras_bert_impl.tasks.entities import find_entities, score_entities
 
 IOB = ["O", "B-a", "I-a", "B-x-y", "I-x-y"]
 IOBES = [*IOB, "E-a", "S-a", "E-x-y", "S-x-y"]
@@ -25,14 +25,14 @@ def sentences(tags: list[str], seed: int) -> list[list[str]]:
 def test_scores_of_random_tags_are_those_of_seqeval(
     tags: list[str], precision: float, recall: float, f1: float
 ) -> None:
-    figures = entity_scores(sentences(tags, 1), sentences(tags, 2))
+    figures = score_entities(sentences(tags, 1), sentences(tags, 2))
     assert figures == pytest.approx({"precision": precision, "recall": recall, "f1": f1}, abs=1e-8)
 
 
 def test_the_example_in_seqevals_readme() -> None:
     true = [["O", "O", "O", "B-MISC", "I-MISC", "I-MISC", "O"], ["B-PER", "I-PER", "O"]]
     found = [["O", "O", "B-MISC", "I-MISC", "I-MISC", "I-MISC", "O"], ["B-PER", "I-PER", "O"]]
-    assert entity_scores(true, found) == {"precision": 0.5, "recall": 0.5, "f1": 0.5}
+    assert score_entities(true, found) == {"precision": 0.5, "recall": 0.5, "f1": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -54,4 +54,4 @@ def test_entities_by_hand(tags: list[str], entities: list[tuple[str, int, int]])
 
 
 def test_nothing_to_find_and_nothing_found() -> None:
-    assert entity_scores([["O"]], [["O"]]) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
+    assert score_entities([["O"]], [["O"]]) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}

@@ -14,7 +14,8 @@ from keras_bert_impl.data import Features, Ragged, read_squad
 from keras_bert_impl.data.columns import Columns
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks import TASKS
-from keras_bert_impl.tasks.squad_metrics import normalise
+from keras_bert_impl.tasks.question_answering import may_have_no_answer
+from keras_bert_impl.tasks.squad_metrics import normalize
 from keras_bert_impl.tokenization import BertTokenizer
 
 TASK = TASKS["question-answering"]
@@ -34,8 +35,9 @@ def config() -> BertConfig:
 
 @pytest.fixture
 def config_v2() -> BertConfig:
-    labels = TASK.labels({"answers": [ALWAYS, NEVER]})
-    return BertConfig.preset("tiny", vocab_size=30522, **TASK.config_changes(labels))
+    columns = {"answers": [ALWAYS, NEVER]}
+    changes = {**TASK.config_changes(TASK.labels(columns)), "extra": TASK.config_extra(columns)}
+    return BertConfig.preset("tiny", vocab_size=30522, **changes)
 
 
 def windows(minilm: Path, columns: Columns, *, max_length: int, stride: int) -> list[list[Encoding]]:
@@ -102,7 +104,7 @@ def test_right_logits_give_the_answers_back(
     for prediction, context, answers in zip(predictions, xquad["context"], xquad["answers"], strict=True):
         assert context[prediction["start"] : prediction["end"]] == prediction["answer"]
         # Tokens may be longer than the answer, as in "1970s" for "1970".
-        assert normalise(answers["text"][0]) in normalise(prediction["answer"])
+        assert normalize(answers["text"][0]) in normalize(prediction["answer"])
     figures = TASK.score(predictions, xquad)
     assert figures["exact_match"] > 0.97
     assert figures["f1"] > 0.98
@@ -164,6 +166,17 @@ def test_no_answer_only_if_trained_for_it(letters: BertTokenizer, config: BertCo
     assert one_row(letters, config_v2, [2, *start[1:]], [2, *end[1:]])["answer"] == "c"
 
 
+def test_no_answer_is_a_key_of_the_configuration(config: BertConfig, config_v2: BertConfig) -> None:
+    """Named after the option of transformers' run_qa.py; public checkpoints lack it, and an option sets it."""
+    assert config_v2.extra == {"version_2_with_negative": True}
+    assert TASK.config_extra({"answers": [ALWAYS]}) == {"version_2_with_negative": False}
+    assert not may_have_no_answer(config)
+    assert may_have_no_answer(TASK.allow_no_answer(config, True))
+    assert not may_have_no_answer(TASK.allow_no_answer(config_v2, False))
+    with pytest.raises(InputError, match="the model is for tagging; only question answering can have 'no answer'"):
+        TASKS["tagging"].allow_no_answer(config, True)
+
+
 def test_empty_contexts_have_no_answer(letters: BertTokenizer, config: BertConfig) -> None:
     columns = TASK.from_texts(["a?"], [""])
     features = TASK.encode(columns, letters, config, max_length=24)
@@ -210,5 +223,5 @@ def test_figures_are_means_over_questions() -> None:
 
 
 def test_questions_need_contexts() -> None:
-    with pytest.raises(InputError, match="questions need contexts"):
+    with pytest.raises(InputError, match="a question needs a context"):
         TASK.from_texts(["a?"])

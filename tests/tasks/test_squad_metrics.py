@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_bert_impl.tasks.squad_metrics import exact_match, f1, normalise
+from keras_bert_impl.tasks.squad_metrics import exact_match, f1, normalize
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from keras_bert_impl.tasks.squad_metrics import exact_match, f1, normalise
     ],
 )
 def test_normalisation(answer: str, expected: str) -> None:
-    assert normalise(answer) == expected
+    assert normalize(answer) == expected
 
 
 @pytest.mark.parametrize(

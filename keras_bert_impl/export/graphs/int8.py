@@ -1,4 +1,4 @@
-"""Weights that stand in an export as 8-bit integers."""
+"""Weights stored as 8-bit integers."""
 
 import uuid
 from typing import Any
@@ -7,18 +7,19 @@ import numpy as np
 import tensorflow as tf
 
 _LARGEST = 127
-# Smaller weights are not worth it.
-_LEAST = 1 << 12
+# Smaller weights stay in float32.
+_MIN_SIZE = 1 << 12
 
 
 class Int8Weight(tf.Module):
-    """A matrix that is kept as integers with a scale for each column or row, and becomes float32 once, on loading.
+    """A matrix stored as integers with a scale per column or row, and converted to float32 once, on loading.
 
-    So an export is small, and its answers take as long as those of float32.
+    The export is small, and inference is as fast as in float32.
 
     Args:
         values: float ``[rows, columns]``.
-        axis: what shares a scale: 0 for each column, as in kernels; 1 for each row, as in embeddings.
+        axis: the axis that shares a scale: 0 for a scale per column, as for kernels; 1 for one per row, as for
+            embeddings.
     """
 
     def __init__(self, values: np.ndarray, axis: int) -> None:
@@ -35,13 +36,13 @@ class Int8Weight(tf.Module):
 
 
 class _Loaded(tf.saved_model.experimental.TrackableResource):
-    """The variable that the integers are unpacked into when an export is loaded."""
+    """The float32 variable that is computed from the integers when an export is loaded."""
 
     def __init__(self, integers: tf.Variable, scale: tf.Variable) -> None:
         super().__init__()
         self._packed = integers, scale
-        # The handle's name is all that the graph knows of it. It is never destroyed, because an export that is loaded
-        # twice in a process shares it.
+        # The graph refers to the handle by this name. The variable is never destroyed, because two loaded copies of an
+        # export share it.
         self._shared_name = f"int8_weight_{uuid.uuid4().hex}"
 
     def _create_resource(self) -> Any:
@@ -53,6 +54,6 @@ class _Loaded(tf.saved_model.experimental.TrackableResource):
         tf.raw_ops.AssignVariableOp(resource=self.resource_handle, value=tf.cast(integers, tf.float32) * scale)
 
 
-def stored(values: np.ndarray, axis: int = 0) -> Any:
-    """A variable, of integers where that is worth it."""
-    return Int8Weight(values, axis) if values.ndim == 2 and values.size >= _LEAST else tf.Variable(values)
+def store(values: np.ndarray, axis: int = 0) -> Any:
+    """A variable; large matrices are stored as integers."""
+    return Int8Weight(values, axis) if values.ndim == 2 and values.size >= _MIN_SIZE else tf.Variable(values)

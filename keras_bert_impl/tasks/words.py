@@ -1,4 +1,4 @@
-"""A text as one row of a model, and which tokens are which words of it."""
+"""A text as one row of tokens, aligned with its words."""
 
 import re
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ class Word:
     """A word, or a special token.
 
     Attributes:
-        text: as it stands in the text; for a special token its name.
+        text: its spelling in the text; for a special token its name.
         first: its first token.
-        last: the token behind its last one.
+        last: the token after its last one.
         segment: 0 for the first text, 1 for the second.
         begin: its first character in its text; -1 for a special token.
-        end: the character behind its last one; -1 for a special token.
+        end: the character after its last one; -1 for a special token.
     """
 
     text: str
@@ -39,14 +39,14 @@ class Word:
 
 @dataclass(frozen=True)
 class Row:
-    """One text, or a pair, as a model takes it.
+    """One encoded text, or pair, with its words.
 
     Attributes:
         text: the text.
         text_pair: the second text, or None.
         inputs: ``input_ids``, ``token_type_ids`` and ``attention_mask``, int32 ``[1, tokens]``.
-        tokens: as the vocabulary spells them.
-        words: all of them in order, special tokens included.
+        tokens: the tokens, as spelled in the vocabulary.
+        words: all words in order, special tokens included.
     """
 
     text: str
@@ -59,21 +59,21 @@ class Row:
         return len(self.tokens)
 
     def sums(self, values: np.ndarray) -> np.ndarray:
-        """Values of tokens ``[..., tokens]`` summed over each word: ``[..., words]``."""
+        """Sums values ``[..., tokens]`` over the tokens of each word: ``[..., words]``."""
         return np.add.reduceat(values, [word.first for word in self.words], axis=-1)
 
-    def find(self, wanted: str) -> list[tuple[Word, ...]]:
-        """Where a word, or several in a row, stand in the texts: for each place its words. Capitals do not matter."""
-        wanted = wanted.strip()
-        found = []
+    def find(self, target: str) -> list[tuple[Word, ...]]:
+        """Finds a word, or several consecutive words, in the texts: per occurrence its words. Case is ignored."""
+        target = target.strip()
+        occurrences = []
         for segment, text in enumerate(filter(None, (self.text, self.text_pair))):
             words = [word for word in self.words if word.segment == segment and not word.is_special]
             begins = {word.begin: number for number, word in enumerate(words)}
             ends = {word.end: number for number, word in enumerate(words)}
-            for match in re.finditer(re.escape(wanted), text, re.IGNORECASE) if wanted else ():
+            for match in re.finditer(re.escape(target), text, re.IGNORECASE) if target else ():
                 if match.start() in begins and match.end() in ends:
-                    found.append(tuple(words[begins[match.start()] : ends[match.end()] + 1]))
-        return found
+                    occurrences.append(tuple(words[begins[match.start()] : ends[match.end()] + 1]))
+        return occurrences
 
 
 def encode_row(tokenizer: BertTokenizer, config: Any, text: str, text_pair: str | None = None) -> Row:
@@ -86,7 +86,7 @@ def encode_row(tokenizer: BertTokenizer, config: Any, text: str, text_pair: str 
         text_pair: the second text.
 
     Raises:
-        InputError: the text has no words, or more tokens than the model has positions; or it is no string.
+        InputError: the text has no words, more tokens than the model has positions, or is not a string.
 
     >>> from keras_bert_impl import BertConfig
     >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "good", "film", "##s"]
@@ -96,26 +96,27 @@ def encode_row(tokenizer: BertTokenizer, config: Any, text: str, text_pair: str 
     """
     encoded = tokenizer(text, text_pair, truncation=False, return_offsets=True)
     offsets = encoded.pop("offset_mapping")[0].tolist()
-    count, most = len(offsets), config.max_position_embeddings
+    count, positions = len(offsets), config.max_position_embeddings
     tokens = tokenizer.convert_ids_to_tokens(encoded["input_ids"][0])
     segments = encoded["token_type_ids"][0].tolist()
-    if count > most:
-        what = f"{text!r:.60}" if text_pair is None else f"{text!r:.60} with {text_pair!r:.60}"
+    if count > positions:
+        texts_shown = f"{text!r:.60}" if text_pair is None else f"{text!r:.60} with {text_pair!r:.60}"
         raise InputError(
-            f"{what} has {count:,} tokens, special ones included; the model takes {most}. Give a shorter text."
+            f"{texts_shown} has {count:,} tokens, special ones included; the model has {positions} positions. "
+            "Give a shorter text."
         )
     check_vocabulary(tokenizer, config)
     texts = (text, text_pair or "")
     words: list[Word] = []
-    for place, (token, segment, (begin, end)) in enumerate(zip(tokens, segments, offsets, strict=True)):
+    for position, (token, segment, (begin, end)) in enumerate(zip(tokens, segments, offsets, strict=True)):
         if begin == end:
-            words.append(Word(token, place, place + 1, segment, -1, -1))
+            words.append(Word(token, position, position + 1, segment, -1, -1))
             continue
         last = words[-1]
         if token.startswith("##") and last.end == begin and last.segment == segment:
-            words[-1] = Word(texts[segment][last.begin : end], last.first, place + 1, segment, last.begin, end)
+            words[-1] = Word(texts[segment][last.begin : end], last.first, position + 1, segment, last.begin, end)
         else:
-            words.append(Word(texts[segment][begin:end], place, place + 1, segment, begin, end))
+            words.append(Word(texts[segment][begin:end], position, position + 1, segment, begin, end))
     if all(word.is_special for word in words):
-        raise InputError(f"{text!r:.60} has no words. Give a text with some.")
+        raise InputError(f"{text!r:.60} has no words. Give a text with words.")
     return Row(text, text_pair, encoded, tokens, words)

@@ -5,7 +5,7 @@ import pytest
 
 from keras_bert_impl import BertConfig, BertTokenizer
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.interpret.words import encode_row
+from keras_bert_impl.tasks.words import encode_row
 
 CONFIG = BertConfig.preset("tiny", max_position_embeddings=61)
 
@@ -51,7 +51,7 @@ def test_find(tokenizer: BertTokenizer) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("word " * 60, "has 62 tokens, special ones included; the model takes 61"),
+        ("word " * 60, "has 62 tokens, special ones included; the model has 61 positions"),
         (" \n", "has no words"),
         (7, "a string"),
     ],

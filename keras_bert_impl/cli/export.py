@@ -1,0 +1,81 @@
+"""The verbs of exports: ``export`` and ``serve-check``."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from keras_bert_impl.cli.finetune import column_options
+from keras_bert_impl.cli.predict import add_task_options
+from keras_bert_impl.cli.startup import start_framework
+from keras_bert_impl.export.formats import FORMATS, PRECISIONS
+
+
+def add_verbs(verbs: Any) -> None:
+    """Adds the verbs to the parser."""
+    export = verbs.add_parser(
+        "export",
+        help="write a SavedModel for TF Serving, or a file for another runtime",
+        description="Writes a SavedModel that takes raw text: its tokenizer is in the graph, as plain TensorFlow "
+        "operations. The other formats take ids. Every export includes labels and tokenizer. Prints the largest "
+        "difference between the outputs and those of the float32 model.",
+    )
+    export.add_argument("model", help="directory of a run, bundled model or hub name")
+    export.add_argument("directory", type=Path, help="for a SavedModel NAME/VERSION, such as saved_models/sentiment/1")
+    export.add_argument("--format", choices=tuple(FORMATS), default="saved_model", help="(default: %(default)s)")
+    export.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="bfloat16 for weights and arithmetic, int8 for weights (default: %(default)s)",
+    )
+    export.add_argument("--data", metavar="F", help="a file with labels: compare the task's metric before and after")
+    export.add_argument(
+        "--force", action="store_true", help="keep an export whose metric is lower by more than half a point"
+    )
+    export.add_argument("--attentions", action="store_true", help="add a signature with attention maps")
+    add_task_options(export)
+    export.set_defaults(run=_export)
+
+    check = verbs.add_parser(
+        "serve-check",
+        help="check whether a server can run an export",
+        description="Checks location, operations, signatures, warm-up requests and tokenizer of a SavedModel, without "
+        "Keras. The exit code is 1 if a check fails.",
+    )
+    check.add_argument("directory", type=Path, help="NAME/VERSION, for example saved_models/sentiment/1")
+    check.set_defaults(run=_serve_check)
+
+
+def _export(options: argparse.Namespace) -> int:
+    start_framework()
+    from keras_bert_impl.export import export_model
+
+    exported = export_model(
+        options.model,
+        options.directory,
+        task=options.task,
+        format=options.format,
+        precision=options.precision,
+        max_length=options.max_length,
+        allow_no_answer=options.allow_no_answer,
+        attentions=options.attentions,
+        data=options.data,
+        columns=column_options(options),
+        force=options.force,
+    )
+    print(f"on 32 film snippets the outputs differ from the float32 model's by at most {exported.difference:.1e}")
+    if exported.metric:
+        print(f"{exported.metric} on {options.data}: {exported.before:.4f} before, {exported.after:.4f} after")
+    print(f"written to {exported.directory}")
+    return 0
+
+
+def _serve_check(options: argparse.Namespace) -> int:
+    start_framework("tensorflow")
+    from keras_bert_impl.export.check import check_export
+
+    failures = 0
+    for check in check_export(options.directory):
+        failures += not check.passed
+        print(f"{'ok    ' if check.passed else 'failed'}  {check.name:11}{check.details}", flush=True)
+    return int(failures > 0)

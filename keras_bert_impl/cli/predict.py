@@ -1,0 +1,147 @@
+"""The verbs that predict: ``evaluate``, ``predict``, ``fill-mask`` and ``next-sentence``."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from keras_bert_impl.cli.finetune import add_column_options, column_options
+from keras_bert_impl.cli.startup import start_framework
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.tasks import TASKS
+
+
+def add_verbs(verbs: Any) -> None:
+    """Adds the verbs to the parser."""
+    evaluate = verbs.add_parser(
+        "evaluate", help="compute a model's metrics on a file", description="Prints the task's metrics as JSON."
+    )
+    evaluate.add_argument("model", help="directory of a run or of an export, bundled model or hub name")
+    evaluate.add_argument("--data", required=True, metavar="F", help="a file with labels, as for finetune")
+    add_task_options(evaluate)
+    evaluate.set_defaults(run=_evaluate)
+
+    predict = verbs.add_parser(
+        "predict",
+        help="predict texts, a file or standard input",
+        description="Prints a line of JSON per example. Texts come as arguments, from a file, or from standard input, "
+        "one per line. A TAB separates the texts of a pair, a question from its context, or a text from its choices.",
+    )
+    predict.add_argument("model", help="directory of a run or of an export, bundled model or hub name")
+    predict.add_argument("texts", nargs="*", metavar="TEXT", help="without texts and --file: lines of standard input")
+    predict.add_argument("--file", metavar="F", help="a file as for finetune; labels in it are ignored")
+    add_task_options(predict)
+    predict.set_defaults(run=_predict)
+
+    fill = verbs.add_parser("fill-mask", help="predict the likeliest words for each [MASK] of a text")
+    fill.add_argument("model", metavar="DIR", help="directory, bundled model or hub name")
+    fill.add_argument("text", help='such as "The [MASK] crossed the river."')
+    fill.add_argument("--top-k", type=int, default=5, metavar="K", help="number of words (default: 5)")
+    fill.set_defaults(run=_fill_mask)
+
+    following = verbs.add_parser("next-sentence", help="predict how likely one text follows another")
+    following.add_argument("model", metavar="DIR", help="directory, bundled model or hub name")
+    following.add_argument("first", help="a text")
+    following.add_argument("second", help="the text that may follow")
+    following.set_defaults(run=_next_sentence)
+
+
+def add_task_options(verb: argparse.ArgumentParser) -> None:
+    """Adds the options that select and configure the task of a model."""
+    verb.add_argument("--task", choices=tuple(TASKS), help="(default: the task that the model's configuration names)")
+    verb.add_argument("--max-length", type=int, metavar="N", help="longest row in tokens (default: all positions)")
+    answer = verb.add_mutually_exclusive_group()
+    answer.add_argument(
+        "--allow-no-answer",
+        action="store_true",
+        default=None,
+        help="questions may have no answer in their context (default: as the model's configuration says)",
+    )
+    answer.add_argument(
+        "--require-answer",
+        dest="allow_no_answer",
+        action="store_false",
+        help="every question gets the best answer in its context",
+    )
+    add_column_options(verb)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    predictor = _load_predictor(options)
+    columns = predictor.task.read_file(options.data, columns=column_options(options))
+    print(json.dumps({"examples": len(columns["location"]), **predictor.score(columns)}, indent=2))
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    if options.file and options.texts:
+        raise InputError(f"there are texts and a file ({options.file}); give one of them.")
+    predictor = _load_predictor(options)
+    if options.file:
+        predictions = _show_progress(predictor.file(options.file, columns=column_options(options)))
+    else:
+        lines = options.texts or _read_standard_input()
+        columns = predictor.task.from_fields([line.split("\t") for line in lines]) if lines else None
+        predictions = iter(predictor.columns(columns) if columns else [])
+    for prediction in predictions:
+        print(json.dumps(prediction, ensure_ascii=False))
+    return 0
+
+
+def _show_progress(predictions: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yields the predictions; prints their number on a terminal, unless the predictions are printed there."""
+    is_shown = sys.stderr.isatty() and not sys.stdout.isatty()
+    begin, last = time.monotonic(), 0.0
+    for count, prediction in enumerate(predictions, 1):
+        yield prediction
+        seconds = time.monotonic() - begin
+        if is_shown and seconds - last > 1:
+            last = seconds
+            print(f"\r{count:,} examples, {count / seconds:,.0f} per second", end="", file=sys.stderr, flush=True)
+    if last:
+        print(file=sys.stderr)
+
+
+def _load_predictor(options: argparse.Namespace) -> Any:
+    from keras_bert_impl.export import FORMATS, format_of
+
+    format = format_of(options.model)
+    if format in (None, FORMATS["saved_model"]):
+        start_framework("tensorflow" if format else "keras.ops")
+    from keras_bert_impl.prediction import Predictor
+
+    return Predictor(
+        options.model, task=options.task, max_length=options.max_length, allow_no_answer=options.allow_no_answer
+    )
+
+
+def _read_standard_input() -> list[str]:
+    try:
+        lines = sys.stdin.buffer.read().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"standard input is not UTF-8: byte {error.start}.") from error
+    return lines if lines[-1] else lines[:-1]
+
+
+def _fill_mask(options: argparse.Namespace) -> int:
+    start_framework()
+    from keras_bert_impl.prediction import fill_mask
+
+    masks = fill_mask(options.model, [options.text], top_k=options.top_k)[0]
+    for number, mask in enumerate(masks, 1):
+        if len(masks) > 1:
+            print(f"[MASK] {number}")
+        for token, score in zip(mask["tokens"], mask["scores"], strict=True):
+            print(f"{score:8.1%}  {token}")
+    return 0
+
+
+def _next_sentence(options: argparse.Namespace) -> int:
+    start_framework()
+    from keras_bert_impl.prediction import next_sentence
+
+    [probability] = next_sentence(options.model, [options.first], [options.second])
+    print(f"{probability:.1%}: the second text follows the first")
+    return 0

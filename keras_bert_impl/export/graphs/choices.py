@@ -1,0 +1,31 @@
+"""Graph of the best of several choices for a text."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from keras_bert_impl.export.graphs.base import TEXT, Endpoint, ServedModel, Tensors, ids_endpoint
+
+# One example for the README, by argument.
+EXAMPLE = {"text": "She opened the umbrella because", "choices": ["it rained.", "it was a film."]}
+
+
+def endpoints(served: ServedModel) -> dict[str, Endpoint]:
+    """``serving_default`` over ``text``, strings ``[batch]``, and ``choices``, strings ``[batch, choices]``; ``ids``.
+
+    The first returns the task's answer and ``choice``, strings ``[batch]``, the text of the best choice. ``ids``
+    returns the model's ``logits``.
+    """
+
+    def of_choices(text: Any, choices: Any) -> Tensors:
+        count = tf.shape(choices)[1]
+        rows = served.in_graph(tf.repeat(text, count), tf.reshape(choices, [-1]), max_length=served.max_length)
+        inputs = {
+            name: tf.reshape(values, tf.stack([tf.size(text), count, tf.shape(values)[1]]))
+            for name, values in rows.items()
+        }
+        answer = served.task.serve(served.run(inputs), served)
+        return {**answer, "choice": tf.gather(choices, answer["label"], batch_dims=1)}
+
+    specs = {"text": TEXT, "choices": tf.TensorSpec([None, None], tf.string)}
+    return {"serving_default": Endpoint(of_choices, specs), "ids": ids_endpoint(served, served.run)}

@@ -1,0 +1,37 @@
+"""Graph of the words at each ``[MASK]``."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from keras_bert_impl.export.graphs.base import TEXT, Endpoint, ServedModel, Tensors, dense, ids_endpoint
+from keras_bert_impl.export.tokenizer.ragged_ops import lower_bound
+
+# One example for the README, by argument.
+EXAMPLE = {"text": "The [MASK] crossed the river."}
+
+
+def endpoints(served: ServedModel) -> dict[str, Endpoint]:
+    """``serving_default`` over ``text``, and ``ids``.
+
+    The first returns the task's answer for each ``[MASK]`` of a text: ``tokens``, strings ``[batch, masks, k]``, and
+    ``scores``. After the last mask of a text come empty strings and zeros. ``ids`` returns the model's outputs.
+    """
+
+    def of_text(text: Any) -> Tensors:
+        inputs = served.in_graph(text, max_length=served.max_length)
+        place = tf.cast(tf.where(inputs["input_ids"] == served.tokenizer.mask_token_id), tf.int32)
+        splits = lower_bound(place[:, 0], tf.range(tf.size(text) + 1))
+        positions = dense(place[:, 1], splits, 0)
+        masks = tf.shape(positions)[1]
+        # The model needs at least one position.
+        positions = tf.pad(positions, [[0, 0], [0, tf.maximum(1 - masks, 0)]])
+        logits = served.run({**inputs, "masked_lm_positions": positions})[served.task.output][:, :masks]
+        is_mask = (tf.range(masks)[None] < (splits[1:] - splits[:-1])[:, None])[:, :, None]
+        answers = served.task.serve({served.task.output: logits}, served)
+        return {
+            name: tf.where(is_mask, values, "" if values.dtype == tf.string else 0.0)
+            for name, values in answers.items()
+        }
+
+    return {"serving_default": Endpoint(of_text, {"text": TEXT}), "ids": ids_endpoint(served, served.run)}

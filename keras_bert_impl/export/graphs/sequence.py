@@ -1,0 +1,37 @@
+"""Graph of one answer for a text, or for a pair of texts."""
+
+from typing import Any
+
+from keras_bert_impl.export.graphs.base import TEXT, Endpoint, ServedModel, Tensors, ids_endpoint
+
+# One example for the README, by argument.
+EXAMPLE = {"text": "It was a great movie.", "text_pair": "I liked it a lot."}
+
+
+def endpoints(served: ServedModel) -> dict[str, Endpoint]:
+    """``serving_default`` over ``text``, ``pair`` over ``text`` and ``text_pair``, and ``ids``.
+
+    A task that needs pairs has them as ``serving_default``. Each signature returns the task's answer; ``ids`` also
+    returns the ``logits``.
+    """
+
+    def answer(inputs: Tensors) -> Tensors:
+        return served.task.serve(served.run(inputs), served)
+
+    def of_ids(inputs: Tensors) -> Tensors:
+        outputs = served.run(inputs)
+        return {**served.task.serve(outputs, served), "logits": outputs["logits"]}
+
+    def of_text(text: Any) -> Tensors:
+        return answer(served.in_graph(text, max_length=served.max_length))
+
+    def of_pair(text: Any, text_pair: Any) -> Tensors:
+        return answer(served.in_graph(text, text_pair, max_length=served.max_length))
+
+    pair = Endpoint(of_pair, {"text": TEXT, "text_pair": TEXT})
+    if served.task.needs_pair:
+        return {"serving_default": pair, "ids": ids_endpoint(served, of_ids)}
+    signatures = {"serving_default": Endpoint(of_text, {"text": TEXT}), "ids": ids_endpoint(served, of_ids)}
+    if served.config.type_vocab_size > 1:
+        signatures["pair"] = pair
+    return signatures

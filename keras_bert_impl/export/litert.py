@@ -1,0 +1,37 @@
+"""LiteRT, formerly TensorFlow Lite."""
+
+from pathlib import Path
+
+from keras_bert_impl.export.parts import Parts
+from keras_bert_impl.export.runtime import convert, import_library, runtime_guide, select_inputs
+from keras_bert_impl.machine import count_cores
+from keras_bert_impl.tasks.base import Run
+
+
+def write(parts: Parts, path: Path) -> None:
+    """Converts; int8 by LiteRT's dynamic range quantization."""
+    import_library("ai_edge_litert", "litert")
+    tensorflow = import_library("tensorflow", "tensorflow")
+    settings = {"optimizations": [tensorflow.lite.Optimize.DEFAULT]} if parts.precision == "int8" else {}
+    convert(parts, path, "litert", **settings)
+
+
+def open(path: Path) -> Run:
+    """The model in LiteRT's interpreter."""
+    interpreter = import_library("ai_edge_litert.interpreter", "litert").Interpreter(
+        str(path), num_threads=count_cores()
+    )
+    runner = interpreter.get_signature_runner()
+    return lambda inputs: runner(**select_inputs(inputs))
+
+
+def guide(parts: Parts, path: Path) -> str:
+    """The README of an export."""
+    return runtime_guide(
+        parts,
+        title="LiteRT",
+        package="ai-edge-litert",
+        imports="from ai_edge_litert.interpreter import Interpreter",
+        code="""runner = Interpreter("model.tflite").get_signature_runner()
+outputs = runner(**inputs)""",
+    )

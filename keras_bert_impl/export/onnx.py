@@ -1,0 +1,43 @@
+"""ONNX, for ONNX Runtime."""
+
+from pathlib import Path
+from typing import Any
+
+from keras_bert_impl.export.parts import Parts
+from keras_bert_impl.export.runtime import convert, import_library, quiet, runtime_guide, select_inputs
+from keras_bert_impl.machine import count_cores
+from keras_bert_impl.tasks.base import Run
+
+
+def write(parts: Parts, path: Path) -> None:
+    """Converts with tf2onnx; int8 by ONNX Runtime's dynamic quantization."""
+    import_library("tf2onnx", "onnx")
+    import_library("onnxruntime", "onnx")
+    convert(parts, path, "onnx")
+    if parts.precision == "int8":
+        quantization: Any = import_library("onnxruntime.quantization", "onnx")
+        with quiet():
+            quantization.quantize_dynamic(path, path, per_channel=True, weight_type=quantization.QuantType.QInt8)
+
+
+def open(path: Path) -> Run:
+    """The model in ONNX Runtime."""
+    runtime = import_library("onnxruntime", "onnx")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = count_cores()
+    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda inputs: dict(zip(names, session.run(None, select_inputs(inputs)), strict=True))
+
+
+def guide(parts: Parts, path: Path) -> str:
+    """The README of an export."""
+    return runtime_guide(
+        parts,
+        title="ONNX Runtime",
+        package="onnxruntime",
+        imports="import onnxruntime",
+        code="""session = onnxruntime.InferenceSession("model.onnx")
+names = [output.name for output in session.get_outputs()]
+outputs = dict(zip(names, session.run(names, inputs)))""",
+    )

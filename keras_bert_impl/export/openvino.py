@@ -1,0 +1,39 @@
+"""OpenVINO's intermediate representation."""
+
+from pathlib import Path
+from typing import Any
+
+from keras_bert_impl.export.parts import Parts
+from keras_bert_impl.export.runtime import convert, import_library, runtime_guide, select_inputs
+from keras_bert_impl.tasks.base import Run
+
+
+def write(parts: Parts, path: Path) -> None:
+    """Writes one file with the graph and one with the weights."""
+    import_library("openvino", "openvino")
+    convert(parts, path, "openvino")
+
+
+def open(path: Path) -> Run:
+    """The model in OpenVINO, in float32: by default OpenVINO computes in bfloat16 where the processor supports it."""
+    openvino = import_library("openvino", "openvino")
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+
+    def run(inputs: dict[str, Any]) -> dict[str, Any]:
+        outputs = compiled(select_inputs(inputs))
+        return {output.get_any_name(): values for output, values in outputs.items()}
+
+    return run
+
+
+def guide(parts: Parts, path: Path) -> str:
+    """The README of an export."""
+    return runtime_guide(
+        parts,
+        title="OpenVINO",
+        package="openvino",
+        imports="import openvino",
+        code="""compiled = openvino.Core().compile_model("model.xml", "CPU")
+outputs = {output.get_any_name(): values for output, values in compiled(inputs).items()}""",
+    )

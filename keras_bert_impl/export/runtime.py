@@ -1,0 +1,112 @@
+"""Shared by the formats over ids: the conversion of the Keras model, and the README."""
+
+import contextlib
+import importlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.export.parts import INPUTS, Parts
+
+_PAGE = """# {name}
+
+Made by keras_bert_impl, for {title}, in {precision}. The model takes token ids, because this format has no strings. The
+tokenizer is in `tokenizer.json`, for the `tokenizers` library, and the labels are in `config.json`.
+
+    pip install {package} tokenizers numpy
+
+```python
+import numpy as np
+{imports}
+from tokenizers import Tokenizer
+
+tokenizer = Tokenizer.from_file("tokenizer.json")
+tokenizer.enable_truncation({max_length})
+tokenizer.enable_padding(pad_id={pad_id})
+texts = {texts}
+rows = tokenizer.encode_batch(texts)
+inputs = {{
+    "input_ids": np.array([row.ids for row in rows], np.int32){axis},
+    "token_type_ids": np.array([row.type_ids for row in rows], np.int32){axis},
+    "attention_mask": np.array([row.attention_mask for row in rows], np.int32){axis},
+}}
+{code}
+for name, values in outputs.items():
+    print(name, values.shape)
+```
+
+In the directory above, `keras-bert predict {name} {arguments}` and `keras-bert evaluate` use the export
+as it is.
+"""
+
+
+def import_library(name: str, extra: str) -> Any:
+    """Imports a module that an optional extra installs.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(f'{name} is missing ({error}): pip install "keras_bert_impl[{extra}]".') from error
+
+
+def convert(parts: Parts, path: Path, format: str, **settings: Any) -> None:
+    """Exports the Keras model in a format, with operations in the forms that converters recognize."""
+    import tensorflow as tf
+
+    from keras_bert_impl.ops.variants import use_variants
+
+    specs = {name: tf.TensorSpec(parts.input_shape, tf.int32, name=name) for name in INPUTS}
+    with use_variants("portable"), quiet():
+        parts.model.export(str(path), format=format, input_signature=[specs], verbose=False, **settings)
+
+
+def select_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
+    """The inputs of an exported model."""
+    return {name: inputs[name] for name in INPUTS}
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Suppresses the warnings and log messages of converters."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
+
+
+def runtime_guide(parts: Parts, *, title: str, package: str, imports: str, code: str) -> str:
+    """The README of an export.
+
+    Args:
+        parts: the export.
+        title: the name of the runtime.
+        package: the package to install.
+        imports: its import statement.
+        code: Python that computes ``outputs`` by name from ``inputs``.
+    """
+    texts: list[Any] = ["It was a great movie.", "A dull film."]
+    if parts.task.needs_pair:
+        texts = [(text, "I liked it.") for text in texts]
+    first = "\t".join(texts[0]) if parts.task.needs_pair else texts[0]
+    return _PAGE.format(
+        name=parts.name,
+        title=title,
+        precision=parts.precision,
+        package=package,
+        imports=imports,
+        code=code,
+        max_length=parts.max_length,
+        pad_id=parts.tokenizer.pad_token_id,
+        texts=str(texts).replace("'", '"'),
+        axis="" if parts.model.input_rank == 2 else "[:, None]",
+        arguments=f'"{first}"' if "\t" not in first else "$'" + first.replace("\t", "\\t") + "'",
+    )

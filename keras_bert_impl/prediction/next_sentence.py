@@ -1,0 +1,27 @@
+"""``next_sentence``: how likely one text follows another."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from keras_bert_impl.prediction.predictor import Predictor
+from keras_bert_impl.tasks.next_sentence import IS_NEXT
+
+
+def next_sentence(source: str | Path, firsts: Sequence[str], seconds: Sequence[str]) -> list[float]:
+    """Predicts how likely each second text follows its first one.
+
+    Args:
+        source: a checkpoint with a next-sentence head: a directory, a bundled model or a hub name.
+        firsts: first texts.
+        seconds: as many second texts.
+
+    Returns:
+        the probabilities.
+
+    Raises:
+        InputError: the source has no next-sentence head.
+
+    >>> next_sentence("bert-tiny-novels", ["He shut the door."], ["Then he sat down."])  # doctest: +SKIP
+    """
+    predictions = Predictor(source, task="next-sentence").texts(list(firsts), list(seconds))
+    return [prediction["scores"][IS_NEXT] for prediction in predictions]

@@ -1,0 +1,299 @@
+"""``Task``: everything that is true of one task, in one class."""
+
+import abc
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+
+from keras_bert_impl.config import BertConfig
+from keras_bert_impl.data.columns import Columns, to_columns
+from keras_bert_impl.data.features import Features
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.tokenization import BertTokenizer
+
+if TYPE_CHECKING:
+    from keras_bert_impl.tasks.words import Row
+
+# Takes a batch of named inputs, returns the named outputs: a model's ``predict_on_batch``, or an export's signature.
+Run = Callable[[dict[str, np.ndarray]], dict[str, Any]]
+Outputs = Mapping[str, Any]
+Prediction = dict[str, Any]
+
+# Longer lists of answers do not help in a summary.
+_MAX_ANSWERS = 5
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A prediction in a few words, for the top of a view.
+
+    Attributes:
+        heading: what kind of answer it is; empty if there is none.
+        answers: answers, the likeliest first, each with its probability where it has one.
+    """
+
+    heading: str
+    answers: list[tuple[str, float | None]]
+
+
+NO_SUMMARY = Summary("", [])
+
+
+@dataclass(frozen=True)
+class TargetLogit:
+    """One logit among a model's outputs, to be explained.
+
+    Attributes:
+        name: a description, such as ``logit of 'positive'``.
+        output: the output's name.
+        index: the logit's index in one row of the output, flattened.
+        position: the token whose prediction a masked-LM head computes.
+    """
+
+    name: str
+    output: str
+    index: int
+    position: int = 0
+
+
+class Serving(Protocol):
+    """What the graph of an export offers to `Task.serve`."""
+
+    config: BertConfig
+    tokenizer: BertTokenizer
+
+    def gather(self, strings: Sequence[str], indices: Any) -> Any:
+        """Looks up strings: a string tensor of the shape of ``indices``."""
+
+
+class Task(abc.ABC):
+    """One task: its model class, and how its examples are read, encoded, learned, predicted, scored, served, explained.
+
+    A subclass is the only place that knows these facts. It is listed in ``TASKS``; training, `Predictor`, exports and
+    views then support it.
+
+    Attributes:
+        name: the name in ``TASKS``, on the command line and in reports.
+        model_name: the name of the model's class in `keras_bert_impl.models`.
+        problem_type: the ``problem_type`` in the model's ``config.json``.
+        main_metric: the metric of `score` that selects the best checkpoint; higher is better.
+        graph: the kind of graph that serves the task in a SavedModel, a module in `keras_bert_impl.export.graphs`.
+        per_token: whether the outputs have an entry per token.
+        needs_pair: whether an example has always two texts.
+        needs_head: whether predictions need every weight of the model, so that none may be newly initialised.
+        file_columns: the keywords of `examples` that name columns of a file.
+        loss_weights: the weight of each output's loss; None: all are 1.
+        refusals: for each verb that the task does not support (``finetune``, ``evaluate``, ``export``, ``explain``)
+            the reason and the alternative.
+    """
+
+    name: ClassVar[str]
+    model_name: ClassVar[str]
+    problem_type: ClassVar[str | None] = None
+    main_metric: ClassVar[str]
+    graph: ClassVar[str]
+    per_token: ClassVar[bool] = False
+    needs_pair: ClassVar[bool] = False
+    needs_head: ClassVar[bool] = True
+    file_columns: ClassVar[tuple[str, ...]] = ()
+    loss_weights: ClassVar[Mapping[str, float] | None] = None
+    refusals: ClassVar[Mapping[str, str]] = {}
+
+    # -- the model
+
+    @property
+    def model_class(self) -> Any:
+        """The model's class, imported on first use."""
+        return getattr(importlib.import_module("keras_bert_impl.models"), self.model_name)
+
+    def fits(self, config: BertConfig) -> bool:
+        """Whether a model of this class with this configuration was made for this task."""
+        return True
+
+    def require(self, verb: str) -> None:
+        """Raises ``InputError`` if the task does not support a verb."""
+        if verb in self.refusals:
+            raise InputError(f"{verb} is not available for {self.name}: {self.refusals[verb]}")
+
+    def load_model(self, source: Any, *, dtype: Any = None) -> Any:
+        """Loads the model of a checkpoint.
+
+        Raises:
+            InputError: the checkpoint cannot be used, or lacks weights that the task needs.
+        """
+        model = self.model_class.from_pretrained(source, dtype=dtype)
+        if self.needs_head and (missing := model.load_report.names("newly initialised")):
+            trains = self.refusals.get("finetune", f"'keras-bert finetune --task {self.name}' trains it.")
+            raise InputError(f"{source} lacks {', '.join(missing)}: it was not trained as {self.model_name}. {trains}")
+        return model
+
+    # -- examples
+
+    @abc.abstractmethod
+    def examples(self, path: str | Path, *, labelled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
+        """Reads the examples of a file, one after the other; ``columns`` are keywords of ``file_columns``."""
+
+    @abc.abstractmethod
+    def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
+        """Returns columns without labels for texts, or pairs of texts."""
+
+    def read_file(self, path: str | Path, *, labelled: bool = True, columns: Mapping[str, str]) -> Columns:
+        """Reads a file.
+
+        Args:
+            path: the file.
+            labelled: whether labels are read; false for prediction.
+            columns: names of the file's columns, by the keywords of ``file_columns``.
+
+        Raises:
+            InputError: names of columns for a format that has none, or the file cannot be used.
+        """
+        self._check_columns(columns)
+        return next(to_columns(self.examples(path, labelled=labelled, **columns)))
+
+    def read_chunks(self, path: str | Path, size: int, *, columns: Mapping[str, str]) -> Iterator[Columns]:
+        """Reads a file without labels, ``size`` examples at a time; see `read_file`."""
+        self._check_columns(columns)
+        return to_columns(self.examples(path, labelled=False, **columns), size)
+
+    def _check_columns(self, columns: Mapping[str, str]) -> None:
+        if unknown := sorted(set(columns) - set(self.file_columns)):
+            raise InputError(f"files for {self.name} have no named columns; leave out {', '.join(unknown)}.")
+
+    def from_fields(self, rows: Sequence[Sequence[str]]) -> Columns:
+        """Returns columns without labels for the fields of lines: a text each, or two texts each."""
+        if len({len(fields) for fields in rows}) > 1 or len(rows[0]) > 2:
+            raise InputError("some lines have a TAB and others have none, or several: give single texts, or pairs.")
+        texts, *pairs = (list(column) for column in zip(*rows, strict=True))
+        return self.from_texts(texts, *pairs)
+
+    @abc.abstractmethod
+    def encode(self, columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> Features:
+        """Encodes examples, with labels if the columns have them.
+
+        Raises:
+            InputError: a label that the model does not know, or ``max_length`` exceeds the model's positions.
+        """
+
+    # -- training
+
+    def labels(self, columns: Columns) -> list[str]:
+        """The names of the model's labels, from training data."""
+        return []
+
+    def config_changes(self, labels: list[str]) -> dict[str, Any]:
+        """The fields of a ``BertConfig`` that this task sets, as keywords for ``from_pretrained``."""
+        return {"id2label": dict(enumerate(labels)), "problem_type": self.problem_type}
+
+    def config_extra(self, columns: Columns) -> dict[str, Any]:
+        """Further keys of ``config.json`` that depend on the training data."""
+        return {}
+
+    @abc.abstractmethod
+    def loss(self) -> dict[str, Any]:
+        """A Keras loss for each output of the model."""
+
+    @abc.abstractmethod
+    def metrics(self) -> dict[str, Any]:
+        """Keras metrics for each output, weighted as the loss is."""
+
+    def compile_arguments(self) -> dict[str, Any]:
+        """Keywords for ``keras.Model.compile``, without the optimizer."""
+        return {"loss": self.loss(), "loss_weights": self.loss_weights, "weighted_metrics": self.metrics()}
+
+    # -- prediction
+
+    def allow_no_answer(self, config: BertConfig, allow: bool) -> BertConfig:
+        """The configuration with questions allowed to have no answer, or not.
+
+        Raises:
+            InputError: the task is not question answering.
+        """
+        raise InputError(f"the model is for {self.name}; only question answering can have 'no answer'. Leave it out.")
+
+    def reduce(
+        self, outputs: Outputs, inputs: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, Any]:
+        """Reduces the outputs of one batch to what `decode` needs, so that large outputs are not collected."""
+        return dict(outputs)
+
+    def wrap_export(self, run: Run) -> Run:
+        """Wraps an export's function of ids such that it takes this task's inputs."""
+        return run
+
+    @abc.abstractmethod
+    def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
+        """Turns outputs, in the order of the rows, into a prediction per example: a dictionary, ready for JSON."""
+
+    @abc.abstractmethod
+    def score(self, predictions: list[Prediction], columns: Columns) -> dict[str, float]:
+        """The task's metrics by name."""
+
+    # -- exports
+
+    @abc.abstractmethod
+    def serve(self, outputs: Outputs, serving: Serving) -> dict[str, Any]:
+        """The tensors that a SavedModel answers, from the model's outputs as tensors; written with ``keras.ops``."""
+
+    # -- views
+
+    def view_inputs(self, inputs: Mapping[str, np.ndarray], tokenizer: BertTokenizer) -> dict[str, np.ndarray]:
+        """The model's inputs for one encoded text ``[1, tokens]``."""
+        return dict(inputs)
+
+    def can_summarize(self, row: "Row") -> bool:
+        """Whether the model has an answer for such a text."""
+        return True
+
+    @abc.abstractmethod
+    def summarize(self, prediction: Prediction) -> Summary:
+        """A prediction in a few words."""
+
+    def explained_model(self, model: Any) -> Any:
+        """The model whose logits are explained: one over the same weights that takes rows of tokens."""
+        return model
+
+    @abc.abstractmethod
+    def find_targets(
+        self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
+    ) -> list[TargetLogit]:
+        """The logits to explain.
+
+        Args:
+            row: the text.
+            outputs: the model's outputs for the row, ``[1, ...]``.
+            tokenizer: the tokenizer.
+            config: the model's configuration.
+            target: the user's choice, such as a label; None: what the model predicts.
+
+        Raises:
+            InputError: there is nothing to explain, or the target is unknown.
+        """
+
+
+def sort_answers(scores: Mapping[str, float]) -> list[tuple[str, float | None]]:
+    """The likeliest names with their probabilities, the likeliest first."""
+    names = sorted(scores, key=lambda name: -scores[name])
+    return [(name, scores[name]) for name in names[:_MAX_ANSWERS]]
+
+
+def refuse_target(target: str | None, reason: str) -> None:
+    """Raises ``InputError`` if there is a target where none can be chosen."""
+    if target is not None:
+        raise InputError(f"target is {target!r}, but there is nothing to choose: {reason}. Leave it out.")
+
+
+def find_words(row: "Row", target: str) -> list[tuple[Any, ...]]:
+    """The places of a word, or of several in a row, in a text.
+
+    Raises:
+        InputError: there are none.
+    """
+    places = row.find(target)
+    if not places:
+        raise InputError(f"{row.text!r:.60} does not contain the word {target!r}.")
+    return places

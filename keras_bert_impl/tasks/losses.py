@@ -1,0 +1,68 @@
+"""Loss and metrics of predictions over a vocabulary."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_bert_impl.ops.cross_entropy import cross_entropy
+
+
+@keras.saving.register_keras_serializable(package="keras_bert_impl")
+class MeanCrossEntropy(keras.losses.Loss):
+    """The mean cross entropy of the predictions whose weight is not 0; computed in float32 in every precision.
+
+    >>> import numpy as np
+    >>> loss = MeanCrossEntropy()
+    >>> round(float(loss(np.array([[3, 0]]), np.zeros((1, 2, 7), "float32"), np.array([[1.0, 0.0]]))), 4)
+    1.9459
+    """
+
+    def __init__(self, name: str = "cross_entropy", dtype: Any = "float32") -> None:
+        super().__init__(name=name, reduction="mean_with_sample_weight", dtype=dtype)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """See `cross_entropy`."""
+        return cross_entropy(y_true, y_pred)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"name": self.name, "dtype": "float32"}
+
+
+@keras.saving.register_keras_serializable(package="keras_bert_impl")
+class CrossEntropy(keras.metrics.Mean):
+    """The mean cross entropy over all predictions so far, from logits.
+
+    >>> import numpy as np
+    >>> metric = CrossEntropy()
+    >>> metric.update_state(np.array([[3, 0]]), np.zeros((1, 2, 7), "float32"), np.array([[1.0, 0.0]]))
+    >>> round(float(metric.result()), 4)
+    1.9459
+    """
+
+    def __init__(self, name: str = "cross_entropy", dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Adds predictions. In one graph with the loss nothing is computed twice."""
+        super().update_state(cross_entropy(y_true, y_pred), sample_weight)
+
+
+@keras.saving.register_keras_serializable(package="keras_bert_impl")
+class Perplexity(CrossEntropy):
+    """The exponential of `CrossEntropy`.
+
+    >>> import numpy as np
+    >>> metric = Perplexity()
+    >>> metric.update_state(np.array([[3, 0]]), np.zeros((1, 2, 7), "float32"), np.array([[1.0, 0.0]]))
+    >>> round(float(metric.result()), 4)
+    7.0
+    """
+
+    def __init__(self, name: str = "perplexity", dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype)
+
+    def result(self) -> Any:
+        """The perplexity so far; a scalar."""
+        return ops.exp(super().result())

@@ -1,0 +1,293 @@
+"""Masked language modeling: the words at ``[MASK]``."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from keras_bert_impl.config import BertConfig
+from keras_bert_impl.data.columns import Columns, read_lines
+from keras_bert_impl.data.features import Features, Ragged
+from keras_bert_impl.data.masking import choose_masked, mask_tokens
+from keras_bert_impl.data.tables import iterate_table
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.tasks.base import NO_SUMMARY, Outputs, Prediction, Run, Serving, Summary, TargetLogit, Task
+from keras_bert_impl.tasks.encoding import check_fit, model_inputs, softmax, truncate
+from keras_bert_impl.tokenization import BertTokenizer
+
+if TYPE_CHECKING:
+    from keras_bert_impl.tasks.words import Row
+
+# The fraction of the tokens that is masked for training and evaluation, as in the paper.
+MASKED_FRACTION = 0.15
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedFeatures(Features):
+    """Rows with positions to predict.
+
+    Args:
+        vocabulary: the tokens by id, the model's surplus ids included.
+        counts: int32 ``[rows]``, the number of predicted positions of each row.
+    """
+
+    vocabulary: Sequence[str] = ()
+    counts: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
+
+
+class MaskedLM(Task):
+    """Masked language modeling: predicts the tokens at ``[MASK]``. Fine-tuning adapts a model to a domain.
+
+    A file is a ``.txt`` with one text per line, or a table with a column of texts. For training and evaluation the
+    column ``label`` holds the complete texts, and 15 % of their tokens are masked as in the paper, always the same ones
+    for the same ``seed``. Texts that exceed ``max_length`` are split then; for prediction they are truncated.
+
+    Args:
+        top_k: the number of tokens predicted for each ``[MASK]``.
+        seed: the seed of the masks.
+
+    Source: https://arxiv.org/abs/1810.04805, section 3.1.
+    """
+
+    name: ClassVar[str] = "masked-lm"
+    model_name: ClassVar[str] = "BertForMaskedLM"
+    main_metric: ClassVar[str] = "accuracy"
+    graph: ClassVar[str] = "masks"
+    file_columns: ClassVar[tuple[str, ...]] = ("text",)
+    # The output with the logits over the vocabulary.
+    output: ClassVar[str] = "logits"
+
+    def __init__(self, top_k: int = 5, *, seed: int = 1) -> None:
+        if top_k < 1:
+            raise InputError(f"top_k is {top_k}; an integer above 0 was expected.")
+        self.top_k = top_k
+        self.seed = seed
+
+    def config_changes(self, labels: list[str]) -> dict[str, Any]:
+        """None: the head has no labels."""
+        return {}
+
+    def labels(self, columns: Columns) -> list[str]:
+        """None: the model predicts tokens.
+
+        Raises:
+            InputError: the column ``label`` is missing.
+        """
+        if "label" not in columns:
+            raise InputError("the column 'label' is missing; for masked-lm it holds the texts, as the column 'text'.")
+        return []
+
+    def examples(self, path: str | Path, *, labelled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
+        """Reads a ``.txt`` file with a text per line (empty lines are skipped), or a table with a column of texts."""
+        if Path(path).suffix.lower() == ".txt":
+            lines = read_lines(path)
+            rows = ({"location": f"{path}, line {number}", "text": line} for number, line in lines if line.strip())
+        else:
+            rows = (
+                {key: row[key] for key in ("location", "text")}
+                for row in iterate_table(path, labelled=False, **columns)
+            )
+        for row in rows:
+            yield {**row, "label": row["text"]} if labelled else row
+
+    def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
+        """Returns columns for texts with ``[MASK]`` in them.
+
+        Raises:
+            InputError: there are second texts.
+        """
+        if text_pairs is not None:
+            raise InputError("this task predicts masked words of single texts; leave out the second texts.")
+        return {"text": list(texts)}
+
+    def encode(
+        self, columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int
+    ) -> MaskedFeatures:
+        """Encodes texts with the positions to predict: each ``[MASK]``, or with labels the masks that are drawn.
+
+        The input ``masked_lm_positions``, the labels and the weights are ``[rows, predictions]``; unused entries have
+        weight 0.
+
+        Raises:
+            InputError: ``max_length`` exceeds the model's positions.
+        """
+        pairs = columns.get("text_pair")
+        check_fit(tokenizer, config, max_length=max_length, pairs=pairs is not None)
+        vocabulary = [*tokenizer.vocabulary, *[""] * (config.vocab_size - tokenizer.vocab_size)]
+        if "label" in columns:
+            return self._draw_masks(columns["label"], tokenizer, vocabulary, max_length)
+        rows, truncated = truncate(tokenizer, columns["text"], pairs, max_length=max_length)
+        inputs = model_inputs(rows, tokenizer)
+        is_mask = Ragged(inputs["input_ids"].flat == tokenizer.mask_token_id, inputs["input_ids"].offsets)
+        positions, counts = _positions(is_mask)
+        return MaskedFeatures(
+            {**inputs, "masked_lm_positions": positions},  # type: ignore[dict-item]
+            {},
+            {},
+            example=np.arange(len(positions), dtype=np.int32),
+            truncated=truncated,
+            vocabulary=vocabulary,
+            counts=counts,
+        )
+
+    def _draw_masks(
+        self, texts: Sequence[str], tokenizer: BertTokenizer, vocabulary: Sequence[str], max_length: int
+    ) -> MaskedFeatures:
+        rows = tokenizer(list(texts), padding=False, max_length=max_length, return_overflowing=True)
+        inputs = model_inputs(rows, tokenizer)
+        ids = inputs["input_ids"]
+        special = tokenizer.special_token_ids
+        generator = np.random.default_rng(self.seed)
+        padded = ids.padded(np.arange(len(ids)), length=int(ids.lengths.max()))
+        chosen = choose_masked(
+            generator,
+            ~np.isin(padded, special),
+            np.ones(padded.shape, bool),
+            fraction=MASKED_FRACTION,
+            max_predictions=max(1, round(MASKED_FRACTION * max_length)),
+        )
+        random_ids = np.setdiff1d(np.arange(tokenizer.vocab_size), special)
+        masked = mask_tokens(generator, padded, chosen, mask_id=tokenizer.mask_token_id, random_ids=random_ids)
+        is_token = np.arange(padded.shape[1]) < ids.lengths[:, None]
+        positions, counts = _positions(Ragged(chosen[is_token], ids.offsets))
+        is_prediction = np.arange(positions.shape[1]) < counts[:, None]
+        true = np.where(is_prediction, np.take_along_axis(padded, positions, axis=1), 0).astype(np.int32)
+        inputs["input_ids"] = Ragged(masked[is_token].astype(np.int32), ids.offsets, ids.pad)
+        return MaskedFeatures(
+            {**inputs, "masked_lm_positions": positions},  # type: ignore[dict-item]
+            {self.output: true},
+            {self.output: is_prediction.astype(np.float32)},
+            example=np.asarray(rows["overflow_to_sample_mapping"]),
+            vocabulary=vocabulary,
+            counts=counts,
+        )
+
+    def loss(self) -> dict[str, Any]:
+        """The mean cross entropy over the masked tokens."""
+        from keras_bert_impl.tasks.losses import MeanCrossEntropy
+
+        return {self.output: MeanCrossEntropy()}
+
+    def metrics(self) -> dict[str, Any]:
+        """Perplexity, and the fraction of correct tokens."""
+        import keras
+
+        from keras_bert_impl.tasks.losses import Perplexity
+
+        return {self.output: [Perplexity(), keras.metrics.SparseCategoricalAccuracy(name="accuracy")]}
+
+    def reduce(
+        self, outputs: Outputs, inputs: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, Any]:
+        """Keeps the likeliest tokens and their probabilities, and the log probability of the labels."""
+        probabilities = softmax(np.asarray(outputs[self.output]))  # [rows, predictions, vocabulary]
+        top = min(self.top_k, probabilities.shape[-1])
+        ids = np.sort(np.argpartition(-probabilities, top - 1, axis=-1)[..., :top], axis=-1)
+        order = np.argsort(-np.take_along_axis(probabilities, ids, axis=-1), axis=-1, kind="stable")
+        ids = np.take_along_axis(ids, order, axis=-1)
+        reduced = {"tokens": ids, "scores": np.take_along_axis(probabilities, ids, axis=-1)}
+        if labels:
+            true = np.take_along_axis(probabilities, labels[self.output][..., None], axis=-1)[..., 0]
+            reduced["log_probability"] = np.log(np.maximum(true, np.finfo(np.float64).tiny))
+        return reduced
+
+    def wrap_export(self, run: Run) -> Run:
+        """Selects the predicted positions: an export's function of ids returns the logits of all tokens."""
+
+        def run_at_positions(inputs: dict[str, np.ndarray]) -> dict[str, Any]:
+            positions = inputs["masked_lm_positions"]
+            outputs = run({name: values for name, values in inputs.items() if name != "masked_lm_positions"})
+            logits = np.take_along_axis(np.asarray(outputs[self.output]), positions[:, :, None], axis=1)
+            return {**outputs, self.output: logits}
+
+        return run_at_positions
+
+    def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
+        """Per example ``masks``: for each masked token its likeliest ``tokens`` and their ``scores``, probabilities.
+
+        With labels each also has the ``label``, the masked token, and its ``log_probability``.
+        """
+        assert isinstance(features, MaskedFeatures)
+        predictions: list[Prediction] = [{"masks": []} for _ in columns["text"]]
+        words = features.vocabulary
+        for row, example in enumerate(features.example):
+            for k in range(features.counts[row]):
+                mask: Prediction = {
+                    "tokens": [words[token] for token in outputs["tokens"][row, k]],
+                    "scores": outputs["scores"][row, k].tolist(),
+                }
+                if features.labels:
+                    label = features.labels[self.output][row][k]
+                    mask |= {"label": words[label], "log_probability": float(outputs["log_probability"][row, k])}
+                predictions[example]["masks"].append(mask)
+        return predictions
+
+    def score(self, predictions: list[Prediction], columns: Columns) -> dict[str, float]:
+        """``accuracy``, the fraction of masked tokens predicted first; ``loss``, their cross entropy; ``perplexity``.
+
+        Raises:
+            InputError: the texts have no tokens that could be masked.
+        """
+        masks = [mask for prediction in predictions for mask in prediction["masks"]]
+        if not masks:
+            raise InputError("none of the texts has a word that could be masked.")
+        loss = -float(np.mean([mask["log_probability"] for mask in masks]))
+        accuracy = float(np.mean([mask["tokens"][0] == mask["label"] for mask in masks]))
+        return {"accuracy": accuracy, "loss": loss, "perplexity": float(np.exp(loss))}
+
+    def serve(self, outputs: Outputs, serving: Serving) -> dict[str, Any]:
+        """``tokens``, strings ``[batch, masks, k]``, the likeliest first, and ``scores``, their probabilities."""
+        from keras import ops
+
+        words = [*serving.tokenizer.vocabulary, *[""] * (serving.config.vocab_size - serving.tokenizer.vocab_size)]
+        probabilities = ops.softmax(outputs[self.output])
+        scores, best = ops.top_k(probabilities, k=min(self.top_k, serving.config.vocab_size))
+        return {"tokens": serving.gather(words, best), "scores": scores}
+
+    def view_inputs(self, inputs: Mapping[str, np.ndarray], tokenizer: BertTokenizer) -> dict[str, np.ndarray]:
+        """Adds the positions of ``[MASK]``; the first position if there is none."""
+        masks = np.flatnonzero(inputs["input_ids"][0] == tokenizer.mask_token_id)
+        positions = masks if masks.size else np.zeros(1)
+        return {**inputs, "masked_lm_positions": positions[None].astype(np.int32)}
+
+    def summarize(self, prediction: Prediction) -> Summary:
+        """The likeliest tokens of the first ``[MASK]``."""
+        masks = prediction["masks"]
+        if not masks:
+            return NO_SUMMARY
+        which = "first " if len(masks) > 1 else ""
+        return Summary(
+            f"Likeliest words for the {which}[MASK]", list(zip(masks[0]["tokens"], masks[0]["scores"], strict=True))
+        )
+
+    def find_targets(
+        self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
+    ) -> list[TargetLogit]:
+        """The logit of the token ``target``, or of the likeliest, at each ``[MASK]``."""
+        positions = np.flatnonzero(row.inputs["input_ids"][0] == tokenizer.mask_token_id).tolist()
+        if not positions:
+            raise InputError(
+                f"{row.text!r:.60} has no {tokenizer.mask_token}; put it where a word should be predicted."
+            )
+        if target is not None and target not in tokenizer.vocabulary:
+            raise InputError(f"{target!r} is not a token of the vocabulary; name one that is.")
+        targets = []
+        for number, position in enumerate(positions):
+            likeliest = int(outputs[self.output][0, number].argmax())
+            token = likeliest if target is None else tokenizer.convert_tokens_to_ids(target)
+            suffix = f" at position {position}" if len(positions) > 1 else ""
+            name = f"logit of {tokenizer.vocabulary[token]!r}{suffix}"
+            targets.append(TargetLogit(name, self.output, token, position))
+        return targets
+
+
+def _positions(is_predicted: Ragged) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the true entries, int32 ``[rows, predictions]``, padded with 0; and their number per row."""
+    counts = np.add.reduceat(is_predicted.flat, is_predicted.offsets[:-1], dtype=np.int32)
+    flat = np.flatnonzero(is_predicted.flat)
+    row = np.repeat(np.arange(len(counts)), counts)
+    positions = np.zeros((len(counts), max(1, counts.max())), np.int32)
+    positions[np.arange(positions.shape[1]) < counts[:, None]] = flat - is_predicted.offsets[row]
+    return positions, counts
