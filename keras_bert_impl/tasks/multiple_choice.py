@@ -103,8 +103,8 @@ class MultipleChoice(Task):
         for i, choices in enumerate(columns["choices"]):
             if len(choices) != count or not choices:
                 raise InputError(
-                    f"{location(columns, i)} has {len(choices)} choices, the first example has {count}; an equal number "
-                    "above 0 was expected."
+                    f"{location(columns, i)} has {len(choices)} choices, the first example has {count}; the same "
+                    "number above 0 was expected."
                 )
         texts = [text for text in columns["text"] for _ in range(count)]
         pairs = [choice for choices in columns["choices"] for choice in choices]
