@@ -45,6 +45,7 @@ def _recomputed_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any
 
 
 def _portable_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
-    difference = x - ops.mean(x, axis=-1, keepdims=True)
-    variance = ops.mean(ops.power(difference, 2.0), axis=-1, keepdims=True)
+    axes = (-1,)  # OpenVINO fails on a scalar.
+    difference = x - ops.mean(x, axis=axes, keepdims=True)
+    variance = ops.mean(ops.power(difference, 2.0), axis=axes, keepdims=True)
     return difference / ops.sqrt(variance + epsilon) * gamma + beta
