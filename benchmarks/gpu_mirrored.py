@@ -30,7 +30,7 @@ def job(strategy: str | None, devices: int | None) -> None:
     from keras_bert_impl import BertConfig, BertForPreTraining
     from keras_bert_impl.data import LengthBatches
     from keras_bert_impl.data.features import Features, Ragged
-    from keras_bert_impl.tasks.pretraining import pretraining_compile
+    from keras_bert_impl.tasks import TASKS
     from keras_bert_impl.training import PreTraining, adamw, distributed
 
     tf.config.experimental.enable_tensor_float_32_execution(False)  # GPUs shorten what they multiply.
@@ -52,7 +52,7 @@ def job(strategy: str | None, devices: int | None) -> None:
         with distribution.scope():
             model = BertForPreTraining(BertConfig.preset("tiny", **none))
             made = adamw(learning_rate=1e-3, steps=STEPS)
-            distribution.compile(model, made, pretraining_compile(), settings=PreTraining())
+            distribution.compile(model, made, TASKS["pretraining"].compile_arguments(), settings=PreTraining())
         feed = distribution.feed(distribution.split(LengthBatches(features, ROWS, seed=1)))
         begin = time.perf_counter()
         losses = model.fit(feed, steps_per_epoch=1, epochs=STEPS, verbose=0, shuffle=False).history["loss"]

@@ -29,11 +29,11 @@ def keras_bert(size: str, layout: str, rows: int, length: int) -> Callable[[], A
     """Steps of this package by ``fit``."""
     from keras_bert_impl import BertConfig, BertForPreTraining
     from keras_bert_impl.data import for_fit
-    from keras_bert_impl.tasks.pretraining import pretraining_compile
+    from keras_bert_impl.tasks import TASKS
     from keras_bert_impl.training import adamw
 
     model = BertForPreTraining(BertConfig(**SIZES[size]), dtype="mixed_bfloat16")
-    model.compile(adamw(**TRAINING, steps=1_000_000), **pretraining_compile())
+    model.compile(adamw(**TRAINING, steps=1_000_000), **TASKS["pretraining"].compile_arguments())
     *parts, _ = batch(layout, rows=rows, length=length)
     batches = SameBatch(*parts)
 

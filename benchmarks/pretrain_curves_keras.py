@@ -10,7 +10,8 @@ from pretrain_curves import LENGTH, RATE, ROWS, SEED, WARMUP, evaluation
 
 from keras_bert_impl import BertConfig, BertForPreTraining
 from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, for_evaluation, for_fit
-from keras_bert_impl.tasks.pretraining import figures_of, pretraining_compile
+from keras_bert_impl.tasks import TASKS
+from keras_bert_impl.tasks.pretraining import summarize_logs
 from keras_bert_impl.training import PreTraining, adamw
 from keras_bert_impl.training.pretraining import TimedRate
 from keras_bert_impl.training.resume import Clock
@@ -33,7 +34,7 @@ class Evaluate(keras.callbacks.Callback):
             return
         seconds = self.clock.seconds
         logs = self.model.evaluate(for_evaluation(self.batches), verbose=0, return_dict=True)
-        self.history.append({"minutes": seconds / 60, **figures_of(logs)})
+        self.history.append({"minutes": seconds / 60, **summarize_logs(logs)})
         self.clock.load_state_dict(seconds)
 
 
@@ -51,7 +52,7 @@ def main() -> None:
     )
     none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     model = BertForPreTraining(BertConfig.preset("tiny", vocab_size=corpus.tokenizer.vocab_size, **none))
-    model.compile(adamw(learning_rate=RATE, steps=None), **pretraining_compile())
+    model.compile(adamw(learning_rate=RATE, steps=None), **TASKS["pretraining"].compile_arguments())
     clock = Clock()
     rate = TimedRate(PreTraining(learning_rate=RATE, warmup=WARMUP), clock, seconds=60 * arguments.minutes)
     evaluate = Evaluate(evaluated, clock, rate)

@@ -68,14 +68,14 @@ def training(shards: str, precision: str) -> Callable[[], Any]:
     """Steps of the size tiny on batches that are there."""
     from keras_bert_impl import BertConfig, BertForPreTraining
     from keras_bert_impl.data import PretrainingBatches, TokenCorpus
-    from keras_bert_impl.tasks.pretraining import pretraining_compile
+    from keras_bert_impl.tasks import TASKS
     from keras_bert_impl.training import PRECISIONS, adamw
 
     corpus = TokenCorpus(shards)
     batch = PretrainingBatches(corpus, batch_size=64, steps=1)[0]
     config = BertConfig.preset("tiny", vocab_size=corpus.tokenizer.vocab_size)
     model = BertForPreTraining(config, dtype=PRECISIONS[precision])
-    model.compile(adamw(learning_rate=1e-3, steps=1000), **pretraining_compile())
+    model.compile(adamw(learning_rate=1e-3, steps=1000), **TASKS["pretraining"].compile_arguments())
     return lambda: model.train_on_batch(*batch, return_dict=True)["loss"]
 
 

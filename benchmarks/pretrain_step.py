@@ -42,11 +42,11 @@ def batch(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 def keras_bert(size: str, rows: int, precision: str) -> Callable[[], Any]:
     """The model of this package, as `pretrain` compiles it."""
     from keras_bert_impl import BertConfig, BertForPreTraining
-    from keras_bert_impl.tasks.pretraining import pretraining_compile
+    from keras_bert_impl.tasks import TASKS
     from keras_bert_impl.training import PRECISIONS, adamw
 
     model = BertForPreTraining(BertConfig(**SIZES[size]), dtype=PRECISIONS[precision])
-    model.compile(adamw(**TRAINING, steps=10_000), **pretraining_compile())
+    model.compile(adamw(**TRAINING, steps=10_000), **TASKS["pretraining"].compile_arguments())
     ids, segments, positions, labels = batch(rows)
     inputs = {
         "input_ids": ids,

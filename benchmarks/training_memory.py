@@ -32,13 +32,15 @@ CASES = {
 def training(size: str, rows: int, parts: int, remat: bool) -> Callable[[], Any]:
     """A step, as `pretrain` makes it; returns the number of weights."""
     from keras_bert_impl import BertConfig, BertForPreTraining
-    from keras_bert_impl.tasks.pretraining import pretraining_compile
+    from keras_bert_impl.tasks import TASKS
     from keras_bert_impl.training import PreTraining, adamw, distributed
 
     model = BertForPreTraining(BertConfig(**SIZES[size]))
     settings = PreTraining(accumulate=parts, remat=remat)
     with distributed() as distribution:
-        distribution.compile(model, adamw(**TRAINING, steps=10_000), pretraining_compile(), settings=settings)
+        distribution.compile(
+            model, adamw(**TRAINING, steps=10_000), TASKS["pretraining"].compile_arguments(), settings=settings
+        )
     ids, segments, positions, labels = batch(rows)
     inputs = {
         "input_ids": ids,

@@ -14,8 +14,9 @@ import numpy as np
 
 from keras_bert_impl import BertConfig, BertForPreTraining
 from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, for_fit, prepare, read_table
+from keras_bert_impl.prediction import fill_mask, next_sentence
 from keras_bert_impl.recipes.quickstart import SNIPPETS
-from keras_bert_impl.tasks.pretraining import fill_mask, next_sentence, pretraining_compile
+from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tokenization.train import train_vocabulary
 from keras_bert_impl.training import adamw
 
@@ -80,7 +81,7 @@ assert abs(hidden - 0.8) < 0.02
 
 # %%
 model = BertForPreTraining(BertConfig.preset("tiny", vocab_size=tokenizer.vocab_size))
-model.compile(adamw(learning_rate=2e-3, steps=steps), **pretraining_compile())
+model.compile(adamw(learning_rate=2e-3, steps=steps), **TASKS["pretraining"].compile_arguments())
 history = model.fit(for_fit(batches), steps_per_epoch=steps // 3, epochs=3, shuffle=False, verbose=0).history
 perplexity = history["prediction_logits_perplexity"]
 print("perplexity of the hidden words:", *(f"{value:.0f}" for value in perplexity))

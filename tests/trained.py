@@ -57,7 +57,7 @@ def trained(
     from keras_bert_impl import BertConfig, BertForPreTraining
     from keras_bert_impl.data import LengthBatches
     from keras_bert_impl.models.multi_worker import MultiWorkerModel
-    from keras_bert_impl.tasks.pretraining import pretraining_compile
+    from keras_bert_impl.tasks import TASKS
     from keras_bert_impl.training import PRECISIONS, PreTraining, distributed
     from keras_bert_impl.training.optimizers import OPTIMIZERS
 
@@ -85,7 +85,7 @@ def trained(
             model = BertForPreTraining(config, dtype=PRECISIONS[precision])
             settings = PreTraining(precision=precision, accumulate=parts, remat=remat)
             made = OPTIMIZERS[optimizer](learning_rate=3e-3, steps=steps, clip_norm=0.5)
-            distribution.compile(model, made, pretraining_compile(), settings=settings)
+            distribution.compile(model, made, TASKS["pretraining"].compile_arguments(), settings=settings)
         # An epoch for each step: the figures are those of one step.
         feed = distribution.feed(distribution.split(batches, accumulate=parts))
         figures = {"verbose": 0, "shuffle": False, **distribution.validation_arguments(batches)}

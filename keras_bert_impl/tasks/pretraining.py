@@ -96,12 +96,7 @@ class Pretraining(MaskedLM):
         return super().find_targets(row, outputs, tokenizer, config, target)
 
 
-def pretraining_compile() -> dict[str, Any]:
-    """Keywords for ``keras.Model.compile``, without the optimizer; see `Pretraining`."""
-    return Pretraining().compile_arguments()
-
-
-def figures_of(logs: Mapping[str, Any]) -> dict[str, float]:
+def summarize_logs(logs: Mapping[str, Any]) -> dict[str, float]:
     """The metrics of Keras' logs under shorter names, such as ``masked_loss``, ``masked_accuracy``, ``perplexity``."""
     perplexity = float(logs["prediction_logits_perplexity"])
     return {

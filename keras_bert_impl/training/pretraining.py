@@ -15,7 +15,8 @@ from keras_bert_impl.data.shards import fingerprint
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import to_json
 from keras_bert_impl.models import BertForPreTraining
-from keras_bert_impl.tasks.pretraining import figures_of, pretraining_compile
+from keras_bert_impl.tasks import TASKS
+from keras_bert_impl.tasks.pretraining import summarize_logs
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training.card import pretraining_card
 from keras_bert_impl.training.curves import save_pretraining_curves
@@ -124,7 +125,7 @@ def pretrain(
         run.train(
             model,
             batches,
-            losses=pretraining_compile(),
+            losses=TASKS["pretraining"].compile_arguments(),
             steps=steps or _ENDLESS,
             schedule_steps=steps,
             steps_per_epoch=settings.report_every,
@@ -248,8 +249,10 @@ class Report(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Logs a line."""
-        held_out = figures_of({name.removeprefix("val_"): value for name, value in logs.items() if name[:4] == "val_"})
-        train = figures_of(logs)
+        held_out = summarize_logs(
+            {name.removeprefix("val_"): value for name, value in logs.items() if name[:4] == "val_"}
+        )
+        train = summarize_logs(logs)
         if not math.isfinite(train["masked_loss"] + held_out["masked_loss"]):
             raise InputError(
                 f"the loss became NaN or infinite within {self.steps} steps: training diverged. Choose a lower "

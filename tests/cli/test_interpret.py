@@ -46,7 +46,9 @@ def test_pages(run: Run, sentiment_run: Path, tmp_path: Path, verb: str) -> None
     assert ran.out.splitlines()[-1] == f"written to {page}"
     assert page.read_text("utf-8").startswith("<!doctype html>")
     if verb == "attribute":
-        assert re.match(r"logit of '[01]': [+-]\d\.\d\d against blank words, [+-]\d\.\d\d by the words\n", ran.out)
+        assert re.match(
+            r"logit of '[01]': [+-]\d\.\d\d compared with blank words, sum over the words [+-]\d\.\d\d\n", ran.out
+        )
         assert "  good\n" in ran.out
 
 
@@ -62,16 +64,22 @@ WHY = ["--output", "why.html"]
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["similar", "RUN", "--word", "book", "A film."], "text 1 has no word 'book': 'A film.'"),
-        (["similar", "RUN", "--word", "film", "--layer", "3", "A film."], "there is no layer 3; the model has 0"),
+        (["similar", "RUN", "--word", "book", "A film."], "text 1 does not contain the word 'book': 'A film.'"),
+        (
+            ["similar", "RUN", "--word", "film", "--layer", "3", "A film."],
+            "there is no layer 3; the model has the",
+        ),
         (["similar", "RUN", "--word", "film", "film.tsv"], "film.tsv cannot be read"),
         (["similar", "RUN", "--word", "film", "A film.", "--layers-picture", "a.png"], "compares senses"),
         (["similar", "RUN", "--word", "film", *["film"] * 3, "--picture", "a.pdf"], "pictures are written as"),
-        (["attention", "RUN", "word " * 130, *WHY], "has 132 tokens, special ones included; the model takes 131"),
+        (
+            ["attention", "RUN", "word " * 130, *WHY],
+            "has 132 tokens, special ones included; the model has 131 pos",
+        ),
         (["attention", "RUN", " ", *WHY], "has no words"),
         (["attention", "RUN", "A film.", "--output", "file/view.html"], "file/view.html cannot be written"),
         (["attribute", "RUN", "A film.", "--output", "file/why.html"], "file/why.html cannot be written"),
-        (["attribute", "BERT", "A film.", *WHY], "the answer of a BertModel is not explained"),
+        (["attribute", "BERT", "A film.", *WHY], "explain is not available for embedding"),
         (["attribute", "RUN", "A film.", "--target", "great", *WHY], "the model has no label 'great'; it has '0', '1'"),
         (["attribute", "RUN", "A film.", "--steps", "0", *WHY], "steps is 0"),
     ],

@@ -80,7 +80,7 @@ def test_fill_mask(run: Run, place: Path) -> None:
 
 def test_next_sentence(run: Run, place: Path) -> None:
     ran = run("next-sentence", place / "model", "a good film .", "it is long .")
-    assert re.fullmatch(r"\d+\.\d% that the second follows the first\n", ran.out)
+    assert re.fullmatch(r"\d+\.\d%: the second text follows the first\n", ran.out)
 
 
 @pytest.mark.filterwarnings("default")

@@ -74,12 +74,12 @@ def test_finetune_says_what_it_does(sentiment_run: Path, small_bert: Path) -> No
 
 
 @pytest.mark.filterwarnings("default")
-def test_evaluate_gives_the_figures_of_the_run(run: Run, sentiment_run: Path, snippets: Path) -> None:
+def test_evaluate_prints_the_metrics_of_the_run(run: Run, sentiment_run: Path, snippets: Path) -> None:
     ran = run("evaluate", sentiment_run, "--data", snippets / "test.tsv", "--max-length", "29")
     assert ran.code == 0
     expected = json.loads((sentiment_run / "metrics.json").read_text())["test"]
     assert json.loads(ran.out) == {"examples": 17, **expected}
-    assert ran.err == "keras-bert: warning: 16 of 17 texts are longer than 29 tokens and were cut.\n"
+    assert ran.err == "keras-bert: warning: 16 of 17 texts are longer than 29 tokens and were truncated.\n"
 
 
 def test_evaluate_on_an_export_and_columns_of_other_names(run: Run, sentiment_export: Path, tmp_path: Path) -> None:
@@ -132,7 +132,9 @@ def test_export_gives_what_predict_takes(run: Run, sentiment_run: Path, tmp_path
     target = tmp_path / "saved_models" / "sentiment" / "3"
     ran = run("export", sentiment_run, target)
     compared, written = ran.out.splitlines()
-    assert re.fullmatch(r"answers on 32 film snippets are at most \d\.\de-\d\d from the float32 model's", compared)
+    assert re.fullmatch(
+        r"on 32 film snippets the outputs differ from the float32 model's by at most \d\.\de-\d\d", compared
+    )
     assert (ran.code, written, ran.err) == (0, f"written to {target}", "")
     assert lines(run("predict", target, "good").out)[0]["label"] in ("0", "1")
 
@@ -155,7 +157,7 @@ assert main(["export", run, target]) == 2
     exported, trained = lines(result.stdout)
     assert trained["scores"] == pytest.approx(exported["scores"], abs=1e-5)
     assert result.stderr == (
-        "keras-bert: error: an export is made by TensorFlow, but Keras runs on jax. Set KERAS_BACKEND=tensorflow.\n"
+        "keras-bert: error: exports need TensorFlow, but Keras uses the backend jax. Set KERAS_BACKEND=tensorflow.\n"
     )
     assert not target.parent.exists()
 

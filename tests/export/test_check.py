@@ -17,13 +17,13 @@ def test_an_export_passes(sentiment_export: Path, capsys: pytest.CaptureFixture[
     assert main(["serve-check", str(sentiment_export)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [
-        ["ok", name] for name in ("place", "operations", "signatures", "warm-up", "tokenizer")
+        ["ok", name] for name in ("location", "operations", "signatures", "warm-up", "tokenizer")
     ]
     assert max(map(len, lines)) <= 80
 
 
 def failed(directory: Path) -> dict[str, str]:
-    return {check.name: check.found for check in check_export(directory) if not check.passed}
+    return {check.name: check.details for check in check_export(directory) if not check.passed}
 
 
 def test_what_a_server_cannot_take_is_named(sentiment_export: Path, tmp_path: Path) -> None:
@@ -36,9 +36,9 @@ def test_what_a_server_cannot_take_is_named(sentiment_export: Path, tmp_path: Pa
     words[first], words[second] = words[second], words[first]
     BertTokenizer(words, model_max_length=tokenizer.model_max_length).save_pretrained(copy / "assets.extra")
     found = failed(copy)
-    assert found.keys() == {"place", "warm-up", "tokenizer"}
-    assert found["place"] == "no version number"
-    assert found["warm-up"] == "6 requests, not those of other"
+    assert found.keys() == {"location", "warm-up", "tokenizer"}
+    assert found["location"] == "not a version number"
+    assert found["warm-up"] == "6 requests, not the expected ones for other"
     (copy / "assets.extra" / "tf_serving_warmup_requests").unlink()
     assert failed(copy)["warm-up"] == "assets.extra/tf_serving_warmup_requests is missing"
 
@@ -55,7 +55,7 @@ def test_operations_of_others(tmp_path: Path) -> None:
     checks = check_export(tmp_path / "1")
     assert next(checks).passed
     second = next(checks)
-    assert (second.name, second.passed, second.found) == ("operations", False, "not TensorFlow's: XyFunc")
+    assert (second.name, second.passed, second.details) == ("operations", False, "not in TensorFlow: XyFunc")
 
 
 def test_no_export(tmp_path: Path) -> None:

@@ -111,7 +111,11 @@ def test_what_cannot_be_exported_leaves_nothing(sentiment_run: Path, tmp_path: P
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "7").write_text("a file")
     wrong = [
-        (sentiment_run, tmp_path / "model", r"model ends in 'model'; TF Serving .* Name a directory like .*model/1\."),
+        (
+            sentiment_run,
+            tmp_path / "model",
+            r"model ends in 'model', but TF Serving .* Name a directory such as .*model/1\.",
+        ),
         (sentiment_run, tmp_path / "model" / "v1", "ends in 'v1'"),
         (sentiment_run, tmp_path / "kept" / "7", r"7 exists and is not a directory"),
         (tmp_path / "absent" / "run", tmp_path / "model" / "1", "absent/run: no such file or directory"),

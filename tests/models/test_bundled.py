@@ -12,7 +12,8 @@ from keras_bert_impl.data import TokenCorpus, prepare
 from keras_bert_impl.data.pretraining import Objective
 from keras_bert_impl.prediction import fill_mask, next_sentence
 from keras_bert_impl.sources import BUNDLED
-from keras_bert_impl.tasks.pretraining import figures_of, pretraining_compile
+from keras_bert_impl.tasks import TASKS
+from keras_bert_impl.tasks.pretraining import summarize_logs
 
 NAME = "bert-tiny-novels"
 CARD = (BUNDLED / NAME / "README.md").read_text(encoding="utf-8")
@@ -92,8 +93,8 @@ def test_it_is_as_good_as_its_card_says(shared_data: Path, tmp_path: Path, monke
     _, held_out = corpus.split_documents(0.05, seed=seed)
     batches = held_out_batches(corpus, held_out, batch_size=32, objective=Objective(packing=True), seed=seed)
     model = BertForPreTraining.from_pretrained(NAME)
-    model.compile(**pretraining_compile())
-    figures = figures_of(model.evaluate(for_evaluation(batches), verbose=0, return_dict=True))
+    model.compile(**TASKS["pretraining"].compile_arguments())
+    figures = summarize_logs(model.evaluate(for_evaluation(batches), verbose=0, return_dict=True))
     np.testing.assert_allclose(figures["masked_accuracy"], figure("masked tokens: accuracy"), atol=3e-3)
     np.testing.assert_allclose(figures["perplexity"], figure("masked tokens: perplexity"), rtol=1e-2)
     np.testing.assert_allclose(figures["next_sentence_accuracy"], figure("next sentence: accuracy"), atol=1e-2)

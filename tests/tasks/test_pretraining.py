@@ -6,8 +6,9 @@ import pytest
 import torch
 from keras import ops
 
+from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.losses import CrossEntropy, MeanCrossEntropy, Perplexity, cross_entropy
-from keras_bert_impl.tasks.pretraining import figures_of, pretraining_compile
+from keras_bert_impl.tasks.pretraining import summarize_logs
 
 ROWS, PREDICTIONS, WORDS = 5, 7, 211
 
@@ -77,7 +78,7 @@ def test_a_model_learns_the_sum_of_both_losses(policy: str) -> None:
     words = keras.layers.Dense(WORDS * 7, dtype=keras.DTypePolicy("float32"), name="words")(states)
     pair = keras.layers.Dense(2, dtype=keras.DTypePolicy("float32"), name="pair")(states[:, 0])
     model = keras.Model({"input_ids": inputs}, {"prediction_logits": words, "seq_relationship_logits": pair})
-    model.compile("sgd", **pretraining_compile())
+    model.compile("sgd", **TASKS["pretraining"].compile_arguments())
     draw = np.random.default_rng(5)
     ids = draw.integers(300, WORDS * 7, (11, 4)).astype("int32")
     y = {"prediction_logits": ids, "seq_relationship_logits": draw.integers(0, 2, 11).astype("int32")}
@@ -87,7 +88,7 @@ def test_a_model_learns_the_sum_of_both_losses(policy: str) -> None:
     }
     outputs = {name: ops.convert_to_numpy(value) for name, value in model({"input_ids": ids}).items()}
     logs = model.evaluate({"input_ids": ids}, y, sample_weight=w, batch_size=11, verbose=0, return_dict=True)
-    figures = figures_of(logs)
+    figures = summarize_logs(logs)
     expected = {}
     for name, loss in (("prediction_logits", "masked"), ("seq_relationship_logits", "next_sentence")):
         weight = w[name]

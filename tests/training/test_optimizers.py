@@ -218,12 +218,12 @@ def test_lamb_can_be_saved() -> None:
 def test_pretraining_learns(make, rate) -> None:
     """A few steps of a small BERT on one batch, the tied embedding and its sliced gradient among its weights."""
     from keras_bert_impl.models import BertForPreTraining
-    from keras_bert_impl.tasks.pretraining import pretraining_compile
+    from keras_bert_impl.tasks import TASKS
 
     keras.utils.set_random_seed(3)
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37}
     model = BertForPreTraining(BertConfig(vocab_size=101, max_position_embeddings=41, **sizes))
-    model.compile(make(learning_rate=rate, steps=None), **pretraining_compile())
+    model.compile(make(learning_rate=rate, steps=None), **TASKS["pretraining"].compile_arguments())
     draw = np.random.default_rng(1)
     inputs = {
         "input_ids": draw.integers(5, 101, (7, 19)).astype("int32"),

@@ -18,7 +18,8 @@ from safetensors.numpy import load_file
 from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.models import BertForPreTraining
-from keras_bert_impl.tasks.pretraining import figures_of, pretraining_compile
+from keras_bert_impl.tasks import TASKS
+from keras_bert_impl.tasks.pretraining import summarize_logs
 from keras_bert_impl.training import PreTraining, pretrain
 from keras_bert_impl.training.pretraining import TimedRate, held_out_batches
 from keras_bert_impl.training.resume import Clock
@@ -182,9 +183,9 @@ def test_a_model_learns_what_can_be_read_off_neighbours(corpus: TokenCorpus) -> 
     config = BertConfig(vocab_size=504, max_position_embeddings=64, hidden_dropout_prob=0.0, **sizes)
     model = BertForPreTraining(config)
     batches = PretrainingBatches(corpus, batch_size=16, objective=Objective(max_length=64, packing=True), steps=400)
-    model.compile(adamw(learning_rate=3e-3, steps=400), **pretraining_compile())
+    model.compile(adamw(learning_rate=3e-3, steps=400), **TASKS["pretraining"].compile_arguments())
     history = model.fit(for_fit(batches), steps_per_epoch=100, epochs=4, shuffle=False, verbose=0).history
-    figures = [figures_of({name: values[epoch] for name, values in history.items()}) for epoch in range(4)]
+    figures = [summarize_logs({name: values[epoch] for name, values in history.items()}) for epoch in range(4)]
     assert figures[-1]["masked_loss"] < 0.75 * np.log(499)
     assert figures[-1]["masked_accuracy"] > 5 * figures[0]["masked_accuracy"]
 

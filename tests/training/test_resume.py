@@ -48,13 +48,13 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> TokenCorpus:
 def made(corpus: TokenCorpus) -> tuple[keras.Model, PretrainingBatches]:
     """A compiled model with dropout, with weighted metrics, and its batches."""
     from keras_bert_impl import BertConfig, BertForPreTraining
-    from keras_bert_impl.tasks.pretraining import pretraining_compile
+    from keras_bert_impl.tasks import TASKS
     from keras_bert_impl.training import adamw
 
     keras.utils.set_random_seed(1)
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37}
     model = BertForPreTraining(BertConfig(vocab_size=504, max_position_embeddings=64, **sizes))
-    model.compile(adamw(learning_rate=3e-3, steps=17), **pretraining_compile())
+    model.compile(adamw(learning_rate=3e-3, steps=17), **TASKS["pretraining"].compile_arguments())
     return model, PretrainingBatches(corpus, batch_size=8, objective=OBJECTIVE, steps=17)
 
 
