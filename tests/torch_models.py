@@ -1,5 +1,6 @@
 """Models of transformers on torch, for functions that run in the torch process."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,21 @@ def load(name: str, directory: Path, **options: Any) -> Any:
     )
     assert not any(info.values()), info
     return model.eval()
+
+
+_tokenizers: dict[bytes, Any] = {}
+
+
+def tokenizer(made_from: tuple[Path | None, str, tuple[Any, ...], dict[str, Any]]) -> Any:
+    """The tokenizer that `transformers_models.Tokenizer` stands for; made once."""
+    key = pickle.dumps(made_from)
+    if key not in _tokenizers:
+        directory, kind, added_tokens, settings = made_from
+        make = getattr(transformers, kind)
+        made = make.from_pretrained(directory, **settings) if directory else make(**settings)
+        made.add_tokens(list(added_tokens))
+        _tokenizers[key] = made
+    return _tokenizers[key]
 
 
 def tensors(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:

@@ -3,6 +3,7 @@
 The functions run in the torch process; `torch_models` has the models for functions that already run there.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +78,50 @@ def loaded_state(name: str, directory: Path, *, dtype: str = "float32") -> dict[
 
     model = torch_models.load(name, directory, dtype=getattr(torch, dtype))
     return {key: tensor.numpy() for key, tensor in model.state_dict().items()}
+
+
+class Tokenizer:
+    """A tokenizer of transformers, in the torch process: its attributes and methods are used as those of the original.
+
+    Args:
+        directory: where its files are; None makes it from ``settings``.
+        kind: its class.
+        added_tokens: tokens to add.
+        **settings: arguments of the class or of ``from_pretrained``.
+    """
+
+    def __init__(
+        self, directory: Path | None = None, *, kind: str = "AutoTokenizer", added_tokens: Any = (), **settings: Any
+    ) -> None:
+        self._made_from = (directory, kind, tuple(added_tokens), settings)
+
+    def __call__(self, *texts: Any, **options: Any) -> dict[str, Any]:
+        """Ids, segments and mask of texts, by name."""
+        return _use_tokenizer(self._made_from, "__call__", texts, options)
+
+    def __len__(self) -> int:
+        return _use_tokenizer(self._made_from, "__len__", (), {})
+
+    def __getattr__(self, name: str) -> Any:
+        is_method, value = _tokenizer_attribute(self._made_from, name)
+        return functools.partial(self._run, name) if is_method else value
+
+    def _run(self, method: str, *arguments: Any, **options: Any) -> Any:
+        return _use_tokenizer(self._made_from, method, arguments, options)
+
+
+@in_torch_process
+def _use_tokenizer(made_from: tuple[Any, ...], method: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    import torch_models
+    import transformers
+
+    result = getattr(torch_models.tokenizer(made_from), method)(*arguments, **options)
+    return dict(result) if isinstance(result, transformers.BatchEncoding) else result
+
+
+@in_torch_process
+def _tokenizer_attribute(made_from: tuple[Any, ...], name: str) -> tuple[bool, Any]:
+    import torch_models
+
+    value = getattr(torch_models.tokenizer(made_from), name)
+    return callable(value), None if callable(value) else value

@@ -1,4 +1,4 @@
-"""`BertTokenizer` against transformers and the tokenizers library: tokens, ids, decoding, look-ups."""
+"""`BertTokenizer` compared with transformers and the tokenizers library: tokens, ids, decoding, look-ups."""
 
 import copy
 import doctest
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tokenizers
-import transformers
+from transformers_models import Tokenizer
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tokenization import BertTokenizer, bert_tokenizer
@@ -29,7 +29,7 @@ def test_every_setting_gives_the_ids_of_both_references(
     tokenizer = BertTokenizer(cased_vocabulary, **settings)
     ids = {token: id for id, token in enumerate(cased_vocabulary)}
     rust = tokenizers.BertWordPieceTokenizer(ids, lowercase=lower, strip_accents=accents, handle_chinese_chars=chinese)
-    hugging_face = transformers.BertTokenizer(vocab=ids, **settings)
+    hugging_face = Tokenizer(kind="BertTokenizer", vocab=ids, **settings)
 
     found = tokenizer(texts, padding=False, truncation=False)
 
@@ -43,7 +43,7 @@ def test_real_checkpoints_give_the_ids_of_transformers(
 ) -> None:
     directory = request.getfixturevalue(fixture)
     tokenizer = BertTokenizer.from_pretrained(directory)
-    reference = transformers.AutoTokenizer.from_pretrained(directory)
+    reference = Tokenizer(directory)
     expected = reference(texts, texts[::-1], padding=True, truncation=True, return_tensors="np")
     found = tokenizer(texts, texts[::-1])
     assert set(found) == set(expected)
@@ -54,7 +54,7 @@ def test_real_checkpoints_give_the_ids_of_transformers(
 
 def test_the_chemistry_vocabulary_has_its_special_tokens_where_it_puts_them(rxn: Path) -> None:
     tokenizer = BertTokenizer.from_pretrained(rxn / "bert_ft", do_lower_case=False)
-    reference = transformers.BertTokenizer.from_pretrained(rxn / "bert_ft", do_lower_case=False)
+    reference = Tokenizer(rxn / "bert_ft", kind="BertTokenizer", do_lower_case=False)
     smiles = ["C C O . Cl >> C C Cl", "c 1 c c c c c 1 Br", "[nH] unknown!"]
     assert tokenizer("")["input_ids"].tolist() == [[12, 13]]
     assert tokenizer(smiles, padding=False)["input_ids"][2].tolist() == reference(smiles)["input_ids"][2]
@@ -66,7 +66,7 @@ def test_the_chemistry_vocabulary_has_its_special_tokens_where_it_puts_them(rxn:
 
 def test_tokens_and_decoded_text_are_those_of_transformers(minilm: Path, texts: list[str]) -> None:
     tokenizer = BertTokenizer.from_pretrained(minilm)
-    reference = transformers.AutoTokenizer.from_pretrained(minilm)
+    reference = Tokenizer(minilm)
     for text, ids in zip(texts, tokenizer(texts, padding=False)["input_ids"], strict=True):
         assert tokenizer.tokenize(text) == reference.tokenize(text)
         assert tokenizer.decode(ids) == reference.decode(ids, skip_special_tokens=True)
@@ -97,8 +97,8 @@ def test_special_and_added_tokens_of_any_spelling(texts: list[str]) -> None:
     vocabulary = ["a", "good", "</s>", "film", "##s", "M!", "<s>", "<pad>", "?", "<unk>"]
     added = [tokenizers.AddedToken("<e1>", special=True, normalized=False), tokenizers.AddedToken("New York"), "film"]
     tokenizer = BertTokenizer(vocabulary, **spelled, added_tokens=added)
-    reference = transformers.BertTokenizer(vocab={token: id for id, token in enumerate(vocabulary)}, **spelled)
-    reference.add_tokens(added)
+    ids = {token: id for id, token in enumerate(vocabulary)}
+    reference = Tokenizer(kind="BertTokenizer", added_tokens=added, vocab=ids, **spelled)
     cases = ["a <e1>good new york films", "A M! film <s>? [MASK]", "NEW YORKfilms<E1>", *texts]
 
     found = tokenizer(cases, padding=False)["input_ids"]
