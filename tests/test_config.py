@@ -1,11 +1,12 @@
-"""``BertConfig`` against transformers' configuration, and what it refuses."""
+"""``BertConfig`` compared with transformers' configuration, and what it refuses."""
 
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-import transformers
+from torch_process import in_torch_process
 
 from keras_bert_impl.config import PRESETS, BertConfig
 from keras_bert_impl.errors import InputError
@@ -21,38 +22,64 @@ SIZES = {
 OWN_FIELDS = {"extra", "problem_type"}
 
 
+@in_torch_process
+def transformers_config(values: dict[str, Any], *, directory: Path | None = None) -> dict[str, Any]:
+    """The attributes of transformers' configuration, and its dictionary as ``"to_dict"``; also saves it."""
+    import transformers
+
+    config = transformers.BertConfig(**values)
+    if directory:
+        config.save_pretrained(directory)
+    return {
+        **{
+            name: getattr(config, name)
+            for name in dir(config)
+            if name[0] != "_" and not callable(getattr(config, name))
+        },
+        "to_dict": config.to_dict(),
+    }
+
+
+@in_torch_process
+def transformers_from_dict(values: dict[str, Any]) -> dict[str, Any]:
+    """The dictionary of the configuration that transformers makes from one."""
+    import transformers
+
+    return transformers.BertConfig.from_dict(values).to_dict()
+
+
 def test_defaults_are_base_uncased() -> None:
-    theirs = transformers.BertConfig()
+    theirs = transformers_config({})
     fields = {field.name for field in dataclasses.fields(BertConfig)} - OWN_FIELDS
-    assert {name: getattr(BertConfig(), name) for name in fields} == {name: getattr(theirs, name) for name in fields}
-    assert BertConfig().label2id == theirs.label2id
+    assert {name: getattr(BertConfig(), name) for name in fields} == {name: theirs[name] for name in fields}
+    assert BertConfig().label2id == theirs["label2id"]
 
 
 def test_reads_what_transformers_writes_and_back(tmp_path: Path) -> None:
     labels = {0: "negative", 1: "neutral", 2: "positive"}
-    theirs = transformers.BertConfig(
+    values = {
         **SIZES,
-        type_vocab_size=3,
-        hidden_act="gelu_new",
-        layer_norm_eps=1e-5,
-        classifier_dropout=0.25,
-        pad_token_id=7,
-        tie_word_embeddings=False,
-        id2label=labels,
-        label2id={name: number for number, name in labels.items()},
-        problem_type="single_label_classification",
-    )
-    theirs.save_pretrained(tmp_path)
+        "type_vocab_size": 3,
+        "hidden_act": "gelu_new",
+        "layer_norm_eps": 1e-5,
+        "classifier_dropout": 0.25,
+        "pad_token_id": 7,
+        "tie_word_embeddings": False,
+        "id2label": labels,
+        "label2id": {name: number for number, name in labels.items()},
+        "problem_type": "single_label_classification",
+    }
+    theirs = transformers_config(values, directory=tmp_path)
     ours = BertConfig.from_pretrained(tmp_path)
     for name in {field.name for field in dataclasses.fields(BertConfig)} - {"extra"}:
-        assert getattr(ours, name) == getattr(theirs, name), name
+        assert getattr(ours, name) == theirs[name], name
     assert ours.num_labels == 3
-    assert transformers.BertConfig.from_dict(json.loads(str(ours))).to_dict() == theirs.to_dict()
+    assert transformers_from_dict(json.loads(str(ours))) == theirs["to_dict"]
 
 
 def test_ours_to_transformers_and_back() -> None:
     ours = BertConfig(**SIZES, id2label={0: "O", 1: "B-person", 2: "I-person"}, classifier_dropout=0.0)
-    theirs = transformers.BertConfig.from_dict(ours.to_dict()).to_dict()
+    theirs = transformers_from_dict(ours.to_dict())
     assert dataclasses.replace(BertConfig.from_dict(theirs), extra={}) == ours
 
 

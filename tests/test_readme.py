@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import summarize
-import transformers
+import transformers_models
 from hub_server import Hub, serve
 from page_code import blocks, commands
+from torch_process import in_torch_process
 
 from keras_bert_impl.cli.main import main, make_parser
 
@@ -25,7 +26,7 @@ def uncased(tmp_path):
     """A small BERT in place of bert-base-uncased, saved by transformers."""
     directory = tmp_path / "uncased"
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37}
-    transformers.BertModel(transformers.BertConfig(vocab_size=len(WORDS), **sizes)).save_pretrained(directory)
+    transformers_models.save("BertModel", directory, vocab_size=len(WORDS), type_vocab_size=2, **sizes)
     (directory / "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
     return directory
 
@@ -42,8 +43,14 @@ def test_python_blocks(uncased, tmp_path):
         )
     assert result.returncode == 0, result.stderr
     assert result.stdout.split("\n")[:2] == ["(2, 9, 32)", "(2, 32)"]
-    reopened = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "my-classifier")
-    assert reopened.config.id2label == {0: "bad", 1: "good"}
+    assert labels_of_classifier(tmp_path / "my-classifier") == {0: "bad", 1: "good"}
+
+
+@in_torch_process
+def labels_of_classifier(directory: Path) -> dict[int, str]:
+    import torch_models
+
+    return torch_models.load("BertForSequenceClassification", directory).config.id2label
 
 
 def test_the_bundled_model_answers_without_a_network(capsys, monkeypatch):

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import small
-import transformers
+import transformers_models
 
 from keras_bert_impl.prediction import Predictor
 
@@ -39,13 +39,9 @@ def test_convert_writes_what_transformers_opens(run: Run, small_bert: Path, tmp_
         "  39 tensors loaded, 50,858 numbers",
         f"written to {target}",
     ]
-    model, loading = transformers.AutoModel.from_pretrained(target, output_loading_info=True)
-    assert not loading["missing_keys"]
-    assert not loading["unexpected_keys"]
-    assert model.num_parameters() == 50_858
+    assert sum(array.size for array in transformers_models.loaded_state("BertModel", target).values()) == 50_858
     text = "A good film 😀"
-    theirs = transformers.AutoTokenizer.from_pretrained(small_bert)(text)
-    assert transformers.AutoTokenizer.from_pretrained(target)(text) == theirs
+    assert transformers_models.Tokenizer(target)(text) == transformers_models.Tokenizer(small_bert)(text)
 
 
 def test_convert_lists_all_tensors(run: Run, small_bert: Path, tmp_path: Path) -> None:

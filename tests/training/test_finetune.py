@@ -1,5 +1,6 @@
 """Fine-tuning as a whole: the directory of a run, read back by transformers and scored by scikit-learn and NumPy."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,9 +14,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import small
-import torch
-import transformers
+import transformers_models
 from sklearn.metrics import accuracy_score, f1_score
+from torch_process import in_torch_process
 
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.config import BertConfig
@@ -43,15 +44,18 @@ def metrics_of(run: Path) -> dict[str, Any]:
     return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
 
 
+@in_torch_process
 def torch_logits(run: Path, texts: list[str], pairs: list[str] | None = None, *, max_length: int) -> np.ndarray:
     """What transformers says, from the files of a run alone."""
+    import torch
+    import torch_models
+    import transformers
+
     tokenizer = transformers.AutoTokenizer.from_pretrained(run)
-    model, loading = transformers.AutoModelForSequenceClassification.from_pretrained(run, output_loading_info=True)
-    assert not loading["missing_keys"]
-    assert not loading["unexpected_keys"]
+    model = torch_models.load("BertForSequenceClassification", run)
     inputs = tokenizer(texts, pairs, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
     with torch.no_grad():
-        return model.eval()(**inputs).logits.numpy()
+        return model(**inputs).logits.numpy()
 
 
 def test_the_directory_is_whole(sentiment_run: Path) -> None:
@@ -193,7 +197,7 @@ def test_steps_without_dropout_are_those_of_transformers_on_torch(
     data = {"train": snippets / "train.tsv", "valid": snippets / "valid.tsv"}
     metrics = finetune(checkpoint, **data, output=tmp_path / "run", settings=settings, log=lambda line: None)
 
-    theirs, losses = torch_training(checkpoint, columns, settings)
+    theirs, losses = torch_training(checkpoint, batches_of(checkpoint, columns, settings), dataclasses.asdict(settings))
 
     close = {"float32": 1e-4, "bfloat16": 0.03}[precision]
     np.testing.assert_allclose(metrics["training_loss"]["loss"], losses, rtol=close)
@@ -209,35 +213,45 @@ def test_steps_without_dropout_are_those_of_transformers_on_torch(
         assert np.square(ours[name] - theirs[name]).mean() < 1e-5 * np.square(moved).mean(), name
 
 
+Batch = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+
+
+def batches_of(checkpoint: Path, columns: dict[str, list[Any]], settings: FineTuning) -> list[Batch]:
+    """The batches of the training, in its order."""
+    columns = {**columns, "label": [f"LABEL_{label}" for label in columns["label"]]}
+    encode = {"config": BertConfig.from_pretrained(checkpoint), "max_length": settings.max_length}
+    features = TASKS["classification"].encode(columns, BertTokenizer.from_pretrained(checkpoint), **encode)
+    batches = LengthBatches(features, settings.batch_size, seed=settings.seed)
+    return [batches[k] for k in range(len(batches))]
+
+
+@in_torch_process
 def torch_training(
-    checkpoint: Path, columns: dict[str, list[Any]], settings: FineTuning
+    checkpoint: Path, batches: list[Batch], settings: dict[str, Any]
 ) -> tuple[dict[str, np.ndarray], list[float]]:
     """Weights and losses of the same training as people write it for torch."""
+    import torch
+    import transformers
+
     model = transformers.BertForSequenceClassification.from_pretrained(checkpoint).train()
     decayed = transformers.trainer_pt_utils.get_parameter_names(model, [torch.nn.LayerNorm], ["bias"])
     groups = [
         {"params": [p for name, p in model.named_parameters() if (name in decayed) == decays], "weight_decay": decay}
-        for decays, decay in ((True, settings.weight_decay), (False, 0.0))
+        for decays, decay in ((True, settings["weight_decay"]), (False, 0.0))
     ]
-    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
-    task = TASKS["classification"]
-    encode = {"config": BertConfig.from_pretrained(checkpoint), "max_length": settings.max_length}
-    columns = {**columns, "label": [f"LABEL_{label}" for label in columns["label"]]}
-    features = task.encode(columns, BertTokenizer.from_pretrained(checkpoint), **encode)
-    batches = LengthBatches(features, settings.batch_size, seed=settings.seed)
+    optimizer = torch.optim.AdamW(groups, lr=settings["learning_rate"])
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, round(0.1 * len(batches)), len(batches))
     losses = []
-    for k in range(len(batches)):
+    for k, (inputs, labels) in enumerate(batches):
         # Keras adds epsilon before the bias correction, torch after it.
         for group in optimizer.param_groups:
             group["eps"] = 1e-8 / (1 - 0.999 ** (k + 1)) ** 0.5
-        inputs, labels = batches[k]
         tensors = {name: torch.tensor(value, dtype=torch.long) for name, value in inputs.items()}
         loss = model(**tensors, labels=torch.tensor(labels["logits"], dtype=torch.long)).loss
         losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings["clip_norm"])
         optimizer.step()
         schedule.step()
     return {name: parameter.detach().numpy() for name, parameter in model.named_parameters()}, losses
@@ -272,15 +286,15 @@ def test_regression_on_pairs_from_columns_in_one_batch(small_bert: Path, tmp_pat
     [
         (
             "tagging",
-            transformers.AutoModelForTokenClassification,
+            "BertForTokenClassification",
             {"precision", "recall", "f1", "accuracy"},
             ["O", "B-location", "B-person", "I-person"],
         ),
-        ("question-answering", transformers.AutoModelForQuestionAnswering, {"exact_match", "f1"}, ["start", "end"]),
+        ("question-answering", "BertForQuestionAnswering", {"exact_match", "f1"}, ["start", "end"]),
     ],
 )
 def test_tasks_with_an_output_a_token(
-    small_bert: Path, tmp_path: Path, task: str, model_class: Any, figures: set[str], labels: list[str]
+    small_bert: Path, tmp_path: Path, task: str, model_class: str, figures: set[str], labels: list[str]
 ) -> None:
     path = small.write_examples(tmp_path)[task]
     settings = FineTuning(epochs=30, batch_size=5, learning_rate=5e-3, max_length=41)
@@ -294,16 +308,12 @@ def test_tasks_with_an_output_a_token(
     assert metrics["labels"] == labels
 
     predictor = Predictor(run)
-    model, loading = model_class.from_pretrained(run, output_loading_info=True)
-    assert not loading["missing_keys"]
-    assert not loading["unexpected_keys"]
-    assert list(model.config.id2label.values()) == labels
+    assert list(predictor.config.id2label.values()) == labels
     inputs = predictor.tokenizer(["Ada Lovelace lived in Paris."])
     ours = predictor.task.model_class.from_pretrained(run)(inputs)
-    with torch.no_grad():
-        theirs = model.eval()(**{name: torch.tensor(value, dtype=torch.long) for name, value in inputs.items()})
+    theirs = transformers_models.outputs(model_class, run, inputs)
     for name, logits in ours.items():
-        np.testing.assert_allclose(np.asarray(logits), theirs[name].numpy(), atol=2e-5, err_msg=name)
+        np.testing.assert_allclose(np.asarray(logits), theirs[name], atol=2e-5, err_msg=name)
 
 
 def test_wrong_arguments_say_what_is_wrong(small_bert: Path, tmp_path: Path) -> None:

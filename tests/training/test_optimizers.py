@@ -1,4 +1,4 @@
-"""The optimizer against torch's AdamW, and the schedule against transformers'."""
+"""The optimizer compared with torch's AdamW, and the schedule with transformers'."""
 
 import json
 import subprocess
@@ -7,8 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-import torch
-import transformers
+from torch_process import in_torch_process
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.models import BertForSequenceClassification
@@ -21,28 +20,34 @@ SHAPES = {"embeddings": (19, 7), "kernel": (7, 5), "bias": (5,), "gamma": (11,),
 DECAYED = ("embeddings", "kernel")
 
 
-@pytest.mark.parametrize("warmup_steps", [0, 1, 4, STEPS])
-def test_schedule_is_that_of_transformers(warmup_steps: int) -> None:
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([parameter], lr=3e-4)
-    theirs = transformers.get_linear_schedule_with_warmup(optimizer, warmup_steps, STEPS)
-    ours = WarmupPolynomialDecay(3e-4, steps=STEPS, warmup_steps=warmup_steps)
-    for step in range(STEPS + 1):
-        np.testing.assert_allclose(float(ours(step)), theirs.get_last_lr()[0], rtol=1e-6, err_msg=f"step {step}")
+@in_torch_process
+def learning_rates(schedule: str, warmup_steps: int, steps: int, **options: float) -> list[float]:
+    """The rates of a schedule of transformers, before each step and after the last one."""
+    import torch
+    import transformers
+
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=3e-4)
+    theirs = getattr(transformers, schedule)(optimizer, warmup_steps, steps, **options)
+    rates = [theirs.get_last_lr()[0]]
+    for _ in range(steps):
         optimizer.step()
         theirs.step()
+        rates.append(theirs.get_last_lr()[0])
+    return rates
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 1, 4, STEPS])
+def test_schedule_is_that_of_transformers(warmup_steps: int) -> None:
+    theirs = learning_rates("get_linear_schedule_with_warmup", warmup_steps, STEPS)
+    ours = WarmupPolynomialDecay(3e-4, steps=STEPS, warmup_steps=warmup_steps)
+    np.testing.assert_allclose([float(ours(step)) for step in range(STEPS + 1)], theirs, rtol=1e-6)
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
 def test_polynomial_decay_is_that_of_transformers(power: float) -> None:
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([parameter], lr=3e-4)
-    theirs = transformers.get_polynomial_decay_schedule_with_warmup(optimizer, 4, STEPS, lr_end=0.0, power=power)
+    theirs = learning_rates("get_polynomial_decay_schedule_with_warmup", 4, STEPS, lr_end=0.0, power=power)
     ours = WarmupPolynomialDecay(3e-4, steps=STEPS, warmup_steps=4, power=power)
-    for step in range(STEPS + 1):
-        np.testing.assert_allclose(float(ours(step)), theirs.get_last_lr()[0], rtol=1e-6, err_msg=f"step {step}")
-        optimizer.step()
-        theirs.step()
+    np.testing.assert_allclose([float(ours(step)) for step in range(STEPS + 1)], theirs, rtol=1e-6)
 
 
 def test_schedule_ends_at_zero_and_stays_there() -> None:
@@ -57,6 +62,30 @@ def test_schedule_can_be_saved() -> None:
     assert [round(float(schedule(step)), 6) for step in (1, 2, 6)] == [0.15, 0.3, 0.15]
 
 
+@in_torch_process
+def train_with_torch(
+    start: dict[str, np.ndarray], gradients: list[dict[str, np.ndarray]], *, decayed: tuple[str, ...], warmup_steps: int
+) -> dict[str, np.ndarray]:
+    """Parameters after steps of AdamW with clipping by norm and a linear schedule."""
+    import torch
+    import transformers
+
+    parameters = {name: torch.nn.Parameter(torch.tensor(value)) for name, value in start.items()}
+    groups = [
+        {"params": [parameters[name] for name in decayed], "weight_decay": 0.1},
+        {"params": [parameters[name] for name in start if name not in decayed], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=1e-2, eps=1e-8)
+    schedule = transformers.get_linear_schedule_with_warmup(optimizer, warmup_steps, len(gradients))
+    for step in gradients:
+        for name, parameter in parameters.items():
+            parameter.grad = torch.tensor(step[name])
+        torch.nn.utils.clip_grad_norm_(parameters.values(), 1.5)
+        optimizer.step()
+        schedule.step()
+    return {name: parameter.detach().numpy() for name, parameter in parameters.items()}
+
+
 def test_steps_are_those_of_torch() -> None:
     """Gradients so large that all but the last steps are clipped, by the norm over all variables together."""
     generator = np.random.default_rng(5)
@@ -66,26 +95,25 @@ def test_steps_are_those_of_torch() -> None:
 
     variables = [keras.Variable(value, name=name, dtype="float32") for name, value in start.items()]
     ours = adamw(learning_rate=1e-2, steps=STEPS, warmup=0.3, weight_decay=0.1, clip_norm=1.5)
-    parameters = {name: torch.nn.Parameter(torch.tensor(value)) for name, value in start.items()}
-    groups = [
-        {"params": [parameters[name] for name in DECAYED], "weight_decay": 0.1},
-        {"params": [parameters[name] for name in SHAPES if name not in DECAYED], "weight_decay": 0.0},
-    ]
-    theirs = torch.optim.AdamW(groups, lr=1e-2, eps=1e-8)
-    schedule = transformers.get_linear_schedule_with_warmup(theirs, round(0.3 * STEPS), STEPS)
+    theirs = train_with_torch(start, gradients, decayed=DECAYED, warmup_steps=round(0.3 * STEPS))
 
     for step in gradients:
         ours.apply([keras.ops.convert_to_tensor(step[name], "float32") for name in SHAPES], variables)
-        for name, parameter in parameters.items():
-            parameter.grad = torch.tensor(step[name])
-        torch.nn.utils.clip_grad_norm_(parameters.values(), 1.5)
-        theirs.step()
-        schedule.step()
 
-    for variable, (name, parameter) in zip(variables, parameters.items(), strict=True):
-        moved = parameter.detach().numpy()
+    for variable, (name, moved) in zip(variables, theirs.items(), strict=True):
         assert np.abs(moved - start[name]).max() > 1e-2
         np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), moved, rtol=2e-5, atol=2e-6, err_msg=name)
+
+
+@in_torch_process
+def clipped_gradient(words: np.ndarray, kernel: np.ndarray, bias: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The gradient of the words' embeddings, after all gradients were clipped to a norm of 1."""
+    import torch
+
+    parameters = [torch.nn.Parameter(torch.tensor(array)) for array in (words, kernel, bias)]
+    (parameters[0][torch.tensor(ids)] @ parameters[1] + parameters[2] - 10).square().mean().backward()
+    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+    return parameters[0].grad.numpy()
 
 
 def test_clipping_is_by_the_norm_of_the_gradient_of_repeated_words() -> None:
@@ -95,9 +123,7 @@ def test_clipping_is_by_the_norm_of_the_gradient_of_repeated_words() -> None:
     ids = np.full((7, 3), 4)
     model.build((None, 3))
     start = [words.embeddings, dense.kernel, dense.bias]
-    theirs = [torch.nn.Parameter(torch.tensor(keras.ops.convert_to_numpy(variable))) for variable in start]
-    (theirs[0][torch.tensor(ids)] @ theirs[1] + theirs[2] - 10).square().mean().backward()
-    torch.nn.utils.clip_grad_norm_(theirs, 1.0)
+    expected = clipped_gradient(*map(keras.ops.convert_to_numpy, start), ids)
 
     optimizer = adamw(learning_rate=1.0, steps=10, clip_norm=1.0)
     model.compile(optimizer=optimizer, loss="mse", jit_compile=False)
@@ -105,7 +131,18 @@ def test_clipping_is_by_the_norm_of_the_gradient_of_repeated_words() -> None:
 
     momentum = next(variable for variable in optimizer.variables if "embeddings_momentum" in variable.path)
     # Adam's first moment after one step is a tenth of the clipped gradient.
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(momentum), theirs[0].grad.numpy() / 10, rtol=1e-5)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(momentum), expected / 10, rtol=1e-5)
+
+
+@in_torch_process
+def decayed_parameters(**sizes: int) -> set[str]:
+    """The weights of a classifier that transformers' trainer decays."""
+    import torch
+    import transformers
+
+    model = transformers.BertForSequenceClassification(transformers.BertConfig(**sizes))
+    names = ["bias", "layernorm", "rmsnorm"]
+    return set(transformers.trainer_pt_utils.get_parameter_names(model, [torch.nn.LayerNorm], names))
 
 
 def test_decay_reaches_the_weights_that_transformers_decays() -> None:
@@ -123,13 +160,8 @@ def test_decay_reaches_the_weights_that_transformers_decays() -> None:
         name for name, array in model.state_dict().items() if (array == 1).all()
     } == model.state_dict().keys() - moved
 
-    theirs = transformers.BertForSequenceClassification(
-        transformers.BertConfig(vocab_size=99, hidden_size=128, num_hidden_layers=2, num_attention_heads=2)
-    )
-    decayed = transformers.trainer_pt_utils.get_parameter_names(
-        theirs, [torch.nn.LayerNorm], ["bias", "layernorm", "rmsnorm"]
-    )
-    assert moved == set(decayed)
+    sizes = {"vocab_size": 99, "hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+    assert moved == decayed_parameters(**sizes)
 
 
 DISTRIBUTED = """

@@ -10,10 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import torch
-import transformers
 from made_corpus import made_corpus
 from safetensors.numpy import load_file
+from torch_process import in_torch_process
 
 from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus
 from keras_bert_impl.errors import InputError
@@ -63,29 +62,39 @@ def test_what_is_written(run: tuple[Path, dict[str, Any], list[str]]) -> None:
         assert part in card
 
 
-def test_it_opens_in_transformers_with_the_same_losses(
-    run: tuple[Path, dict[str, Any], list[str]], corpus: TokenCorpus
-) -> None:
-    """The figures of the held-out documents, computed by transformers on torch from the same batches."""
-    output, metrics, _ = run
-    theirs = transformers.BertForPreTraining.from_pretrained(output).eval()
-    _, held_out = corpus.split_documents(SETTINGS.held_out, seed=1)
-    batches = held_out_batches(corpus, held_out, batch_size=8, objective=OBJECTIVE, seed=1)
+@in_torch_process
+def masked_word_sums(directory: Path, batches: list[Any]) -> np.ndarray:
+    """Sum of the losses of masked words, how many are predicted right, and how many there are."""
+    import numpy as np
+    import torch
+    import torch_models
+
+    model = torch_models.load("BertForPreTraining", directory)
     sums = np.zeros(3)
-    for k in range(len(batches)):
-        inputs, labels, weights = batches[k]
+    for inputs, labels, weights in batches:
         names = ("input_ids", "token_type_ids", "attention_mask")
         with torch.no_grad():
-            found = theirs(**{name: torch.tensor(inputs[name]).long() for name in names})
-        there = weights["prediction_logits"] > 0
-        row, slot = np.nonzero(there)
-        logits = found.prediction_logits[row, inputs["masked_lm_positions"][row, slot]]
-        target = torch.tensor(labels["prediction_logits"][there]).long()
+            outputs = model(**torch_models.tensors({name: inputs[name] for name in names}))
+        is_masked = weights["prediction_logits"] > 0
+        row, slot = np.nonzero(is_masked)
+        logits = outputs.prediction_logits[row, inputs["masked_lm_positions"][row, slot]]
+        target = torch.tensor(labels["prediction_logits"][is_masked]).long()
         sums += [
             torch.nn.functional.cross_entropy(logits, target, reduction="sum").item(),
             (logits.argmax(-1) == target).sum().item(),
             len(target),
         ]
+    return sums
+
+
+def test_it_opens_in_transformers_with_the_same_losses(
+    run: tuple[Path, dict[str, Any], list[str]], corpus: TokenCorpus
+) -> None:
+    """The figures of the held-out documents, computed by transformers on torch from the same batches."""
+    output, metrics, _ = run
+    _, held_out = corpus.split_documents(SETTINGS.held_out, seed=1)
+    batches = held_out_batches(corpus, held_out, batch_size=8, objective=OBJECTIVE, seed=1)
+    sums = masked_word_sums(output, [batches[k] for k in range(len(batches))])
     np.testing.assert_allclose(metrics["held_out"]["masked_loss"], sums[0] / sums[2], rtol=1e-4)
     np.testing.assert_allclose(metrics["held_out"]["masked_accuracy"], sums[1] / sums[2], rtol=1e-4)
 
