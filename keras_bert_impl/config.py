@@ -206,7 +206,7 @@ class BertConfig:
         if isinstance(source, str | Path) and Path(source).suffix == ".json" and Path(source).is_file():
             path = Path(source)
         else:
-            opened = source if isinstance(source, Source) else open_source(source, revision=revision)
+            opened = open_source(source, revision=revision)
             path = next((file for name in FILE_NAMES if (file := opened.file(name))), None)
             if path is None:
                 raise InputError(f"{opened.name} has neither {' nor '.join(FILE_NAMES)}: it is not a BERT checkpoint.")

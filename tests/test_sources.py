@@ -72,22 +72,27 @@ def test_hub_names(name: str) -> None:
         ("some/where/else", "no such file or directory"),
         ("model.safetensors", "no such file or directory"),
         ("bert/bert_model.ckpt", "no such file or directory"),
-        ("bert base", "possible name"),
+        ("bert base", "valid name"),
         ("org/../x", "no such file or directory"),
-        ("a--b", "possible name"),
-        ("nul\0byte", "possible name"),
-        ("é", "possible name"),
-        ("x" * 5000, "possible name"),
+        ("a--b", "valid name"),
+        ("nul\0byte", "valid name"),
+        ("é", "valid name"),
+        ("x" * 5000, "valid name"),
     ],
 )
-def test_impossible_names(name: str, message: str) -> None:
+def test_invalid_names(name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         open_source(name)
 
 
-def test_a_file_that_holds_no_weights(directory: Path) -> None:
-    with pytest.raises(InputError, match=r"notes\.md is no weights file"):
+def test_a_file_without_weights(directory: Path) -> None:
+    with pytest.raises(InputError, match=r"notes\.md is not a weights file"):
         open_source(directory / "notes.md")
+
+
+def test_an_opened_source_stays_as_it_is(directory: Path) -> None:
+    opened = open_source(directory)
+    assert open_source(opened) is opened
 
 
 def test_a_revision_of_a_directory(directory: Path) -> None:
@@ -154,8 +159,8 @@ def test_hub_says_what_is_wrong(files: dict[str, Path], tmp_path: Path) -> None:
         (gated,) = ask(hub.endpoint, tmp_path, "org/gated", "", "config.json")
         (offline,) = ask(hub.endpoint, tmp_path, "org/model", "", "config.json", HF_HUB_OFFLINE="1")
     assert unknown == (
-        f"InputError: org/unknown is neither a directory here nor a model on {hub.endpoint}. Check the spelling; if it "
-        "is private, log in with `hf auth login`."
+        f"InputError: org/unknown is neither a directory on this machine nor a model on {hub.endpoint}. Check the "
+        "spelling; if it is private, log in with `hf auth login`."
     )
     assert revision is not None
     assert "org/model has no revision 'v9'" in revision
@@ -177,11 +182,11 @@ def test_an_unreachable_hub_without_cache(tmp_path: Path) -> None:
         pass
     (answer,) = ask(hub.endpoint, tmp_path, "org/model", "", "config.json")
     assert answer is not None
-    assert f"its config.json is not in the cache {tmp_path}/hub, and {hub.endpoint} gave no answer" in answer
+    assert f"its config.json is not in the cache {tmp_path}/hub, and {hub.endpoint} did not answer" in answer
 
 
 @pytest.mark.slow  # huggingface_hub tries again for 5 seconds.
-def test_a_download_that_breaks_off(files: dict[str, Path], tmp_path: Path) -> None:
+def test_a_broken_download(files: dict[str, Path], tmp_path: Path) -> None:
     with serve(Hub({"org/model": files}, broken=("org/model",))) as hub:
         (answer,) = ask(hub.endpoint, tmp_path, "org/model", "", "config.json")
     assert answer is not None

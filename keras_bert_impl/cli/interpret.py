@@ -58,7 +58,7 @@ def _load(source: str) -> tuple[Any, Any]:
     from keras_bert_impl.tokenization import BertTokenizer
 
     opened = open_source(source)
-    return find_model_class(opened).from_pretrained(opened), BertTokenizer.from_pretrained(source)
+    return find_model_class(opened).from_pretrained(opened), BertTokenizer.from_pretrained(opened)
 
 
 def _similar(options: argparse.Namespace) -> int:

@@ -3,7 +3,6 @@
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-import keras
 import numpy as np
 
 from keras_bert_impl.data.batches import BUCKETS
@@ -84,6 +83,7 @@ def for_evaluation(batches: Batches) -> Any:
         import tensorflow as tf
 
         return _to_tensorflow(to_grain(batches), batches).apply(tf.data.experimental.assert_cardinality(len(batches)))
+    import keras
 
     class Dataset(keras.utils.PyDataset):
         def __len__(self) -> int:
@@ -96,6 +96,8 @@ def for_evaluation(batches: Batches) -> Any:
 
 
 def _is_tensorflow() -> bool:
+    import keras  # Here, because it starts the backend, which `to_grain` does not need.
+
     return keras.backend.backend() == "tensorflow"
 
 

@@ -69,7 +69,7 @@ def _compare(
     if source.file("tokenizer.json") or source.file("vocab.txt"):
         encoded = inputs.encode(
             inputs.snippets() if texts is None else texts,
-            tokenizer=BertTokenizer.from_pretrained(source.name, revision=source.revision),
+            tokenizer=BertTokenizer.from_pretrained(source),
             reference=functools.partial(reference, "tokenize", source, max_length=config.max_position_embeddings),
             config=config,
         )

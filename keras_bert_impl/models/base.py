@@ -263,7 +263,7 @@ class BertPreTrainedModel(MultiWorkerModel):
         >>> model = BertModel.from_pretrained("bert-base-uncased")  # doctest: +SKIP
         >>> print(model.load_report)  # doctest: +SKIP
         """
-        opened = source if isinstance(source, Source) else open_source(source, revision=revision)
+        opened = open_source(source, revision=revision)
         config = dataclasses.replace(BertConfig.from_pretrained(opened), **config_changes)
         model = cls(config, output_hidden_states=output_hidden_states, output_attentions=output_attentions, dtype=dtype)
         model.load_pretrained(opened, strict=strict, new_heads=new_heads)
@@ -273,7 +273,7 @@ class BertPreTrainedModel(MultiWorkerModel):
         self, source: str | Path | Source, *, strict: bool = False, new_heads: bool = False
     ) -> LoadReport:
         """Loads the weights of a checkpoint that has the same configuration; see ``from_pretrained``."""
-        opened = source if isinstance(source, Source) else open_source(source)
+        opened = open_source(source)
         variables = {variable.path: variable for variable in self.weights}
         arrays, report = match_tensors(
             read_tensors(opened),

@@ -42,6 +42,6 @@ def convert(
         model.save_pretrained(temporary, dtype=dtype)
         if opened.file("tokenizer.json") or opened.file("vocab.txt"):
             overrides = {} if cased is None else {"do_lower_case": not cased}
-            BertTokenizer.from_pretrained(source, revision=revision, **overrides).save_pretrained(temporary)
+            BertTokenizer.from_pretrained(opened, **overrides).save_pretrained(temporary)
     assert model.load_report is not None
     return model.load_report

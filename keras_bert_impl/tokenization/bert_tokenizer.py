@@ -9,7 +9,7 @@ import numpy as np
 from tokenizers import AddedToken, Tokenizer
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.sources import open_source
+from keras_bert_impl.sources import Source, open_source
 from keras_bert_impl.tokenization import pretrained
 from keras_bert_impl.tokenization.backend import build_backend
 from keras_bert_impl.tokenization.encoding import Encoded, encode
@@ -94,7 +94,7 @@ class BertTokenizer:
         self.mask_token_id = self.convert_tokens_to_ids(mask_token)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, *, revision: str | None = None, **overrides: Any) -> Self:
+    def from_pretrained(cls, source: str | Path | Source, *, revision: str | None = None, **overrides: Any) -> Self:
         """Reads the tokenizer of a checkpoint.
 
         ``tokenizer.json`` is read if it is there, else ``vocab.txt``. Settings come from the overrides, else from

@@ -98,7 +98,7 @@ def finetune(
         extra = {**config.extra, **spec.config_extra(data["train"])}
         changes = {**spec.config_changes(labels), **settings.config_changes(), "extra": extra}
         config = dataclasses.replace(config, **changes)
-        tokenizer = BertTokenizer.from_pretrained(source)
+        tokenizer = BertTokenizer.from_pretrained(opened)
         # All splits before training starts: encoding refuses labels that the training data does not have.
         features = {
             name: spec.encode(values, tokenizer, config, max_length=settings.max_length)

@@ -153,7 +153,7 @@ CASES = [
     # Where the checkpoint is, and what its configuration says.
     Case("no such path", "convert ./absent new", r"\./absent: no such file or directory"),
     Case("no checkpoint", "convert empty new", r"empty holds neither config\.json nor bert_config\.json"),
-    Case("no weights file", "convert train.tsv new", r"train\.tsv is no weights file"),
+    Case("not a weights file", "convert train.tsv new", r"train\.tsv is not a weights file"),
     Case(
         "config: no JSON",
         "convert bert new",

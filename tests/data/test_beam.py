@@ -53,7 +53,7 @@ def test_a_single_file(text: Path, small_bert: Path, tmp_path: Path) -> None:
     ("name", "content", "options", "message"),
     [
         ("a.txt", b"Fine.\n\n\xff\n", {"strict": True}, r"a\.txt is not UTF-8: byte 0, in line 3"),
-        ("a.jsonl", b'{"body": "Fine."}\n', {}, r"a\.jsonl, line 1 has no 'text'"),
+        ("a.jsonl", b'{"body": "Fine."}\n', {}, r"a\.jsonl, line 1 has no field 'text'"),
         ("a.txt", b"\n\n", {}, "contains no text"),
     ],
 )

@@ -205,7 +205,7 @@ def test_a_model_learns_what_can_be_read_off_neighbours(corpus: TokenCorpus) -> 
         ({}, "steps is None and minutes is None; one of them, above 0, was expected"),
         ({"steps": 5, "minutes": 1}, "steps is 5 and minutes is 1; one of them"),
         ({"steps": 0}, "steps is 0 and minutes is None"),
-        ({"steps": 1, "settings": PreTraining(batch_size=4096)}, "a batch takes 4,096"),
+        ({"steps": 1, "settings": PreTraining(batch_size=4096)}, "a batch needs 4,096"),
         ({"steps": 1, "settings": PreTraining(held_out=0.001)}, "at least two are needed to train with"),
         (
             {"steps": 60, "settings": PreTraining(batch_size=8, learning_rate=1e30, held_out=0.2)},

@@ -1,7 +1,7 @@
-"""Unicode characters as small codes, by what a tokenizer's rules make of them: the tables of the in-graph tokenizer.
+"""Lookup tables that normalize characters and give them small codes, for the tokenizer in exports.
 
-The rules are observed, not written again: each character goes through the Rust library once. Python's ``unicodedata``
-would not do, for it is of another Unicode version.
+The rules are observed, not implemented again: the Rust library normalizes each character once. Python's ``unicodedata``
+cannot be used, because it is of another Unicode version.
 """
 
 import functools
@@ -15,34 +15,33 @@ from tokenizers import normalizers, pre_tokenizers
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tokenization.bert_tokenizer import BertTokenizer
 
-# A code point's page in the table, and its place there; 128 a page makes the table smallest.
+# The table is stored as pages of this many code points; 128 makes it smallest.
 PAGE = 128
 _CODE_POINTS = 0x110000
 _SURROGATES = range(0xD800, 0xE000)
 _SEPARATOR = "|"
 
-# A character behind the rules: its spelling, and whether it is a word by itself (punctuation, Chinese characters).
+# A normalized character, and whether it is a word by itself (punctuation, Chinese characters).
 Character = tuple[str, bool]
 SPACE: Character = (" ", True)
 
 
 @dataclass(frozen=True)
 class Alphabet:
-    """Codes for characters. They begin with 0 for the space, and stand in the order of these attributes.
+    """The codes of characters, in ascending ranges: 0 is the space, then come the ranges in the order below.
 
     Attributes:
-        first_token: codes from here stand for special and added tokens, by their number; those below, from 1 on, for
-            characters that are words by themselves, 1 for all that the vocabulary does not have.
-        first_letter: codes from here stand for letters of longer words, the first of them for all letters that the
-            vocabulary does not have.
-        dropped: the code of characters that vanish. It and all above are rare: ``expansions`` says what becomes of
-            them.
-        first_start: codes from here stand for characters that begin a token of ``literal_starts``.
-        codes: how many plain codes there are; the same number as ``dropped``.
-        of: the plain code of each character that the vocabulary has.
+        first_token: the start of the codes of special and added tokens, by their number. The codes from 1 to here are
+            characters that are words by themselves; 1 is all of these that the vocabulary does not contain.
+        first_letter: the start of the codes of letters of longer words; the first is all letters that the vocabulary
+            does not contain.
+        dropped: the code of characters that vanish. It and all larger codes are rare: ``expansions`` contains what
+            replaces them. Smaller codes are called plain.
+        first_start: the start of the codes of characters that begin a token of ``literal_starts``.
+        of: the plain code of each character that the vocabulary contains.
         pages: ``[pages, 128]``, codes by the lowest bits of the code point.
-        page_of: ``[8704]``, the page by the other bits.
-        expansions: int32 ``[codes and rare codes, most]``, plain codes, -1 behind the last.
+        page_of: ``[8704]``, the number of the page by the other bits.
+        expansions: int32 ``[codes, longest]``, the plain codes that each code stands for, padded with -1.
     """
 
     first_token: int
@@ -56,18 +55,21 @@ class Alphabet:
 
     @property
     def codes(self) -> int:
+        """The number of plain codes."""
         return self.dropped
 
     @property
     def unknown_letter(self) -> int:
+        """The code of all letters that the vocabulary does not contain."""
         return self.first_letter
 
     @property
     def unknown_word(self) -> int:
+        """The code of all characters that are words by themselves and that the vocabulary does not contain."""
         return 1
 
     def encode(self, characters: Sequence[Character]) -> list[int]:
-        """Plain codes of characters."""
+        """The plain codes of characters."""
         unknown = {True: self.unknown_word, False: self.unknown_letter}
         return [0 if character == SPACE else self.of.get(character, unknown[character[1]]) for character in characters]
 
@@ -75,13 +77,13 @@ class Alphabet:
 def make_alphabet(
     tokenizer: BertTokenizer, spellings: Sequence[str], *, tokens: int, literal_starts: frozenset[str]
 ) -> Alphabet:
-    """The alphabet for a tokenizer.
+    """Makes the alphabet of a tokenizer.
 
     Args:
-        tokenizer: whose settings count.
-        spellings: what is to be told apart: whole words and pieces, without ``##``.
-        tokens: how many special and added tokens there are.
-        literal_starts: the first characters of tokens that are looked for in the text before it is normalized.
+        tokenizer: the tokenizer, for its settings.
+        spellings: the words and pieces that need codes of their own, without ``##``.
+        tokens: the number of special and added tokens.
+        literal_starts: the first characters of tokens that are found in the text before it is normalized.
 
     Raises:
         InputError: the order of combining characters would matter.
@@ -113,45 +115,45 @@ def make_alphabet(
         codes = tuple(alphabet.encode(rule))
         table[point] = codes[0] if len(codes) == 1 else rare.setdefault(codes, dropped + len(rare))
     expansions = [(code,) for code in range(dropped)] + list(rare)
-    # The starts of literal tokens are rare too, so that one comparison tells whether a text can have any.
+    # The first characters of literal tokens are rare codes too: one comparison shows whether a text may have any.
     for start in sorted(literal_starts):
         expansions.append(expansions[table[ord(start)]])
         table[ord(start)] = len(expansions) - 1
-    most = max(map(len, expansions))
-    filled = np.full((len(expansions), most), -1, np.int32)
-    for row, codes in zip(filled, expansions, strict=True):
+    longest = max(map(len, expansions))
+    padded = np.full((len(expansions), longest), -1, np.int32)
+    for row, codes in zip(padded, expansions, strict=True):
         row[: len(codes)] = codes
     pages, page_of = np.unique(table.reshape(-1, PAGE), axis=0, return_inverse=True)
     page_of = page_of.reshape(-1).astype(np.int32)
-    return Alphabet(first_token, first_letter, dropped, len(filled) - len(literal_starts), of, pages, page_of, filled)
+    return Alphabet(first_token, first_letter, dropped, len(padded) - len(literal_starts), of, pages, page_of, padded)
 
 
 @functools.lru_cache
 def character_rules(lowercase: bool, strip_accents: bool | None, chinese: bool) -> dict[int, tuple[Character, ...]]:
-    """What becomes of each code point that does not remain as it is, a letter of a word: no character to three."""
+    """How each code point is normalized, for those that change or are not letters: to zero to three characters."""
     normalizer = normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=chinese, strip_accents=strip_accents, lowercase=lowercase
     )
     points = [point for point in range(_CODE_POINTS) if point not in _SURROGATES and point != ord(_SEPARATOR)]
     # One call, because a million calls take seconds.
-    given = _SEPARATOR.join(map(chr, points))
-    normalized = zip(points, normalizer.normalize_str(given).split(_SEPARATOR), strict=True)
-    punctuation = _punctuation(given)
+    text = _SEPARATOR.join(map(chr, points))
+    normalized = zip(points, normalizer.normalize_str(text).split(_SEPARATOR), strict=True)
+    punctuation = _find_punctuation(text)
     rules: dict[int, tuple[Character, ...]] = {ord(_SEPARATOR): ((_SEPARATOR, True),)}
     for point, result in normalized:
         if result != chr(point) or result in punctuation or result == " ":
-            rules[point] = _rule(result, punctuation)
+            rules[point] = _to_characters(result, punctuation)
     return rules
 
 
-def _punctuation(letters: str) -> set[str]:
-    """The characters that the pre-tokenizer takes for words."""
-    between = letters.replace(_SEPARATOR, "a")
-    words = (word for word, _ in pre_tokenizers.BertPreTokenizer().pre_tokenize_str(f"a{between}a"))
+def _find_punctuation(text: str) -> set[str]:
+    """The characters that the pre-tokenizer treats as words."""
+    text = text.replace(_SEPARATOR, "a")
+    words = (word for word, _ in pre_tokenizers.BertPreTokenizer().pre_tokenize_str(f"a{text}a"))
     return {word for word in words if len(word) == 1 and word != "a"} | {_SEPARATOR}
 
 
-def _rule(normalized: str, punctuation: set[str]) -> tuple[Character, ...]:
+def _to_characters(normalized: str, punctuation: set[str]) -> tuple[Character, ...]:
     if normalized == " ":
         return (SPACE,)
     if normalized.startswith(" "):  # The normalizer puts spaces around Chinese characters.
@@ -160,12 +162,12 @@ def _rule(normalized: str, punctuation: set[str]) -> tuple[Character, ...]:
 
 
 def _check_combining(used: set[Character]) -> None:
-    """Raises ``InputError`` if the normalizer could swap two characters, which the tables cannot."""
+    """Raises ``InputError`` if the normalizer could swap two characters, which lookup tables cannot do."""
     combining = {letter for letter, _ in used if unicodedata.combining(letter)}
     kept = {letter for letter in combining if unicodedata.category(letter) != "Mn"}
     if len({unicodedata.combining(letter) for letter in kept}) > 1:
         named = ", ".join(f"U+{ord(letter):04X}" for letter in sorted(kept))
         raise InputError(
-            f"The vocabulary has {named}, whose order Unicode's normal form changes; a tokenizer inside of a "
-            "TensorFlow graph does not. Export with ids as input."
+            f"The vocabulary has {named}, whose order Unicode's normal form changes. A tokenizer inside a TensorFlow "
+            "graph does not support this. Export with ids as input."
         )

@@ -1,4 +1,4 @@
-"""A vocabulary's words and pieces as a perfect hash table of arrays, which a graph reads by indexing alone."""
+"""Perfect hash table of a vocabulary's words and pieces, stored in arrays that a graph reads by indexing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Letters are packed into the lower bits of signed 64-bit integers.
+# Characters are packed into the lower bits of signed 64-bit integers.
 _PACK_BITS = 63
 _WEIGHT_BITS = 62
 
 
 class Spelling(NamedTuple):
-    """A word or piece: its id, whether it goes on a word, and its characters as plain codes."""
+    """A word or piece: its id, whether it continues a word, and its characters as plain codes."""
 
     id: int
     continues: bool
@@ -23,24 +23,24 @@ class Spelling(NamedTuple):
 class PieceTable:
     """Finds a piece by the sum of its characters' weights.
 
-    Characters are packed, several into an integer, the first into the lowest bits. The sum of these integers, weighted,
-    is the piece's, modulo 2**64: so the weight of code ``c`` at place ``k`` is ``weights[k * codes + c]``. A piece that
-    goes on a word weighs ``continued`` more. A sum's highest bits name its bucket, which has a shift that gives each of
-    its pieces a slot of its own.
+    Characters are packed, several into one integer, the first into its lowest bits. The key of a piece is the weighted
+    sum of its integers modulo 2**64. So code ``c`` at position ``k`` adds ``weights[k * codes + c]`` to the key, and a
+    piece that continues a word adds ``continued``. The highest bits of the key are the number of its bucket. Each
+    bucket has a shift that gives each of its pieces a slot of its own.
 
     Attributes:
-        longest: characters of the longest piece.
-        codes: how many codes there are.
-        powers: int64 ``[characters of an integer]``, what codes are multiplied by to pack them.
+        longest: the number of characters of the longest piece.
+        codes: the number of codes.
+        powers: int64 ``[characters per integer]``, the factors that pack codes into an integer.
         mix: int64 ``[integers]``, the weights of the integers of a piece.
-        weights: int64 ``[longest * codes]``; code 0 weighs nothing at any place.
+        weights: int64 ``[longest * codes]``; code 0 has weight 0 at every position.
         continued: an int64.
-        shifts: int32 ``[buckets]``, a power of two of them.
-        slot_piece: int32 ``[slots]``, a power of two; the number of the piece there, or of the last one, which is none.
-        slot_sum: int64 ``[slots]``, the sum of the piece there, or -1.
-        packed: int64 ``[pieces + 1, integers]``, the codes of each piece, 0 behind its last; -1 for the last piece,
-            which is none.
-        continues: bool ``[pieces + 1]``.
+        shifts: int32 ``[buckets]``, whose number is a power of two.
+        slot_piece: int32 ``[slots]``, whose number is a power of two: the number of the piece in a slot. Empty slots
+            contain the number of the last piece, which is a placeholder.
+        slot_sum: int64 ``[slots]``, the key of the piece in a slot, or -1.
+        packed: int64 ``[pieces + 1, integers]``, the packed codes of each piece, padded with 0; -1 for the placeholder.
+        continues: bool ``[pieces + 1]``, whether a piece continues a word.
         ids: int32 ``[pieces + 1]``.
     """
 
@@ -59,31 +59,31 @@ class PieceTable:
 
     @property
     def width(self) -> int:
-        """How many characters fit the integers of a piece."""
+        """The number of characters that fit into the integers of a piece."""
         return self.packed.shape[1] * len(self.powers)
 
 
 def make_piece_table(pieces: Sequence[Spelling], codes: int) -> PieceTable:
-    """The table of pieces over an alphabet of so many codes; no two pieces may be the same."""
+    """Makes the table of pieces, which must differ, over an alphabet with this number of codes."""
     longest = max(len(piece.codes) for piece in pieces)
     bits = (codes - 1).bit_length()
     powers = np.int64(1) << np.arange(0, _PACK_BITS - bits + 1, bits)
     integers = -(-longest // len(powers))
-    spelling = np.zeros((len(pieces), integers, len(powers)), np.int64)
-    for row, piece in zip(spelling, pieces, strict=True):
+    codes_of = np.zeros((len(pieces), integers, len(powers)), np.int64)
+    for row, piece in zip(codes_of, pieces, strict=True):
         row.flat[: len(piece.codes)] = piece.codes
-    packed = (spelling * powers).sum(axis=2)
+    packed = (codes_of * powers).sum(axis=2)
     continues = np.array([piece.continues for piece in pieces])
 
     slots = 1 << int(2 * len(pieces)).bit_length()
     generator = np.random.default_rng(0)
     while True:
-        # Odd, so that none of a character's bits is lost.
+        # Odd, so that no bit of a character is lost.
         mix = generator.integers(-(1 << _WEIGHT_BITS), 1 << _WEIGHT_BITS, integers) * 2 + 1
         continued = generator.integers(1 << _WEIGHT_BITS)
         sums = (packed * mix).sum(axis=1) + continued * continues
-        if hashed := _arrange(sums, slots=slots, buckets=slots // 8):
-            shifts, slot_piece = hashed
+        if arranged := _arrange(sums, slots=slots, buckets=slots // 8):
+            shifts, slot_piece = arranged
             break
     return PieceTable(
         longest,
@@ -102,22 +102,26 @@ def make_piece_table(pieces: Sequence[Spelling], codes: int) -> PieceTable:
 
 
 def hash_bits(slots: int, buckets: int) -> tuple[int, int]:
-    """From which bits of a sum on the number of its bucket stands, and that of its slot before the bucket's shift.
+    """The lowest bits, in a key, of the number of its bucket and of its slot before the bucket's shift.
 
-    The highest, because a product's bits depend on all bits below them.
+    The highest bits are used because each bit of a product depends on all bits below it.
     """
     bucket = 65 - buckets.bit_length()
     return bucket, bucket + 1 - slots.bit_length()
 
 
 def _arrange(sums: np.ndarray, *, slots: int, buckets: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """A shift for each bucket such that no two sums share a slot, and the slots; None if these sums allow none."""
+    """Finds a shift for each bucket such that no two keys share a slot; None if there is none for these keys.
+
+    Returns:
+        The shifts ``[buckets]``, and the number of the piece in each slot ``[slots]``.
+    """
     bucket_bit, slot_bit = hash_bits(slots, buckets)
     bucket = (sums >> bucket_bit) & (buckets - 1)
     home = (sums >> slot_bit) & (slots - 1)
     shifts = np.zeros(buckets, np.int32)
     slot_piece = np.full(slots, len(sums), np.int32)
-    taken = np.zeros(slots, bool)
+    is_used = np.zeros(slots, bool)
     sizes = np.bincount(bucket, minlength=buckets)
     members = np.split(np.argsort(bucket, kind="stable"), np.cumsum(sizes)[:-1])
     for number in np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]:
@@ -125,12 +129,12 @@ def _arrange(sums: np.ndarray, *, slots: int, buckets: int) -> tuple[np.ndarray,
         if len(np.unique(homes)) < len(homes):
             return None
         for shift in range(slots):
-            chosen = (homes + shift) & (slots - 1)
-            if not taken[chosen].any():
+            candidates = (homes + shift) & (slots - 1)
+            if not is_used[candidates].any():
                 break
         else:
             return None
-        taken[chosen] = True
-        slot_piece[chosen] = members[number]
+        is_used[candidates] = True
+        slot_piece[candidates] = members[number]
         shifts[number] = shift
     return shifts, slot_piece

@@ -1,4 +1,4 @@
-"""Special and added tokens as a trie of arrays, to find them in a text before it is split into words."""
+"""Trie of special and added tokens, stored in arrays, to find them in a text before it is split into words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ class TokenTrie:
 
     Attributes:
         symbols: int32 ``[symbols]``, ascending.
-        next_state: int32 ``[states * (symbols + 1)]``; the last column is for all other symbols, the last state for no
-            match.
-        token: int32 ``[states]``, the number of the token that ends there, or -1.
-        longest: symbols of the longest token.
+        next_state: int32 ``[states * (symbols + 1)]``, the state after each state and symbol; the last column is for
+            all other symbols, the last state means that no token matches.
+        token: int32 ``[states]``, the number of the token that ends in a state, or -1.
+        longest: the number of symbols of the longest token; 0 if there are no tokens.
     """
 
     symbols: np.ndarray
@@ -25,20 +25,22 @@ class TokenTrie:
 
     @property
     def starts(self) -> np.ndarray:
-        """The symbols that begin a token."""
+        """The symbols that a token can start with."""
         return self.symbols[self.next_state[: len(self.symbols)] != self.no_match]
 
     @property
     def columns(self) -> int:
+        """The number of columns of ``next_state``."""
         return len(self.symbols) + 1
 
     @property
     def no_match(self) -> int:
+        """The state in which no token matches."""
         return len(self.token) - 1
 
 
 def make_token_trie(spellings: Sequence[Sequence[int]], numbers: Sequence[int]) -> TokenTrie:
-    """The trie of tokens, given by their symbols and their numbers."""
+    """Makes the trie of tokens from their symbols and their numbers."""
     symbols = sorted({symbol for spelling in spellings for symbol in spelling})
     column = {symbol: i for i, symbol in enumerate(symbols)}
     states: list[dict[int, int]] = [{}]

@@ -1,4 +1,4 @@
-"""`InGraphTokenizer` against the Rust library, through `BertTokenizer`, whose own tests hold it against others."""
+"""`InGraphTokenizer` gives the ids of `BertTokenizer`, which other tests compare with the Rust library."""
 
 import random
 from pathlib import Path
@@ -11,8 +11,7 @@ import tensorflow as tf
 from tokenizers import AddedToken
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.export.tokenizer import in_graph as in_graph_module
-from keras_bert_impl.export.tokenizer import piece_table
+from keras_bert_impl.export.tokenizer import piece_table, wordpiece
 from keras_bert_impl.export.tokenizer.in_graph import InGraphTokenizer
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -21,26 +20,26 @@ TEXT = tf.TensorSpec([None], tf.string)
 
 
 def in_graph(tokenizer: BertTokenizer, *, max_length: int = 64, pairs: bool = False) -> Any:
-    """The tokenizer as one traced graph, as an export has it."""
+    """The tokenizer as one traced graph, as in an export."""
     tables = InGraphTokenizer(tokenizer)
     if pairs:
         return tf.function(lambda a, b: tables(a, b, max_length=max_length), input_signature=[TEXT, TEXT])
     return tf.function(lambda texts: tables(texts, max_length=max_length), input_signature=[TEXT])
 
 
-def same(found: dict[str, Any], expected: dict[str, np.ndarray]) -> bool:
-    assert set(found) == set(expected)
-    return all(np.array_equal(found[name].numpy(), expected[name]) for name in expected)
+def is_equal(inputs: dict[str, Any], expected: dict[str, np.ndarray]) -> bool:
+    assert set(inputs) == set(expected)
+    return all(np.array_equal(inputs[name].numpy(), expected[name]) for name in expected)
 
 
 def differences(tokenizer: BertTokenizer, texts: list[Any], *, max_length: int = 64) -> list[Any]:
-    """Those of the texts (or UTF-8 bytes) whose ids differ from the host's, batch by batch and then one by one."""
+    """The texts (or UTF-8 bytes) whose ids differ from those of `BertTokenizer`, in a batch and also alone."""
     tokenize = in_graph(tokenizer, max_length=max_length)
     batches = [texts[i : i + 251] for i in range(0, len(texts), 251)]
 
     def differs(batch: list[Any]) -> bool:
         decoded = [text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in batch]
-        return not same(tokenize(tf.constant(batch)), tokenizer(decoded, max_length=max_length))
+        return not is_equal(tokenize(tf.constant(batch)), tokenizer(decoded, max_length=max_length))
 
     return [text for batch in batches if differs(batch) for text in batch if differs([text])]
 
@@ -93,7 +92,7 @@ def test_pairs(minilm: Path, texts: list[str], max_length: int) -> None:
     others = [*texts]
     random.Random(1).shuffle(others)
     found = in_graph(tokenizer, max_length=max_length, pairs=True)(tf.constant(texts), tf.constant(others))
-    assert same(found, tokenizer(texts, others, max_length=max_length))
+    assert is_equal(found, tokenizer(texts, others, max_length=max_length))
 
 
 def test_empty_batches(minilm: Path) -> None:
@@ -143,7 +142,7 @@ def test_special_tokens_at_any_id_and_of_any_spelling() -> None:
     assert differences(tokenizer, texts) == []
 
 
-def test_places(minilm: Path, texts: list[str]) -> None:
+def test_offsets(minilm: Path, texts: list[str]) -> None:
     tokenizer = BertTokenizer.from_pretrained(minilm)
     tables = InGraphTokenizer(tokenizer)
     plain = [text for text in texts if not any(mark in text for mark in "\u0301\u0327\u0308\u0300")]
@@ -172,7 +171,7 @@ def test_operations_are_those_of_a_plain_tensorflow(minilm: Path) -> None:
 
 def test_tokens_that_must_be_single_words_are_refused(minilm: Path) -> None:
     vocabulary = BertTokenizer.from_pretrained(minilm).vocabulary
-    with pytest.raises(InputError, match="'film' are to be found as single words only"):
+    with pytest.raises(InputError, match="'film' match single words only"):
         InGraphTokenizer(BertTokenizer(vocabulary, added_tokens=[AddedToken("film", single_word=True)]))
 
 
@@ -183,27 +182,27 @@ def test_combining_characters_whose_order_matters_are_refused() -> None:
 
 @pytest.mark.parametrize("collide", [True, False])
 def test_characters_that_share_the_sum_of_a_piece(monkeypatch: pytest.MonkeyPatch, collide: bool) -> None:
-    """With weights so small that other characters have a piece's sum, every piece is compared; else only the taken."""
+    """With weights so small that other characters have a piece's sum, all pieces are compared; otherwise the used."""
     if collide:
-        for module in (in_graph_module, piece_table):
+        for module in (wordpiece, piece_table):
             monkeypatch.setattr(module, "hash_bits", lambda slots, buckets: (0, 3))
-        # One letter an integer, with a small weight.
+        # One letter per integer, with a small weight.
         monkeypatch.setattr(piece_table, "_PACK_BITS", 8)
         monkeypatch.setattr(piece_table, "_WEIGHT_BITS", 6)
     letters = "abcdefgh"
     pieces = [*letters, *(f"##{letter}" for letter in letters), "ab", "##cd", "##efg", "bad", "##head", "dead", "##ce"]
     tokenizer = BertTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces])
     tables = InGraphTokenizer(tokenizer)
-    walked, walk = [], tables._walk
+    calls, find_pieces = [], wordpiece.WordPiece._find_pieces
 
-    def spy(*arguments: Any, spelled: bool) -> Any:
-        walked.append(spelled)
-        return walk(*arguments, spelled=spelled)
+    def spy(*arguments: Any, compare_all: bool) -> Any:
+        calls.append(compare_all)
+        return find_pieces(*arguments, compare_all=compare_all)
 
-    monkeypatch.setattr(tables, "_walk", spy)
+    monkeypatch.setattr(wordpiece.WordPiece, "_find_pieces", spy)
     generator = random.Random(5)
     for _ in range(40):
         words = ["".join(generator.choices(letters, k=generator.randint(1, 12))) for _ in range(9)]
         found = tables(tf.constant([" ".join(words)]), max_length=128)["input_ids"].numpy()
         np.testing.assert_array_equal(found, tokenizer([" ".join(words)], max_length=128)["input_ids"])
-    assert set(walked) == {False, collide}
+    assert set(calls) == {False, collide}
