@@ -28,7 +28,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import atomic_write, new_directory, read_text, to_json, write_text
 from keras_bert_impl.machine import count_cores
 from keras_bert_impl.tokenization import BertTokenizer
-from keras_bert_impl.tokenization.backend import encode_pieces, without_special_token_matching
+from keras_bert_impl.tokenization.backend import tokenize, without_special_token_matching
 
 # The settings of an unfinished preparation, a file next to its shards.
 _SETTINGS = "settings.json"
@@ -142,14 +142,14 @@ class ShardMaker:
             document_sentences = [found for line in lines for found in split_sentences(line, language=self.language)]
             sentences += document_sentences
             per_document.append(len(document_sentences))
-        pieces = encode_pieces(self._backend, sentences, are_words=False, with_offsets=False)
+        tokens = tokenize(self._backend, sentences, are_words=False, with_offsets=False)
         # Some sentences have no tokens: those of control characters only.
-        document = np.repeat(np.arange(len(per_document)), per_document)[pieces.lengths > 0]
+        document = np.repeat(np.arange(len(per_document)), per_document)[tokens.lengths > 0]
         counts = np.bincount(document, minlength=len(per_document))
         return pack_shard(
             unit.name,
-            pieces.ids,
-            pieces.lengths[pieces.lengths > 0],
+            tokens.ids,
+            tokens.lengths[tokens.lengths > 0],
             counts[counts > 0],
             vocab_size=self.tokenizer.vocab_size,
             text=_checksum(unit),

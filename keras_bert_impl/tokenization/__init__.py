@@ -1,4 +1,4 @@
-"""Text to token ids and back, as BERT does it."""
+"""BERT's tokenizer: converts text to token ids and back."""
 
 from keras_bert_impl.tokenization.bert_tokenizer import BertTokenizer
 

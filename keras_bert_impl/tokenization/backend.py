@@ -1,4 +1,4 @@
-"""The Rust tokenizer with BERT's rules, and its results as flat arrays."""
+"""Makes the Rust tokenizer with BERT's rules, and returns its results as flat arrays."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,26 +15,27 @@ from keras_bert_impl.tokenization.pretrained import SPECIAL_TOKENS
 def build_backend(
     vocabulary: Sequence[str], *, settings: Mapping[str, Any], added_tokens: Sequence[AddedToken]
 ) -> Tokenizer:
-    """The Rust tokenizer; it neither pads nor truncates.
+    """Makes the Rust tokenizer; it neither pads nor truncates.
 
     Args:
         vocabulary: tokens in id order.
         settings: the arguments of `BertTokenizer` for the normalizer and the spellings of the special tokens.
-        added_tokens: found in text before it is split into words; new ones get the ids behind the vocabulary.
+        added_tokens: tokens that are found in text before it is split into words; new ones get the ids after the
+            vocabulary.
 
     Raises:
-        InputError: special tokens are neither in the vocabulary nor added (all missing ones are named).
+        InputError: special tokens are neither in the vocabulary nor added (the message names all of them).
     """
     words = {token: id for id, token in enumerate(vocabulary)}
     added = [token.content for token in added_tokens]
     ids = {token: id for id, token in enumerate(dict.fromkeys([*vocabulary, *added]))}
     special = {name: settings[name] for name in SPECIAL_TOKENS}
-    # WordPiece itself needs the unknown token, so adding it is not enough.
+    # WordPiece itself needs the unknown token, so it must be in the vocabulary.
     missing = [name for name, token in special.items() if token not in (words if name == "unk_token" else ids)]
     if missing:
-        named = ", ".join(f"{name} {special[name]!r}" for name in missing)
+        spellings = ", ".join(f"{name} {special[name]!r}" for name in missing)
         raise InputError(
-            f"The vocabulary of {len(words)} tokens lacks {named}. If it has other spellings, name them: {missing[0]}=…"
+            f"The vocabulary of {len(words)} tokens lacks {spellings}. If it has other spellings, pass {missing[0]}=…"
         )
     backend = Tokenizer(models.WordPiece(words, unk_token=special["unk_token"]))
     backend.normalizer = normalizers.BertNormalizer(
@@ -53,21 +54,21 @@ def build_backend(
 
 
 def without_special_token_matching(backend: Tokenizer) -> Tokenizer:
-    """A copy to which ``[SEP]`` in a text is text like any other."""
+    """A copy that tokenizes ``[SEP]`` in a text like other text."""
     copy = Tokenizer.from_str(backend.to_str())
     copy.encode_special_tokens = True
     return copy
 
 
 @dataclass(frozen=True)
-class Pieces:
-    """The tokens of many texts behind one another, without special tokens around them.
+class FlatTokens:
+    """The tokens of many texts, concatenated, without special tokens around them.
 
     Attributes:
-        lengths: int64 ``[texts]``, how many tokens each text has.
+        lengths: int64 ``[texts]``, the number of tokens of each text.
         ids: int32 ``[tokens]``.
-        offsets: int32 ``[tokens, 2]``, first character and the one behind the last, in the text as it was given (for
-            texts given as words: in the word).
+        offsets: int32 ``[tokens, 2]``, the first character of a token and the one after its last, in the original text
+            (or in the original word, if texts are lists of words).
         word_ids: int32 ``[tokens]``, the number of the word in its text.
     """
 
@@ -77,8 +78,15 @@ class Pieces:
     word_ids: np.ndarray | None = None
 
 
-def encode_pieces(backend: Tokenizer, texts: Sequence, *, are_words: bool, with_offsets: bool) -> Pieces:
-    """Tokenizes texts (strings, or lists of words), with ``offsets`` and ``word_ids`` on request: they cost time."""
+def tokenize(backend: Tokenizer, texts: Sequence, *, are_words: bool, with_offsets: bool) -> FlatTokens:
+    """Tokenizes texts.
+
+    Args:
+        backend: the Rust tokenizer.
+        texts: strings, or lists of words.
+        are_words: whether texts are lists of words.
+        with_offsets: whether to return ``offsets`` and ``word_ids``, which takes time.
+    """
     encode = backend.encode_batch if with_offsets else backend.encode_batch_fast
     encodings = encode(texts, is_pretokenized=are_words, add_special_tokens=False)
     ids = [encoding.ids for encoding in encodings]
@@ -86,10 +94,10 @@ def encode_pieces(backend: Tokenizer, texts: Sequence, *, are_words: bool, with_
     total = int(lengths.sum())
     flat_ids = np.fromiter(chain.from_iterable(ids), np.int32, total)
     if not with_offsets:
-        return Pieces(lengths, flat_ids)
+        return FlatTokens(lengths, flat_ids)
     offsets = chain.from_iterable(chain.from_iterable(encoding.offsets for encoding in encodings))
     words = chain.from_iterable(encoding.word_ids for encoding in encodings)
-    return Pieces(
+    return FlatTokens(
         lengths,
         flat_ids,
         offsets=np.fromiter(offsets, np.int32, 2 * total).reshape(total, 2),

@@ -1,4 +1,4 @@
-"""`BertTokenizer`: text to token ids and back."""
+"""BERT's tokenizer: converts text to token ids and back."""
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,8 +12,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import Source, open_source
 from keras_bert_impl.tokenization import pretrained
 from keras_bert_impl.tokenization.backend import build_backend
-from keras_bert_impl.tokenization.encoding import Encoded, encode
-from keras_bert_impl.tokenization.inputs import as_pieces
+from keras_bert_impl.tokenization.encoding import Encoded, encode, list_texts
 from keras_bert_impl.tokenization.vocabulary import in_id_order, looks_cased
 
 Texts = str | Sequence[str] | Sequence[Sequence[str]]
@@ -24,27 +23,27 @@ Padding = Literal["longest", "max_length"] | bool
 class BertTokenizer:
     """BERT's tokenizer: clean-up, splitting into words, WordPiece, special tokens, truncation and padding.
 
-    It gives the ids of the transformers library for the same vocabulary and settings. Calls change nothing in it, so
-    threads can share one.
+    It returns the same ids as the transformers library for the same vocabulary and settings. Calls do not change it, so
+    several threads can use one tokenizer.
 
     Args:
         vocabulary: tokens in id order, or a dictionary from token to id.
         do_lower_case: whether text is lower-cased.
-        strip_accents: whether accents are removed; ``None``: if text is lower-cased, as in the original BERT.
+        strip_accents: whether accents are removed; None: if text is lower-cased, as in the original BERT.
         tokenize_chinese_chars: whether each Chinese character is a word.
         pad_token, unk_token, cls_token, sep_token, mask_token: how the vocabulary spells the special tokens.
-        added_tokens: more tokens, found in text as they are before it is split into words. Those that the vocabulary
-            lacks get the ids behind it.
-        model_max_length: the most tokens that the model takes, special tokens included.
+        added_tokens: more tokens, which are found in text before it is split into words. Those that the vocabulary
+            lacks get the ids after it.
+        model_max_length: the maximum number of tokens that the model takes, special tokens included.
 
     Attributes:
         vocabulary: all tokens in id order, added ones included.
         pad_token_id, unk_token_id, cls_token_id, sep_token_id, mask_token_id: ids of the special tokens.
-        backend_tokenizer: the ``tokenizers.Tokenizer`` that does the work. Do not change it.
+        backend_tokenizer: the ``tokenizers.Tokenizer`` that is used. Do not change it.
 
     Raises:
-        InputError: a token or an id is there twice, ids have gaps, special tokens are missing, or a setting is of a
-            wrong type.
+        InputError: a token or an id occurs twice, ids have gaps, special tokens are missing, or a setting has a wrong
+            type.
 
     Example:
         >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "good", "film", "##s", "?"]
@@ -97,18 +96,18 @@ class BertTokenizer:
     def from_pretrained(cls, source: str | Path | Source, *, revision: str | None = None, **overrides: Any) -> Self:
         """Reads the tokenizer of a checkpoint.
 
-        ``tokenizer.json`` is read if it is there, else ``vocab.txt``. Settings come from the overrides, else from
-        ``tokenizer_config.json``, else from ``tokenizer.json``, else they are the constructor's defaults, so a bare
-        ``vocab.txt`` (as Google published them) is taken as uncased: pass ``do_lower_case=False`` for a cased one. A
-        warning says so if its tokens look cased. Padding and truncation that files hold are not taken over.
+        It reads ``tokenizer.json``, or ``vocab.txt`` if there is none. A setting is taken from the first of these that
+        has it: the overrides, ``tokenizer_config.json``, ``tokenizer.json``, the constructor's defaults. So a bare
+        ``vocab.txt`` (as Google published them) is treated as uncased: pass ``do_lower_case=False`` for a cased one. A
+        warning is shown if its tokens look cased. Padding and truncation in files are ignored.
 
         Args:
-            source: a directory, the name of a bundled model, or a hub name.
+            source: a directory, the name of a bundled model, a hub name, or an opened source.
             revision: branch, tag or commit of a hub name.
-            **overrides: arguments of the constructor, which go before what the files say.
+            **overrides: arguments of the constructor, which take precedence over the files.
 
         Raises:
-            InputError: neither file is there, or what is there cannot be used.
+            InputError: the source has neither file, or one that cannot be used.
         """
         opened = open_source(source, revision=revision)
         arguments = pretrained.read_arguments(opened) | overrides
@@ -128,11 +127,11 @@ class BertTokenizer:
     def save_pretrained(self, directory: str | Path) -> None:
         """Writes ``vocab.txt``, ``tokenizer.json``, ``tokenizer_config.json`` and ``special_tokens_map.json``.
 
-        transformers' ``AutoTokenizer`` and `from_pretrained` read the same tokenizer back. Tokens added behind the
-        vocabulary are in ``tokenizer.json`` alone.
+        transformers' ``AutoTokenizer`` and `from_pretrained` read the same tokenizer from them. Tokens added after the
+        vocabulary are in ``tokenizer.json`` only.
 
         Args:
-            directory: made if it is absent; files of these names are replaced, each whole or not at all.
+            directory: created if needed; files with these names are replaced, each completely or not at all.
         """
         pretrained.write_files(
             Path(directory),
@@ -155,35 +154,35 @@ class BertTokenizer:
         return_offsets: bool = False,
         return_overflowing: bool = False,
     ) -> dict[str, Any]:
-        """Encodes texts, or pairs of texts, as the model's input.
+        """Encodes texts, or pairs of texts, as a model's input.
 
         Args:
             text: a string or a list of strings; with ``is_split_into_words`` a list of words or a list of such lists.
             text_pair: the second texts of pairs, of the same form and number.
-            padding: ``"longest"`` or ``True``: to the longest row; ``"max_length"``: to ``max_length`` at least;
-                ``False``: not at all.
-            truncation: ``"longest_first"`` or ``True`` shortens the longer text of a pair, then both; ``"only_first"``
-                and ``"only_second"`` one of them; ``False`` nothing.
-            max_length: the most tokens of a row, special tokens included; default ``model_max_length``.
-            stride: with ``return_overflowing``, how many tokens a row repeats from the one before.
+            padding: ``"longest"`` or ``True`` pads to the longest row, ``"max_length"`` to at least ``max_length``;
+                ``False`` does not pad.
+            truncation: ``"longest_first"`` or ``True`` shortens the longer text of a pair until both have the same
+                length, then both; ``"only_first"`` and ``"only_second"`` shorten one text; ``False`` none.
+            max_length: the maximum number of tokens of a row, special tokens included; default ``model_max_length``.
+            stride: with ``return_overflowing``, how many tokens of the previous row each row repeats.
             pad_to_multiple_of: rounds the padded length up; a divisor of ``max_length`` if text is truncated.
-            is_split_into_words: whether texts come as lists of words.
+            is_split_into_words: whether texts are lists of words.
             return_offsets: whether to add ``offset_mapping``.
-            return_overflowing: whether what truncation cuts off becomes rows of its own.
+            return_overflowing: whether the tokens that truncation removes become rows of their own.
 
         Returns:
-            int32 arrays; a single text is a batch of one. With ``padding=False``, lists of such arrays, one a row.
+            int32 arrays; a single text is a batch of one. With ``padding=False``, lists with one such array per row.
 
             - ``input_ids`` ``[rows, length]``: ``[CLS] a [SEP]`` or ``[CLS] a [SEP] b [SEP]``, then padding;
-            - ``token_type_ids`` ``[rows, length]``: 1 for ``b [SEP]``, else 0;
-            - ``attention_mask`` ``[rows, length]``: 0 for padding, else 1;
-            - ``offset_mapping`` ``[rows, length, 2]``: first character of a token and the one behind its last, in the
-              text as it was given (in the word, if given as words); 0 0 for special tokens;
-            - ``word_ids`` ``[rows, length]``, if texts came as words: the word's number, -1 for special tokens;
-            - ``overflow_to_sample_mapping`` ``[rows]``, with ``return_overflowing``: which text or pair the row is of.
+            - ``token_type_ids`` ``[rows, length]``: 1 for ``b [SEP]``, otherwise 0;
+            - ``attention_mask`` ``[rows, length]``: 0 for padding, otherwise 1;
+            - ``offset_mapping`` ``[rows, length, 2]``: the first character of a token and the one after its last, in
+              the original text (in the original word, if texts are lists of words); 0 0 for special tokens;
+            - ``word_ids`` ``[rows, length]``, if texts are lists of words: the word's number, -1 for special tokens;
+            - ``overflow_to_sample_mapping`` ``[rows]``, with ``return_overflowing``: the number of the text or pair.
 
         Raises:
-            InputError: something else than texts was given (the first is named), ``max_length`` is too small, or the
+            InputError: an argument is not a text (the message names the first), ``max_length`` is too small, or the
                 options contradict each other.
 
         Example:
@@ -195,11 +194,11 @@ class BertTokenizer:
             [3, 5]
         """
         if padding not in (True, False, "longest", "max_length"):
-            raise InputError(f"padding={padding!r} is unknown. Known: 'longest' or True, 'max_length', False.")
+            raise InputError(f"padding={padding!r} is unknown; supported: 'longest' or True, 'max_length', False.")
         length = self.model_max_length if max_length is None else max_length
         multiple = 1 if pad_to_multiple_of is None else pad_to_multiple_of
         if multiple < 1 or (truncation and length % multiple):
-            raise InputError(f"pad_to_multiple_of={multiple} does not divide max_length={length}; name one that does.")
+            raise InputError(f"pad_to_multiple_of={multiple} does not divide max_length={length}; pass a divisor.")
         encoded = self._encode(
             text,
             text_pair,
@@ -210,10 +209,12 @@ class BertTokenizer:
             with_offsets=return_offsets,
             with_overflow=return_overflowing,
         )
-        least = length if padding == "max_length" else 0
-        result: dict[str, Any] = (
-            encoded.padded(least, multiple=multiple, pad_id=self.pad_token_id) if padding else encoded.unpadded()
-        )
+        result: dict[str, Any]
+        if padding:
+            min_length = length if padding == "max_length" else 0
+            result = encoded.padded(min_length, multiple=multiple, pad_id=self.pad_token_id)
+        else:
+            result = encoded.unpadded()
         if return_overflowing:
             result["overflow_to_sample_mapping"] = encoded.sample.astype(np.int32)
         return result
@@ -230,13 +231,13 @@ class BertTokenizer:
 
         Args:
             text: any number of texts.
-            text_pair: as many second texts, or ``None``.
+            text_pair: the same number of second texts, or None.
             truncation: see `__call__`.
-            max_length: the most tokens of a row, special tokens included; default ``model_max_length``.
+            max_length: the maximum number of tokens of a row, special tokens included; default ``model_max_length``.
 
         Returns:
-            ``input_ids`` and ``token_type_ids``, each a list with an int32 array ``[length]`` for each text or pair;
-            the arrays are views of one.
+            ``input_ids`` and ``token_type_ids``, each a list with one int32 array ``[length]`` per text or pair; the
+            arrays are views of one.
         """
         length = self.model_max_length if max_length is None else max_length
         columns = self._encode(text, text_pair, truncation=truncation, max_length=length).unpadded()
@@ -248,20 +249,20 @@ class BertTokenizer:
 
     def tokenize(self, text: str) -> list[str]:
         """The tokens of one text, without special tokens around them."""
-        pieces, _ = as_pieces([text])
-        return self.backend_tokenizer.encode_batch(pieces, add_special_tokens=False)[0].tokens
+        texts, _ = list_texts([text])
+        return self.backend_tokenizer.encode_batch(texts, add_special_tokens=False)[0].tokens
 
     def decode(self, ids: Sequence[int] | np.ndarray, *, skip_special_tokens: bool = True) -> str:
-        """Text from the ids of one row: word pieces joined, the spaces before punctuation removed.
+        """The text of one row of ids: word pieces are joined, spaces before punctuation are removed.
 
         Args:
             ids: integers ``[length]``.
-            skip_special_tokens: whether to leave out ``[CLS]`` and its siblings.
+            skip_special_tokens: whether to omit ``[CLS]`` and the other special tokens.
 
         Raises:
             InputError: an id is outside the vocabulary.
         """
-        return self.backend_tokenizer.decode(self._checked(ids), skip_special_tokens=skip_special_tokens)
+        return self.backend_tokenizer.decode(self._check_ids(ids), skip_special_tokens=skip_special_tokens)
 
     @overload
     def convert_ids_to_tokens(self, ids: int) -> str: ...
@@ -275,20 +276,20 @@ class BertTokenizer:
         """
         if isinstance(ids, int | np.integer):
             return self.convert_ids_to_tokens([int(ids)])[0]
-        return [self.vocabulary[id] for id in self._checked(ids)]
+        return [self.vocabulary[id] for id in self._check_ids(ids)]
 
     @overload
     def convert_tokens_to_ids(self, tokens: str) -> int: ...
     @overload
     def convert_tokens_to_ids(self, tokens: list[str]) -> list[int]: ...
     def convert_tokens_to_ids(self, tokens: str | list[str]) -> int | list[int]:
-        """The id of a token, or the ids of a list of tokens; tokens that the vocabulary lacks get ``unk_token_id``."""
+        """The id of a token, or the ids of a list of tokens; ``unk_token_id`` for tokens not in the vocabulary."""
         if not isinstance(tokens, str):
             return [self.convert_tokens_to_ids(token) for token in tokens]
         id = self.backend_tokenizer.token_to_id(tokens)
         return self.unk_token_id if id is None else id
 
-    def _checked(self, ids: Sequence[int] | np.ndarray) -> list[int]:
+    def _check_ids(self, ids: Sequence[int] | np.ndarray) -> list[int]:
         numbers = np.asarray(ids).tolist()
         for number in numbers:
             if type(number) is not int or not 0 <= number < self.vocab_size:
@@ -305,7 +306,7 @@ class BertTokenizer:
 
     @property
     def special_token_ids(self) -> list[int]:
-        """The ids of the special tokens, those among the added tokens included, ascending."""
+        """The ids of the special tokens, including special added tokens, ascending."""
         added = self.backend_tokenizer.get_added_tokens_decoder()
         return sorted(id for id, token in added.items() if token.special)
 

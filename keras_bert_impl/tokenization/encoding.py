@@ -1,5 +1,7 @@
-"""Texts to the model's rows: one call of the Rust tokenizer, the rest on whole arrays."""
+"""Encodes texts as rows of a model's input: one call of the Rust tokenizer, then operations on complete arrays."""
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +10,7 @@ from tokenizers import Tokenizer
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tokenization import batching
-from keras_bert_impl.tokenization.backend import encode_pieces
-from keras_bert_impl.tokenization.inputs import as_pieces
+from keras_bert_impl.tokenization.backend import tokenize
 
 STRATEGIES = {
     False: None,
@@ -19,15 +20,17 @@ STRATEGIES = {
     "only_second": "only_second",
 }
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 
 @dataclass(frozen=True)
 class Encoded:
-    """Rows behind one another, unpadded.
+    """Encoded rows, concatenated, without padding.
 
     Attributes:
-        columns: from ``"input_ids"`` and its siblings to int32 arrays ``[positions, …]``.
-        sizes: int64 ``[rows]``, how many positions each row has.
-        sample: int64 ``[rows]``, which text or pair a row comes from.
+        columns: int32 arrays ``[positions, …]`` under ``"input_ids"`` and the other names of `BertTokenizer`.
+        sizes: int64 ``[rows]``, the number of positions of each row.
+        sample: int64 ``[rows]``, the number of the text or pair that a row belongs to.
     """
 
     columns: dict[str, np.ndarray]
@@ -35,16 +38,16 @@ class Encoded:
     sample: np.ndarray
 
     def unpadded(self) -> dict[str, list[np.ndarray]]:
-        """Each column as a list with an array for each row; the arrays are views of one."""
+        """Each column as a list with one array per row; the arrays are views of one."""
         return {key: batching.split(values, self.sizes) for key, values in self.columns.items()}
 
-    def padded(self, least: int, *, multiple: int, pad_id: int) -> dict[str, np.ndarray]:
-        """Each column as an array ``[rows, length, …]``: at least ``least`` long, a multiple of ``multiple``."""
-        width = max(least, int(self.sizes.max(initial=0)))
-        width += -width % multiple
+    def padded(self, min_length: int, *, multiple: int, pad_id: int) -> dict[str, np.ndarray]:
+        """Each column as an array ``[rows, length, …]``; the length is at least the minimum, and a multiple."""
+        length = max(min_length, int(self.sizes.max(initial=0)))
+        length += -length % multiple
         fills = {"input_ids": pad_id, "word_ids": -1}
         return {
-            key: batching.pad(values, self.sizes, width=width, fill=fills.get(key, 0))
+            key: batching.pad(values, self.sizes, length=length, fill=fills.get(key, 0))
             for key, values in self.columns.items()
         }
 
@@ -63,37 +66,95 @@ def encode(
     with_offsets: bool = False,
     with_overflow: bool = False,
 ) -> Encoded:
-    """Tokenizes, truncates and puts special tokens around; see `BertTokenizer.__call__` for the options."""
+    """Tokenizes and truncates texts and adds special tokens; for the options see `BertTokenizer.__call__`."""
     if truncation not in STRATEGIES:
-        raise InputError(f"truncation={truncation!r} is unknown. Known: {', '.join(map(repr, STRATEGIES))}.")
+        raise InputError(f"truncation={truncation!r} is unknown; supported: {', '.join(map(repr, STRATEGIES))}.")
     strategy = STRATEGIES[truncation]
-    pieces, per_sample = as_pieces(text, text_pair, are_words=are_words)
-    room = max_length - int(batching.FRAME[:per_sample].sum())
-    if strategy and room < 0:
-        raise InputError(f"max_length={max_length} has no room for the {max_length - room} special tokens of a row.")
+    texts, per_sample = list_texts(text, text_pair, are_words=are_words)
+    max_tokens = max_length - int(batching.SPECIAL_COUNTS[:per_sample].sum())
+    if strategy and max_tokens < 0:
+        raise InputError(
+            f"max_length={max_length} has no space for the {max_length - max_tokens} special tokens of a row."
+        )
     if with_overflow and stride < 0:
         raise InputError(f"stride={stride} is negative; the number of tokens that windows share was expected.")
     if with_overflow and per_sample == 2 and strategy == "longest_first":
-        raise InputError("Windows over pairs need truncation='only_first' or 'only_second': which text do they cut?")
+        raise InputError("Windows over pairs need truncation='only_first' or 'only_second', the text that is split.")
 
-    found = encode_pieces(backend, pieces, are_words=are_words, with_offsets=with_offsets or are_words)
-    lengths = found.lengths.reshape(-1, per_sample)
-    kept = batching.truncate(lengths, room=room, strategy=strategy) if strategy else lengths
+    tokens = tokenize(backend, texts, are_words=are_words, with_offsets=with_offsets or are_words)
+    lengths = tokens.lengths.reshape(-1, per_sample)
+    remaining = batching.truncate(lengths, max_tokens=max_tokens, strategy=strategy) if strategy else lengths
     if with_overflow:
-        rows = batching.sliding_windows(lengths, kept, stride=stride)
+        rows = batching.sliding_windows(lengths, remaining, stride=stride)
     else:
-        rows = batching.one_row_each(lengths, kept)
+        rows = batching.one_row_each(lengths, remaining)
     layout = batching.lay_out(rows)
 
-    input_ids = layout.place(found.ids, special=sep_id)
+    input_ids = layout.place(tokens.ids, special=sep_id)
     input_ids[layout.first] = cls_id
     columns = {
         "input_ids": input_ids,
         "token_type_ids": layout.type_ids,
         "attention_mask": np.ones(len(input_ids), np.int32),
     }
-    if with_offsets and found.offsets is not None:
-        columns["offset_mapping"] = layout.place(found.offsets, special=0)
-    if are_words and found.word_ids is not None:
-        columns["word_ids"] = layout.place(found.word_ids, special=-1)
+    if with_offsets and tokens.offsets is not None:
+        columns["offset_mapping"] = layout.place(tokens.offsets, special=0)
+    if are_words and tokens.word_ids is not None:
+        columns["word_ids"] = layout.place(tokens.word_ids, special=-1)
     return Encoded(columns, sizes=rows.sizes, sample=rows.sample)
+
+
+def list_texts(text: Any, text_pair: Any = None, *, are_words: bool = False) -> tuple[list[Any], int]:
+    """Checks the texts of a call and puts them in one list, in which the two texts of a pair are neighbors.
+
+    Args:
+        text: a string or a list of strings; with ``are_words`` a list of words or a list of such lists.
+        text_pair: the second texts, of the same form and number; None for single texts.
+        are_words: whether texts are lists of words.
+
+    Returns:
+        ``[a0, a1, …]`` and 1, or ``[a0, b0, a1, b1, …]`` and 2.
+
+    Raises:
+        InputError: an argument is something else (the message names the first wrong element), or the numbers of texts
+            differ.
+    """
+    firsts = _check_texts(text, "text", are_words)
+    if text_pair is None:
+        return firsts, 1
+    seconds = _check_texts(text_pair, "text_pair", are_words)
+    if len(firsts) != len(seconds):
+        raise InputError(f"There are {len(firsts)} texts but {len(seconds)} in text_pair; a pair needs one of each.")
+    return [each for pair in zip(firsts, seconds, strict=True) for each in pair], 2
+
+
+def _check_texts(value: Any, name: str, are_words: bool) -> list[Any]:
+    if not are_words:
+        texts = [value] if isinstance(value, str) else _to_list(value, name, "a string or a list of strings")
+        _check_strings(texts, name)
+        return texts
+    lists = _to_list(value, name, "a list of words or a list of such lists")
+    if lists and isinstance(lists[0], str):
+        _check_strings(lists, name)
+        return [lists]
+    lists = [_to_list(words, f"{name}[{index}]", "a list of words") for index, words in enumerate(lists)]
+    for index, words in enumerate(lists):
+        _check_strings(words, f"{name}[{index}]")
+    return lists
+
+
+def _to_list(value: Any, name: str, expected: str) -> list[Any]:
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise InputError(f"{name} is {value!r:.50} ({type(value).__name__}); {expected} was expected.")
+    return list(value)
+
+
+def _check_strings(texts: list[Any], name: str) -> None:
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"{name}[{index}] is {text!r:.50} ({type(text).__name__}); a string was expected.")
+        if not text.isascii() and (half := _SURROGATE.search(text)):
+            raise InputError(
+                f"{name}[{index}] contains half of a surrogate pair ({half[0]!r}) at position {half.start()}, as after "
+                "cutting a JSON escape in two. Remove it, or repair the file it comes from."
+            )

@@ -1,32 +1,47 @@
-"""A tokenizer's files: ``tokenizer.json`` or ``vocab.txt``, and the settings beside them."""
+"""Reads and writes the files of a tokenizer: ``tokenizer.json`` or ``vocab.txt``, and its settings.
 
+BERT's tokenizers in ``tokenizer.json`` become constructor arguments; other tokenizers are refused, with the reason.
+"""
+
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from keras_bert_impl import files
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import Source
-from keras_bert_impl.tokenization.tokenizer_json import read_tokenizer_json
-from keras_bert_impl.tokenization.vocabulary import added_tokens, read_vocabulary
+from keras_bert_impl.tokenization.vocabulary import added_tokens, in_id_order, read_vocabulary
 
 SETTINGS = {"do_lower_case": bool, "strip_accents": bool | None, "tokenize_chinese_chars": bool}
 SPECIAL_TOKENS = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 TYPES = {**SETTINGS, **dict.fromkeys(SPECIAL_TOKENS, str), "model_max_length": int}
 
-# Classes whose vocab.txt means BERT's rules. Others (BertJapaneseTokenizer, …) find words in another way.
+# Classes whose vocab.txt is used with BERT's rules. Others (BertJapaneseTokenizer, …) find words in another way.
 CLASSES = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "PreTrainedTokenizer", "TokenizersBackend")
 
-# transformers writes 1e30 where no limit is known.
+# transformers writes 1e30 if no limit is known.
 NO_LIMIT = 10**9
+
+# What makes a tokenizer BERT's. A missing model type is accepted: files of 2020 do not have it.
+REQUIRED: dict[tuple[str, str], tuple[Any, ...]] = {
+    ("model", "type"): ("WordPiece", None),
+    ("model", "continuing_subword_prefix"): ("##",),
+    ("model", "max_input_chars_per_word"): (100,),
+    ("normalizer", "type"): ("BertNormalizer",),
+    ("normalizer", "clean_text"): (True,),
+    ("pre_tokenizer", "type"): ("BertPreTokenizer",),
+}
 
 
 def read_arguments(source: Source) -> dict[str, Any]:
-    """Constructor arguments of the `BertTokenizer` that a source holds.
+    """Reads the constructor arguments of the `BertTokenizer` of a source.
 
-    ``tokenizer.json`` goes before ``vocab.txt``, for it alone holds added tokens with their flags. Settings in
-    ``tokenizer_config.json`` go before those in ``tokenizer.json``, as in transformers. The longest input is that of
-    ``tokenizer_config.json``, else the model's number of positions.
+    ``tokenizer.json`` takes precedence over ``vocab.txt``, because only it contains added tokens with their flags.
+    Settings in ``tokenizer_config.json`` take precedence over those in ``tokenizer.json``, as in transformers. The
+    maximum length is that of ``tokenizer_config.json``, otherwise the model's number of positions.
 
     Raises:
         InputError: the source has neither file, or one that cannot be used.
@@ -38,7 +53,7 @@ def read_arguments(source: Source) -> dict[str, Any]:
     elif path := source.file("vocab.txt"):
         _check_class(source, config)
         vocabulary = read_vocabulary(path)
-        arguments = {"vocabulary": vocabulary, "added_tokens": _added_beside(source, vocabulary, spellings)}
+        arguments = {"vocabulary": vocabulary, "added_tokens": _read_added_tokens(source, vocabulary, spellings)}
     else:
         raise InputError(f"{source.name} has neither tokenizer.json nor vocab.txt; a tokenizer needs one of them.")
     length = config.get("model_max_length", config.get("max_len"))
@@ -47,19 +62,56 @@ def read_arguments(source: Source) -> dict[str, Any]:
     return (
         arguments
         | {key: config[key] for key in SETTINGS if key in config}
-        | {key: _content(spellings[key]) for key in SPECIAL_TOKENS if spellings.get(key)}
+        | {key: _spelling(spellings[key]) for key in SPECIAL_TOKENS if spellings.get(key)}
         | ({} if length is None else {"model_max_length": length})
     )
 
 
+def read_tokenizer_json(path: Path) -> dict[str, Any]:
+    """Reads the constructor arguments of the `BertTokenizer` that a ``tokenizer.json`` describes.
+
+    Padding and truncation are ignored: the caller chooses them, and published files contain all kinds of values.
+
+    Raises:
+        InputError: the tokenizers library cannot read the file, it does not describe a BERT tokenizer (the message
+            names the differing key), or its ids have gaps.
+    """
+    content = files.read_json(path)
+    try:
+        Tokenizer.from_str(json.dumps(content))
+    except Exception as error:  # The library raises no narrower class.
+        raise InputError(f"{path} is not a file that the tokenizers library can read: {error}.") from error
+    content["normalizer"] = _unwrap(content.get("normalizer"))
+    for (part, key), accepted in REQUIRED.items():
+        value = (content.get(part) or {}).get(key)
+        if value not in accepted:
+            raise InputError(
+                f"{path} does not describe a BERT tokenizer: {part}.{key} is {value!r}; {accepted[0]!r} was expected."
+            )
+    try:
+        vocabulary = in_id_order(content["model"]["vocab"])
+        added = added_tokens(vocabulary, content["added_tokens"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return {
+        "vocabulary": vocabulary,
+        "do_lower_case": content["normalizer"]["lowercase"],
+        "strip_accents": content["normalizer"]["strip_accents"],
+        "tokenize_chinese_chars": content["normalizer"]["handle_chinese_chars"],
+        "unk_token": content["model"]["unk_token"],
+        "added_tokens": added,
+        **_read_post_processor(path, content.get("post_processor")),
+    }
+
+
 def write_files(directory: Path, *, backend_json: str, vocabulary: list[str], settings: Mapping[str, Any]) -> None:
-    """Writes ``tokenizer.json``, ``vocab.txt`` and the two files of settings, each whole or not at all.
+    """Writes ``tokenizer.json``, ``vocab.txt`` and two files of settings, each completely or not at all.
 
     Args:
-        directory: made if it does not exist; files of the same names are replaced, others stay.
+        directory: created if needed; files with the same names are replaced, others stay.
         backend_json: the content of ``tokenizer.json``.
-        vocabulary: tokens in id order, without those added behind it, which only ``tokenizer.json`` can hold.
-        settings: what ``tokenizer_config.json`` holds beside the class.
+        vocabulary: tokens in id order, without tokens added after it, which only ``tokenizer.json`` can contain.
+        settings: the content of ``tokenizer_config.json`` without the class.
     """
     spellings = {key: settings[key] for key in SPECIAL_TOKENS}
     files.write_text(directory / "vocab.txt", "".join(f"{token}\n" for token in vocabulary))
@@ -70,7 +122,7 @@ def write_files(directory: Path, *, backend_json: str, vocabulary: list[str], se
 
 
 def check_types(settings: Mapping[str, Any]) -> None:
-    """Raises ``InputError`` for a setting that is not of its type."""
+    """Raises ``InputError`` for a setting of a wrong type."""
     for name, value in settings.items():
         if not isinstance(value, TYPES[name]):
             expected = getattr(TYPES[name], "__name__", TYPES[name])
@@ -78,12 +130,13 @@ def check_types(settings: Mapping[str, Any]) -> None:
 
 
 def _read(source: Source, name: str) -> dict[str, Any]:
+    """The object in a JSON file of a source; empty if there is no such file."""
     path = source.file(name)
     return files.read_json(path) if path else {}
 
 
-def _content(token: Any) -> Any:
-    """A token's spelling, which some files wrap in a dictionary with flags."""
+def _spelling(token: Any) -> Any:
+    """A token's spelling, which in some files is in a dictionary with flags."""
     return token.get("content") if isinstance(token, dict) else token
 
 
@@ -92,13 +145,13 @@ def _check_class(source: Source, config: Mapping[str, Any]) -> None:
     if str(name).removesuffix("Fast") not in CLASSES:
         raise InputError(
             f"{source.name}: tokenizer_config.json has tokenizer_class {name!r}, whose rules for vocab.txt are not "
-            f"BERT's. Expected one of {', '.join(CLASSES)}. If BERT's rules are right all the same, read the "
+            f"BERT's; one of {', '.join(CLASSES)} was expected. If BERT's rules are right nevertheless, read the "
             "vocabulary yourself and call BertTokenizer(vocabulary)."
         )
 
 
-def _added_beside(source: Source, vocabulary: list[str], spellings: Mapping[str, Any]) -> list[Any]:
-    """The tokens that transformers 4 added to a ``vocab.txt``, which it keeps in one of two other files."""
+def _read_added_tokens(source: Source, vocabulary: list[str], spellings: Mapping[str, Any]) -> list[Any]:
+    """The tokens that transformers 4 added to a ``vocab.txt``, which are in one of two other files."""
     special = spellings.get("additional_special_tokens") or []
     try:
         entries = [{"id": int(id), **entry} for id, entry in spellings.get("added_tokens_decoder", {}).items()] or [
@@ -110,3 +163,34 @@ def _added_beside(source: Source, vocabulary: list[str], spellings: Mapping[str,
         raise InputError(
             f"{source.name}: the added tokens in tokenizer_config.json or added_tokens.json cannot be used: {error}"
         ) from error
+
+
+def _unwrap(normalizer: Any) -> Any:
+    """The only member of a sequence of normalizers; anything else is returned as it is."""
+    match normalizer:
+        case {"type": "Sequence", "normalizers": [only]}:
+            return only
+    return normalizer
+
+
+def _read_post_processor(path: Path, post_processor: dict[str, Any] | None) -> dict[str, str]:
+    """The spellings of [CLS] and [SEP] in the post-processor, which must add them as BERT does."""
+    match post_processor:
+        case None:
+            return {}
+        case {"type": "BertProcessing", "cls": [cls, _], "sep": [sep, _]}:
+            return {"cls_token": cls, "sep_token": sep}
+        case {
+            "type": "TemplateProcessing",
+            "single": [
+                {"SpecialToken": {"id": cls, "type_id": 0}},
+                {"Sequence": {"id": "A", "type_id": 0}},
+                {"SpecialToken": {"id": sep, "type_id": 0}},
+            ] as single,
+            "pair": [*first, {"Sequence": {"id": "B", "type_id": 1}}, {"SpecialToken": {"id": last, "type_id": 1}}],
+        } if first == single and last == sep:
+            return {"cls_token": cls, "sep_token": sep}
+    raise InputError(
+        f"{path} does not describe a BERT tokenizer: its post_processor does not make [CLS] a [SEP] b [SEP] with the "
+        "types 0 0 0 1 1."
+    )

@@ -415,7 +415,7 @@ CASES = [
         f"{FINETUNE} --max-length 132",
         r"max_length is 132, but the model has 131 positions",
     ),
-    Case("settings: no room", f"{FINETUNE} --max-length 1", r"max_length=1 has no room"),
+    Case("settings: no room", f"{FINETUNE} --max-length 1", r"max_length=1 has no space"),
     Case("settings: no epochs", f"{FINETUNE} --epochs 0", r"epochs is 0; a whole number above 0 was expected"),
     Case("settings: a rate", f"{FINETUNE} --learning-rate nan", r"learning_rate is nan; a number above 0 was expected"),
     Case("settings: a seed", f"{FINETUNE} --seed -1", r"seed is -1; a whole number from 0"),
@@ -441,14 +441,14 @@ CASES = [
     Case(
         "predict: a broken argument",
         ["predict", "run", "good", os.fsdecode(b"b\xe9")],
-        r"text\[1\] has half of a character",
+        r"text\[1\] contains half of a surrogate pair",
     ),
     Case(
         "predict: beyond the positions",
         "predict run text --max-length 132",
         r"max_length is 132, but the model has 131",
     ),
-    Case("predict: no length", "predict run text --max-length 0", r"max_length=0 has no room"),
+    Case("predict: no length", "predict run text --max-length 0", r"max_length=0 has no space"),
     Case("predict: no file", "predict run --file absent.tsv", r"absent\.tsv cannot be read: No such file"),
     *(
         Case(

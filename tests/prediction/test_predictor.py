@@ -68,7 +68,7 @@ def test_labels_count_for_scores_alone(predictor: Predictor) -> None:
 
 @pytest.mark.parametrize(
     ("max_length", "message"),
-    [(132, "max_length is 132, but the model has 131 positions"), (0, "max_length=0 has no room")],
+    [(132, "max_length is 132, but the model has 131 positions"), (0, "max_length=0 has no space")],
 )
 def test_lengths_that_do_not_fit(sentiment_run: Path, max_length: int, message: str) -> None:
     with pytest.raises(InputError, match=message):

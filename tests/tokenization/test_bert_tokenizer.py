@@ -138,8 +138,8 @@ def test_importing_starts_no_framework() -> None:
     ("vocabulary", "options", "message"),
     [
         ([*SMALL, "film"], {}, "has 'film' as id 7 and as id 10"),
-        ({"[PAD]": 0, "[UNK]": 2}, {}, "2 tokens need the ids 0 to 1, each once, but where 1 was expected stands 2"),
-        ({"[PAD]": 0, "[UNK]": 0}, {}, "each once, but where 1 was expected stands 0"),
+        ({"[PAD]": 0, "[UNK]": 2}, {}, "2 tokens need the ids 0 to 1, each once, but '.UNK.' has 2 instead of 1"),
+        ({"[PAD]": 0, "[UNK]": 0}, {}, "each once, but '.UNK.' has 0 instead of 1"),
         (
             ["[PAD]", "[CLS]", "a"],
             {},

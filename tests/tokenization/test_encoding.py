@@ -164,7 +164,7 @@ def test_single_texts_empty_texts_and_no_texts(tokenizer) -> None:
         (({"text": "a"},), r"text is \{'text': 'a'\} \(dict\)"),
         ((["a", "b"], ["c"]), "2 texts but 1 in text_pair"),
         (("a", ["b", "c"]), "1 texts but 2 in text_pair"),
-        ((["ok", "x\ud83d"],), r"text\[1\] has half of a character \('\\ud83d'\) at position 1"),
+        ((["ok", "x\ud83d"],), r"text\[1\] contains half of a surrogate pair \('\\ud83d'\) at position 1"),
     ],
 )
 def test_what_is_no_text_is_named(tokenizer, call: tuple, message: str) -> None:
@@ -189,8 +189,8 @@ def test_what_is_no_list_of_words_is_named(tokenizer, words: Any, message: str) 
 @pytest.mark.parametrize(
     ("call", "options", "message"),
     [
-        (["a"], {"max_length": 1}, "max_length=1 has no room for the 2 special tokens"),
-        (["a", "b"], {"max_length": 2}, "max_length=2 has no room for the 3 special tokens"),
+        (["a"], {"max_length": 1}, "max_length=1 has no space for the 2 special tokens"),
+        (["a", "b"], {"max_length": 2}, "max_length=2 has no space for the 3 special tokens"),
         (["a"], {"padding": "left"}, "padding='left' is unknown"),
         (["a"], {"truncation": "longest"}, "truncation='longest' is unknown"),
         (["a"], {"truncation": "only_second"}, "needs pairs"),
