@@ -83,7 +83,7 @@ def test_words_without_end_take_no_time(tmp_path: Path) -> None:
 def test_what_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="size is 104; more than 104 was expected"):
         train_vocabulary(TEXTS, tmp_path / "vocabulary", size=104)
-    with pytest.raises(InputError, match="The texts have no words"):
+    with pytest.raises(InputError, match="The texts contain no words"):
         train_vocabulary([" ", ""], tmp_path / "vocabulary", size=200)
     with pytest.raises(InputError, match="can be iterated only once"):
         train_vocabulary((text for text in TEXTS), tmp_path / "vocabulary", size=200)
