@@ -51,7 +51,7 @@ def trained(
     remat: bool = False,
     plain: bool = False,
 ) -> dict[str, Any]:
-    """The figures of each step, the outputs of the trained model, and where it was trained."""
+    """Trains a model; returns the losses of each step, the last metrics, the outputs and the distribution."""
     import keras
 
     from keras_bert_impl import BertConfig, BertForPreTraining
@@ -86,17 +86,17 @@ def trained(
             settings = PreTraining(precision=precision, accumulate=parts, remat=remat)
             made = OPTIMIZERS[optimizer](learning_rate=3e-3, steps=steps, clip_norm=0.5)
             distribution.compile(model, made, TASKS["pretraining"].compile_arguments(), settings=settings)
-        # An epoch for each step: the figures are those of one step.
+        # An epoch for each step: the loss is that of one step.
         feed = distribution.feed(distribution.split(batches, accumulate=parts))
-        figures = {"verbose": 0, "shuffle": False, **distribution.validation_arguments(batches)}
+        arguments = {"verbose": 0, "shuffle": False, **distribution.validation_arguments(batches)}
         history = model.fit(feed, steps_per_epoch=1, epochs=steps - 1, verbose=0, shuffle=False).history
-        last = model.fit(feed, steps_per_epoch=1, **figures).history
+        last = model.fit(feed, steps_per_epoch=1, **arguments).history
         ids = np.random.default_rng(1).integers(5, WORDS, (3, 11)).astype(np.int32)
         asked = np.tile(np.arange(2, dtype=np.int32), (3, 1))
         outputs = distribution.predict_function(model)({"input_ids": ids, "masked_lm_positions": asked})
         return {
             "losses": np.ravel([*history["loss"], *last["loss"]]).tolist(),
-            "figures": {name: float(np.ravel(values[-1])[0]) for name, values in last.items()},
+            "metrics": {name: float(np.ravel(values[-1])[0]) for name, values in last.items()},
             "outputs": {name: np.asarray(values).tolist() for name, values in outputs.items()},
             "iterations": int(keras.ops.convert_to_numpy(model.optimizer.iterations)),
             "replicas": distribution.replicas,
@@ -127,7 +127,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def results(processes: "Sequence[subprocess.Popen[str]]", *, seconds: float = 300) -> list[list[dict[str, Any]]]:
-    """What the processes found."""
+    """The results that the processes print."""
     outputs = [process.communicate(timeout=seconds) for process in processes]
     for process, (_, errors) in zip(processes, outputs, strict=True):
         assert process.returncode == 0, errors[-4000:]

@@ -1,23 +1,23 @@
-"""The model cards of runs."""
+"""Model cards: the README of a run's directory."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def model_card(metrics: Mapping[str, Any], *, name: str, main_metric: str) -> str:
-    """A README for the directory of a run, from what its ``metrics.json`` holds.
+    """The model card of a fine-tuned model.
 
     Args:
-        metrics: the result of ``finetune``.
-        name: what to call the model.
-        main_metric: the figure that chose the checkpoint.
+        metrics: the content of the run's ``metrics.json``.
+        name: the name of the model.
+        main_metric: the metric that selected the checkpoint.
     """
     splits = [split for split in ("valid", "test") if split in metrics]
-    figures = list(metrics[splits[0]])
-    head = "| data | examples | " + " | ".join(figures) + " |"
+    names = list(metrics[splits[0]])
+    header = "| data | examples | " + " | ".join(names) + " |"
     rows = [
         f"| {split} | {metrics['examples'][split]} | "
-        + " | ".join(f"{metrics[split][figure]:.4f}" for figure in figures)
+        + " | ".join(f"{metrics[split][name]:.4f}" for name in names)
         + " |"
         for split in splits
     ]
@@ -40,18 +40,18 @@ A BERT fine-tuned for {metrics["task"]} from `{metrics["source"]}`, on {metrics[
 
 ## Results
 
-{head}
-|---|---|{"---|" * len(figures)}
+{header}
+|---|---|{"---|" * len(names)}
 {chr(10).join(rows)}
 
-The checkpoint is that of epoch {metrics["best_epoch"]} of {metrics["settings"]["epochs"]}, the best by
+The checkpoint is from epoch {metrics["best_epoch"]} of {metrics["settings"]["epochs"]}, which had the best
 {main_metric.replace("_", " ")} on the validation data.
 
 ![learning curve](learning_curve.png)
 
 ## Labels
 
-{labels or "None: the answer is a part of the text." + chr(10)}
+{labels or "None: an answer is a span of the text." + chr(10)}
 ## Settings
 
 | setting | value |
@@ -63,27 +63,27 @@ The checkpoint is that of epoch {metrics["best_epoch"]} of {metrics["settings"][
     keras-bert predict {name} --file FILE
     keras-bert export {name} saved_models/{name}/1
 
-The directory opens in transformers too.
+transformers can load this directory too.
 
-## Not known
+## Limitations
 
-What the training data does not show, this model has not learned: other languages, domains and kinds of text need an
-evaluation of their own (`keras-bert evaluate {name} --data FILE`).
+The model was evaluated on the data above only. Evaluate it on other languages, domains and kinds of text before you use
+it there (`keras-bert evaluate {name} --data FILE`).
 """
 
 
 def pretraining_card(metrics: Mapping[str, Any], *, name: str) -> str:
-    """A README for the directory of a pretraining, from what its ``metrics.json`` holds.
+    """The model card of a pretrained model.
 
     Args:
-        metrics: the result of ``pretrain``.
-        name: what to call the model.
+        metrics: the content of the run's ``metrics.json``.
+        name: the name of the model.
     """
     versions, corpus, held_out = metrics["versions"], metrics["corpus"], metrics["held_out"]
     settings = "\n".join(
         f"| {key} | {value} |" for part in ("objective", "settings") for key, value in metrics[part].items()
     )
-    begin = f"from `{metrics['init']}`" if metrics["init"] else f"of the size {metrics['preset']}"
+    origin = f"from `{metrics['init']}`" if metrics["init"] else f"of the size {metrics['preset']}"
     return f"""---
 library_name: keras
 tags:
@@ -94,22 +94,22 @@ tags:
 
 # {name}
 
-A BERT {begin}, pretrained on masked words and next sentences for {metrics["steps"]:,} steps, which took
+A BERT {origin}, pretrained on masked words and next sentences for {metrics["steps"]:,} steps in
 {metrics["minutes"]:.0f} minutes, with keras_bert_impl {versions["keras_bert_impl"]} on {versions["backend"]}.
 
 ## Data
 
-{corpus["tokens"]:,} tokens in {corpus["sentences"]:,} sentences and {corpus["documents"]:,} documents of
+{corpus["tokens"]:,} tokens in {corpus["sentences"]:,} sentences and {corpus["documents"]:,} documents from
 {", ".join(f"`{source}`" for source in corpus["corpus"])}. A document ends at an empty line.
 {held_out["documents"]:,} of the documents were held out: the first ones of
-`numpy.random.default_rng({metrics["settings"]["seed"]}).permutation({corpus["documents"]})`. The figures are those of
-100 batches of them at most.
+`numpy.random.default_rng({metrics["settings"]["seed"]}).permutation({corpus["documents"]})`. The metrics are computed
+on at most 100 batches of them.
 
 {f"    {metrics['command']}" if metrics["command"] else ""}
 
 ## Results on the held-out documents
 
-| figure | value |
+| metric | value |
 |---|---|
 | masked tokens: accuracy | {held_out["masked_accuracy"]:.4f} |
 | masked tokens: perplexity | {held_out["perplexity"]:.2f} |
@@ -130,5 +130,5 @@ A BERT {begin}, pretrained on masked words and next sentences for {metrics["step
     keras-bert next-sentence {name} "He shut the door." "Then he sat down."
     keras-bert finetune {name} --train FILE --valid FILE --output DIR
 
-The directory opens in transformers too.
+transformers can load this directory too.
 """

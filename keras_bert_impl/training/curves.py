@@ -1,4 +1,4 @@
-"""The learning-curve pictures of runs."""
+"""Plots of training runs: learning curves, and single weights over the steps."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,11 +15,11 @@ _POINTS = 100
 
 
 def step_losses(running_means: Sequence[Sequence[float]], rows: Sequence[int]) -> np.ndarray:
-    """The loss of each step, from the means that Keras shows.
+    """Computes the loss of each step from the running means that Keras logs.
 
     Args:
         running_means: for each epoch, after each step, the mean of the loss over the epoch's rows so far.
-        rows: how many rows the batch of each step had, over all epochs.
+        rows: number of rows in the batch of each step, over all epochs.
 
     Returns:
         float64 ``[steps]``.
@@ -33,14 +33,14 @@ def step_losses(running_means: Sequence[Sequence[float]], rows: Sequence[int]) -
 
 
 def block_means(losses: np.ndarray, *, points: int = _POINTS) -> tuple[np.ndarray, np.ndarray]:
-    """Losses averaged over stretches of steps.
+    """Averages losses over blocks of consecutive steps.
 
     Args:
         losses: the loss of each step.
-        points: how many stretches, at most.
+        points: max. number of blocks.
 
     Returns:
-        the last step of each stretch, counted from 1, and the mean loss of its steps.
+        the last step of each block, counted from 1, and the mean loss of its steps.
 
     >>> steps, losses = block_means(np.array([4.0, 3.0, 2.0, 1.0]), points=2)
     >>> steps.tolist(), losses.tolist()
@@ -53,21 +53,21 @@ def block_means(losses: np.ndarray, *, points: int = _POINTS) -> tuple[np.ndarra
 def save_learning_curve(
     path: Path, losses: np.ndarray, validation: Sequence[Mapping[str, Any]], *, metric: str, best_epoch: int
 ) -> None:
-    """Draws the training loss over the steps and the validation metric over the epochs into a PNG file.
+    """Plots the training loss over the steps and the validation metric over the epochs.
 
     Args:
-        path: where to.
-        losses: the loss of each step, over all epochs, which have the same number of steps.
+        path: the PNG file to write.
+        losses: the loss of each step, over all epochs; all epochs have the same number of steps.
         validation: for each epoch the metrics on the validation data.
-        metric: which of them is drawn.
-        best_epoch: the one whose checkpoint was kept, counted from 1; it is marked.
+        metric: the metric to plot.
+        best_epoch: the epoch of the saved checkpoint, counted from 1; it is marked.
     """
     from matplotlib.ticker import MaxNLocator
 
     steps, means = block_means(losses)
     epochs, values = np.arange(1, len(validation) + 1), [entry[metric] for entry in validation]
     name = metric.replace("_", " ")
-    drawn, (left, right) = make_figure(8, 3.2, columns=2)
+    plot, (left, right) = make_figure(8, 3.2, columns=2)
     left.plot(steps, means, color=_BLUE, marker=".", markersize=3)
     left.set(title="Training loss", xlabel="step", xlim=(0, len(losses)), ylim=(0, 1.1 * means.max()))
     for epoch in epochs[:-1]:
@@ -81,43 +81,43 @@ def save_learning_curve(
     right.set(title=f"Validation {name}", xlabel="epoch", xlim=(0.5, len(epochs) + 0.5))
     right.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     right.margins(y=0.3)
-    right.text(0.98, 0.03, "large point: the checkpoint that was kept", transform=right.transAxes, **_NOTE)
-    save_figure(drawn, path)
+    right.text(0.98, 0.03, "large point: the saved checkpoint", transform=right.transAxes, **_NOTE)
+    save_figure(plot, path)
 
 
 def save_pretraining_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
-    """Draws the losses of both objectives over the time, trained with and held out, into a PNG file.
+    """Plots the losses of both objectives over time, of training and held-out documents.
 
     Args:
-        path: where to.
-        history: for each evaluation ``minutes``, and the figures of ``train`` and ``held_out``.
+        path: the PNG file to write.
+        history: for each evaluation ``minutes``, and the metrics ``train`` and ``held_out``.
     """
     minutes = [entry["minutes"] for entry in history]
-    drawn, both = make_figure(8, 3.2, columns=2)
+    plot, both = make_figure(8, 3.2, columns=2)
     panels = {"masked_loss": "Masked words: cross entropy", "next_sentence_loss": "Next sentence: cross entropy"}
     for axes, (name, title) in zip(both, panels.items(), strict=True):
-        for part, label, color in (("train", "trained with", _BLUE), ("held_out", "held out", _ORANGE)):
+        for part, label, color in (("train", "training", _BLUE), ("held_out", "held out", _ORANGE)):
             values = [entry[part][name] for entry in history]
             axes.plot(minutes, values, color=color, marker=".", markersize=4, label=label)
         axes.set(title=title, xlabel="minutes", xlim=(0, None))
         axes.legend(frameon=False)
-    save_figure(drawn, path)
+    save_figure(plot, path)
 
 
 def save_weight_curves(path: Path, values: Mapping[str, np.ndarray]) -> None:
-    """Draws how far weights moved from where they began, over the steps, into a PNG or SVG file.
+    """Plots the change of weights over the steps.
 
     Args:
-        path: where to; its ending says what.
-        values: for each weight, by its name, its values from before the first step on.
+        path: the PNG or SVG file to write.
+        values: the values of each weight, by its name, starting before the first step.
     """
     from matplotlib.ticker import MaxNLocator
 
-    drawn, (axes,) = make_figure(8, 3.2)
+    plot, (axes,) = make_figure(8, 3.2)
     for number, (name, weights) in enumerate(values.items()):
         axes.plot(weights - weights[0], color=COLORS[number % len(COLORS)], label=f"{name}, from {weights[0]:.4f}")
     axes.axhline(0, color="grey", linewidth=0.8)
-    axes.set(title="Weights while training", xlabel="step", ylabel="change since the beginning")
+    axes.set(title="Weights during training", xlabel="step", ylabel="change since the start")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(frameon=False, fontsize="small")
-    save_figure(drawn, path)
+    save_figure(plot, path)

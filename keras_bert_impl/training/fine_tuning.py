@@ -85,7 +85,7 @@ def finetune(
     request: dict[str, Any] = {
         "task": spec.name,
         "source": str(source),
-        "data": {name: checksum({}, repr(values)) for name, values in data.items()},
+        "data": {name: checksum({}, _to_text(values)) for name, values in data.items()},
     }
     run = Run(output, settings=settings, request=request, resume=resume)
     if metrics := run.load_finished():
@@ -247,4 +247,9 @@ def _checksum(features: Features, columns: Columns) -> str:
                 arrays[f"{part} {name} offsets"] = values.offsets
                 values = values.flat
             arrays[f"{part} {name}"] = values
-    return checksum(arrays, repr(columns))
+    return checksum(arrays, _to_text(columns))
+
+
+def _to_text(columns: Columns) -> str:
+    """The text of columns for checksums. Those on disk contain the column of locations under the name ``where``."""
+    return repr({"where" if name == "location" else name: values for name, values in columns.items()})

@@ -1,4 +1,4 @@
-"""The callback that follows single weights through a training."""
+"""``WeightHistory``: a callback that records single weights during training."""
 
 import re
 from collections.abc import Sequence
@@ -18,20 +18,20 @@ _NAME = re.compile(r"(.+?)((?:\[\d+\])+)")
 
 
 class WeightHistory(keras.callbacks.Callback):
-    """Records chosen weights before the first step and after each one.
+    """Records selected weights before the first step and after each step.
 
-    Keras' logs of steps and epochs get them too, and so ``History``, ``CSVLogger`` and ``TensorBoard`` (with
-    ``update_freq=1`` for steps), if they stand behind it in the list of callbacks.
+    It also adds them to Keras' logs of steps and epochs, for ``History``, ``CSVLogger`` and ``TensorBoard`` (with
+    ``update_freq=1`` for steps), if they come after it in the list of callbacks.
 
     Args:
-        names: weights by their names in PyTorch, with their place in PyTorch's layout:
+        names: weights by their names in PyTorch, with an index in PyTorch's layout:
             ``encoder.layer.11.output.dense.weight[0][0]``.
 
     Attributes:
-        values: for each name what it was, float ``[steps + 1]``.
+        values: the values of each weight, by its name, float ``[steps + 1]``.
 
     Raises:
-        InputError: a name is no weight of the model, or the place is outside it (when the training begins).
+        InputError: the model has no such weight, or the index is out of range; raised at the start of training.
 
     >>> import numpy as np
     >>> from keras_bert_impl import BertConfig, BertForSequenceClassification
@@ -47,12 +47,12 @@ class WeightHistory(keras.callbacks.Callback):
         super().__init__()
         self.names = tuple(names)
         self.values: dict[str, list[float]] = {}
-        self._places: dict[str, tuple[Any, tuple[int, ...]]] = {}
+        self._variables: dict[str, tuple[Any, tuple[int, ...]]] = {}
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Finds the weights and records them."""
+        """Finds the weights and records their first values."""
         variables = {variable.path: variable for variable in self.model.weights}
-        self._places = {name: _place(name, variables) for name in self.names}
+        self._variables = {name: _find_weight(name, variables) for name in self.names}
         self.values = {name: [value] for name, value in self._read().items()}
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -67,25 +67,27 @@ class WeightHistory(keras.callbacks.Callback):
         logs.update({name: values[-1] for name, values in self.values.items()})
 
     def save_picture(self, path: str | Path) -> None:
-        """Draws the weights over the steps, as PNG or SVG."""
+        """Plots the weights over the steps, as PNG or SVG."""
         save_weight_curves(Path(path), {name: np.array(values) for name, values in self.values.items()})
 
     def _read(self) -> dict[str, float]:
-        return {name: float(ops.convert_to_numpy(variable[index])) for name, (variable, index) in self._places.items()}
+        return {
+            name: float(ops.convert_to_numpy(variable[index])) for name, (variable, index) in self._variables.items()
+        }
 
 
-def _place(name: str, variables: dict[str, Any]) -> tuple[Any, tuple[int, ...]]:
-    """The variable of a weight, and the weight's place in it."""
+def _find_weight(name: str, variables: dict[str, Any]) -> tuple[Any, tuple[int, ...]]:
+    """The variable that contains a weight, and the weight's index in it."""
     parts = _NAME.fullmatch(name)
     known = row_of(published_name(parts[1])) if parts else None
     if parts is None or known is None or known[1] not in variables:
         raise InputError(
-            f"{name!r} is no weight of this model; a name in PyTorch with a place was expected, as "
+            f"{name!r} is not a weight of this model; a name in PyTorch with an index was expected, such as "
             "encoder.layer.0.output.dense.weight[0][0]."
         )
     row, path = known
     index = tuple(map(int, re.findall(r"\d+", parts[2])))
     shape = tuple(variables[path].shape)[:: -1 if row.torch_transposed else 1]
-    if len(index) != len(shape) or any(place >= size for place, size in zip(index, shape, strict=True)):
-        raise InputError(f"{name!r} is outside {parts[1]}, which has the shape {list(shape)} in PyTorch.")
+    if len(index) != len(shape) or any(position >= size for position, size in zip(index, shape, strict=True)):
+        raise InputError(f"{name!r} is out of range: {parts[1]} has the shape {list(shape)} in PyTorch.")
     return variables[path], index[:: -1 if row.torch_transposed else 1]

@@ -1,6 +1,6 @@
-"""Trainings on several devices and processes, with accumulated gradients and recomputed blocks, beside one device.
+"""Training on several devices and processes, with accumulation and rematerialization, compared with one device.
 
-TensorFlow and JAX begin once a process, and a strategy holds for it: each case is a process of its own.
+TensorFlow and JAX start once in a process, with one strategy: each case runs in a process of its own.
 """
 
 import json
@@ -19,7 +19,7 @@ from keras_bert_impl.training import Distribution, accumulate, adamw, distribute
 from keras_bert_impl.training.distribution.tensorflow import TensorFlowBackend
 
 JAX = {"KERAS_BACKEND": "jax"}
-# The one device's is among them, and run in the same process as a strategy: after it.
+# A strategy comes first in a process; the others run on one device after it.
 HERE = [
     {"strategy": "mirrored", "devices": 3, "parts": 2},
     {},
@@ -33,43 +33,43 @@ ON_JAX = [{"strategy": "data-parallel", "devices": 3, "parts": 2, "remat": True}
 
 
 def workers(count: int, *settings: dict[str, Any]) -> list[Any]:
-    """Processes that train together, as TF_CONFIG tells them."""
+    """Processes that train together, according to TF_CONFIG."""
     addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
     configs = [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}} for index in range(count)]
     return [start(*settings, TF_CONFIG=json.dumps(config)) for config in configs]
 
 
-def same(found: dict[str, Any], expected: dict[str, Any], *, within: float = 1e-5) -> None:
-    """The losses of all steps, the held-out figures, and what the models answer in the end."""
-    assert found["iterations"] == expected["iterations"] == len(expected["losses"])
-    np.testing.assert_allclose(found["losses"], expected["losses"], rtol=within)
-    # Their losses are sums under a strategy.
-    names = [name for name in expected["figures"] if name[:4] == "val_" and not name.endswith("loss")]
+def assert_same(result: dict[str, Any], expected: dict[str, Any], *, within: float = 1e-5) -> None:
+    """Compares the losses of all steps, the metrics of held-out data, and the outputs of the trained models."""
+    assert result["iterations"] == expected["iterations"] == len(expected["losses"])
+    np.testing.assert_allclose(result["losses"], expected["losses"], rtol=within)
+    # Losses are sums under a strategy.
+    names = [name for name in expected["metrics"] if name[:4] == "val_" and not name.endswith("loss")]
     for name in names:
-        assert found["figures"][name] == pytest.approx(expected["figures"][name], rel=max(1e-4, within)), name
+        assert result["metrics"][name] == pytest.approx(expected["metrics"][name], rel=max(1e-4, within)), name
     for name, values in expected["outputs"].items():
-        np.testing.assert_allclose(found["outputs"][name], values, atol=10 * within, err_msg=name)
+        np.testing.assert_allclose(result["outputs"][name], values, atol=10 * within, err_msg=name)
 
 
 @pytest.fixture(scope="module")
 def here() -> dict[str, Any]:
-    [found] = results([start(*HERE)])
-    return {json.dumps(settings): one for settings, one in zip(HERE, found, strict=True)}
+    [outcomes] = results([start(*HERE)])
+    return {json.dumps(settings): one for settings, one in zip(HERE, outcomes, strict=True)}
 
 
-def of(found: dict[str, Any], **settings: Any) -> dict[str, Any]:
-    return found[json.dumps(settings)]
+def of(outcomes: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    return outcomes[json.dumps(settings)]
 
 
-def test_mirrored_replicas_are_one_device(here: dict[str, Any]) -> None:
-    found = of(here, strategy="mirrored", devices=3, parts=2)
-    assert found["replicas"] == 3
-    same(found, of(here))
+def test_mirrored_replicas_train_like_one_device(here: dict[str, Any]) -> None:
+    mirrored = of(here, strategy="mirrored", devices=3, parts=2)
+    assert mirrored["replicas"] == 3
+    assert_same(mirrored, of(here))
     assert of(here)["losses"][-1] < 0.8 * of(here)["losses"][0]
 
 
-def test_accumulated_parts_are_the_whole_batch(here: dict[str, Any]) -> None:
-    same(of(here, parts=3), of(here))
+def test_accumulated_parts_train_like_one_batch(here: dict[str, Any]) -> None:
+    assert_same(of(here, parts=3), of(here))
 
 
 @pytest.mark.slow
@@ -77,41 +77,41 @@ def test_lamb_and_loss_scaling_on_replicas() -> None:
     for settings in ({"optimizer": "lamb"}, {"precision": "float16"}):
         mirrored = {"strategy": "mirrored", "devices": 2, "parts": 3, **settings}
         [[many, one]] = results([start(mirrored, settings)])
-        same(many, one, within=1e-5 if "optimizer" in settings else 0.01)
+        assert_same(many, one, within=1e-5 if "optimizer" in settings else 0.01)
 
 
-def test_recomputed_blocks_have_the_same_dropout(here: dict[str, Any]) -> None:
+def test_rematerialized_blocks_have_the_same_dropout(here: dict[str, Any]) -> None:
     assert of(here, dropout=0.3)["losses"][0] != pytest.approx(of(here)["losses"][0], rel=1e-3)
-    same(of(here, dropout=0.3, remat=True), of(here, dropout=0.3))
+    assert_same(of(here, dropout=0.3, remat=True), of(here, dropout=0.3))
 
 
 def test_precisions(here: dict[str, Any]) -> None:
-    same(of(here, precision="bfloat16", remat=True, parts=3), of(here), within=0.03)
-    same(of(here, precision="float16"), of(here), within=0.01)
+    assert_same(of(here, precision="bfloat16", remat=True, parts=3), of(here), within=0.03)
+    assert_same(of(here, precision="float16"), of(here), within=0.01)
 
 
-def test_two_workers_are_one_device(here: dict[str, Any]) -> None:
+def test_two_workers_train_like_one_device(here: dict[str, Any]) -> None:
     [first], [second] = results(workers(2, {"strategy": "multiworker"}))
     assert (first["process"], second["process"], first["replicas"]) == (0, 1, 2)
-    same(first, of(here))
+    assert_same(first, of(here))
     assert second["losses"] == first["losses"]
     assert second["outputs"] == first["outputs"]
 
 
 @pytest.mark.slow
-def test_three_workers_that_accumulate_are_one_device(here: dict[str, Any]) -> None:
-    for [found] in results(workers(3, {"strategy": "multiworker", "parts": 2})):
-        same(found, of(here))
+def test_three_workers_with_accumulation_train_like_one_device(here: dict[str, Any]) -> None:
+    for [one] in results(workers(3, {"strategy": "multiworker", "parts": 2})):
+        assert_same(one, of(here))
 
 
 @pytest.mark.slow
-def test_recomputed_blocks_on_replicas_have_the_same_dropout() -> None:
+def test_rematerialized_blocks_on_replicas_have_the_same_dropout() -> None:
     common = {"strategy": "mirrored", "devices": 2, "parts": 3, "dropout": 0.3}
-    [[kept], [again]] = results([start(common), start({**common, "remat": True})])
-    same(again, kept)
+    [[stored], [recomputed]] = results([start(common), start({**common, "remat": True})])
+    assert_same(recomputed, stored)
 
 
-# Gradients of which those of the second replica alone overflow, and then none.
+# First the gradients of the second replica overflow, then none.
 OVERFLOWING = """
 import tensorflow as tf
 from keras_bert_impl.training import LossScaleOptimizer, adamw, distributed
@@ -135,13 +135,13 @@ with distributed("mirrored", devices=2) as distribution:
 
 
 @pytest.mark.slow
-def test_an_overflow_on_one_replica_leaves_the_step_out() -> None:
+def test_an_overflow_on_one_replica_skips_the_step() -> None:
     ran = subprocess.run([sys.executable, "-c", OVERFLOWING], capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
-    left_out, made = (json.loads(line) for line in ran.stdout.splitlines())
-    assert left_out == [[1.0, 2.0], 4.0, 0]
-    assert made[0][0] < 1
-    assert made[1:] == [4.0, 1]
+    skipped, done = (json.loads(line) for line in ran.stdout.splitlines())
+    assert skipped == [[1.0, 2.0], 4.0, 0]
+    assert done[0][0] < 1
+    assert done[1:] == [4.0, 1]
 
 
 @pytest.mark.slow
@@ -157,17 +157,17 @@ def test_keras_still_fails_on_workers() -> None:
 def test_jax_without_tensorflow() -> None:
     [[parallel, one]] = results([start(*ON_JAX, **JAX)])
     assert parallel["replicas"] == 3
-    same(parallel, one)
+    assert_same(parallel, one)
 
 
 @pytest.mark.slow
-def test_recomputed_blocks_on_jax_have_the_same_dropout() -> None:
-    [[kept, again]] = results([start({"dropout": 0.3}, {"dropout": 0.3, "remat": True}, **JAX)])
-    same(again, kept)
+def test_rematerialized_blocks_on_jax_have_the_same_dropout() -> None:
+    [[stored, recomputed]] = results([start({"dropout": 0.3}, {"dropout": 0.3, "remat": True}, **JAX)])
+    assert_same(recomputed, stored)
 
 
 @pytest.mark.slow
-def test_two_processes_of_jax_are_one() -> None:
+def test_two_processes_of_jax_train_like_one() -> None:
     [port] = free_ports(1)
     common = {**JAX, "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{port}", "KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}
     settings = {"strategy": "data_parallel", "parts": 2}
@@ -175,8 +175,8 @@ def test_two_processes_of_jax_are_one() -> None:
     [first], [second] = results(processes)
     [[one]] = results([start({}, **JAX)])
     assert (first["process"], second["process"], first["replicas"]) == (0, 1, 2)
-    same(first, one)
-    same(second, one)
+    assert_same(first, one)
+    assert_same(second, one)
 
 
 CONFIG = BertConfig(
@@ -191,8 +191,8 @@ CONFIG = BertConfig(
 
 
 def test_accumulation_with_plain_fit() -> None:
-    """Losses that are means, of parts of the same size: the mean of the parts' means is that of the batch."""
-    found = []
+    """Mean losses of parts of the same size: their mean is that of the batch."""
+    outcomes = []
     for parts in (1, 4):
         keras.utils.set_random_seed(2)
         model = BertForSequenceClassification(CONFIG)
@@ -201,24 +201,24 @@ def test_accumulation_with_plain_fit() -> None:
         draw = np.random.default_rng(1)
         ids, labels = draw.integers(1, 99, (24, 7)), draw.integers(0, 2, 24)
         history = model.fit(ids, {"logits": labels}, batch_size=8, epochs=2, shuffle=False, verbose=0).history
-        found.append((history["loss"], model.predict(ids, verbose=0)["logits"]))
-    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-6)
-    np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-5)
+        outcomes.append((history["loss"], model.predict(ids, verbose=0)["logits"]))
+    np.testing.assert_allclose(outcomes[0][0], outcomes[1][0], rtol=1e-6)
+    np.testing.assert_allclose(outcomes[0][1], outcomes[1][1], atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 @pytest.mark.parametrize("parts", [1, 4])
-def test_weights_without_a_gradient_stay(parts: int) -> None:
-    """Those of the pooler, where only the hidden states are learned: no decay, either."""
+def test_weights_without_a_gradient_do_not_change(parts: int) -> None:
+    """Those of the pooler, if only the hidden states are trained: they have no weight decay either."""
     model = BertModel(CONFIG)
     model.compile(adamw(learning_rate=1e-3, steps=6, warmup=0.0), {"last_hidden_state": "mse", "pooler_output": None})
     accumulate(model, parts)
     before = {name: array.copy() for name, array in model.state_dict().items()}
     ids = np.random.default_rng(1).integers(1, 99, (8, 7))
     model.fit(ids, {"last_hidden_state": np.ones((8, 7, 32), "float32")}, batch_size=8, verbose=0)
-    stayed = {name for name, array in model.state_dict().items() if np.array_equal(array, before[name])}
-    assert {"pooler.dense.weight", "pooler.dense.bias"} <= stayed
-    assert "encoder.layer.0.output.dense.weight" not in stayed
+    unchanged = {name for name, array in model.state_dict().items() if np.array_equal(array, before[name])}
+    assert {"pooler.dense.weight", "pooler.dense.bias"} <= unchanged
+    assert "encoder.layer.0.output.dense.weight" not in unchanged
 
 
 def test_float16_scales_the_loss_in_plain_compile() -> None:
@@ -229,8 +229,8 @@ def test_float16_scales_the_loss_in_plain_compile() -> None:
 
 
 @pytest.mark.parametrize(("mine", "other"), [(0, 0), (0, 7), (7, 0), (12_000, 12_000), (12_000, 12_001)])
-def test_whether_all_processes_have_a_number(mine: int, other: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def any_process(self: Any, where: Distribution, flags: tuple[bool, ...]) -> tuple[bool, ...]:
+def test_whether_a_number_is_the_same_in_all_processes(mine: int, other: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def any_process(self: Any, distribution: Distribution, flags: tuple[bool, ...]) -> tuple[bool, ...]:
         assert len(flags) == 2 * 64
         bits = [bool(other & 1 << place) for place in range(64)]
         return tuple(map(max, flags, [*bits, *(not bit for bit in bits)]))
@@ -255,7 +255,7 @@ def test_whether_all_processes_have_a_number(mine: int, other: int, monkeypatch:
         ({"strategy": "multiworker"}, "needs the environment variable TF_CONFIG"),
     ],
 )
-def test_strategies_that_cannot_be(arguments: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_strategies(arguments: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with pytest.raises(InputError, match=message), distributed(**arguments):
         pass
@@ -282,8 +282,8 @@ TASK = {"type": "worker", "index": 0}
         (json.dumps({"cluster": {"worker": ["a:1"]}, "task": {**TASK, "index": "x"}}), "something like this was"),
     ],
 )
-def test_configurations_of_workers_that_cannot_be(config: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_configurations_of_workers(config: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_CONFIG", config)
-    with pytest.raises(InputError) as found, distributed("multiworker"):
+    with pytest.raises(InputError) as raised, distributed("multiworker"):
         pass
-    assert message in str(found.value)
+    assert message in str(raised.value)

@@ -1,4 +1,4 @@
-"""The optimizer compared with torch's AdamW, and the schedule with transformers'."""
+"""The optimizers compared with torch and a float64 reference, the schedule compared with transformers."""
 
 import json
 import subprocess
@@ -11,7 +11,8 @@ from torch_process import in_torch_process
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.models import BertForSequenceClassification
-from keras_bert_impl.training import Lamb, WarmupPolynomialDecay, adamw, lamb
+from keras_bert_impl.training import FineTuning, Lamb, LossScaleOptimizer, WarmupPolynomialDecay, adamw, lamb
+from keras_bert_impl.training.optimizers import make_optimizer
 
 STEPS = 13
 
@@ -37,14 +38,14 @@ def learning_rates(schedule: str, warmup_steps: int, steps: int, **options: floa
 
 
 @pytest.mark.parametrize("warmup_steps", [0, 1, 4, STEPS])
-def test_schedule_is_that_of_transformers(warmup_steps: int) -> None:
+def test_schedule_equals_that_of_transformers(warmup_steps: int) -> None:
     theirs = learning_rates("get_linear_schedule_with_warmup", warmup_steps, STEPS)
     ours = WarmupPolynomialDecay(3e-4, steps=STEPS, warmup_steps=warmup_steps)
     np.testing.assert_allclose([float(ours(step)) for step in range(STEPS + 1)], theirs, rtol=1e-6)
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
-def test_polynomial_decay_is_that_of_transformers(power: float) -> None:
+def test_polynomial_decay_equals_that_of_transformers(power: float) -> None:
     theirs = learning_rates("get_polynomial_decay_schedule_with_warmup", 4, STEPS, lr_end=0.0, power=power)
     ours = WarmupPolynomialDecay(3e-4, steps=STEPS, warmup_steps=4, power=power)
     np.testing.assert_allclose([float(ours(step)) for step in range(STEPS + 1)], theirs, rtol=1e-6)
@@ -86,8 +87,8 @@ def train_with_torch(
     return {name: parameter.detach().numpy() for name, parameter in parameters.items()}
 
 
-def test_steps_are_those_of_torch() -> None:
-    """Gradients so large that all but the last steps are clipped, by the norm over all variables together."""
+def test_steps_equal_those_of_torch() -> None:
+    """Large gradients: all steps but the last two are clipped, by the norm of all gradients together."""
     generator = np.random.default_rng(5)
     start = {name: generator.normal(size=shape) for name, shape in SHAPES.items()}
     sizes = [9.0] * (STEPS - 2) + [1e-2] * 2
@@ -100,9 +101,9 @@ def test_steps_are_those_of_torch() -> None:
     for step in gradients:
         ours.apply([keras.ops.convert_to_tensor(step[name], "float32") for name in SHAPES], variables)
 
-    for variable, (name, moved) in zip(variables, theirs.items(), strict=True):
-        assert np.abs(moved - start[name]).max() > 1e-2
-        np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), moved, rtol=2e-5, atol=2e-6, err_msg=name)
+    for variable, (name, expected) in zip(variables, theirs.items(), strict=True):
+        assert np.abs(expected - start[name]).max() > 1e-2
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), expected, rtol=2e-5, atol=2e-6, err_msg=name)
 
 
 @in_torch_process
@@ -116,8 +117,8 @@ def clipped_gradient(words: np.ndarray, kernel: np.ndarray, bias: np.ndarray, id
     return parameters[0].grad.numpy()
 
 
-def test_clipping_is_by_the_norm_of_the_gradient_of_repeated_words() -> None:
-    """One word many times in a batch: on TensorFlow its gradient comes in as many slices."""
+def test_clipping_uses_the_gradient_of_repeated_words() -> None:
+    """A word occurs several times in a batch: on TensorFlow its sparse gradient has as many rows."""
     words, dense = keras.layers.Embedding(5, 2, embeddings_initializer="ones"), keras.layers.Dense(1)
     model = keras.Sequential([words, dense])
     ids = np.full((7, 3), 4)
@@ -145,8 +146,8 @@ def decayed_parameters(**sizes: int) -> set[str]:
     return set(transformers.trainer_pt_utils.get_parameter_names(model, [torch.nn.LayerNorm], names))
 
 
-def test_decay_reaches_the_weights_that_transformers_decays() -> None:
-    """With gradients of zero nothing but decay moves a weight."""
+def test_decay_changes_the_weights_that_transformers_decays() -> None:
+    """With gradients of zero only weight decay changes a weight."""
     config = BertConfig.preset("tiny", vocab_size=99, max_position_embeddings=17, hidden_dropout_prob=0.0)
     model = BertForSequenceClassification(config)
     for variable in model.trainable_variables:
@@ -155,13 +156,13 @@ def test_decay_reaches_the_weights_that_transformers_decays() -> None:
     optimizer.apply(
         [keras.ops.zeros_like(variable) for variable in model.trainable_variables], model.trainable_variables
     )
-    moved = {name for name, array in model.state_dict().items() if (array == 0.75).all()}
+    decayed = {name for name, array in model.state_dict().items() if (array == 0.75).all()}
     assert {
         name for name, array in model.state_dict().items() if (array == 1).all()
-    } == model.state_dict().keys() - moved
+    } == model.state_dict().keys() - decayed
 
     sizes = {"vocab_size": 99, "hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
-    assert moved == decayed_parameters(**sizes)
+    assert decayed == decayed_parameters(**sizes)
 
 
 DISTRIBUTED = """
@@ -191,15 +192,15 @@ print(json.dumps([[float(abs(a - b).max()), float(abs(a - a0).max())] for (a, a0
 """
 
 
-def test_two_devices_step_as_one() -> None:
+def test_two_devices_train_like_one() -> None:
     done = subprocess.run([sys.executable, "-c", DISTRIBUTED], capture_output=True, text=True, check=True)
-    for apart, moved in json.loads(done.stdout.splitlines()[-1]):
-        assert moved > 1e-2
-        assert apart < 1e-6
+    for difference, change in json.loads(done.stdout.splitlines()[-1]):
+        assert change > 1e-2
+        assert difference < 1e-6
 
 
 def lamb_in_float64(start: dict, gradients: list[dict], *, rate, decay: float, clip_norm: float) -> dict:
-    """Algorithm 2 of You et al., with clipping by the norm of all gradients before."""
+    """Algorithm 2 of You et al., after clipping by the norm of all gradients."""
     weights = {name: value.copy() for name, value in start.items()}
     m, v = ({name: np.zeros(shape) for name, shape in SHAPES.items()} for _ in range(2))
     for t, gradient in enumerate(gradients, 1):
@@ -217,7 +218,7 @@ def lamb_in_float64(start: dict, gradients: list[dict], *, rate, decay: float, c
     return weights
 
 
-def test_lamb_is_the_published_algorithm() -> None:
+def test_lamb_equals_the_published_algorithm() -> None:
     draw = np.random.default_rng(7)
     start = {name: draw.normal(size=shape) for name, shape in SHAPES.items()}
     gradients = [{name: 3 * draw.normal(size=shape) for name, shape in SHAPES.items()} for _ in range(STEPS)]
@@ -232,8 +233,8 @@ def test_lamb_is_the_published_algorithm() -> None:
         np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), value, rtol=2e-4, atol=2e-5, err_msg=name)
 
 
-def test_lamb_moves_weights_that_are_zero() -> None:
-    """Their norm is no scale."""
+def test_lamb_changes_weights_that_are_zero() -> None:
+    """Their norm cannot scale the update."""
     variable = keras.Variable(np.zeros((3, 5)), name="kernel", dtype="float32")
     optimizer = lamb(learning_rate=0.5, steps=None, weight_decay=0.1)
     optimizer.apply([keras.ops.ones((3, 5))], [variable])
@@ -241,14 +242,32 @@ def test_lamb_moves_weights_that_are_zero() -> None:
 
 
 def test_lamb_can_be_saved() -> None:
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(Lamb(0.3, beta_1=0.8)))
-    assert isinstance(again, Lamb)
-    assert (again.beta_1, again.beta_2, again.epsilon, again.weight_decay) == (0.8, 0.999, 1e-6, 0.01)
+    loaded = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(Lamb(0.3, beta_1=0.8)))
+    assert isinstance(loaded, Lamb)
+    assert (loaded.beta_1, loaded.beta_2, loaded.epsilon, loaded.weight_decay) == (0.8, 0.999, 1e-6, 0.01)
+
+
+def test_adamw_with_loss_scaling_can_be_saved() -> None:
+    optimizer = LossScaleOptimizer(adamw(learning_rate=0.3, steps=10, clip_norm=0.5), initial_scale=64.0)
+    loaded = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
+    assert type(loaded) is LossScaleOptimizer
+    assert type(loaded.inner_optimizer) is type(optimizer.inner_optimizer)
+    assert (loaded.initial_scale, loaded.inner_optimizer.global_clipnorm) == (64.0, 0.5)
+
+
+def test_settings_select_the_optimizer() -> None:
+    settings = FineTuning(optimizer="lamb", learning_rate=0.5, warmup=0.2, power=2.0, weight_decay=0.3, clip_norm=0.7)
+    optimizer = make_optimizer(settings, steps=10)
+    assert isinstance(optimizer, Lamb)
+    assert (optimizer.weight_decay, optimizer.global_clipnorm) == (0.3, 0.7)
+    rates = [float(optimizer._learning_rate(step)) for step in (1, 2, 6)]
+    np.testing.assert_allclose(rates, [0.25, 0.5, 0.5 * 0.5**2], rtol=1e-6)
+    assert float(make_optimizer(FineTuning(), steps=None).learning_rate) == pytest.approx(5e-5)
 
 
 @pytest.mark.parametrize(("make", "rate"), [(adamw, 1e-2), (lamb, 5e-2)])
 def test_pretraining_learns(make, rate) -> None:
-    """A few steps of a small BERT on one batch, the tied embedding and its sliced gradient among its weights."""
+    """A few steps of a small BERT on one batch, with the sparse gradient of the tied embedding."""
     from keras_bert_impl.models import BertForPreTraining
     from keras_bert_impl.tasks import TASKS
 

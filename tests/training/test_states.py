@@ -1,4 +1,4 @@
-"""States on the disk: what comes back, and what is damaged in any way."""
+"""States on disk: what is written is read again, and any damage is detected."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ def same(one: State | None, other: State) -> bool:
     return (one.step, one.notes) == (other.step, other.notes)
 
 
-def test_what_is_written_comes_back_and_the_last_ones_stay(tmp_path: Path) -> None:
+def test_written_states_are_read_and_the_last_ones_are_kept(tmp_path: Path) -> None:
     directory = tmp_path / "states"
     assert newest_state(directory) is None
     assert not has_states(directory)
@@ -40,25 +40,25 @@ def test_what_is_written_comes_back_and_the_last_ones_stay(tmp_path: Path) -> No
         assert same(newest_state(directory), state(step))
     assert path.name == "step-000001000000.safetensors"
     assert sorted(directory.iterdir()) == [directory / "step-000000000010.safetensors", path]
-    # Other programs read it too.
+    # Other programs can read it too.
     np.testing.assert_array_equal(load_file(path)["model/00000"], state(1_000_000).arrays["model/00000"])
 
 
-def test_any_damage_is_told_and_passed_over(tmp_path: Path) -> None:
-    """Each byte of a file changed, one at a time, and each end cut off."""
+def test_damaged_states_are_reported_and_skipped(tmp_path: Path) -> None:
+    """Each byte of a file is changed, one at a time, and the file is truncated at many lengths."""
     write_state(tmp_path, state(1), keep=2)
     path = write_state(tmp_path, state(2), keep=2)
-    whole = path.read_bytes()
-    broken = [bytes([*whole[:k], whole[k] ^ 4, *whole[k + 1 :]]) for k in range(len(whole))]
-    broken += [whole[:k] for k in range(0, len(whole), 7)]
-    for content in broken:
-        path.write_bytes(content)
+    content = path.read_bytes()
+    damaged = [bytes([*content[:k], content[k] ^ 4, *content[k + 1 :]]) for k in range(len(content))]
+    damaged += [content[:k] for k in range(0, len(content), 7)]
+    for damaged_content in damaged:
+        path.write_bytes(damaged_content)
         with pytest.warns(UserWarning, match=r"step-000000000002\.safetensors is damaged and is skipped"):
             assert same(newest_state(tmp_path), state(1))
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3, 4, 5, 9])
-def test_as_many_stay_as_are_asked_for(tmp_path: Path, keep: int) -> None:
+def test_the_number_of_kept_states(tmp_path: Path, keep: int) -> None:
     for step in range(1, 8):
         write_state(tmp_path, state(step), keep=keep)
         steps = sorted(int(path.stem.removeprefix("step-")) for path in tmp_path.iterdir())
@@ -66,8 +66,8 @@ def test_as_many_stay_as_are_asked_for(tmp_path: Path, keep: int) -> None:
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3])
-def test_going_on_from_before_damaged_ones(tmp_path: Path, keep: int) -> None:
-    """The damaged ones, which are newer, do not take the place of what is written then."""
+def test_a_new_state_replaces_newer_damaged_ones(tmp_path: Path, keep: int) -> None:
+    """Training continues from a state before them; they do not count as kept states."""
     for step in (100, 4000, 5000):
         write_state(tmp_path, state(step), keep=9)
     for step in (4000, 5000):
@@ -90,8 +90,8 @@ try:
 except OSError as error:
     print(error)
 """
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "step-000000000001.safetensors cannot be written" in said
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "step-000000000001.safetensors cannot be written" in output
     assert not list(tmp_path.iterdir())
 
 
@@ -107,7 +107,7 @@ def test_only_states_are_removed(tmp_path: Path) -> None:
     remove_states(tmp_path / "states")
 
 
-def test_a_file_of_another_program_is_passed_over(tmp_path: Path) -> None:
+def test_a_file_of_another_program_is_skipped(tmp_path: Path) -> None:
     save_file({"weights": np.zeros(3)}, tmp_path / "step-000000000003.safetensors")
     with pytest.warns(UserWarning, match="is damaged"):
         assert newest_state(tmp_path) is None
@@ -117,7 +117,7 @@ def test_a_file_of_another_program_is_passed_over(tmp_path: Path) -> None:
     "other",
     [{"a": np.zeros((2, 3))}, {"a": np.zeros((3, 2), np.float32)}, {"b": np.zeros((3, 2))}, {"a": np.ones((3, 2))}],
 )
-def test_checksums_tell_names_shapes_dtypes_and_values(other: dict[str, np.ndarray]) -> None:
+def test_checksums_depend_on_names_shapes_dtypes_and_values(other: dict[str, np.ndarray]) -> None:
     one = {"a": np.zeros((3, 2))}
     assert checksum(one) == checksum({"a": np.zeros((2, 3)).T})
     assert len({checksum(one), checksum(other), checksum(one, "text")}) == 3

@@ -1,4 +1,4 @@
-"""Weights followed through a training, beside ``state_dict`` after each step, on every backend."""
+"""Weights recorded during training, compared with ``state_dict`` after each step, on every backend."""
 
 import json
 import os
@@ -35,8 +35,8 @@ def two_sentences() -> tuple[np.ndarray, np.ndarray]:
 
 
 def weight(model: BertForSequenceClassification, name: str) -> float:
-    tensor, place = name.split("[", 1)
-    index = tuple(int(part.strip("[]")) for part in place.split("]["))
+    tensor, indices = name.split("[", 1)
+    index = tuple(int(part.strip("[]")) for part in indices.split("]["))
     state = model.state_dict()
     return float(state[tensor if tensor in state else f"bert.{tensor}"][index])
 
@@ -59,7 +59,7 @@ print(json.dumps([history.values[name], float(model.state_dict()["classifier.wei
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_on_other_backends(backend: str) -> None:
-    """Each step moves the weight, and the last value is the one that the model has."""
+    """Each step changes the weight, and the last value is that of the trained model."""
     environment = {**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-c", OTHER_BACKEND]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -68,7 +68,7 @@ def test_on_other_backends(backend: str) -> None:
     assert values[-1] == pytest.approx(last, rel=1e-6)
 
 
-def test_beside_state_dict(tmp_path: Path) -> None:
+def test_values_are_those_of_state_dict(tmp_path: Path) -> None:
     model = small_model()
     before = {name: weight(model, name) for name in NAMES}
     seen: dict[str, list[float]] = {name: [] for name in NAMES}
@@ -86,8 +86,8 @@ def test_beside_state_dict(tmp_path: Path) -> None:
         assert (tmp_path / f"weights.{kind}").read_bytes().startswith(start)
 
 
-def test_tensorboard_draws_them(tmp_path: Path) -> None:
-    """As they stand in its files, read with TensorFlow."""
+def test_tensorboard_logs_the_weights(tmp_path: Path) -> None:
+    """Its files are read with TensorFlow."""
     import tensorflow as tf
     from tensorflow.core.util.event_pb2 import Event
 
@@ -95,20 +95,20 @@ def test_tensorboard_draws_them(tmp_path: Path) -> None:
     small_model().fit(*two_sentences(), batch_size=1, epochs=2, callbacks=[history, board], verbose=0)
     records = tf.data.TFRecordDataset([str(path) for path in (tmp_path / "train").glob("*tfevents*")])
     values = [value for record in records for value in Event.FromString(record.numpy()).summary.value]
-    drawn = [float(tf.make_ndarray(value.tensor)) for value in values if value.tag == f"batch_{NAMES[0]}"]
-    np.testing.assert_allclose(drawn, history.values[NAMES[0]][1:], rtol=1e-6)
+    logged = [float(tf.make_ndarray(value.tensor)) for value in values if value.tag == f"batch_{NAMES[0]}"]
+    np.testing.assert_allclose(logged, history.values[NAMES[0]][1:], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("encoder.layer.2.output.dense.weight[0][0]", "is no weight of this model"),
-        ("encoder.layer.1.output.dense.weight", "is no weight of this model"),
-        ("nothing[0]", "is no weight of this model"),
+        ("encoder.layer.2.output.dense.weight[0][0]", "is not a weight of this model"),
+        ("encoder.layer.1.output.dense.weight", "is not a weight of this model"),
+        ("nothing[0]", "is not a weight of this model"),
         ("encoder.layer.1.output.dense.weight[0]", r"has the shape \[20, 31\] in PyTorch"),
         ("encoder.layer.1.output.dense.weight[20][0]", r"has the shape \[20, 31\] in PyTorch"),
     ],
 )
-def test_names_that_are_no_weights(name: str, message: str) -> None:
+def test_names_that_are_not_weights(name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         small_model().fit(*two_sentences(), callbacks=[WeightHistory([name])], verbose=0)

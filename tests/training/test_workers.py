@@ -1,4 +1,4 @@
-"""Workers that train together by the command line, and what happens when one of them dies."""
+"""Workers that train together on the command line, also when one of them is killed."""
 
 import json
 import os
@@ -26,8 +26,8 @@ PRETRAIN = [
     *("pretrain", "shards", "--steps", str(STEPS), "--batch-size", "8", "--max-length", "37", "--held-out", "0.2"),
     *("--report-every", "10", "--save-steps", "1", "--resume"),
 ]
-# Seconds in which those that are left notice.
-BOUND = 120
+# Seconds within which the remaining workers end.
+MAX_SECONDS = 120
 
 
 @pytest.fixture
@@ -38,13 +38,13 @@ def place(tmp_path: Path) -> Path:
 
 
 def start(place: Path, output: str, engine: str) -> "list[subprocess.Popen[str]]":
-    """The two workers of one training."""
+    """Starts the two workers of a training run."""
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
     strategy = {"tensorflow": "multiworker", "jax": "data-parallel"}[engine]
     started = []
     for index in range(2):
         config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        told = {
+        variables = {
             "tensorflow": {"TF_CONFIG": json.dumps(config)},
             "jax": {
                 "KERAS_DISTRIBUTION_JOB_ADDRESSES": addresses[0],
@@ -52,25 +52,25 @@ def start(place: Path, output: str, engine: str) -> "list[subprocess.Popen[str]]
                 "KERAS_DISTRIBUTION_PROCESS_ID": str(index),
             },
         }[engine]
-        environment = {**os.environ, **told, "KERAS_BACKEND": engine, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment = {**os.environ, **variables, "KERAS_BACKEND": engine, "TF_CPP_MIN_LOG_LEVEL": "3"}
         command = [*COMMAND, *PRETRAIN, "--strategy", strategy, "--output", output]
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         started.append(subprocess.Popen(command, cwd=place, env=environment, **pipes))
     return started
 
 
-def ended(processes: "list[subprocess.Popen[str]]") -> list[str]:
+def wait_for_end(processes: "list[subprocess.Popen[str]]") -> list[str]:
     outputs = [process.communicate(timeout=300)[0] for process in processes]
     for process, output in zip(processes, outputs, strict=True):
         assert process.returncode == 0, output
     return outputs
 
 
-def wait_for_states(place: Path, output: str, count: int) -> None:
-    """Until so many steps were saved."""
+def wait_for_states(place: Path, output: str, step: int) -> None:
+    """Waits until the state of this step or a later one was saved."""
     states = place / f".{output}.partial" / "states"
     for _ in range(1200):
-        if any(int(path.stem.split("-")[1]) >= count for path in states.glob("step-*.safetensors")):
+        if any(int(path.stem.split("-")[1]) >= step for path in states.glob("step-*.safetensors")):
             return
         time.sleep(0.1)
     raise AssertionError(f"no state in {states}")
@@ -79,20 +79,20 @@ def wait_for_states(place: Path, output: str, count: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["tensorflow", "jax"])
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_worker_that_dies(place: Path, victim: int, engine: str) -> None:
-    """The other ends in bounded time and says why; started again, both end with the weights of a run that was whole."""
-    whole = ended(start(place, "whole", engine))
-    assert "written to whole" in whole[0]
-    assert "results were written by worker 0" in whole[1]
+def test_a_killed_worker(place: Path, victim: int, engine: str) -> None:
+    """The other ends in time with a message; started again, both produce the weights of an uninterrupted run."""
+    outputs = wait_for_end(start(place, "complete", engine))
+    assert "written to complete" in outputs[0]
+    assert "results were written by worker 0" in outputs[1]
 
     processes = start(place, "killed", engine)
     wait_for_states(place, "killed", 5)
     processes[victim].send_signal(signal.SIGKILL)
-    begin = time.monotonic()
-    output, _ = processes[1 - victim].communicate(timeout=BOUND)
-    assert time.monotonic() - begin < BOUND
+    start_time = time.monotonic()
+    output, _ = processes[1 - victim].communicate(timeout=MAX_SECONDS)
+    assert time.monotonic() - start_time < MAX_SECONDS
     if engine == "jax" and victim == 0 and processes[1].returncode == -signal.SIGABRT:
-        # Where JAX loses the first process, it may end the others before they can say something themselves.
+        # If JAX loses the first process, it may end the others before they can print a message.
         assert "another task died" in output
     else:
         assert processes[1 - victim].returncode == 2, output
@@ -101,28 +101,28 @@ def test_a_worker_that_dies(place: Path, victim: int, engine: str) -> None:
     processes[victim].communicate()
     assert not (place / "killed").exists()
 
-    ended(start(place, "killed", engine))
-    weights, again = (load_file(place / name / "model.safetensors") for name in ("whole", "killed"))
+    wait_for_end(start(place, "killed", engine))
+    weights, resumed = (load_file(place / name / "model.safetensors") for name in ("complete", "killed"))
     for name, array in weights.items():
-        np.testing.assert_array_equal(again[name], array, err_msg=name)
+        np.testing.assert_array_equal(resumed[name], array, err_msg=name)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["tensorflow", "jax"])
-@pytest.mark.parametrize("told", [0, 1])
-def test_a_signal_to_one_saves_and_ends_all(place: Path, told: int, engine: str) -> None:
+@pytest.mark.parametrize("signaled", [0, 1])
+def test_a_signal_to_one_worker_ends_all(place: Path, signaled: int, engine: str) -> None:
     processes = start(place, "stopped", engine)
     wait_for_states(place, "stopped", 5)
-    processes[told].send_signal(signal.SIGTERM)
+    processes[signaled].send_signal(signal.SIGTERM)
     for process in processes:
-        output, _ = process.communicate(timeout=BOUND)
+        output, _ = process.communicate(timeout=MAX_SECONDS)
         assert process.returncode == 128 + signal.SIGTERM, output
         assert "was saved; --resume continues from it" in output
-    ended(start(place, "stopped", engine))
+    wait_for_end(start(place, "stopped", engine))
 
 
 @pytest.mark.parametrize("missing", [0, 1])
-def test_a_worker_that_never_comes(missing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_worker(missing: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "WAIT_SECONDS", 0.5)
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
     config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": 1 - missing}}
@@ -132,7 +132,7 @@ def test_a_worker_that_never_comes(missing: int, monkeypatch: pytest.MonkeyPatch
         pass
 
 
-def test_an_address_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         addresses = [f"127.0.0.1:{taken.getsockname()[1]}", "127.0.0.1:9"]
         config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": 0}}
