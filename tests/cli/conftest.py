@@ -1,4 +1,4 @@
-"""Runs verbs in this process, and sees what they print and write."""
+"""Runs verbs in this process and captures what they print."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from keras_bert_impl.cli.main import main
 
 
 @dataclass(frozen=True)
-class Ran:
-    """What a verb did."""
+class Result:
+    """The exit code of a verb, and what it printed."""
 
     code: int
     out: str
@@ -19,12 +19,12 @@ class Ran:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     """``run("predict", directory, "text")``."""
 
-    def run(*arguments: str | Path) -> Ran:
+    def run(*arguments: str | Path) -> Result:
         capsys.readouterr()
         code = main([str(argument) for argument in arguments])
-        return Ran(code, *capsys.readouterr())
+        return Result(code, *capsys.readouterr())
 
     return run

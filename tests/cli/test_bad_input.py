@@ -1,4 +1,4 @@
-"""Whatever is wrong with what a user gives: one clear line, exit code 2, and nothing left behind."""
+"""Invalid input of all kinds: one clear line, exit code 2, and no files left."""
 
 import contextlib
 import io
@@ -27,7 +27,7 @@ QUICKSTART = "quickstart --checkpoint bert --epochs 1 --output new/run --export 
 
 
 class Case(NamedTuple):
-    """Files that are made or changed, the command line, and what it says."""
+    """Files that are created or changed, the command line, and its message."""
 
     name: str
     arguments: str | list[str]
@@ -58,7 +58,7 @@ def tensors(change: Callable[[dict[str, np.ndarray]], Any]) -> Edit:
 
 
 def header(change: Callable[[dict[str, Any]], Any]) -> Edit:
-    """Changes the header of a safetensors file, and leaves the tensors."""
+    """Changes the header of a safetensors file, but not its tensors."""
 
     def edit(content: bytes) -> bytes:
         end = 8 + int.from_bytes(content[:8], "little")
@@ -71,7 +71,7 @@ def header(change: Callable[[dict[str, Any]], Any]) -> Edit:
 
 
 def lines(*changed: str) -> Edit:
-    """A ``vocab.txt`` that begins with other tokens."""
+    """A ``vocab.txt`` whose first tokens are replaced."""
     return lambda content: "\n".join([*changed, *content.decode().split("\n")[len(changed) :]]).encode()
 
 
@@ -155,13 +155,13 @@ CASES = [
     Case("no checkpoint", "convert empty new", r"empty holds neither config\.json nor bert_config\.json"),
     Case("not a weights file", "convert train.tsv new", r"train\.tsv is not a weights file"),
     Case(
-        "config: no JSON",
+        "config: not JSON",
         "convert bert new",
         r"bert/config\.json is not JSON: line 1, column 2",
         {"bert/config.json": "{"},
     ),
     Case("config: a list", "convert bert new", r"bert/config\.json holds a JSON list", {"bert/config.json": "[]"}),
-    Case("config: no UTF-8", "convert bert new", r"bert/config\.json is not UTF-8", {"bert/config.json": b"{\xff}"}),
+    Case("config: not UTF-8", "convert bert new", r"bert/config\.json is not UTF-8", {"bert/config.json": b"{\xff}"}),
     Case(
         "config: lacks a size",
         "convert bert new",
@@ -301,7 +301,7 @@ CASES = [
         {"bert/vocab.txt": lines("[PAD]", "[UNK]", "x1", "x2", "[MASK]")},
     ),
     Case(
-        "vocabulary: no UTF-8",
+        "vocabulary: not UTF-8",
         "convert bert new",
         r"bert/vocab\.txt is not UTF-8: byte 0",
         {"bert/vocab.txt": b"\xff\n"},
@@ -358,7 +358,7 @@ CASES = [
     ),
     Case("data: NUL", FINETUNE, r"train\.tsv, line 3: a NUL byte", {"train.tsv": TABLE + "a\t1\n\0\t0\n"}),
     Case(
-        "data: no UTF-8",
+        "data: not UTF-8",
         FINETUNE,
         r"train\.tsv is not UTF-8: byte 15, in line 3",
         {"train.tsv": b"text\tlabel\na\t1\n\xe9\t0\n"},
@@ -384,9 +384,9 @@ CASES = [
         r"test\.csv, line 2: the label 'good' was not in the training data; the model knows '0', '1'",
         {"test.csv": "text,label\na,good\n"},
     ),
-    Case("data: no JSON", f"{FINETUNE} --test t.jsonl", r"t\.jsonl, line 1 is not JSON", {"t.jsonl": "{text: 1}\n"}),
+    Case("data: not JSON", f"{FINETUNE} --test t.jsonl", r"t\.jsonl, line 1 is not JSON", {"t.jsonl": "{text: 1}\n"}),
     Case(
-        "data: no number",
+        "data: not a number",
         f"{FINETUNE} --task regression",
         r"train\.tsv, line 2: the label 'x' is not a number",
         {"train.tsv": TABLE + "a\tx\n"},
@@ -485,7 +485,7 @@ CASES = [
     ),
     Case("verify: no such path", "verify ./absent", r"\./absent: no such file or directory"),
     Case("verify: no weights", "verify bert", r"bert has no weights: looked for", {"bert/model.safetensors": None}),
-    # Whole jobs refuse before they begin.
+    # Long jobs refuse before they start.
     Case("quickstart: no version", f"{QUICKSTART} --export new/model", r"new/model ends in 'model'; TF Serving"),
     Case("quickstart: other content", QUICKSTART, r"new/run exists and is not empty", {"new/run/kept": ""}),
     Case("quickstart: no checkpoint", f"{QUICKSTART} --checkpoint ./absent", r"\./absent: no such file or directory"),
@@ -512,7 +512,7 @@ def contents(directory: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_one_clear_line_and_nothing_left(
+def test_one_clear_line_and_no_files_left(
     case: Case, place: Path, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, content in case.files.items():
@@ -547,7 +547,7 @@ def test_a_contradiction_about_labels_only_warns(place: Path, run: Callable[...,
     assert ran.err.count("\n") == 1
 
 
-def test_a_loss_that_is_no_number_ends_the_training(place: Path, run: Callable[..., Any]) -> None:
+def test_a_loss_that_is_not_finite_ends_training(place: Path, run: Callable[..., Any]) -> None:
     before = contents(place)
     ran = run(*FINETUNE.split(), "--learning-rate", "1e30", "--batch-size", "8", "--epochs", "3")
     assert ran.code == 2

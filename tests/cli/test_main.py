@@ -1,4 +1,4 @@
-"""The command line as a whole: help, defaults, exit codes."""
+"""The command line: help, defaults, exit codes."""
 
 import argparse
 import dataclasses
@@ -28,7 +28,7 @@ VERBS = (
     *("export", "serve-check", "similar", "attention", "attribute", "train-vocab", "prepare", "pretrain"),
 )
 
-# Prints the help of all verbs, then the modules that this took.
+# Prints the help of all verbs, then the imported modules.
 HELP = f"""
 import sys
 from keras_bert_impl.cli.main import main
@@ -47,7 +47,7 @@ def verb_parsers(verb: str | None = None) -> dict[str, argparse.ArgumentParser]:
     return verbs.choices
 
 
-def test_help_is_quick() -> None:
+def test_help_is_fast() -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -140,8 +140,8 @@ def test_debug_shows_the_trace(run: Callable[..., Any]) -> None:
     assert run("predict", "./absent", "text").code == 2
 
 
-# A package's absence is told in a process of its own, because this one has started Keras.
-def test_a_missing_framework_says_how_to_install_it() -> None:
+# In a process of its own, because this one has started Keras.
+def test_the_message_for_a_missing_framework_says_how_to_install_it() -> None:
     program = """
 import sys
 from importlib.machinery import PathFinder

@@ -1,4 +1,4 @@
-"""The five verbs of pretraining, one after the other, as a newcomer runs them."""
+"""The five verbs of pretraining, run one after the other."""
 
 import gzip
 import json
@@ -36,7 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, film_texts: list[str]) -> Pa
     return place
 
 
-def test_what_the_commands_write(place: Path) -> None:
+def test_files_that_the_commands_write(place: Path) -> None:
     assert {path.name for path in place.iterdir()} == {"corpus", "vocabulary", "shards", "model"}
     assert len((place / "vocabulary" / "vocab.txt").read_text("utf-8").split("\n")) == 901
     assert json.loads((place / "shards" / "manifest.json").read_text())["documents"] == 134
@@ -46,13 +46,13 @@ def test_what_the_commands_write(place: Path) -> None:
     assert (metrics["steps"], metrics["settings"]["batch_size"], metrics["objective"]["max_length"]) == (6, 8, 32)
 
 
-def test_what_pretrain_says(run: Run, place: Path, tmp_path: Path) -> None:
+def test_lines_that_pretrain_prints(run: Run, place: Path, tmp_path: Path) -> None:
     options = "--steps 1 --batch-size 4 --max-length 24 --held-out 0.2 --packing --no-whole-words --optimizer lamb"
     ran = run("pretrain", place / "shards", "--init", place / "model", "--output", tmp_path / "next", *options.split())
     assert (ran.code, ran.err) == (0, "")
-    report, weights, told = re.split(r"^([\d,]+ weights; [\d,]+ tokens)$", ran.out, flags=re.MULTILINE)
-    assert report.startswith(str(place / "model"))  # What became of the checkpoint's tensors.
-    lines = [weights, *told.splitlines()[1:]]
+    report, weights, rest = re.split(r"^([\d,]+ weights; [\d,]+ tokens)$", ran.out, flags=re.MULTILINE)
+    assert report.startswith(str(place / "model"))  # The report on the checkpoint's tensors.
+    lines = [weights, *rest.splitlines()[1:]]
     assert lines[1] == "107 documents for training, 27 held out"
     assert len(lines) == 6
     assert max(map(len, lines[:-1])) <= 80
@@ -60,7 +60,7 @@ def test_what_pretrain_says(run: Run, place: Path, tmp_path: Path) -> None:
     assert (objective["packing"], objective["whole_words"], objective["max_length"]) == (True, False, 24)
 
 
-def test_a_recipe_is_changed_by_options(run: Run, place: Path, tmp_path: Path) -> None:
+def test_options_override_a_recipe(run: Run, place: Path, tmp_path: Path) -> None:
     options = "--recipe lamb-2 --steps 1 --batch-size 4 --max-length 24 --held-out 0.2"
     assert run("pretrain", place / "shards", "--output", tmp_path / "run", *options.split()).code == 0
     settings = json.loads((tmp_path / "run" / "metrics.json").read_text())["settings"]

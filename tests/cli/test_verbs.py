@@ -1,4 +1,4 @@
-"""Each verb on input as people have it."""
+"""Each verb on typical input."""
 
 import io
 import json
@@ -30,7 +30,7 @@ def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_convert_writes_what_transformers_opens(run: Run, small_bert: Path, tmp_path: Path) -> None:
+def test_convert_writes_files_that_transformers_opens(run: Run, small_bert: Path, tmp_path: Path) -> None:
     target = tmp_path / "new" / "bert"
     ran = run("convert", small_bert, target)
     assert (ran.code, ran.err) == (0, "")
@@ -51,22 +51,22 @@ def test_convert_lists_all_tensors(run: Run, small_bert: Path, tmp_path: Path) -
     assert re.search(r"^embeddings\.word_embeddings\.weight +997×32 +loaded$", ran.out, re.MULTILINE)
 
 
-def test_finetune_says_what_it_does(sentiment_run: Path, small_bert: Path) -> None:
-    said = sentiment_run.with_name("said.txt").read_text(encoding="utf-8").splitlines()
+def test_lines_that_finetune_prints(sentiment_run: Path, small_bert: Path) -> None:
+    lines = sentiment_run.with_name("lines.txt").read_text(encoding="utf-8").splitlines()
     metrics = json.loads((sentiment_run / "metrics.json").read_text())
-    assert said[0] == "train: 52 of 61 texts are longer than max_length and were cut."
-    assert said[3:8] == [
+    assert lines[0] == "train: 52 of 61 texts are longer than max_length and were cut."
+    assert lines[3:8] == [
         str(small_bert),
         "  39 tensors loaded, 50,858 numbers",
         "  2 newly initialised: not in the file",
         "    classifier.weight  32×2",
         "    classifier.bias  2",
     ]
-    assert said[8] == "Epoch 1/12"
-    assert "val_accuracy: {:.4f}".format(metrics["validation"][11]["accuracy"]) in said[-4]
-    for split, line in zip(("valid", "test"), said[-3:-1], strict=True):
+    assert lines[8] == "Epoch 1/12"
+    assert "val_accuracy: {:.4f}".format(metrics["validation"][11]["accuracy"]) in lines[-4]
+    for split, line in zip(("valid", "test"), lines[-3:-1], strict=True):
         assert line == f"{split}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics[split].items())
-    assert said[-1] == f"written to {sentiment_run}"
+    assert lines[-1] == f"written to {sentiment_run}"
 
 
 @pytest.mark.filterwarnings("default")
@@ -78,7 +78,7 @@ def test_evaluate_prints_the_metrics_of_the_run(run: Run, sentiment_run: Path, s
     assert ran.err == "keras-bert: warning: 16 of 17 texts are longer than 29 tokens and were truncated.\n"
 
 
-def test_evaluate_on_an_export_and_columns_of_other_names(run: Run, sentiment_export: Path, tmp_path: Path) -> None:
+def test_evaluate_on_an_export_and_columns_with_other_names(run: Run, sentiment_export: Path, tmp_path: Path) -> None:
     path = tmp_path / "films.csv"
     path.write_text('film,verdict\n"good, and bad",1\nbad,0\n')
     ran = run("evaluate", sentiment_export, "--data", path, "--text-column", "film", "--label-column", "verdict")
@@ -107,7 +107,7 @@ def test_predict_takes_arguments_files_and_standard_input(
 @pytest.mark.parametrize(
     ("data", "count"), [(b"", 0), (b"\n", 1), (b"\n\n", 2), (b"no newline", 1), (b"\xef\xbb\xbfBOM\n", 1)]
 )
-def test_predict_gives_a_line_for_a_line(
+def test_predict_prints_a_line_for_each_line(
     run: Run, stdin: Callable[[bytes], None], sentiment_run: Path, data: bytes, count: int
 ) -> None:
     stdin(data)
@@ -115,7 +115,7 @@ def test_predict_gives_a_line_for_a_line(
     assert (ran.code, len(lines(ran.out)), ran.err) == (0, count, "")
 
 
-def test_predict_into_a_pipe_that_was_closed(sentiment_export: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predict_into_a_closed_pipe(sentiment_export: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with open(writer, "w") as closed:
@@ -124,7 +124,7 @@ def test_predict_into_a_pipe_that_was_closed(sentiment_export: Path, run: Run, m
     assert (ran.code, ran.err) == (141, "")
 
 
-def test_export_gives_what_predict_takes(run: Run, sentiment_run: Path, tmp_path: Path) -> None:
+def test_predict_takes_what_export_writes(run: Run, sentiment_run: Path, tmp_path: Path) -> None:
     target = tmp_path / "saved_models" / "sentiment" / "3"
     ran = run("export", sentiment_run, target)
     compared, written = ran.out.splitlines()
@@ -136,7 +136,7 @@ def test_export_gives_what_predict_takes(run: Run, sentiment_run: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_other_backends_predict_with_exports_but_do_not_make_them(sentiment_export: Path, sentiment_run: Path) -> None:
+def test_other_backends_predict_with_exports_but_cannot_write_them(sentiment_export: Path, sentiment_run: Path) -> None:
     program = """
 import sys
 from keras_bert_impl.cli.main import main
@@ -158,9 +158,9 @@ assert main(["export", run, target]) == 2
     assert not target.parent.exists()
 
 
-def test_ctrl_c_saves_and_leaves(small_bert: Path, snippets: Path, tmp_path: Path) -> None:
+def test_ctrl_c_saves_and_exits(small_bert: Path, snippets: Path, tmp_path: Path) -> None:
     arguments = small.finetune_arguments(small_bert, snippets, tmp_path / "runs" / "long", "--epochs", "100000")
-    # Set here, for a process that was started in the background of a shell ignores Ctrl-C.
+    # A process that a shell started in the background ignores Ctrl-C by default.
     code = (
         "import signal; from keras_bert_impl.cli.main import command; "
         "signal.signal(signal.SIGINT, signal.default_int_handler); command()"

@@ -1,4 +1,4 @@
-"""Fine-tuning as a whole: the directory of a run, read back by transformers and scored by scikit-learn and NumPy."""
+"""Fine-tuning end to end: the directory of a run, read by transformers and scored by scikit-learn and NumPy."""
 
 import dataclasses
 import json
@@ -40,13 +40,13 @@ FILES = {
 }
 
 
-def metrics_of(run: Path) -> dict[str, Any]:
+def read_metrics(run: Path) -> dict[str, Any]:
     return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
 
 
 @in_torch_process
 def torch_logits(run: Path, texts: list[str], pairs: list[str] | None = None, *, max_length: int) -> np.ndarray:
-    """What transformers says, from the files of a run alone."""
+    """The logits of transformers, from the files of a run alone."""
     import torch
     import torch_models
     import transformers
@@ -58,35 +58,35 @@ def torch_logits(run: Path, texts: list[str], pairs: list[str] | None = None, *,
         return model(**inputs).logits.numpy()
 
 
-def test_the_directory_is_whole(sentiment_run: Path) -> None:
+def test_the_directory_is_complete(sentiment_run: Path) -> None:
     assert {path.name for path in sentiment_run.iterdir()} == FILES
     assert not list(sentiment_run.parent.glob(".*"))
 
 
 @pytest.mark.parametrize("split", ["valid", "test"])
-def test_metrics_are_those_of_the_checkpoint_in_transformers(sentiment_run: Path, snippets: Path, split: str) -> None:
+def test_metrics_equal_those_of_the_checkpoint_in_transformers(sentiment_run: Path, snippets: Path, split: str) -> None:
     columns = read_table(snippets / f"{split}.tsv")
-    names = metrics_of(sentiment_run)["labels"]
+    names = read_metrics(sentiment_run)["labels"]
     logits = torch_logits(sentiment_run, columns["text"], max_length=29)
-    found = [names[i] for i in logits.argmax(axis=1)]
-    assert metrics_of(sentiment_run)[split] == pytest.approx(
+    predicted = [names[i] for i in logits.argmax(axis=1)]
+    assert read_metrics(sentiment_run)[split] == pytest.approx(
         {
-            "accuracy": accuracy_score(columns["label"], found),
-            "macro_f1": f1_score(columns["label"], found, average="macro"),
-            "f1": f1_score(columns["label"], found, pos_label="1"),
+            "accuracy": accuracy_score(columns["label"], predicted),
+            "macro_f1": f1_score(columns["label"], predicted, average="macro"),
+            "f1": f1_score(columns["label"], predicted, pos_label="1"),
         }
     )
 
 
 def test_training_learns_its_examples(sentiment_run: Path) -> None:
-    metrics = metrics_of(sentiment_run)
+    metrics = read_metrics(sentiment_run)
     losses = metrics["training_loss"]["loss"]
     assert losses[-1] < 0.3 * losses[0]
     assert metrics["training_loss"]["step"] == list(range(1, 12 * 8 + 1))
 
 
-def test_metrics_tell_all_about_the_run(sentiment_run: Path, small_bert: Path) -> None:
-    metrics = metrics_of(sentiment_run)
+def test_metrics_describe_the_run(sentiment_run: Path, small_bert: Path) -> None:
+    metrics = read_metrics(sentiment_run)
     assert (metrics["task"], metrics["source"], metrics["labels"]) == ("classification", str(small_bert), ["0", "1"])
     assert metrics["examples"] == {"train": 61, "valid": 23, "test": 17}
     assert metrics["settings"] == {
@@ -105,27 +105,27 @@ def test_metrics_tell_all_about_the_run(sentiment_run: Path, small_bert: Path) -
         "remat": False,
         "seed": 1,
     }
-    accuracies = [figures["accuracy"] for figures in metrics["validation"]]
+    accuracies = [scores["accuracy"] for scores in metrics["validation"]]
     assert len(accuracies) == 12
     assert metrics["best_epoch"] == 1 + int(np.argmax(accuracies))
     assert metrics["valid"] == metrics["validation"][metrics["best_epoch"] - 1]
     assert metrics["versions"].keys() == {"keras_bert_impl", "keras", "numpy", "backend"}
 
 
-def test_the_picture_is_a_picture(sentiment_run: Path) -> None:
+def test_the_learning_curve_is_an_image(sentiment_run: Path) -> None:
     path = sentiment_run / "learning_curve.png"
     assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert matplotlib.image.imread(path).shape == (480, 1200, 4)
 
 
-def test_the_model_card_is_one_for_the_hub(sentiment_run: Path, small_bert: Path) -> None:
+def test_the_model_card_is_valid_for_the_hub(sentiment_run: Path, small_bert: Path) -> None:
     card = huggingface_hub.ModelCard.load(sentiment_run / "README.md")
     assert (card.data.base_model, card.data.library_name) == (str(small_bert), "keras")
     assert "classification" in card.data.tags
-    metrics = metrics_of(sentiment_run)
+    metrics = read_metrics(sentiment_run)
     for split in ("valid", "test"):
-        figures = " | ".join(f"{value:.4f}" for value in metrics[split].values())
-        assert f"| {split} | {metrics['examples'][split]} | {figures} |" in card.text
+        values = " | ".join(f"{value:.4f}" for value in metrics[split].values())
+        assert f"| {split} | {metrics['examples'][split]} | {values} |" in card.text
     assert "keras-bert predict sentiment --file FILE" in card.text
     assert "epoch {} of 12".format(metrics["best_epoch"]) in card.text
 
@@ -136,12 +136,12 @@ def test_the_same_seed_gives_the_same_weights_in_another_process(
     arguments = small.finetune_arguments(small_bert, snippets, tmp_path / "again")
     subprocess.run([sys.executable, "-m", "keras_bert_impl.cli.main", *arguments], check=True, capture_output=True)
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == (sentiment_run / "model.safetensors").read_bytes()
-    same = {**metrics_of(sentiment_run), "seconds": 0}
-    assert {**metrics_of(tmp_path / "again"), "seconds": 0} == same
+    same = {**read_metrics(sentiment_run), "seconds": 0}
+    assert {**read_metrics(tmp_path / "again"), "seconds": 0} == same
 
 
 @pytest.mark.slow
-def test_jax_where_tensorflow_is_missing(small_bert: Path, snippets: Path, tmp_path: Path) -> None:
+def test_jax_without_tensorflow(small_bert: Path, snippets: Path, tmp_path: Path) -> None:
     program = """
 import sys
 from importlib.machinery import PathFinder
@@ -166,7 +166,7 @@ sys.exit(main(sys.argv[1:]))
             [sys.executable, "-c", program, *command], env=environment, capture_output=True, text=True
         )
         assert result.returncode == 0, result.stderr
-    metrics = metrics_of(tmp_path / "run")
+    metrics = read_metrics(tmp_path / "run")
     assert metrics["versions"]["backend"].startswith("jax ")
     assert metrics["training_loss"]["loss"][-1] < 0.3 * metrics["training_loss"]["loss"][0]
     assert json.loads(result.stdout) == pytest.approx({"examples": 17, **metrics["test"]})
@@ -177,16 +177,16 @@ def test_another_seed_gives_another_head_and_order(
     sentiment_run: Path, small_bert: Path, snippets: Path, tmp_path: Path
 ) -> None:
     assert main(small.finetune_arguments(small_bert, snippets, tmp_path / "run", "--seed", "7")) == 0
-    losses = [metrics_of(run)["training_loss"]["loss"] for run in (sentiment_run, tmp_path / "run")]
+    losses = [read_metrics(run)["training_loss"]["loss"] for run in (sentiment_run, tmp_path / "run")]
     assert abs(losses[0][0] - losses[1][0]) > 1e-3
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_steps_without_dropout_are_those_of_transformers_on_torch(
+def test_steps_without_dropout_equal_those_of_transformers_on_torch(
     snippets: Path, tmp_path: Path, precision: str
 ) -> None:
     columns = read_table(snippets / "train.tsv")
-    # With a head to start from, because a new one is random.
+    # With a head, because a new head is random.
     without_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     checkpoint = small.write_checkpoint(
         tmp_path / "checkpoint", columns["text"], model="BertForSequenceClassification", **without_dropout
@@ -199,18 +199,18 @@ def test_steps_without_dropout_are_those_of_transformers_on_torch(
 
     theirs, losses = torch_training(checkpoint, batches_of(checkpoint, columns, settings), dataclasses.asdict(settings))
 
-    close = {"float32": 1e-4, "bfloat16": 0.03}[precision]
-    np.testing.assert_allclose(metrics["training_loss"]["loss"], losses, rtol=close)
+    tolerance = {"float32": 1e-4, "bfloat16": 0.03}[precision]
+    np.testing.assert_allclose(metrics["training_loss"]["loss"], losses, rtol=tolerance)
     start = safetensors.numpy.load_file(checkpoint / "model.safetensors")
     ours = safetensors.numpy.load_file(tmp_path / "run" / "model.safetensors")
     assert ours.keys() == theirs.keys()
     assert {array.dtype for array in ours.values()} == {np.dtype("float32")}
-    # The softmax makes the gradient of the keys' biases zero, so that they follow rounding alone.
+    # Softmax makes the gradient of the keys' biases zero: they follow rounding errors alone.
     compared = [name for name in theirs if not name.endswith("key.bias")] if precision == "float32" else []
     for name in compared:
-        # Adam divides by a gradient's size, so elsewhere, too, weights whose gradient is next to zero follow rounding.
-        moved = theirs[name] - start[name]
-        assert np.square(ours[name] - theirs[name]).mean() < 1e-5 * np.square(moved).mean(), name
+        # Adam divides by the size of a gradient: other weights with almost no gradient follow rounding errors too.
+        change = theirs[name] - start[name]
+        assert np.square(ours[name] - theirs[name]).mean() < 1e-5 * np.square(change).mean(), name
 
 
 Batch = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
@@ -229,7 +229,7 @@ def batches_of(checkpoint: Path, columns: dict[str, list[Any]], settings: FineTu
 def torch_training(
     checkpoint: Path, batches: list[Batch], settings: dict[str, Any]
 ) -> tuple[dict[str, np.ndarray], list[float]]:
-    """Weights and losses of the same training as people write it for torch."""
+    """Weights and losses of the same training, written for torch."""
     import torch
     import transformers
 
@@ -263,12 +263,12 @@ def test_regression_on_pairs_from_columns_in_one_batch(small_bert: Path, tmp_pat
     columns["text"][0] += " It is very, very high." * 30
     run = tmp_path / "not" / "there" / "run"
     settings = FineTuning(epochs=20, batch_size=64, learning_rate=3e-3, max_length=59)
-    said: list[str] = []
+    lines: list[str] = []
     metrics = finetune(
-        small_bert, task="regression", train=columns, valid=columns, output=run, settings=settings, log=said.append
+        small_bert, task="regression", train=columns, valid=columns, output=run, settings=settings, log=lines.append
     )
-    found = torch_logits(run, columns["text"], columns["text_pair"], max_length=59)[:, 0]
-    correlation = np.corrcoef(np.array(columns["label"], float), found)[0, 1]
+    predicted = torch_logits(run, columns["text"], columns["text_pair"], max_length=59)[:, 0]
+    correlation = np.corrcoef(np.array(columns["label"], float), predicted)[0, 1]
     assert metrics["valid"]["pearson"] == pytest.approx(correlation, abs=1e-4)
     assert metrics["valid"]["pearson"] > 0.5
     assert (metrics["labels"], metrics["examples"]) == (["value"], {"train": 8, "valid": 8})
@@ -276,13 +276,15 @@ def test_regression_on_pairs_from_columns_in_one_batch(small_bert: Path, tmp_pat
     assert "test" not in metrics
     config = json.loads((run / "config.json").read_text())
     assert (config["problem_type"], config["id2label"]) == ("regression", {"0": "value"})
-    assert said[:2] == [f"{name}: 1 of 8 texts are longer than max_length and were cut." for name in ("train", "valid")]
-    assert "  2 newly initialised: not in the file" in said[2]
-    assert said[-1] == f"valid: pearson {metrics['valid']['pearson']:.4f}, spearman {metrics['valid']['spearman']:.4f}"
+    assert lines[:2] == [
+        f"{name}: 1 of 8 texts are longer than max_length and were cut." for name in ("train", "valid")
+    ]
+    assert "  2 newly initialised: not in the file" in lines[2]
+    assert lines[-1] == f"valid: pearson {metrics['valid']['pearson']:.4f}, spearman {metrics['valid']['spearman']:.4f}"
 
 
 @pytest.mark.parametrize(
-    ("task", "model_class", "figures", "labels"),
+    ("task", "model_class", "metric_names", "labels"),
     [
         (
             "tagging",
@@ -293,8 +295,8 @@ def test_regression_on_pairs_from_columns_in_one_batch(small_bert: Path, tmp_pat
         ("question-answering", "BertForQuestionAnswering", {"exact_match", "f1"}, ["start", "end"]),
     ],
 )
-def test_tasks_with_an_output_a_token(
-    small_bert: Path, tmp_path: Path, task: str, model_class: str, figures: set[str], labels: list[str]
+def test_tasks_with_one_output_per_token(
+    small_bert: Path, tmp_path: Path, task: str, model_class: str, metric_names: set[str], labels: list[str]
 ) -> None:
     path = small.write_examples(tmp_path)[task]
     settings = FineTuning(epochs=30, batch_size=5, learning_rate=5e-3, max_length=41)
@@ -302,7 +304,7 @@ def test_tasks_with_an_output_a_token(
     run = tmp_path / "run"
     metrics = finetune(small_bert, task=task, **data, output=run, settings=settings, log=lambda line: None)
     assert {path.name for path in run.iterdir()} == FILES
-    assert metrics["valid"].keys() == metrics["test"].keys() == figures
+    assert metrics["valid"].keys() == metrics["test"].keys() == metric_names
     assert metrics["test"] == metrics["valid"]
     assert metrics["valid"]["f1"] > 0.9
     assert metrics["labels"] == labels
@@ -316,17 +318,27 @@ def test_tasks_with_an_output_a_token(
         np.testing.assert_allclose(np.asarray(logits), theirs[name], atol=2e-5, err_msg=name)
 
 
-def test_wrong_arguments_say_what_is_wrong(small_bert: Path, tmp_path: Path) -> None:
+def test_dropout_of_the_settings_is_that_of_the_model(small_bert: Path, tmp_path: Path) -> None:
+    columns = read_table(small.write_examples(tmp_path)["regression"])
+    settings = FineTuning(epochs=1, batch_size=64, dropout=0.25, optimizer="lamb")
+    data: dict[str, Any] = {"train": columns, "valid": columns}
+    run = tmp_path / "run"
+    finetune(small_bert, task="regression", **data, output=run, settings=settings, log=lambda line: None)
+    config = json.loads((run / "config.json").read_text())
+    assert (config["hidden_dropout_prob"], config["attention_probs_dropout_prob"]) == (0.25, 0.25)
+
+
+def test_invalid_arguments(small_bert: Path, tmp_path: Path) -> None:
     columns = {"text": ["a", "b"], "label": ["0", "1"]}
     empty: dict[str, list[Any]] = {"text": [], "label": []}
-    wrong: list[tuple[dict[str, Any], str]] = [
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"task": "translation"}, r"'translation' is not a task; there are classification, regression"),
         ({"valid": empty}, r"valid: the columns have \{'text': 0, 'label': 0\} entries"),
         ({"train": {"text": ["a"], "label": ["0", "1"]}}, r"train: the columns have \{'text': 1, 'label': 2\} entries"),
         ({"valid": {"text": ["c"], "label": ["2"]}}, r"example 1: the label '2' was not in the training data"),
         ({"task": "tagging", "columns": {"text": "x"}, "train": "x.conll"}, r"files for tagging have no named columns"),
     ]
-    for changes, message in wrong:
+    for changes, message in cases:
         with pytest.raises(InputError, match=message):
             finetune(small_bert, **{"train": columns, "valid": columns, "output": tmp_path / "run", **changes})
     assert not list(tmp_path.iterdir())

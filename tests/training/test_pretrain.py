@@ -1,4 +1,4 @@
-"""Whole pretrainings of seconds: what they write, and that they learn."""
+"""Pretraining end to end, for seconds: the files that it writes, and that the model learns."""
 
 import json
 import os
@@ -29,28 +29,28 @@ SETTINGS = PreTraining(batch_size=8, learning_rate=3e-3, report_every=20, dropou
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> TokenCorpus:
-    """Each token is followed by the next of the vocabulary: a masked one is read off its neighbours."""
+    """Each token is followed by the next one of the vocabulary, so that neighbors determine a masked token."""
     return made_corpus(tmp_path_factory.mktemp("made"), documents=60, sentences=(4, 20), tokens=(3, 11))
 
 
 @pytest.fixture(scope="module")
 def run(corpus: TokenCorpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], list[str]]:
-    said: list[str] = []
+    lines: list[str] = []
     output = tmp_path_factory.mktemp("runs") / "made"
     metrics = pretrain(
-        corpus.directory, output=output, steps=50, objective=OBJECTIVE, settings=SETTINGS, log=said.append
+        corpus.directory, output=output, steps=50, objective=OBJECTIVE, settings=SETTINGS, log=lines.append
     )
-    return output, metrics, said
+    return output, metrics, lines
 
 
-def test_what_is_written(run: tuple[Path, dict[str, Any], list[str]]) -> None:
-    output, metrics, said = run
+def test_written_files(run: tuple[Path, dict[str, Any], list[str]]) -> None:
+    output, metrics, lines = run
     assert json.loads((output / "metrics.json").read_text()) == metrics
     names = {"config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "learning_curve.png", "README.md"}
     assert names < {path.name for path in output.iterdir()}
     assert [entry["step"] for entry in metrics["history"]] == [20, 40, 50]
-    assert all(len(line) <= 80 for line in said)
-    assert said[-1].split()[0] == "50"
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[-1].split()[0] == "50"
     card = (output / "README.md").read_text("utf-8")
     for part in (
         "50 steps",
@@ -64,7 +64,7 @@ def test_what_is_written(run: tuple[Path, dict[str, Any], list[str]]) -> None:
 
 @in_torch_process
 def masked_word_sums(directory: Path, batches: list[Any]) -> np.ndarray:
-    """Sum of the losses of masked words, how many are predicted right, and how many there are."""
+    """The sum of the losses of masked words, the number of correct predictions, and the number of words."""
     import numpy as np
     import torch
     import torch_models
@@ -99,10 +99,10 @@ def test_it_opens_in_transformers_with_the_same_losses(
     np.testing.assert_allclose(metrics["held_out"]["masked_accuracy"], sums[1] / sums[2], rtol=1e-4)
 
 
-def test_a_second_phase_goes_on_where_the_first_ended(
+def test_a_second_phase_starts_from_the_first(
     run: tuple[Path, dict[str, Any], list[str]], corpus: TokenCorpus, tmp_path: Path
 ) -> None:
-    """At a rate of almost nothing its weights are those that the first one wrote."""
+    """With a learning rate close to zero its weights are those of the first phase."""
     output, _, _ = run
     objective = Objective(max_length=53, packing=True)
     second = pretrain(
@@ -117,17 +117,17 @@ def test_a_second_phase_goes_on_where_the_first_ended(
 
 
 def test_documents_of_one_sentence(tmp_path: Path) -> None:
-    """They are trained with, and it is told that the next sentence cannot be learned of them."""
+    """They are used for training, with a line that the next sentence cannot be learned from them."""
     (tmp_path / "shards").mkdir()
     single = made_corpus(tmp_path / "shards", documents=60, sentences=(1, 2), tokens=(3, 11))
-    said: list[str] = []
+    lines: list[str] = []
     common = {"objective": OBJECTIVE, "settings": SETTINGS}
-    pretrain(single.directory, output=tmp_path / "run", steps=1, log=said.append, **common)
-    assert "Only 0.0% of the examples can be real next sentences" in "\n".join(said)
-    assert all(len(line) <= 80 for line in said)
+    pretrain(single.directory, output=tmp_path / "run", steps=1, log=lines.append, **common)
+    assert "Only 0.0% of the examples can be real next sentences" in "\n".join(lines)
+    assert all(len(line) <= 80 for line in lines)
 
 
-def test_it_trains_for_a_time(corpus: TokenCorpus, tmp_path: Path) -> None:
+def test_training_for_minutes(corpus: TokenCorpus, tmp_path: Path) -> None:
     metrics = pretrain(
         corpus.directory,
         output=tmp_path / "run",
@@ -141,25 +141,25 @@ def test_it_trains_for_a_time(corpus: TokenCorpus, tmp_path: Path) -> None:
     assert 0.2 <= metrics["minutes"] < 1
 
 
-def test_the_rate_follows_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rate_follows_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
     rate = TimedRate(PreTraining(learning_rate=0.5, warmup=0.2), Clock(), seconds=50)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(1.0), "mse")
     rate.set_model(model)
-    found = []
+    rates = []
     for second in (0, 5, 10, 30, 50):
         now[0] = 100.0 + second
         rate.on_train_batch_begin(0)
-        found.append(float(model.optimizer.learning_rate))
-    np.testing.assert_allclose(found, [0, 0.25, 0.5, 0.25, 0], atol=1e-6)
+        rates.append(float(model.optimizer.learning_rate))
+    np.testing.assert_allclose(rates, [0, 0.25, 0.5, 0.25, 0], atol=1e-6)
     rate.on_train_batch_end(0)
     assert model.stop_training
 
 
-def test_the_rate_follows_the_time_in_compiled_steps() -> None:
-    """On JAX, where a compiled loop holds the optimizer's variables: gradients of 1 make the weight tell the rates."""
+def test_the_rate_follows_the_clock_in_compiled_steps() -> None:
+    """On JAX, whose compiled loop keeps the optimizer's variables: the weight becomes the sum of the rates."""
     code = """
 import keras, numpy as np
 from keras_bert_impl.training import PreTraining
@@ -169,9 +169,9 @@ class Clock:
     @property
     def seconds(self):
         self.calls += 1
-        return 10 * (self.calls // 2)  # Asked before and after each step.
+        return 10 * (self.calls // 2)  # Called before and after each step.
 model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
-model.compile(keras.optimizers.SGD(1.0), loss=lambda y, found: -found)
+model.compile(keras.optimizers.SGD(1.0), loss=lambda y, output: -output)
 rate = TimedRate(PreTraining(learning_rate=0.5, warmup=0.2), Clock(), seconds=50)
 model.fit(np.ones((4, 1)), np.ones((4, 1)), batch_size=1, callbacks=[rate], verbose=0)
 print(float(model.weights[0].numpy()[0, 0]))
@@ -181,8 +181,8 @@ print(float(model.weights[0].numpy()[0, 0]))
     np.testing.assert_allclose(float(ran.stdout), 0 + 0.5 + 0.375 + 0.25, atol=1e-6)
 
 
-def test_a_model_learns_what_can_be_read_off_neighbours(corpus: TokenCorpus) -> None:
-    """Plain `compile` and `fit` with packed rows, as the guide shows it: the masked loss falls far below chance."""
+def test_a_model_learns_from_neighboring_tokens(corpus: TokenCorpus) -> None:
+    """Plain `compile` and `fit` with packed rows, as in the guide: the masked loss falls far below chance."""
     from keras_bert_impl import BertConfig
     from keras_bert_impl.data import for_fit
     from keras_bert_impl.training import adamw
@@ -213,13 +213,13 @@ def test_a_model_learns_what_can_be_read_off_neighbours(corpus: TokenCorpus) -> 
         ),
     ],
 )
-def test_what_cannot_be_trained(corpus: TokenCorpus, tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+def test_invalid_arguments(corpus: TokenCorpus, tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         pretrain(corpus.directory, output=tmp_path / "run", objective=OBJECTIVE, log=lambda _: None, **arguments)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_checkpoint_with_another_vocabulary(corpus: TokenCorpus, small_bert: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_with_a_different_vocabulary(corpus: TokenCorpus, small_bert: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="and the shards have different tokenizers"):
         pretrain(
             corpus.directory,
