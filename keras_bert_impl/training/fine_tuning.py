@@ -131,7 +131,6 @@ def finetune(
             batches,
             losses=spec.compile_arguments(),
             steps=len(batches),
-            schedule_steps=len(batches),
             steps_per_epoch=batches.per_epoch,
             identity={"task": spec.name},
             checksums={name: _checksum(values, data[name]) for name, values in features.items()},
@@ -148,17 +147,10 @@ def finetune(
             return {}
         for name, values in scores.items():
             log(f"{name}: " + ", ".join(f"{key} {value:.4f}" for key, value in values.items()))
-        multiple = distribution.replicas * settings.accumulate
-        rows = [-(-len(batches.rows(k)) // multiple) * multiple for k in range(len(batches))]
-        losses = step_losses(best.running_means, rows)
+        losses = step_losses(best.running_means, _rows_per_step(batches, distribution.replicas * settings.accumulate))
         steps, means = block_means(losses)
-        save_learning_curve(
-            run.directory / "learning_curve.png",
-            losses,
-            best.validation,
-            metric=spec.main_metric,
-            best_epoch=best.best_epoch,
-        )
+        path, metric = run.directory / "learning_curve.png", spec.main_metric
+        save_learning_curve(path, losses, best.validation, metric=metric, best_epoch=best.best_epoch)
         return run.finish(
             {
                 **run.request,
@@ -171,8 +163,13 @@ def finetune(
                 "training_loss": {"step": steps.tolist(), "loss": [round(mean, 5) for mean in means.tolist()]},
             },
             tokenizer=tokenizer,
-            card=lambda metrics, name: model_card(metrics, name=name, main_metric=spec.main_metric),
+            card=lambda metrics, name: model_card(metrics, name=name, main_metric=metric),
         )
+
+
+def _rows_per_step(batches: LengthBatches, multiple: int) -> list[int]:
+    """The number of rows of each batch, filled up to a multiple for replicas and accumulated parts."""
+    return [-(-len(batches.rows(k)) // multiple) * multiple for k in range(len(batches))]
 
 
 class KeepBest(keras.callbacks.Callback):

@@ -23,12 +23,10 @@ from keras_bert_impl.training.curves import save_pretraining_curves
 from keras_bert_impl.training.distribution import current_backend, distributed
 from keras_bert_impl.training.optimizers import make_schedule
 from keras_bert_impl.training.resume import Clock
-from keras_bert_impl.training.run import Run
+from keras_bert_impl.training.run import ENDLESS, Run
 from keras_bert_impl.training.settings import PRECISIONS, PreTraining, Saving
 from keras_bert_impl.training.states import checksum
 
-# Batches and epochs of a run that ends after some minutes: more than any machine makes.
-_ENDLESS = 1 << 40
 # Warn if a smaller fraction of the examples can be real next sentences.
 _MIN_PAIRABLE = 0.1
 # Max. held-out batches of an evaluation.
@@ -106,7 +104,7 @@ def pretrain(
             raise InputError("minutes was given for several processes, whose clocks differ. Give steps instead.")
         documents, held_out = corpus.split_documents(settings.held_out, seed=settings.seed)
         common: dict[str, Any] = {"batch_size": settings.batch_size, "objective": objective}
-        batches = PretrainingBatches(corpus, documents=documents, steps=_ENDLESS, seed=settings.seed, **common)
+        batches = PretrainingBatches(corpus, documents=documents, steps=ENDLESS, seed=settings.seed, **common)
         try:
             evaluated = held_out_batches(corpus, held_out, seed=settings.seed, **common)
         except InputError as error:
@@ -126,8 +124,7 @@ def pretrain(
             model,
             batches,
             losses=TASKS["pretraining"].compile_arguments(),
-            steps=steps or _ENDLESS,
-            schedule_steps=steps,
+            steps=steps,
             steps_per_epoch=settings.report_every,
             identity={**dataclasses.asdict(objective), "steps": steps, "minutes": minutes},
             checksums={"corpus": corpus_checksum},

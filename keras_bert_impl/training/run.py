@@ -32,6 +32,8 @@ from keras_bert_impl.training.states import checksum, has_states, remove_states
 
 # The directory of the states, inside that of the run.
 STATES = "states"
+# The number of steps of a run that a callback ends: more than any machine makes.
+ENDLESS = 1 << 40
 
 
 class Run:
@@ -140,8 +142,7 @@ class Run:
         batches: Batches,
         *,
         losses: dict[str, Any],
-        steps: int,
-        schedule_steps: int | None,
+        steps: int | None,
         steps_per_epoch: int,
         identity: Mapping[str, Any],
         checksums: Mapping[str, str],
@@ -156,8 +157,8 @@ class Run:
             model: created in the scope of the distribution, with the weights that training starts from.
             batches: see `resumable_fit`; not split yet.
             losses: losses and metrics, as arguments of ``model.compile``.
-            steps: total number of steps.
-            schedule_steps: number of steps of the learning-rate schedule; None for a constant rate.
+            steps: total number of steps, over which the learning rate follows its schedule; None trains with a constant
+                rate until a callback sets ``model.stop_training``.
             steps_per_epoch: number of steps in an epoch.
             identity: what must be the same in a resumed run, besides settings and model.
             checksums: checksums of the data, by name, which must be the same too.
@@ -172,7 +173,7 @@ class Run:
         """
         settings, distribution = self.settings, self.distribution
         with distribution.scope():
-            optimizer = make_optimizer(settings, steps=schedule_steps)
+            optimizer = make_optimizer(settings, steps=steps)
             distribution.compile(model, optimizer, losses, settings=settings)
         states = SaveStates(
             partial_path(self.output) / STATES,
@@ -186,7 +187,7 @@ class Run:
             model,
             distribution.split(batches, accumulate=settings.accumulate),
             states=states,
-            steps=steps,
+            steps=steps or ENDLESS,
             steps_per_epoch=steps_per_epoch,
             callbacks=callbacks,
             **arguments,

@@ -90,7 +90,7 @@ def masked_word_sums(directory: Path, batches: list[Any]) -> np.ndarray:
 def test_it_opens_in_transformers_with_the_same_losses(
     run: tuple[Path, dict[str, Any], list[str]], corpus: TokenCorpus
 ) -> None:
-    """The figures of the held-out documents, computed by transformers on torch from the same batches."""
+    """The metrics of the held-out documents, computed by transformers on torch from the same batches."""
     output, metrics, _ = run
     _, held_out = corpus.split_documents(SETTINGS.held_out, seed=1)
     batches = held_out_batches(corpus, held_out, batch_size=8, objective=OBJECTIVE, seed=1)
@@ -194,9 +194,9 @@ def test_a_model_learns_from_neighboring_tokens(corpus: TokenCorpus) -> None:
     batches = PretrainingBatches(corpus, batch_size=16, objective=Objective(max_length=64, packing=True), steps=400)
     model.compile(adamw(learning_rate=3e-3, steps=400), **TASKS["pretraining"].compile_arguments())
     history = model.fit(for_fit(batches), steps_per_epoch=100, epochs=4, shuffle=False, verbose=0).history
-    figures = [summarize_logs({name: values[epoch] for name, values in history.items()}) for epoch in range(4)]
-    assert figures[-1]["masked_loss"] < 0.75 * np.log(499)
-    assert figures[-1]["masked_accuracy"] > 5 * figures[0]["masked_accuracy"]
+    metrics = [summarize_logs({name: values[epoch] for name, values in history.items()}) for epoch in range(4)]
+    assert metrics[-1]["masked_loss"] < 0.75 * np.log(499)
+    assert metrics[-1]["masked_accuracy"] > 5 * metrics[0]["masked_accuracy"]
 
 
 @pytest.mark.parametrize(
