@@ -13,6 +13,7 @@ from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data import LengthBatches
 from keras_bert_impl.data.columns import Columns, count_examples
 from keras_bert_impl.data.features import Features, Ragged
+from keras_bert_impl.data.feed import batch_lengths
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import open_source
 from keras_bert_impl.tasks import get_task
@@ -20,7 +21,7 @@ from keras_bert_impl.tasks.run import predict
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training.card import model_card
 from keras_bert_impl.training.curves import block_means, save_learning_curve, step_losses
-from keras_bert_impl.training.distribution import current_backend, distributed
+from keras_bert_impl.training.distribution import distributed
 from keras_bert_impl.training.resume import Clock
 from keras_bert_impl.training.run import Run
 from keras_bert_impl.training.settings import PRECISIONS, FineTuning, Saving
@@ -114,7 +115,7 @@ def finetune(
                 opened, new_heads=True, dtype=PRECISIONS[settings.precision], **changes
             )
         log(str(model.load_report))
-        lengths = current_backend().bucket_lengths
+        lengths = batch_lengths()
         batches = LengthBatches(
             features["train"], settings.batch_size, seed=settings.seed, epochs=settings.epochs, lengths=lengths
         )

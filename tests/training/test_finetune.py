@@ -332,7 +332,7 @@ def test_invalid_arguments(small_bert: Path, tmp_path: Path) -> None:
     columns = {"text": ["a", "b"], "label": ["0", "1"]}
     empty: dict[str, list[Any]] = {"text": [], "label": []}
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"task": "translation"}, r"'translation' is not a task; there are classification, regression"),
+        ({"task": "translation"}, r"No task is named 'translation'; there are classification, regression"),
         ({"valid": empty}, r"valid: the columns have \{'text': 0, 'label': 0\} entries"),
         ({"train": {"text": ["a"], "label": ["0", "1"]}}, r"train: the columns have \{'text': 1, 'label': 2\} entries"),
         ({"valid": {"text": ["c"], "label": ["2"]}}, r"example 1: the label '2' was not in the training data"),

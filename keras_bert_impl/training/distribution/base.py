@@ -18,14 +18,12 @@ class Backend:
     Attributes:
         name: Keras' name of the backend.
         compiles_steps: whether training steps are compiled with XLA, once for each length of rows.
-        bucket_lengths: the lengths to which rows are padded, where a step is compiled for each; empty for any.
         has_fused_adam: whether `clip_by_global_norm` and `apply_adamw` replace Keras' own.
         strategies: by name, functions of the number of devices; each gives a context manager that yields a
             `keras_bert_impl.training.Distribution`.
     """
 
     compiles_steps = False
-    bucket_lengths: tuple[int, ...] = ()
     has_fused_adam = False
     strategies: ClassVar[Mapping[str, Callable[[int | None], AbstractContextManager[Any]]]] = {}
 

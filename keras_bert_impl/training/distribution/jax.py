@@ -11,7 +11,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bert_impl.data import BUCKETS
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.training.distribution import LOST_WORKER, Distribution
 from keras_bert_impl.training.distribution.base import Backend, current_values, split_batch, update_metrics
@@ -56,7 +55,6 @@ class JaxBackend(Backend):
     """JAX, whose training state is outside the variables during ``fit``."""
 
     compiles_steps = True
-    bucket_lengths = BUCKETS
     strategies: ClassVar = {"data_parallel": data_parallel}
 
     def sync_variables(self, model: keras.Model) -> None:
