@@ -77,7 +77,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _predict(options: argparse.Namespace) -> int:
     if options.file and options.texts:
-        raise InputError(f"there are texts and a file ({options.file}); give one of them.")
+        raise InputError(f"there are texts and a file ({options.file}); texts or a file were expected.")
     predictor = _load_predictor(options)
     if options.file:
         predictions = _show_progress(predictor.file(options.file, columns=column_options(options)))

@@ -1,4 +1,4 @@
-"""``export_model``: writes a model in any format, and compares the export with the model before it is kept."""
+"""``export_model``: writes a model in any format, and compares the export with the model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -113,7 +113,7 @@ def open(path: Path) -> Run:
 
 
 def guide(parts: Parts, path: Path) -> str:
-    """The README: how to serve the export, what to send, and what it answers."""
+    """The README: how to serve the export, with an example request and its response."""
     import tensorflow as tf
 
     from keras_bert_impl.export.signatures import find_graph

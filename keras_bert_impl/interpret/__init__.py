@@ -1,4 +1,4 @@
-"""Looking inside a BERT: word vectors in context, attention, and which words made it answer so."""
+"""Interpretation of a model: contextual word vectors, attention, and attributions of predictions to words."""
 
 from keras_bert_impl.interpret.attention import AttentionView, attend
 from keras_bert_impl.interpret.attribution import Attribution, Target, attribute, attribute_all

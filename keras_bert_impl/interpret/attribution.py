@@ -140,7 +140,7 @@ def attribute_all(
     Source: https://arxiv.org/abs/1703.01365
     """
     if not 1 <= steps <= _MAX_STEPS:
-        raise InputError(f"steps is {steps}; a whole number from 1 to {_MAX_STEPS} was expected.")
+        raise InputError(f"steps is {steps}; an integer from 1 to {_MAX_STEPS} was expected.")
     if text_pairs is not None and len(texts) != len(text_pairs):
         raise InputError(f"there are {len(texts)} texts but {len(text_pairs)} second ones; a pair needs one of each.")
     pairs = text_pairs if text_pairs is not None else itertools.repeat(None)

@@ -59,7 +59,7 @@ def _tensorflow_compile(function: Callable[..., Any], model: keras.Model) -> Cal
 def _jax_gradient(function: Callable[[Any], Any], point: Any) -> Any:
     import jax
 
-    return jax.grad(lambda place: function(place).sum())(point)
+    return jax.grad(lambda x: function(x).sum())(point)
 
 
 def _jax_compile(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
@@ -77,8 +77,8 @@ def _torch_gradient(function: Callable[[Any], Any], point: Any) -> Any:
     import torch
 
     with torch.enable_grad():
-        place = point.detach().requires_grad_()
-        return torch.autograd.grad(function(place).sum(), place)[0]
+        leaf = point.detach().requires_grad_()
+        return torch.autograd.grad(function(leaf).sum(), leaf)[0]
 
 
 def _torch_compile(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:

@@ -24,7 +24,7 @@ class TextView(abc.ABC):
 
     Attributes:
         row: the text with its tokens and words.
-        heading: what kind of prediction it is; empty if there is none.
+        heading: the kind of prediction; empty if there is none.
         prediction: the answers, the likeliest first, with their probabilities.
         model: the model's class and size.
     """

@@ -1,4 +1,4 @@
-"""The pictures: vectors as points, closeness over the layers, and what removed words change."""
+"""Plots: vectors in the plane, similarity over the layers, and the effect of removed words."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,10 +14,10 @@ def save_points(
     """Draws vectors as points in the plane of their two principal components.
 
     Args:
-        path: where to, ``.png`` or ``.svg``.
+        path: the file, ``.png`` or ``.svg``.
         vectors: ``[points, hidden]``, three or more.
-        names: what stands beside each point.
-        groups: what each point belongs to, for colours and marks; None: all alike.
+        names: the label of each point.
+        groups: the group of each point, for colors and markers; None: a single group.
         title: the heading.
     """
     from sklearn.decomposition import PCA
@@ -42,7 +42,7 @@ def save_points(
 
 
 def save_layers(path: Path, same: np.ndarray, different: np.ndarray, *, title: str) -> None:
-    """Draws the mean cosine of pairs of one sense and of two senses over the layers, both ``[layers + 1]``."""
+    """Draws the mean cosines of pairs with the same sense and different senses over the layers, both ``[layers + 1]``."""
     drawn, (axes,) = make_figure(6.4, 4.0)
     layers = np.arange(len(same))
     for number, (values, label) in enumerate(((same, "same sense"), (different, "different senses"))):
@@ -56,18 +56,18 @@ def save_layers(path: Path, same: np.ndarray, different: np.ndarray, *, title: s
 
 
 def save_removal(path: Path, curves: Mapping[str, np.ndarray], *, texts: int, title: str) -> None:
-    """Draws how much of the answer's probability is left when words are removed one after the other.
+    """Draws the probability of the predicted label while words are removed one after the other.
 
     Args:
-        path: where to, ``.png`` or ``.svg``.
-        curves: for each order of removing, by its name, the mean probability after 0, 1, 2 … words.
-        texts: how many texts the means are of.
+        path: the file, ``.png`` or ``.svg``.
+        curves: by the name of each order, the mean probability after 0, 1, 2 … removed words.
+        texts: the number of texts in the means.
         title: the heading.
     """
     drawn, (axes,) = make_figure(6.4, 4.0)
     for number, (label, values) in enumerate(curves.items()):
         axes.plot(np.arange(len(values)), values, color=COLORS[number], marker=MARKS[number], label=label)
-    axes.set(title=title, xlabel="words removed", ylabel=f"probability of the first answer,\nmean of {texts} texts")
+    axes.set(title=title, xlabel="words removed", ylabel=f"probability of the first prediction,\nmean of {texts} texts")
     axes.set_xticks(np.arange(max(map(len, curves.values()))))
     axes.legend(frameon=False)
     save_figure(drawn, path)

@@ -200,17 +200,17 @@ def word_vectors(model: Any, tokenizer: BertTokenizer, texts: Sequence[str], wor
     if not texts:
         raise InputError("there are no texts; give texts that contain the word.")
     rows = [encode_row(tokenizer, model.config, text) for text in texts]
-    places_by_text = [row.find(word) for row in rows]
-    for number, (text, places) in enumerate(zip(texts, places_by_text, strict=True), 1):
-        if not places:
+    matches_by_text = [row.find(word) for row in rows]
+    for number, (text, matches) in enumerate(zip(texts, matches_by_text, strict=True), 1):
+        if not matches:
             raise InputError(f"text {number} does not contain the word {word!r}: {text!r:.100}.")
     with_states = cached_on(model, "hidden states", lambda: model.with_outputs(output_hidden_states=True))
     occurrences, vectors = [], []
-    for number, (row, places) in enumerate(zip(rows, places_by_text, strict=True)):
+    for number, (row, matches) in enumerate(zip(rows, matches_by_text, strict=True)):
         outputs = with_states(task_of(model).view_inputs(row.inputs, tokenizer))
         states = np.stack([ops.convert_to_numpy(state)[0] for state in outputs["hidden_states"]])
-        for place, words in enumerate(places):
-            letter = chr(ord("a") + place % 26) if len(places) > 1 else ""
+        for count, words in enumerate(matches):
+            letter = chr(ord("a") + count % 26) if len(matches) > 1 else ""
             name, begin, end = f"{number + 1}{letter}", words[0].begin, words[-1].end
             occurrences.append(Occurrence(name, row.text, begin, end, number))
             vectors.append(states[:, words[0].first : words[-1].last].astype(np.float32).mean(axis=1))

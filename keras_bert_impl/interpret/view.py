@@ -1,4 +1,4 @@
-"""One HTML file that shows attention and attributions: no network, no build step, text is never markup."""
+"""The HTML page of attention and attributions: one file, without network access; texts are never markup."""
 
 import base64
 import html
@@ -16,28 +16,28 @@ from keras_bert_impl import files
 from keras_bert_impl.errors import InputError
 
 _TEMPLATE = Path(__file__).with_name("view.html")
-# Inside a script element these could end it, or begin a comment; as escapes they are the same JSON.
+# In a script element these characters could end it or start a comment. As escapes they are the same JSON.
 _MARKUP = {"<": r"\u003c", ">": r"\u003e", "&": r"\u0026"}
 
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """What a page shows. Parts that are empty or None are left out.
+    """The content of a page. Parts that are empty or None are omitted.
 
     Attributes:
         title: the heading, and the title of the browser's tab.
         model: a line about the model.
         prediction: answers, the likeliest first, with probabilities where they have one.
         prediction_title: the heading of these answers.
-        tokens: the ``n`` tokens as the vocabulary spells them.
-        words: what is shown as a word: its text, its first token, the token behind its last. They cover all tokens.
+        tokens: the ``n`` tokens, as spelled in the vocabulary.
+        words: the words: text, first token, and the token after the last one. They cover all tokens.
         segments: the segment of each token, 0 or 1.
-        attentions: float ``[layers, heads, n, n]``: how much the token of a row attends to each; rows sum to 1.
+        attentions: float ``[layers, heads, n, n]``: the attention of each token (row) to each token; rows sum to 1.
         rollout: float ``[layers, n, n]``: the attention rollout up to each layer.
-        attributions: what was explained, float ``[words]`` scores, their sum, the change of the logit.
+        attributions: description, scores float ``[words]``, their sum, and the change of the logit.
 
     Raises:
-        InputError: sizes do not go together, or a number is not finite.
+        InputError: sizes do not match, or a number is not finite.
     """
 
     title: str
@@ -60,15 +60,15 @@ class Page:
         if len(self.segments) != size:
             raise InputError(f"segments has {len(self.segments)} numbers for {size} tokens; one each was expected.")
         layers = "layers" if self.attentions is None else len(self.attentions)
-        _check("attentions", self.attentions, ("layers", "heads", size, size), share=True)
-        _check("rollout", self.rollout, (layers, size, size), share=True)
+        _check("attentions", self.attentions, ("layers", "heads", size, size), fractions=True)
+        _check("rollout", self.rollout, (layers, size, size), fractions=True)
         for name, scores, total, change in self.attributions:
             _check(f"attributions of {name}", scores, (len(self.words),))
             _check(f"sum and change of {name}", np.array([total, change]), (2,))
 
 
 def to_html(page: Page) -> str:
-    """The whole document. Nothing in it fetches anything, and its policy forbids that.
+    """The complete document. It loads nothing, and its content security policy forbids loading.
 
     Attention of 12 layers, 12 heads and 128 tokens takes about 1 MB.
 
@@ -82,15 +82,15 @@ def to_html(page: Page) -> str:
     """
     parts = {
         "title": _escaped(page.title),
-        "page": _json(_facts(page)),
+        "page": _json(_values(page)),
         "arrays": "\n".join([*_arrays("attention", page.attentions), *_arrays("rollout", page.rollout)]),
     }
-    # In one pass, so that a text that looks like a place to fill stays text.
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], files.read_text(_TEMPLATE))
+    # In one pass, so that a text that looks like a placeholder stays text.
+    return re.sub(r"\{\{(\w+)\}\}", lambda placeholder: parts[placeholder[1]], files.read_text(_TEMPLATE))
 
 
 def to_iframe(page: Page, height: int = 640) -> str:
-    """The page for a notebook's cell: a frame ``height`` pixels high, whose styles and scripts stay inside.
+    """The page for a notebook cell: a frame with a height of ``height`` pixels that isolates styles and scripts.
 
     Example:
         >>> page = Page("Nothing", "", [], "", ["[CLS]"], [("[CLS]", 0, 1)], [0])
@@ -104,34 +104,34 @@ def to_iframe(page: Page, height: int = 640) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A text as HTML in ASCII letters, for an element or an attribute."""
+    """A text as HTML in ASCII, for an element or an attribute."""
     return html.escape(text).encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
-def _check(name: str, values: np.ndarray | None, shape: tuple[int | str, ...], *, share: bool = False) -> None:
-    """Raises ``InputError`` unless the values are None or finite and of that shape; a word there is any size."""
+def _check(name: str, values: np.ndarray | None, shape: tuple[int | str, ...], *, fractions: bool = False) -> None:
+    """Raises ``InputError`` unless values are None, or finite and of that shape; a name in it means any size."""
     if values is None:
         return
     fits = len(shape) == np.ndim(values) and all(
-        found > 0 if isinstance(expected, str) else found == expected
-        for found, expected in zip(np.shape(values), shape, strict=True)
+        size > 0 if isinstance(expected, str) else size == expected
+        for size, expected in zip(np.shape(values), shape, strict=True)
     )
     if not fits:
         expected = ", ".join(map(str, shape))
         raise InputError(f"{name}: the shape is {list(np.shape(values))}; [{expected}] was expected.")
-    least, most = np.min(values), np.max(values)  # Neither is finite where NaN is among them.
-    if not np.isfinite([least, most]).all() or (share and (least < 0 or most > 1.001)):
-        expected = "shares from 0 to 1" if share else "finite numbers"
-        raise InputError(f"{name}: the values go from {least} to {most}; {expected} were expected.")
+    low, high = np.min(values), np.max(values)  # Neither is finite where NaN is among them.
+    if not np.isfinite([low, high]).all() or (fractions and (low < 0 or high > 1.001)):
+        expected = "fractions from 0 to 1" if fractions else "finite numbers"
+        raise InputError(f"{name}: the values range from {low} to {high}; {expected} were expected.")
 
 
-def _facts(page: Page) -> dict[str, Any]:
-    """Everything but the attention, as JSON knows it."""
+def _values(page: Page) -> dict[str, Any]:
+    """Everything except the attention, as JSON values."""
     attentions, rollout = page.attentions, page.rollout
     return {
         "title": page.title,
         "model": page.model,
-        "prediction": [[name, None if share is None else float(share)] for name, share in page.prediction],
+        "prediction": [[name, None if score is None else float(score)] for name, score in page.prediction],
         "predictionTitle": page.prediction_title,
         "tokens": list(page.tokens),
         "words": [[text, int(start), int(end)] for text, start, end in page.words],
@@ -147,26 +147,26 @@ def _facts(page: Page) -> dict[str, Any]:
 
 
 def _json(value: Any) -> str:
-    """JSON in ASCII letters that can stand inside of a script element."""
+    """JSON in ASCII that is safe in a script element."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return re.sub("[<>&]", lambda letter: _MARKUP[letter[0]], text)
 
 
 def _arrays(name: str, values: np.ndarray | None) -> list[str]:
-    """A script element a layer, which holds its attention.
+    """One script element per layer with its attention.
 
-    A byte holds ``round(255 * sqrt(share))``. A plain ``round(255 * share)`` would make nothing of 1/512, what each of
-    512 words gets where a head looks at all alike; the root keeps it, and errs by less than 0.4 % of a whole where a
-    share is large. Bytes of a root also compress to about half. Layers are apart so that a page of 512 tokens shows
-    the first before it has unpacked the last.
+    A byte holds ``round(255 * sqrt(a))`` for an attention ``a``. Without the root, 1/512 would become 0, which each of
+    512 tokens gets in a head with uniform attention; with it the error is below 0.4 % even for large values. The bytes
+    also compress to about half. One element per layer, so that a page of 512 tokens shows the first layer before the
+    last is decompressed.
     """
     return [
-        f'<script type="text/plain" id="{name}-{layer}">{_coded(value)}</script>'
+        f'<script type="text/plain" id="{name}-{layer}">{_encode(value)}</script>'
         for layer, value in enumerate([] if values is None else values)
     ]
 
 
-def _coded(shares: np.ndarray) -> str:
-    """Shares as bytes of their roots, compressed, as base64."""
-    roots = np.rint(255 * np.sqrt(np.minimum(shares, 1))).astype(np.uint8)
+def _encode(attention: np.ndarray) -> str:
+    """Attention as bytes of its roots, compressed, in base64."""
+    roots = np.rint(255 * np.sqrt(np.minimum(attention, 1))).astype(np.uint8)
     return base64.b64encode(zlib.compress(roots.tobytes(), level=4)).decode("ascii")

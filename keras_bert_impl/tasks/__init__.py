@@ -1,4 +1,4 @@
-"""The tasks, one class each: training, prediction, exports and views ask a task instead of branching by its name."""
+"""The tasks, one class each. Training, prediction, exports and views call its methods, and do not branch on names."""
 
 import importlib
 from collections.abc import Iterator, MutableMapping, Sequence
@@ -69,7 +69,7 @@ def find_task(config: "BertConfig", architectures: Sequence[str] | None = None) 
 
     Args:
         config: the model's configuration.
-        architectures: the name of the model's class; None takes what the configuration says.
+        architectures: the name of the model's class; None: those in the configuration.
 
     Raises:
         InputError: no task fits.
@@ -82,9 +82,9 @@ def find_task(config: "BertConfig", architectures: Sequence[str] | None = None) 
     for task in TASKS.values():
         if task.model_name in names and task.fits(config):
             return task
-    found = f"architectures {', '.join(names) or 'none'}, problem_type {config.problem_type or 'none'}"
+    facts = f"architectures {', '.join(names) or 'none'}, problem_type {config.problem_type or 'none'}"
     raise InputError(
-        f"the configuration fits no task ({found}). Name the task if you know it: {', '.join(TASKS)}; or train a model "
+        f"the configuration fits no task ({facts}). Name the task if you know it: {', '.join(TASKS)}; or train a model "
         "with 'keras-bert finetune'."
     )
 

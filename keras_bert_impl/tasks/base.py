@@ -32,7 +32,7 @@ class Summary:
     """A prediction in a few words, for the top of a view.
 
     Attributes:
-        heading: what kind of answer it is; empty if there is none.
+        heading: the kind of answer; empty if there is none.
         answers: answers, the likeliest first, each with its probability where it has one.
     """
 
@@ -73,8 +73,8 @@ class Serving(Protocol):
 class Task(abc.ABC):
     """One task: its model class, and how its examples are read, encoded, learned, predicted, scored, served, explained.
 
-    A subclass is the only place that knows these facts. It is listed in ``TASKS``; training, `Predictor`, exports and
-    views then support it.
+    These facts are in the subclass only. It is listed in ``TASKS``; training, `Predictor`, exports and views then
+    support it.
 
     Attributes:
         name: the name in ``TASKS``, on the command line and in reports.
@@ -162,12 +162,14 @@ class Task(abc.ABC):
 
     def _check_columns(self, columns: Mapping[str, str]) -> None:
         if unknown := sorted(set(columns) - set(self.file_columns)):
-            raise InputError(f"files for {self.name} have no named columns; leave out {', '.join(unknown)}.")
+            raise InputError(f"files for {self.name} have no named columns; omit {', '.join(unknown)}.")
 
     def from_fields(self, rows: Sequence[Sequence[str]]) -> Columns:
         """Returns columns without labels for the fields of lines: a text each, or two texts each."""
         if len({len(fields) for fields in rows}) > 1 or len(rows[0]) > 2:
-            raise InputError("some lines have a TAB and others have none, or several: give single texts, or pairs.")
+            raise InputError(
+                "some lines have a TAB and others have none, or several; single texts or pairs were expected."
+            )
         texts, *pairs = (list(column) for column in zip(*rows, strict=True))
         return self.from_texts(texts, *pairs)
 
@@ -213,7 +215,7 @@ class Task(abc.ABC):
         Raises:
             InputError: the task is not question answering.
         """
-        raise InputError(f"the model is for {self.name}; only question answering can have 'no answer'. Leave it out.")
+        raise InputError(f"the model is for {self.name}; 'no answer' is an option of question answering. Omit it.")
 
     def reduce(
         self, outputs: Outputs, inputs: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray] | None = None
@@ -222,7 +224,7 @@ class Task(abc.ABC):
         return dict(outputs)
 
     def wrap_export(self, run: Run) -> Run:
-        """Wraps an export's function of ids such that it takes this task's inputs."""
+        """Adapts an export's function of ids to this task's inputs."""
         return run
 
     @abc.abstractmethod
@@ -254,7 +256,7 @@ class Task(abc.ABC):
         """A prediction in a few words."""
 
     def explained_model(self, model: Any) -> Any:
-        """The model whose logits are explained: one over the same weights that takes rows of tokens."""
+        """The model whose logits are explained: it has the same weights, and rows of tokens as inputs."""
         return model
 
     @abc.abstractmethod
@@ -284,16 +286,16 @@ def sort_answers(scores: Mapping[str, float]) -> list[tuple[str, float | None]]:
 def refuse_target(target: str | None, reason: str) -> None:
     """Raises ``InputError`` if there is a target where none can be chosen."""
     if target is not None:
-        raise InputError(f"target is {target!r}, but there is nothing to choose: {reason}. Leave it out.")
+        raise InputError(f"target is {target!r}, but there is nothing to choose: {reason}. Omit it.")
 
 
 def find_words(row: "Row", target: str) -> list[tuple[Any, ...]]:
-    """The places of a word, or of several in a row, in a text.
+    """The occurrences of a word, or of several consecutive words, in a text.
 
     Raises:
         InputError: there are none.
     """
-    places = row.find(target)
-    if not places:
+    occurrences = row.find(target)
+    if not occurrences:
         raise InputError(f"{row.text!r:.60} does not contain the word {target!r}.")
-    return places
+    return occurrences

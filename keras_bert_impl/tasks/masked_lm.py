@@ -99,7 +99,7 @@ class MaskedLM(Task):
             InputError: there are second texts.
         """
         if text_pairs is not None:
-            raise InputError("this task predicts masked words of single texts; leave out the second texts.")
+            raise InputError("this task predicts masked words of single texts; omit the second texts.")
         return {"text": list(texts)}
 
     def encode(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _ChoiceRows(Ragged):
-    """Values ``[tokens, choices]``, whose batches are ``[rows, choices, length]`` as the model takes them."""
+    """Values ``[tokens, choices]``, whose batches are ``[rows, choices, length]``, the model's shape."""
 
     @property
     def batch_shape(self) -> tuple[int | None, ...]:
@@ -58,22 +58,22 @@ class MultipleChoice(Task):
             InputError: a column is missing, or a value is not of its kind.
         """
         text, label = columns.get("text", "text"), columns.get("label", "label")
-        for place, record in read_records(path, header=True):
+        for source, record in read_records(path, header=True):
             numbered = sorted((key for key in record if key.startswith("choice") and key[6:].isdecimal()), key=_number)
             choices = record.get("choices", [record[key] for key in numbered])
             needed = {"text": text, **({"label": label} if labelled else {})}
             missing = [name for name in needed.values() if name not in record]
             if missing or not isinstance(choices, list) or not choices:
                 raise InputError(
-                    f"{place}: the columns are {', '.join(map(repr, record))}; {', '.join(map(repr, needed.values()))} "
+                    f"{source}: the columns are {', '.join(map(repr, record))}; {', '.join(map(repr, needed.values()))} "
                     "and 'choice0', 'choice1' … were expected, or in JSONL a list 'choices'."
                 )
             example = {
-                "location": place,
-                "text": check_text(record[text], name=text, location=place),
-                "choices": [check_text(choice, name="a choice", location=place) for choice in choices],
+                "location": source,
+                "text": check_text(record[text], name=text, location=source),
+                "choices": [check_text(choice, name="a choice", location=source) for choice in choices],
             }
-            yield {**example, "label": _label(record[label], len(choices), place)} if labelled else example
+            yield {**example, "label": _label(record[label], len(choices), source)} if labelled else example
 
     def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
         """Returns columns for texts; ``text_pairs`` holds the choices of each, a list or a single string.
@@ -82,7 +82,7 @@ class MultipleChoice(Task):
             InputError: there are no choices.
         """
         if text_pairs is None:
-            raise InputError("multiple choice needs choices: give each text with its choices as the second part.")
+            raise InputError("multiple choice needs choices: pass the list of choices of each text as its second text.")
         return {
             "text": list(texts),
             "choices": [[choices] if isinstance(choices, str) else list(choices) for choices in text_pairs],
@@ -206,12 +206,12 @@ def _number(key: str) -> int:
     return int(key[6:])
 
 
-def _label(value: Any, count: int, place: str) -> int:
+def _label(value: Any, count: int, location: str) -> int:
     """The number of the right choice."""
     try:
         number = int(value)
     except (TypeError, ValueError):
         number = -1
     if not 0 <= number < count:
-        raise InputError(f"{place}: the label is {value!r}; the number of a choice, 0 to {count - 1}, was expected.")
+        raise InputError(f"{location}: the label is {value!r}; the number of a choice, 0 to {count - 1}, was expected.")
     return number

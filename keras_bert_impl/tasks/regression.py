@@ -96,7 +96,7 @@ def _number(label: str, location: str) -> float:
 
 
 def correlations(values: list[float], columns: Columns) -> dict[str, float]:
-    """``pearson`` and ``spearman`` correlation with the labels; 0 where one side has a single distinct number."""
+    """``pearson`` and ``spearman`` correlation with the labels; 0 if all predictions or all labels are equal."""
     from scipy.stats import pearsonr, spearmanr
 
     true = [float(label) for label in columns["label"]]

@@ -52,4 +52,4 @@ class SequenceTask(Task):
 
     @abc.abstractmethod
     def read_labels(self, columns: Columns, config: BertConfig) -> np.ndarray:
-        """The labels as the loss takes them, ``[examples, ...]``."""
+        """The labels in the form that the loss expects, ``[examples, ...]``."""

@@ -42,7 +42,7 @@ class Tagging(Task):
         [['Ada', ',', 'again']]
         """
         if text_pairs is not None:
-            raise InputError("this task tags single texts; leave out the second texts.")
+            raise InputError("this task tags single texts; omit the second texts.")
         matches = [list(re.finditer(r"\w+|[^\w\s]", text)) for text in texts]
         return {
             "text": list(texts),
@@ -154,7 +154,7 @@ class Tagging(Task):
         if target is None:
             words = [word for word in row.words if not word.is_special]
         else:
-            words = [word for place in find_words(row, target) for word in place]
+            words = [word for words in find_words(row, target) for word in words]
         tagged = [(word, int(outputs["logits"][0, word.first].argmax())) for word in words]
         if target is None:
             tagged = [(word, tag) for word, tag in tagged if names[tag] != "O"]
@@ -172,9 +172,9 @@ def _select_tokens(words: Ragged, example: np.ndarray) -> np.ndarray:
     """Selects one token per word: the word's number at that token, -1 elsewhere; int32 ``[tokens]``."""
     row = np.repeat(np.arange(len(words)), words.lengths)
     # Rows begin with [CLS], which is not a word: the previous token is never a word of another row.
-    places = np.flatnonzero((words.flat >= 0) & (words.flat != np.roll(words.flat, 1)))
-    around = np.minimum(places - words.offsets[row[places]], words.offsets[row[places] + 1] - places)
-    order = places[np.lexsort((places, -around, words.flat[places], example[row[places]]))]
+    first = np.flatnonzero((words.flat >= 0) & (words.flat != np.roll(words.flat, 1)))
+    context = np.minimum(first - words.offsets[row[first]], words.offsets[row[first] + 1] - first)
+    order = first[np.lexsort((first, -context, words.flat[first], example[row[first]]))]
     word_of_example = np.stack([example[row[order]], words.flat[order]])
     chosen = order[(np.diff(word_of_example, prepend=-1) != 0).any(axis=0)]
     once = np.full_like(words.flat, -1)

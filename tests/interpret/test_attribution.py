@@ -203,7 +203,7 @@ def test_shown(loaded: dict[str, Any], tokenizer: BertTokenizer, tmp_path: Path)
             "the model has no label 'great'; it has 'bad', 'so-so', 'good'",
         ),
         ("BertForSequenceClassification", ("A film.",), {"steps": 0}, "steps is 0"),
-        ("BertForSequenceClassification", ("A film.",), {"steps": 1001}, "a whole number from 1 to 1000 was expected"),
+        ("BertForSequenceClassification", ("A film.",), {"steps": 1001}, "an integer from 1 to 1000 was expected"),
         ("BertForQuestionAnswering", ("A film?", ""), {}, "a question needs a context"),
         ("BertForNextSentencePrediction", ("A.", "B."), {"target": "film"}, "target is 'film', but there is nothing"),
         ("BertForSequenceClassification", ("film " * 130,), {}, "has 132 tokens, special ones included"),

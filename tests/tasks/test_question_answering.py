@@ -173,7 +173,7 @@ def test_no_answer_is_a_key_of_the_configuration(config: BertConfig, config_v2: 
     assert not may_have_no_answer(config)
     assert may_have_no_answer(TASK.allow_no_answer(config, True))
     assert not may_have_no_answer(TASK.allow_no_answer(config_v2, False))
-    with pytest.raises(InputError, match="the model is for tagging; only question answering can have 'no answer'"):
+    with pytest.raises(InputError, match="the model is for tagging; 'no answer' is an option of question"):
         TASKS["tagging"].allow_no_answer(config, True)
 
 

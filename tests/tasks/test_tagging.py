@@ -151,5 +151,5 @@ def test_scores_count_entities_and_words() -> None:
 
 
 def test_second_texts_are_refused() -> None:
-    with pytest.raises(InputError, match="leave out the second texts"):
+    with pytest.raises(InputError, match="omit the second texts"):
         TASK.from_texts(["a"], ["b"])

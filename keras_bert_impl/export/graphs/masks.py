@@ -20,9 +20,9 @@ def endpoints(served: ServedModel) -> dict[str, Endpoint]:
 
     def of_text(text: Any) -> Tensors:
         inputs = served.in_graph(text, max_length=served.max_length)
-        place = tf.cast(tf.where(inputs["input_ids"] == served.tokenizer.mask_token_id), tf.int32)
-        splits = lower_bound(place[:, 0], tf.range(tf.size(text) + 1))
-        positions = dense(place[:, 1], splits, 0)
+        index = tf.cast(tf.where(inputs["input_ids"] == served.tokenizer.mask_token_id), tf.int32)
+        splits = lower_bound(index[:, 0], tf.range(tf.size(text) + 1))
+        positions = dense(index[:, 1], splits, 0)
         masks = tf.shape(positions)[1]
         # The model needs at least one position.
         positions = tf.pad(positions, [[0, 0], [0, tf.maximum(1 - masks, 0)]])

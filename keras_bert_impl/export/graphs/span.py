@@ -46,12 +46,12 @@ def endpoints(served: ServedModel) -> dict[str, Endpoint]:
         question_length = tf.gather(question_length, rows.text)
         question_part = (tf.gather(starts[0], rows.text), question_length)
         context_part = (tf.gather(starts[1], rows.text) + rows.start, rows.length)
-        inputs, place = served.in_graph.rows(tokens.ids, question_part, context_part)
+        inputs, token_index = served.in_graph.rows(tokens.ids, question_part, context_part)
         outputs = served.run(inputs)
         start, end = outputs["start_logits"], outputs["end_logits"]
 
         logit, first, last = _candidates(start, end, question_length + 2, rows.length)
-        first, last = (tf.gather(place, column, batch_dims=1) for column in (first, last))
+        first, last = (tf.gather(token_index, column, batch_dims=1) for column in (first, last))
         # Candidates that do not exist have the logit `_NONE`, so that their characters do not matter.
         size = tf.size(tokens.ids)
         begin, stop = (
@@ -106,8 +106,8 @@ def _candidates(start: Any, end: Any, first: Any, length: Any) -> tuple[Any, Any
     end = tf.pad(tf.where(in_context, end, _NONE), [[0, 0], [0, MAX_ANSWER - 1]], constant_values=_NONE)
     reach = tf.range(columns)[:, None] + tf.range(MAX_ANSWER)[None]
     sums = tf.reshape(start[:, :, None] + tf.gather(end, reach, axis=1), [tf.shape(start)[0], columns * MAX_ANSWER])
-    logit, place = tf.math.top_k(sums, k=CANDIDATES)
-    first, extra = place // MAX_ANSWER, place % MAX_ANSWER
+    logit, index = tf.math.top_k(sums, k=CANDIDATES)
+    first, extra = index // MAX_ANSWER, index % MAX_ANSWER
     return tf.maximum(logit, _NONE), first, tf.minimum(first + extra, columns - 1)
 
 

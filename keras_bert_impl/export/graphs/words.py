@@ -76,8 +76,8 @@ def _best_row(rows: Windows, owner: Any, number: Any, *, step: int) -> Any:
     later = first_row + tf.minimum(number // step, tf.gather(rows.count, owner) - 1)
     earlier = tf.maximum(later - 1, first_row)
 
-    def around(row: Any) -> Any:
-        place = number - tf.gather(rows.start, row)
-        return tf.minimum(place, tf.gather(rows.length, row) - place)
+    def context(row: Any) -> Any:
+        position = number - tf.gather(rows.start, row)
+        return tf.minimum(position, tf.gather(rows.length, row) - position)
 
-    return tf.where(around(earlier) >= around(later), earlier, later)
+    return tf.where(context(earlier) >= context(later), earlier, later)
