@@ -25,7 +25,6 @@ import tensorflow as tf
 from keras_bert_impl import BertForSequenceClassification, BertTokenizer
 from keras_bert_impl.data import LengthBatches, for_fit, read_table
 from keras_bert_impl.tasks import TASKS
-from keras_bert_impl.tasks.run import predict
 from keras_bert_impl.training import PRECISIONS, adamw
 
 
@@ -69,7 +68,7 @@ def main():
     for split in ("valid", "test"):
         held_out = read_table(arguments.data / f"{split}.tsv")
         encoded = task.encode(held_out, **encode)
-        found = predict(model.predict_on_batch, encoded, held_out, task=task, config=model.config)
+        found = task.predict(model.predict_on_batch, encoded, held_out, config=model.config)
         right = [int(p["label"] == label) for p, label in zip(found, held_out["label"], strict=True)]
         result[split] = {"accuracy": float(np.mean(right)), "right": right}
     print(json.dumps(result))

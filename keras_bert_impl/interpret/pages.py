@@ -13,7 +13,6 @@ from keras_bert_impl.files import output_file
 from keras_bert_impl.interpret.view import Page, to_html, to_iframe
 from keras_bert_impl.tasks import Task, find_task
 from keras_bert_impl.tasks.base import NO_SUMMARY, Summary
-from keras_bert_impl.tasks.run import predict
 from keras_bert_impl.tasks.words import Row
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -107,5 +106,5 @@ def summarize(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Mapping[s
     is_same = np.array_equal(features.inputs["input_ids"].flat.ravel(), row.inputs["input_ids"][0])
     arrays = {name: ops.convert_to_numpy(value) for name, value in outputs.items() if name.endswith("logits")}
     run = (lambda _: dict(arrays)) if is_same else model.predict_on_batch
-    (prediction,) = predict(run, features, columns, task=task, config=model.config)
+    (prediction,) = task.predict(run, features, columns, config=model.config)
     return task.summarize(prediction)

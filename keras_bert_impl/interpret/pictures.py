@@ -42,7 +42,7 @@ def save_points(
 
 
 def save_layers(path: Path, same: np.ndarray, different: np.ndarray, *, title: str) -> None:
-    """Draws the mean cosines of pairs with the same sense and different senses over the layers, both ``[layers + 1]``."""
+    """Draws the mean cosines of pairs with the same sense and with different senses, both ``[layers + 1]``."""
     drawn, (axes,) = make_figure(6.4, 4.0)
     layers = np.arange(len(same))
     for number, (values, label) in enumerate(((same, "same sense"), (different, "different senses"))):

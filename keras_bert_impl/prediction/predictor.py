@@ -10,7 +10,7 @@ from keras_bert_impl.data.columns import Columns
 from keras_bert_impl.data.features import Features
 from keras_bert_impl.data.feed import batch_lengths
 from keras_bert_impl.tasks import Task, find_task, get_task
-from keras_bert_impl.tasks.run import Run, predict
+from keras_bert_impl.tasks.base import Run
 from keras_bert_impl.tokenization import BertTokenizer
 
 
@@ -118,7 +118,7 @@ class Predictor:
         return self.task.encode(columns, self.tokenizer, self.config, max_length=self.max_length)
 
     def _run_model(self, features: Features, columns: Columns) -> list[dict[str, Any]]:
-        return predict(self._run, features, columns, task=self.task, config=self.config, lengths=self._lengths)
+        return self.task.predict(self._run, features, columns, config=self.config, lengths=self._lengths)
 
     def _warn(self, truncated: int, texts: int) -> None:
         if truncated:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
+from keras_bert_impl.data.batches import LengthBatches, restore_order
 from keras_bert_impl.data.columns import Columns, to_columns
 from keras_bert_impl.data.features import Features
 from keras_bert_impl.errors import InputError
@@ -230,6 +231,33 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
         """Turns outputs, in the order of the rows, into a prediction per example: a dictionary, ready for JSON."""
+
+    def predict(
+        self,
+        run: Run,
+        features: Features,
+        columns: Columns,
+        *,
+        config: BertConfig,
+        max_tokens: int = 4096,
+        lengths: tuple[int, ...] = (),
+    ) -> list[Prediction]:
+        """Predicts examples, in their order. Rows of similar length share batches.
+
+        Args:
+            run: the model.
+            features: the encoded examples.
+            columns: the examples.
+            config: the model's configuration.
+            max_tokens: the maximum number of tokens in a batch, padding included.
+            lengths: the lengths that batches may be padded to; empty for the longest row of each batch.
+
+        Returns:
+            a dictionary per example, ready for JSON.
+        """
+        batches = LengthBatches(features, 1, lengths=lengths, max_tokens=max_tokens)
+        outputs = (self.reduce(run(batch[0]), *batch[:2]) for batch in map(batches.__getitem__, range(len(batches))))
+        return self.decode(restore_order(outputs, batches, per_token=self.per_token), features, columns, config)
 
     @abc.abstractmethod
     def score(self, predictions: list[Prediction], columns: Columns) -> dict[str, float]:

@@ -65,8 +65,8 @@ class MultipleChoice(Task):
             missing = [name for name in needed.values() if name not in record]
             if missing or not isinstance(choices, list) or not choices:
                 raise InputError(
-                    f"{source}: the columns are {', '.join(map(repr, record))}; {', '.join(map(repr, needed.values()))} "
-                    "and 'choice0', 'choice1' … were expected, or in JSONL a list 'choices'."
+                    f"{source}: the columns are {', '.join(map(repr, record))}; {', '.join(map(repr, needed.values()))}"
+                    " and 'choice0', 'choice1' … were expected, or in JSONL a list 'choices'."
                 )
             example = {
                 "location": source,

@@ -10,7 +10,7 @@ from keras_bert_impl.data.columns import Columns, location
 from keras_bert_impl.data.features import Features
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, refuse_target
-from keras_bert_impl.tasks.sequence import SequenceTask
+from keras_bert_impl.tasks.classification import SequenceTask
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from keras_bert_impl.data.feed import batch_lengths
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import open_source
 from keras_bert_impl.tasks import get_task
-from keras_bert_impl.tasks.run import predict
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training.card import model_card
 from keras_bert_impl.training.curves import block_means, save_learning_curve, step_losses
@@ -122,7 +121,7 @@ def finetune(
         run_model = distribution.predict_function(model)
 
         def score(name: str) -> dict[str, float]:
-            predictions = predict(run_model, features[name], data[name], task=spec, config=config, lengths=lengths)
+            predictions = spec.predict(run_model, features[name], data[name], config=config, lengths=lengths)
             return spec.score(predictions, data[name])
 
         best = KeepBest(run.directory, score=lambda: score("valid"), metric=spec.main_metric)

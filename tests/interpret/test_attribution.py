@@ -12,7 +12,6 @@ from keras_bert_impl import BertForSequenceClassification, BertTokenizer
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.interpret import attribute, attribute_all
 from keras_bert_impl.tasks import TASKS
-from keras_bert_impl.tasks.run import predict
 from keras_bert_impl.tasks.words import encode_row
 
 STEPS = 7
@@ -270,7 +269,7 @@ def test_a_long_question_is_answered_as_predict_does(loaded: dict[str, Any], tok
     task = TASKS["question-answering"]
     columns = task.from_texts([question], [context])
     features = task.encode(columns, tokenizer, model.config, max_length=model.config.max_position_embeddings)
-    (expected,) = predict(model.predict_on_batch, features, columns, task=task, config=model.config)
+    (expected,) = task.predict(model.predict_on_batch, features, columns, config=model.config)
     assert len(features.inputs["input_ids"].flat) < len(encode_row(tokenizer, model.config, question, context))
     ((answer, score),) = attribute(model, tokenizer, question, context).prediction
     assert (answer, score) == (expected["answer"] or "none", pytest.approx(expected["score"], rel=1e-5))

@@ -20,7 +20,7 @@ from keras_bert_impl.interpret import attend, attribute
 from keras_bert_impl.prediction import Predictor
 from keras_bert_impl.tasks import TASKS, find_task
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, Task, sort_answers
-from keras_bert_impl.tasks.sequence import SequenceTask
+from keras_bert_impl.tasks.classification import SequenceTask
 
 WORDS = "the a film book story was is not good bad long dull ada rome who where and it . , ?".split()
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "##s", "film" + "o"]

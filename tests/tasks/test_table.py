@@ -12,7 +12,6 @@ from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data import BUCKETS, LengthBatches
 from keras_bert_impl.data.columns import Columns
 from keras_bert_impl.tasks import TASKS
-from keras_bert_impl.tasks.run import predict
 from keras_bert_impl.tokenization import BertTokenizer
 
 NUMBERS = range(1, 33)
@@ -66,8 +65,8 @@ def test_one_loop_serves_every_task(name: str, letters: BertTokenizer) -> None:
     losses = [float(model.train_on_batch(*batches[k])[0]) for k in range(len(batches))]
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
 
-    predictions = predict(
-        model.predict_on_batch, features, columns, task=task, config=config, lengths=BUCKETS, max_tokens=140
+    predictions = task.predict(
+        model.predict_on_batch, features, columns, config=config, lengths=BUCKETS, max_tokens=140
     )
     assert len(predictions) == len(NUMBERS)
     metrics = task.score(predictions, columns)

@@ -194,7 +194,11 @@ def test_what_is_no_list_of_words_is_named(tokenizer, words: Any, message: str) 
         (["a"], {"padding": "left"}, "padding='left' is unknown"),
         (["a"], {"truncation": "longest"}, "truncation='longest' is unknown"),
         (["a"], {"truncation": "only_second"}, "needs pairs"),
-        (["a", "a b c d e"], {"truncation": "only_first", "max_length": 8}, "no token .* in pair 0: the other text has 5"),
+        (
+            ["a", "a b c d e"],
+            {"truncation": "only_first", "max_length": 8},
+            "no token .* in pair 0: the other text has 5",
+        ),
         (["a b c"], {"return_overflowing": True, "stride": 2, "max_length": 4}, "stride=2 leaves no new tokens"),
         (["a b c"], {"return_overflowing": True, "max_length": 2}, "stride=0 leaves no new tokens .* space for 0"),
         (["a b c"], {"return_overflowing": True, "stride": -1}, "stride=-1 is negative"),

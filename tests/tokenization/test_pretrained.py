@@ -249,7 +249,10 @@ VOCABULARY = {token: id for id, token in enumerate(SMALL)}
         (changed(model={"vocab": {**VOCABULARY, "x": 77}}), "'x' has 77 instead of 10"),
         (changed(model={"vocab": {**VOCABULARY, "x": 9}}), "has 9 instead of 10"),
         (changed(added_tokens=[{"id": 12, "content": "<e1>", **ADDED_FLAGS}]), "'<e1>' has 12 instead of 10"),
-        (changed(added_tokens=[{"id": 5, "content": "[PAD]", **ADDED_FLAGS}]), r"'\[PAD\]' has id 5, .* its id in the vocabulary is 0"),
+        (
+            changed(added_tokens=[{"id": 5, "content": "[PAD]", **ADDED_FLAGS}]),
+            r"'\[PAD\]' has id 5, .* its id in the vocabulary is 0",
+        ),
         (changed(model={"vocab": {"[UNK]": 0}}, added_tokens=[]), r"lacks pad_token '\[PAD\]', cls_token"),
     ],
 )
