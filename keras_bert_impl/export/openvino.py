@@ -1,17 +1,24 @@
 """OpenVINO's intermediate representation."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.export.parts import Parts
-from keras_bert_impl.export.runtime import convert, import_library, runtime_guide, select_inputs
+from keras_bert_impl.export.runtime import convert, import_library, quiet, runtime_guide, select_inputs
 from keras_bert_impl.tasks.base import Run
 
 
 def write(parts: Parts, path: Path) -> None:
-    """Writes one file with the graph and one with the weights."""
-    import_library("openvino", "openvino")
-    convert(parts, path, "openvino")
+    """Writes one file with the graph and one with the weights.
+
+    By way of a SavedModel: on Python 3.13, OpenVINO 2026.4 cannot convert TensorFlow functions in memory.
+    """
+    openvino = import_library("openvino", "openvino")
+    with tempfile.TemporaryDirectory() as directory, quiet():
+        convert(parts, Path(directory) / "saved_model", "tf_saved_model")
+        model = openvino.convert_model(Path(directory) / "saved_model")
+        openvino.save_model(model, path, compress_to_fp16=False)
 
 
 def open(path: Path) -> Run:
