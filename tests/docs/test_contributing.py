@@ -1,0 +1,94 @@
+"""Applies the walks of ``CONTRIBUTING.md`` to a copy of the package, exactly as they are written, and runs their commands."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+WALKS = ("Add a head", "Add a command")
+BLOCK = re.compile(
+    r'^(?P<indent> *)```(?P<language>\w+)(?: title="(?P<file>[^"]+)")?\n(?P<code>.*?)^ *```$', re.DOTALL | re.MULTILINE
+)
+RUN = "import json, sys\nfrom keras_bert_impl.cli.main import main\nfor arguments in json.loads(sys.argv[1]):\n"
+RUN += "    print('$', arguments[0], flush=True)\n    assert main(arguments) == 0, arguments\n"
+
+
+def section(heading: str) -> str:
+    """The text of one walk."""
+    return CONTRIBUTING.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def change(root: Path, language: str, file: str, code: str) -> None:
+    """Writes a new file, or applies the lines of a diff to a file, where its other lines occur exactly once."""
+    path = root / file
+    if language == "python":
+        assert not path.exists(), f"{file} exists already"
+        path.write_text(code, encoding="utf-8")
+        return
+    lines = [line or " " for line in code.splitlines()]
+    before, after = ("".join(line[1:] + "\n" for line in lines if line[0] != other) for other in "+-")
+    text = path.read_text(encoding="utf-8")
+    assert text.count(before) == 1, f"{file} has these lines {text.count(before)} times:\n{before}"
+    path.write_text(text.replace(before, after), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository's package, documents and tests to which all walks were applied."""
+    root = tmp_path_factory.mktemp("contributor")
+    for name in ("keras_bert_impl", "docs", "tests"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", root)
+    for heading in WALKS:
+        for match in BLOCK.finditer(section(heading)):
+            if match["file"]:
+                change(root, match["language"], match["file"], textwrap.dedent(match["code"]))
+    return root
+
+
+def run(changed: Path, place: Path, *command: str) -> str:
+    """The output of Python with the changed package."""
+    environment = {**os.environ, "PYTHONPATH": str(changed)}
+    result = subprocess.run(
+        [sys.executable, *command], cwd=place, env=environment, capture_output=True, text=True, encoding="utf-8"
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def run_commands(changed: Path, place: Path, heading: str) -> dict[str, str]:
+    """Verb: what it prints, for the commands of a walk, which run in one process."""
+    commands = [shlex.split(line) for line in re.findall(r"^ {8}keras-bert (.*)$", section(heading), re.MULTILINE)]
+    assert commands
+    _, *parts = re.split(r"^\$ (\S+)\n", run(changed, place, "-c", RUN, json.dumps(commands)), flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def test_the_walks_keep_the_rules(changed: Path) -> None:
+    """Formatting, lint, and the table of imports."""
+    for command in (["format", "--check"], ["check"]):
+        run(changed, changed, "-m", "ruff", *command, "--no-cache", "keras_bert_impl")
+    run(changed, changed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_imports.py")
+
+
+def test_add_a_head(changed: Path, tmp_path: Path) -> None:
+    (code,) = [match["code"] for match in BLOCK.finditer(section("Add a head")) if not match["file"]]
+    equal = "for name, array in model.state_dict().items():\n    assert (array == again.state_dict()[name]).all(), name\n"
+    report = run(changed, tmp_path, "-c", textwrap.dedent(code) + equal)
+    assert "newly initialised" not in report
+    doctest = "import doctest, keras_bert_impl.models.token_regression as m; assert doctest.testmod(m) == (0, 4)"
+    run(changed, tmp_path, "-c", doctest)
+
+
+def test_add_a_command(changed: Path, tmp_path: Path) -> None:
+    assert run_commands(changed, tmp_path, "Add a command") == {"tokenize": "she opened the door .\n"}
+    assert "tokenize" in run(changed, tmp_path, "-m", "keras_bert_impl.cli.main", "--help")
