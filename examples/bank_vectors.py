@@ -1,8 +1,8 @@
 # %% [markdown]
 # # One word, two meanings
 #
-# In word2vec and GloVe a word has one vector. BERT gives it one for each place where it stands. 'Bank' as a house for
-# money and as the side of a river: how do they part, layer by layer?
+# In word2vec and GloVe a word has one vector. BERT gives it a different vector in each sentence. How do the vectors of
+# 'bank' as a place for money and as the side of a river differ, layer by layer?
 
 # %%
 import keras
@@ -40,35 +40,36 @@ vectors = word_vectors(model, tokenizer, MONEY + RIVER, "bank")
 vectors
 
 # %% [markdown]
-# The same in the plane of the two directions in which the vectors differ most:
+# The vectors of the last layer in their first two principal components:
 
 # %%
 vectors.save_picture("bank.svg", senses=senses)
 display(SVG("bank.svg"))
 
 # %% [markdown]
-# ## Where do the senses part?
+# ## In which layer do the senses separate?
 #
-# Layer 0 is the embeddings: the same word has the same vector there, but for its position. With each block the words
-# around it come in.
+# Layer 0 is the embeddings: there the same word has the same vector, except for its position. Each block adds
+# information from the words around it.
 
 # %%
 vectors.save_layers("layers.svg", senses)
 display(SVG("layers.svg"))
 same, different = vectors.by_sense(senses)
 for layer, (first, second) in enumerate(zip(same, different, strict=True)):
-    print(f"layer {layer}: one sense {first:.3f}, two senses {second:.3f}, apart {first - second:+.3f}")
+    print(f"layer {layer}: same sense {first:.3f}, different senses {second:.3f}, difference {first - second:+.3f}")
 assert abs(same[0] - different[0]) < 0.005
 assert (same[1:] - different[1:] > 0.03).all()
 
 # %% [markdown]
-# A sentence may hold both. In the middle layers they part as the others do. Towards the end they come together again:
-# this checkpoint was trained to give each sentence one vector, and its last layers spread the sentence over all words.
+# One sentence can contain both senses. In the middle layers they are as different as in separate sentences. In the last
+# layers they become similar again: this checkpoint was trained to give each sentence one vector, so its last layers mix
+# the whole sentence into every word.
 
 # %%
 text = "He ran from the bank that he had robbed to the river bank where a boat was waiting."
 both = word_vectors(model, tokenizer, [text], "bank")
 pairs = [both.cosines(layer)[0, 1] for layer in range(len(same))]
-print("the two banks of one sentence:", *(f"{pair:.3f}" for pair in pairs))
+print("cosine similarity of the two banks in one sentence:", *(f"{pair:.3f}" for pair in pairs))
 assert abs(pairs[3] - different[3]) < abs(pairs[3] - same[3])
 assert pairs[-1] > pairs[3]

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Text in, answer out: a SavedModel for TF Serving
 #
-# An export takes raw strings and gives labels. The tokenizer is in the graph, as core TensorFlow operations, so that a
-# stock TF Serving loads it; no Python of this package is needed there. Needs the TensorFlow backend.
+# An export takes raw strings and returns labels. The tokenizer is in the graph, as core TensorFlow operations, so TF
+# Serving loads it as it is and needs no Python. This notebook needs the TensorFlow backend.
 
 # %%
 import json
@@ -24,8 +24,8 @@ place = Path(tempfile.mkdtemp())
 # %% [markdown]
 # ## A model to serve
 #
-# `bert-tiny-novels`, which ships with the package, fine-tuned on film snippets for one epoch: seconds, and far from the
-# best.
+# We fine-tune `bert-tiny-novels`, which ships with the package, on film snippets for one epoch. That takes seconds; a
+# larger model is much more accurate.
 
 # %%
 metrics = finetune(
@@ -35,23 +35,23 @@ metrics = finetune(
     output=place / "run",
     settings=FineTuning(epochs=1, learning_rate=3e-4, max_length=64),
 )
-print("right:", metrics["valid"]["accuracy"])
+print("accuracy:", metrics["valid"]["accuracy"])
 assert metrics["valid"]["accuracy"] > 0.6
 
 # %% [markdown]
-# ## The export
+# ## Export the model
 
 # %%
 exported = export_model(place / "run", place / "saved_models" / "sentiment" / "1")
-print(f"answers differ from the model's by at most {exported.difference:.1e}")
+print(f"maximum difference between the answers of the export and of the model: {exported.difference:.1e}")
 for path in sorted(exported.directory.rglob("*")):
     if path.is_file():
         print(f"{path.stat().st_size:12,}  {path.relative_to(place)}")
 
 # %% [markdown]
-# ## A process that has only TensorFlow
+# ## Use the export in a process that has only TensorFlow
 #
-# It imports neither Keras' models nor this package, and gives strings to the graph, as TF Serving does.
+# The process does not import this package. It gives strings to the graph, as TF Serving does.
 
 # %%
 CLIENT = """
@@ -64,16 +64,16 @@ assert "keras_bert_impl" not in sys.modules
 """
 texts = ["A warm and funny film.", "Dull, long and pointless."]
 command = [sys.executable, "-c", CLIENT, str(exported.directory), json.dumps(texts)]
-without_gpu = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}  # Whose memory this process may hold.
+without_gpu = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}  # This process may already use all of the GPU's memory.
 run = subprocess.run(command, capture_output=True, text=True, check=True, env=without_gpu)
 answer = run.stdout.splitlines()[-1]
 print(answer)
 assert len(json.loads(answer)["label"]) == 2
 
 # %% [markdown]
-# ## TF Serving
+# ## Use the export in TF Serving
 #
-# The export's own `README.md` has the request for REST and gRPC, with its names and shapes:
+# The `README.md` in the export contains the requests for REST and gRPC, with names and shapes:
 
 # %%
 print((exported.directory / "README.md").read_text()[:1500])

@@ -1,8 +1,9 @@
-"""Fine-tuning as plain Keras: compile, fit, predict on NumPy arrays.
+"""Fine-tuning with plain Keras: compile, fit and evaluate on NumPy arrays.
 
     python examples/finetune_with_fit.py --rows 2000
 
-Expected: about 0.80 of the validation snippets right after one epoch over 2,000 rows. Time: a minute on two cores.
+Expected: an accuracy of about 0.80 on the validation snippets after one epoch over 2,000 rows. Time: a minute on two
+cores.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from keras_bert_impl.training import adamw
 
 
 def main():
-    """Trains on the first rows of the film snippets and scores the validation snippets."""
+    """Trains on the first rows of the film snippets and evaluates on the validation snippets."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=2000, help="training rows")
     rows = parser.parse_args().rows

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # What goes into BERT
 #
-# Ids, segments, a mask. And how lessons that count lengths instead of masking (`get_tokens_and_segments`, `valid_lens`)
-# say the same.
+# Ids, segments and a mask. And how they relate to courses that use lengths instead of a mask
+# (`get_tokens_and_segments`, `valid_lens`).
 
 # %%
 import keras
@@ -17,9 +17,10 @@ tokenizer = BertTokenizer.from_pretrained(checkpoint)
 model = BertModel.from_pretrained(checkpoint)
 
 # %% [markdown]
-# ## Words and pieces
+# ## Words and word pieces
 #
-# WordPiece splits what the vocabulary does not have: `##` means 'goes on'. Nothing is unknown but what no pieces spell.
+# WordPiece splits words that are not in the vocabulary. `##` marks a piece that continues a word. A word becomes
+# `[UNK]` only if no pieces can spell it.
 
 # %%
 for text in ("A great movie!", "Unbelievably unphotogenic.", "Café Zürich"):
@@ -28,24 +29,24 @@ for text in ("A great movie!", "Unbelievably unphotogenic.", "Café Zürich"):
 # %% [markdown]
 # ## `[CLS]`, `[SEP]` and segments
 #
-# A row is `[CLS] a [SEP]`, or `[CLS] a [SEP] b [SEP]` for two texts; segments tell them apart.
+# A row is `[CLS] a [SEP]`, or `[CLS] a [SEP] b [SEP]` for two texts. The segments say which text a token belongs to.
 
 # %%
 row = tokenizer("Where is it?", "It is on the table.")
 print("token        id  segment  mask")
-for token, id, segment, one in zip(
+for token, id, segment, mask in zip(
     tokenizer.convert_ids_to_tokens(row["input_ids"][0]), *(values[0] for values in row.values()), strict=True
 ):
-    print(f"{token:9}{id:6}{segment:9}{one:6}")
+    print(f"{token:9}{id:6}{segment:9}{mask:6}")
 
 
 # %% [markdown]
-# Lessons write this by hand. It is the same row:
+# Some courses write this function by hand. It gives the same row:
 
 
 # %%
 def get_tokens_and_segments(tokens_a, tokens_b=None):
-    """Tokens with their special ones, and the segment of each."""
+    """Adds the special tokens; returns all tokens and the segment of each."""
     tokens = ["[CLS]", *tokens_a, "[SEP]"]
     segments = [0] * len(tokens)
     if tokens_b is not None:
@@ -62,10 +63,10 @@ assert segments == row["token_type_ids"][0].tolist()
 print(tokens)
 
 # %% [markdown]
-# ## Rows of different length: padding and mask
+# ## Rows of different lengths: padding and mask
 #
-# A batch is as long as its longest row; `[PAD]` fills the others, and the mask says what is real. Some lessons give the
-# number of real tokens, `valid_lens`, instead: the mask is `position < length`.
+# A batch is as long as its longest row. Shorter rows are filled with `[PAD]`, and the mask is 1 for the other tokens.
+# Some courses use the number of these tokens, `valid_lens`, instead: the mask is `position < length`.
 
 # %%
 batch = tokenizer(["A movie.", "A movie that I would watch again."])
@@ -77,7 +78,7 @@ mask = (np.arange(batch["input_ids"].shape[1]) < valid_lens[:, None]).astype("in
 assert (mask == batch["attention_mask"]).all()
 
 # %% [markdown]
-# With the mask, padding changes nothing; without it, it does:
+# With the mask, padding does not change the result. Without the mask it does:
 
 # %%
 alone = model(tokenizer("A movie."))["last_hidden_state"]
@@ -85,19 +86,20 @@ padded = model(batch)["last_hidden_state"][:1, : valid_lens[0]]
 unmasked = model({"input_ids": batch["input_ids"]})["last_hidden_state"][:1, : valid_lens[0]]
 
 
-def apart(first, second):
-    """The largest difference of two tensors."""
+def max_difference(first, second):
+    """The maximum absolute difference of two tensors."""
     return float(keras.ops.max(keras.ops.abs(first - second)))
 
 
-print(f"padded, with the mask:    {apart(alone, padded):.1e}")
-print(f"padded, without the mask: {apart(alone, unmasked):.1e}")
-assert apart(alone, padded) < 1e-4 < 1e-2 < apart(alone, unmasked)
+print(f"padded, with the mask:    {max_difference(alone, padded):.1e}")
+print(f"padded, without the mask: {max_difference(alone, unmasked):.1e}")
+assert max_difference(alone, padded) < 1e-4 < 1e-2 < max_difference(alone, unmasked)
 
 # %% [markdown]
-# ## Too long
+# ## Texts that are too long
 #
-# A model has so many positions, most have 512. The tokenizer cuts (`truncation`), or makes windows that overlap:
+# A model has a fixed number of positions, usually 512. The tokenizer truncates longer texts, or splits them into
+# overlapping windows:
 
 # %%
 windows = tokenizer("one two three four five six seven eight nine", max_length=7, stride=2, return_overflowing=True)

@@ -1,12 +1,15 @@
 # %% [markdown]
-# # Loading a PyTorch checkpoint
+# # Load a PyTorch checkpoint
 #
-# A published BERT is three files: `config.json` says how large it is, a weights file has its tensors under PyTorch's
-# names, a vocabulary belongs to it. Here all-MiniLM-L6-v2 (Apache-2.0), a real BERT of 6 layers, is opened, looked
-# through, and its numbers are held against PyTorch's.
+# A published BERT consists of three files: `config.json` with its sizes, a weights file with tensors under PyTorch's
+# names, and a vocabulary. Here we open all-MiniLM-L6-v2 (Apache-2.0), a BERT with 6 layers, look at its parts, and
+# compare its numbers with PyTorch's.
 
 # %%
 import json
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import keras
@@ -21,18 +24,18 @@ checkpoint = fetch_checkpoint("all-MiniLM-L6-v2")
 print(*sorted(path.name for path in checkpoint.iterdir()), sep="\n")
 
 # %% [markdown]
-# ## The configuration
+# ## Read the configuration
 
 # %%
 print(json.dumps(json.loads(Path(checkpoint / "config.json").read_text()), indent=1))
 config = BertConfig.from_pretrained(checkpoint)
-print(config.num_hidden_layers, "layers of width", config.hidden_size, "with", config.num_attention_heads, "heads")
+print(f"{config.num_hidden_layers} layers, hidden size {config.hidden_size}, {config.num_attention_heads} heads")
 
 # %% [markdown]
-# ## The names in the file, and the tree of the model
+# ## Compare the names in the file with the tree of layers
 #
-# A tensor's name is its path through the tree of modules. The Keras model has the same tree, so that each name has one
-# place, and nothing is guessed.
+# The name of a tensor is its path in the tree of PyTorch modules. The Keras model has the same tree, so each name
+# belongs to exactly one variable.
 
 # %%
 (weights,) = checkpoint.glob("*.safetensors")
@@ -48,43 +51,53 @@ for variable in model.weights[:12]:
     print(f"{variable.path:55}{tuple(variable.shape)}")
 
 # %% [markdown]
-# What became of each tensor stands in the report. Kernels of dense layers are transposed between the two worlds; back
-# in `state_dict()` they have PyTorch's names and layout again, number for number.
+# The load report says how each tensor was used. PyTorch stores the kernels of dense layers transposed. `state_dict()`
+# returns all tensors with PyTorch's names and layout, equal in every bit.
 
 # %%
 print(model.load_report)
 state = model.state_dict()
 with safe_open(weights, framework="np") as file:
     same = sum(np.array_equal(state[name], file.get_tensor(name)) for name in names if name in state)
-print(same, "tensors equal in every bit")
+print(same, "tensors are equal in every bit")
 assert same == len([name for name in names if name in state]) > 100
 
 # %% [markdown]
-# ## The same numbers as PyTorch
+# ## Compare the outputs with PyTorch
+#
+# PyTorch runs in a process of its own: some of its builds crash in one process with TensorFlow.
 
 # %%
 texts = ["The bank raised its rates.", "We sat on the bank of the river and watched the boats."]
 batch = BertTokenizer.from_pretrained(checkpoint)(texts)
 ours = keras.ops.convert_to_numpy(model(batch)["last_hidden_state"])
 
-try:
-    import torch
-    import transformers
-except ModuleNotFoundError:
-    print("install torch and transformers to compare")
-else:
-    transformers.utils.logging.disable_progress_bar()
-    theirs = transformers.BertModel.from_pretrained(checkpoint).eval()
-    with torch.no_grad():
-        outputs = theirs(**{name: torch.from_numpy(values).long() for name, values in batch.items()})
-    real = batch["attention_mask"] == 1
-    difference = np.abs(ours - outputs.last_hidden_state.numpy())[real].max()
-    print(f"largest difference of any number: {difference:.1e}")
+PYTORCH = """
+import sys
+import numpy as np, torch, transformers
+
+model = transformers.BertModel.from_pretrained(sys.argv[1]).eval()
+batch = {name: torch.from_numpy(values).long() for name, values in np.load("batch.npz").items()}
+with torch.no_grad():
+    np.save("theirs.npy", model(**batch).last_hidden_state.numpy())
+"""
+if find_spec("torch") and find_spec("transformers"):
+    np.savez("batch.npz", **batch)
+    subprocess.run([sys.executable, "-c", PYTORCH, str(checkpoint)], capture_output=True, check=True)
+    is_token = batch["attention_mask"] == 1
+    difference = np.abs(ours - np.load("theirs.npy"))[is_token].max()
+    print(f"maximum difference: {difference:.1e}")
     assert difference < 1e-4
+else:
+    print("install torch and transformers to compare")
 
 # %% [markdown]
-# `keras-bert verify DIR` does this for each layer and head, on real text, and says how far both are from a float64
-# reference. And back: `save_pretrained` writes a directory that transformers opens.
+# `keras-bert verify DIR` makes this comparison for each layer and head, on real text, and also compares both with a
+# float64 reference.
+#
+# ## Save the model
+#
+# `save_pretrained` writes a directory that transformers opens.
 
 # %%
 model.save_pretrained("my-minilm")

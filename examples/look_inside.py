@@ -1,8 +1,9 @@
 # %% [markdown]
-# # What did it look at?
+# # Which words did it look at?
 #
-# Attention shows where each word's vector comes from; integrated gradients show which words made the answer. They are
-# not the same, and only one of them adds up. First a small sentiment model is trained, about a minute on two cores.
+# Attention shows which words the vector of a word is computed from. Integrated gradients show which words caused the
+# answer. The two differ, and only the second explains the answer. First we train a small sentiment model, which takes
+# about a minute on two cores.
 
 # %%
 import keras
@@ -26,33 +27,38 @@ model.compile(
     loss={"logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
     metrics={"logits": ["accuracy"]},
 )
-inputs, labels = tokenizer(train["text"][:rows], max_length=64), np.array([int(one) for one in train["label"][:rows]])
+inputs, labels = (
+    tokenizer(train["text"][:rows], max_length=64),
+    np.array([int(label) for label in train["label"][:rows]]),
+)
 model.fit(inputs, labels, batch_size=32, verbose=2)
 
 # %% [markdown]
-# ## Attention
+# ## View attention
 #
-# Click a word to see whom it looks at; choose a layer and a head in the maps. The page is one file without network:
-# `view.save("view.html")`, or `keras-bert attention DIR "It was a great movie." --output view.html`.
+# Click a word to see which words it attends to. Choose a layer and a head in the maps. `view.save("view.html")` writes
+# the page as one file that needs no network, as does `keras-bert attention DIR "It was a great movie." --output
+# view.html`.
 
 # %%
 view = attend(model, tokenizer, "It was a great movie, though the ending is not convincing.")
 view
 
 # %% [markdown]
-# The numbers are there too. What `[CLS]`, whose vector is the answer's, looks at in the last layer:
+# The view also contains the numbers. The answer is computed from the vector of `[CLS]`; these are the words that it
+# attends to in the last layer:
 
 # %%
-paid = view.row.sums(view.attentions[-1].mean(axis=0)[0])
-for word, share in sorted(zip(view.row.words, paid, strict=True), key=lambda pair: -pair[1])[:5]:
-    print(f"{share:6.1%}  {word.text}")
-assert abs(paid.sum() - 1) < 1e-4
+attention = view.row.sums(view.attentions[-1].mean(axis=0)[0])
+for word, fraction in sorted(zip(view.row.words, attention, strict=True), key=lambda pair: -pair[1])[:5]:
+    print(f"{fraction:6.1%}  {word.text}")
+assert abs(attention.sum() - 1) < 1e-4
 
 # %% [markdown]
-# ## Integrated gradients
+# ## Compute integrated gradients
 #
-# From the sentence with blank words to the sentence itself, in 50 steps: how much of the answer's logit does each word
-# add on the way? The sum of the words is the change of the logit.
+# The path goes from a sentence of blank words to the sentence itself, in 50 steps. Each word gets its part of the
+# change of the answer's logit on that path. The sum over the words equals the change.
 
 # %%
 why = attribute(model, tokenizer, "It was a great movie, though the ending is not convincing.")
@@ -61,14 +67,14 @@ why
 # %%
 print(why.table())
 (target,) = why.targets
-print(f"sum of the words {target.total:.4f}, change of the logit {target.change:.4f}")
+print(f"sum over the words {target.total:.4f}, change of the logit {target.change:.4f}")
 assert target.is_complete
 
 # %% [markdown]
-# ## Which of the two is right?
+# ## Test which of the two is right
 #
-# Take the words away that matter most by each, and see how fast the answer goes. Here on twenty snippets and three
-# words; `benchmarks/faithfulness.py` does it on 200.
+# Remove the words that each of them ranks first, and see how fast the probability of the answer falls. Here we use
+# twenty snippets and three words; `benchmarks/faithfulness.py` uses 200 snippets.
 
 # %%
 valid = read_table(SNIPPETS / "valid.tsv")

@@ -1,9 +1,9 @@
-"""Makes ``examples/notebooks/`` of the scripts: run it after a change of one.
+"""Makes ``examples/notebooks/`` from the scripts. Run it after you change a script.
 
     python examples/make_notebooks.py
 
-The scripts are the source. A notebook gets a badge that opens it in Colab, and a first cell that installs the package
-where it is missing.
+Each notebook gets a badge that opens it in Colab, and a first cell that installs the package if it is missing. It has
+no outputs.
 """
 
 import sys
@@ -12,10 +12,10 @@ from pathlib import Path
 import jupytext
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-# Where the repository is: for the badges and the first cells.
+# The repository on GitHub, for the badges and the first cells.
 REPOSITORY = "keras-bert-impl/keras_bert_impl"
 
-# In the order of reading.
+# In reading order.
 NOTEBOOKS = (
     "build_bert",
     "load_checkpoint",
@@ -39,26 +39,26 @@ if importlib.util.find_spec("keras_bert_impl") is None:
     %pip install -q "keras_bert_impl[tensorflow] @ git+https://github.com/{repository}\""""
 
 
-def notebook(name: str) -> str:
-    """The notebook of a script, as JSON."""
-    made = jupytext.read(HERE / f"{name}.py")
-    made.cells = [
+def make_notebook(name: str) -> str:
+    """Converts a script to a notebook, as JSON."""
+    result = jupytext.read(HERE / f"{name}.py")
+    result.cells = [
         new_markdown_cell(_BADGE.format(repository=REPOSITORY, name=name)),
         new_code_cell(_INSTALL.format(repository=REPOSITORY)),
-        *made.cells,
+        *result.cells,
     ]
-    for number, cell in enumerate(made.cells):
-        cell.id = f"{name.replace('_', '-')}-{number}"  # The library's own are random.
-    made.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-    return jupytext.writes(made, fmt="ipynb") + "\n"
+    for number, cell in enumerate(result.cells):
+        cell.id = f"{name.replace('_', '-')}-{number}"  # The ids of nbformat are random.
+    result.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    return jupytext.writes(result, fmt="ipynb") + "\n"
 
 
 def main() -> None:
-    """Writes those that changed."""
+    """Writes all notebooks."""
     for name in NOTEBOOKS:
         path = HERE / "notebooks" / f"{name}.ipynb"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(notebook(name), encoding="utf-8")
+        path.write_text(make_notebook(name), encoding="utf-8")
         print(path.relative_to(HERE.parent), file=sys.stderr)
 
 

@@ -1,10 +1,10 @@
-"""Pretraining as plain Keras: a vocabulary, shards, and fit with masked words and next sentences.
+"""Pretraining with plain Keras: a vocabulary, shards, and ``fit`` on masked words and next sentences.
 
     python examples/pretrain_with_fit.py --steps 150
 
-The corpus is the film snippets, twelve a document: far too little to learn English from, enough to see the perplexity
-of the masked words fall from 2,000 (chance) to about 500, what the frequencies of the words alone give. Time: half a
-minute on two cores.
+The corpus consists of the film snippets, twelve per document. That is far too little text to learn English, but
+enough to see the perplexity of the masked words fall from 2,000 (chance) to about 500 (the word frequencies). Time:
+half a minute on two cores.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from keras_bert_impl.training import adamw
 
 
 def main():
-    """Makes a vocabulary and shards of the film snippets, and trains the size tiny on them."""
+    """Makes a vocabulary and shards from the film snippets, and trains a BERT of the size tiny on them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=150)
     steps = parser.parse_args().steps
@@ -30,13 +30,13 @@ def main():
     keras.utils.set_random_seed(1)
     texts = read_table(SNIPPETS / "train.tsv")["text"]
     with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch)
+        directory = Path(scratch)
         documents = ["\n".join(texts[begin : begin + 12]) for begin in range(0, len(texts), 12)]
-        (place / "corpus.txt").write_text("\n\n".join(documents), encoding="utf-8")
-        train_vocabulary(texts, place / "vocabulary", size=2000)
-        prepare([place / "corpus.txt"], place / "vocabulary", place / "shards")
+        (directory / "corpus.txt").write_text("\n\n".join(documents), encoding="utf-8")
+        train_vocabulary(texts, directory / "vocabulary", size=2000)
+        prepare([directory / "corpus.txt"], directory / "vocabulary", directory / "shards")
 
-        corpus = TokenCorpus(place / "shards")
+        corpus = TokenCorpus(directory / "shards")
         objective = Objective(max_length=64, packing=True)
         batches = PretrainingBatches(corpus, batch_size=32, objective=objective, steps=steps)
         model = BertForPreTraining(BertConfig.preset("tiny", vocab_size=corpus.tokenizer.vocab_size))

@@ -1,9 +1,9 @@
 # %% [markdown]
-# # Pretraining: gaps and next sentences
+# # Pretraining: masked words and next sentences
 #
-# BERT learns from plain text. Some words are hidden and it guesses them; of two segments it tells whether the second
-# follows the first. Here both are looked at with a BERT that ships with this package, `bert-tiny-novels`, and then a
-# smaller one is trained from nothing.
+# BERT learns from plain text. It predicts words that are masked, and it predicts whether the second of two segments
+# follows the first. Here we try both with `bert-tiny-novels`, a BERT that ships with this package. Then we train a
+# smaller one from scratch.
 
 # %%
 import tempfile
@@ -23,26 +23,30 @@ from keras_bert_impl.training import adamw
 keras.utils.set_random_seed(1)
 for text in ("He shook his [MASK] and said nothing.", "She opened the [MASK] and went in."):
     (answers,) = fill_mask("bert-tiny-novels", [text])[0]
-    print(text, *(f"{word} {share:.0%}" for word, share in zip(answers["tokens"], answers["scores"], strict=True)))
+    print(
+        text,
+        *(f"{word} {probability:.0%}" for word, probability in zip(answers["tokens"], answers["scores"], strict=True)),
+    )
 first = "“Where is the captain?” asked the boy."
 for second in ("“He is on board,” said the sailor.", "Her aunt's letter lay on the breakfast table."):
-    (share,) = next_sentence("bert-tiny-novels", [first], [second])
-    print(f"{share:.0%} that {second} follows {first}")
+    (probability,) = next_sentence("bert-tiny-novels", [first], [second])
+    print(f"probability {probability:.0%} that {second} follows {first}")
 
 # %% [markdown]
-# ## From text to batches
+# ## Make batches from text
 #
-# A vocabulary is made of the texts; the texts become shards, each token stored once; examples are drawn when a batch is
-# made. The corpus is the film snippets, twelve a document: enough to see it work, too little to learn English.
+# First we train a vocabulary on the texts. Then the texts become shards, in which each token is stored once. Masks and
+# sentence pairs are drawn when a batch is made. The corpus consists of the film snippets, twelve per document: enough
+# to see how it works, too little to learn English.
 
 # %%
-place = Path(tempfile.mkdtemp())
+directory = Path(tempfile.mkdtemp())
 texts = read_table(SNIPPETS / "train.tsv")["text"]
 documents = ["\n".join(texts[begin : begin + 12]) for begin in range(0, len(texts), 12)]
-(place / "corpus.txt").write_text("\n\n".join(documents), encoding="utf-8")
-train_vocabulary(texts, place / "vocabulary", size=2000)
-prepare([place / "corpus.txt"], place / "vocabulary", place / "shards")
-corpus = TokenCorpus(place / "shards")
+(directory / "corpus.txt").write_text("\n\n".join(documents), encoding="utf-8")
+train_vocabulary(texts, directory / "vocabulary", size=2000)
+prepare([directory / "corpus.txt"], directory / "vocabulary", directory / "shards")
+corpus = TokenCorpus(directory / "shards")
 print(corpus)
 
 # %%
@@ -54,35 +58,35 @@ print(tokenizer.decode(inputs["input_ids"][0], skip_special_tokens=False))
 positions = inputs["masked_lm_positions"][0][weights["prediction_logits"][0] > 0]
 for position, label in zip(positions, labels["prediction_logits"][0], strict=False):
     shown = tokenizer.convert_ids_to_tokens(int(inputs["input_ids"][0, position]))
-    print(f"at {position:2}: shown {shown!r}, right is {tokenizer.convert_ids_to_tokens(int(label))!r}")
-print("the second segment", "is another document's" if labels["seq_relationship_logits"][0] else "follows")
+    print(f"position {position:2}: input {shown!r}, label {tokenizer.convert_ids_to_tokens(int(label))!r}")
+print("the second segment", "is from another document" if labels["seq_relationship_logits"][0] else "follows")
 
 # %% [markdown]
-# Of the chosen words 80 % are hidden, 10 % are replaced by a random word, and 10 % stay, so that the model cannot trust
-# what it sees:
+# Of the chosen words, 80 % are replaced by `[MASK]`, 10 % are replaced by a random word, and 10 % stay. So the model
+# cannot rely on the word in the input:
 
 # %%
-shown, right = [], []
+shown, true = [], []
 for k in range(50):
     inputs, labels, weights = batches[k]
     chosen = weights["prediction_logits"] > 0
     shown.append(np.take_along_axis(inputs["input_ids"], inputs["masked_lm_positions"], axis=1)[chosen])
-    right.append(labels["prediction_logits"][chosen])
-shown, right = np.concatenate(shown), np.concatenate(right)
-hidden, kept = (shown == tokenizer.mask_token_id).mean(), (shown == right).mean()
-print(f"{len(shown):,} words: {hidden:.1%} hidden, {kept:.1%} as they were, {1 - hidden - kept:.1%} replaced")
-assert abs(hidden - 0.8) < 0.02
+    true.append(labels["prediction_logits"][chosen])
+shown, true = np.concatenate(shown), np.concatenate(true)
+masked, unchanged = (shown == tokenizer.mask_token_id).mean(), (shown == true).mean()
+print(f"{len(shown):,} words: {masked:.1%} masked, {unchanged:.1%} unchanged, {1 - masked - unchanged:.1%} replaced")
+assert abs(masked - 0.8) < 0.02
 
 # %% [markdown]
-# ## Training, with plain `fit`
+# ## Train with plain `fit`
 #
-# The loss is the sum of both: cross entropy of the words, and of the next sentence. Perplexity falls from 2,000 (any
-# word) towards what the frequencies of words alone give; more needs more text.
+# The loss is the sum of two cross entropies, of the masked words and of the next sentence. The perplexity starts at
+# 2,000 (all words equally probable) and falls towards that of the word frequencies. A lower perplexity needs more text.
 
 # %%
 model = BertForPreTraining(BertConfig.preset("tiny", vocab_size=tokenizer.vocab_size))
 model.compile(adamw(learning_rate=2e-3, steps=steps), **TASKS["pretraining"].compile_arguments())
 history = model.fit(for_fit(batches), steps_per_epoch=steps // 3, epochs=3, shuffle=False, verbose=0).history
 perplexity = history["prediction_logits_perplexity"]
-print("perplexity of the hidden words:", *(f"{value:.0f}" for value in perplexity))
+print("perplexity of the masked words:", *(f"{value:.0f}" for value in perplexity))
 assert 2000 > perplexity[0] > perplexity[-1]

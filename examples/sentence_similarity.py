@@ -1,8 +1,9 @@
-"""Sentence vectors of all-MiniLM-L6-v2, and which sentences mean the same.
+"""Sentence embeddings with all-MiniLM-L6-v2, and which sentences are similar.
 
     python examples/sentence_similarity.py
 
-Expected: the two sentences about money are the closest pair. Time: seconds, after the checkpoint was fetched once.
+Expected: the two sentences about money are the most similar pair. Time: seconds, after the checkpoint was downloaded
+once.
 """
 
 import numpy as np
@@ -19,7 +20,7 @@ SENTENCES = [
 
 
 def main():
-    """Prints the cosine of each pair."""
+    """Prints the cosine similarity of each pair."""
     checkpoint = fetch_checkpoint("all-MiniLM-L6-v2")
     model = BertModel.from_pretrained(checkpoint)
     batch = BertTokenizer.from_pretrained(checkpoint)(SENTENCES)

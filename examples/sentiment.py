@@ -1,8 +1,8 @@
 # %% [markdown]
-# # Fine-tuning for sentiment
+# # Fine-tune for sentiment
 #
-# A checkpoint that knows English, 2,000 film snippets with labels, plain `compile` and `fit`. One weight is watched on
-# its way.
+# We take a pretrained checkpoint and 2,000 labeled film snippets, and train with plain `compile` and `fit`. We also
+# record how one weight changes.
 
 # %%
 import keras
@@ -22,41 +22,40 @@ tokenizer = BertTokenizer.from_pretrained(checkpoint)
 LABELS = {0: "negative", 1: "positive"}
 
 
-def new_model():
-    """The checkpoint with a new head for two labels."""
+def load_model():
+    """Loads the checkpoint with a new head for two labels."""
     return BertForSequenceClassification.from_pretrained(checkpoint, id2label=LABELS)
 
 
-def loss():
-    """Cross entropy of the logits."""
+def make_loss():
+    """Returns the cross entropy of the logits."""
     return {"logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True)}
 
 
 # %% [markdown]
-# ## Two sentences, and one weight
+# ## Train on two sentences and follow one weight
 #
-# First the smallest training there is: two sentences, twenty steps. The upper left weight of the last block's output
-# moves a little with each.
+# First a very small training: two sentences, twenty steps. The first weight of the last block's output changes a little
+# in each step.
 
 # %%
 weight = "encoder.layer.5.output.dense.weight[0][0]"
 history = WeightHistory([weight, "classifier.weight[1][0]"])
-model = new_model()
-model.compile(keras.optimizers.AdamW(1e-4), loss=loss())
+model = load_model()
+model.compile(keras.optimizers.AdamW(1e-4), loss=make_loss())
 two = tokenizer(["It was a great movie.", "It was a waste of time."])
 model.fit(two, np.array([1, 0]), epochs=20, callbacks=[history], verbose=0)
 history.save_picture("weights.png")
 display(Image("weights.png"))
-print(
-    "moved by", history.values[weight][-1] - history.values[weight][0], "in", len(history.values[weight]) - 1, "steps"
-)
-assert history.values[weight][-1] != history.values[weight][0]
+change = history.values[weight][-1] - history.values[weight][0]
+print(f"changed by {change} in {len(history.values[weight]) - 1} steps")
+assert change != 0
 
 # %% [markdown]
-# ## For real
+# ## Train on 2,000 snippets
 #
-# 2,000 snippets, one epoch; the learning rate rises over the first tenth of the steps and falls to zero. (All 8,452,
-# three epochs, take some minutes: `keras-bert quickstart`.)
+# We train for one epoch. The learning rate rises during the first tenth of the steps and then falls to zero.
+# (`keras-bert quickstart` trains on all 8,452 snippets for three epochs, which takes some minutes.)
 
 # %%
 train, valid = (read_table(SNIPPETS / f"{name}.tsv") for name in ("train", "valid"))
@@ -64,26 +63,26 @@ rows = 2000
 inputs = tokenizer(train["text"][:rows], max_length=64)
 labels = np.array([int(label) for label in train["label"][:rows]])
 
-model = new_model()
-model.compile(adamw(learning_rate=1e-4, steps=-(-rows // 32)), loss=loss(), metrics={"logits": ["accuracy"]})
-losses = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: seen.append(float(logs["loss"])))
-seen = []
-model.fit(inputs, labels, batch_size=32, callbacks=[losses], verbose=2)
+model = load_model()
+model.compile(adamw(learning_rate=1e-4, steps=-(-rows // 32)), loss=make_loss(), metrics={"logits": ["accuracy"]})
+losses = []
+record = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: losses.append(float(logs["loss"])))
+model.fit(inputs, labels, batch_size=32, callbacks=[record], verbose=2)
 
 # %%
 figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
-axes.plot(np.arange(1, len(seen) + 1), seen, color="#0072B2")
-axes.set(title="Training loss, mean so far", xlabel="step", ylabel="cross entropy", ylim=(0, None))
+axes.plot(np.arange(1, len(losses) + 1), losses, color="#0072B2")
+axes.set(title="Training loss (running mean)", xlabel="step", ylabel="cross entropy", ylim=(0, None))
 axes.grid(alpha=0.3)
 plt.show()
 
 # %%
-answers = np.array([int(label) for label in valid["label"]])
-_, accuracy = model.evaluate(tokenizer(valid["text"], max_length=64), answers, batch_size=64, verbose=0)
-print(f"right on {accuracy:.1%} of {len(answers)} snippets that it has not seen")
+true = np.array([int(label) for label in valid["label"]])
+_, accuracy = model.evaluate(tokenizer(valid["text"], max_length=64), true, batch_size=64, verbose=0)
+print(f"accuracy on {len(true)} snippets that were not used for training: {accuracy:.1%}")
 assert accuracy > 0.7
 
 # %%
 for text in ("A warm, funny and wonderfully acted film.", "Two hours of my life that I will never get back."):
-    share = keras.ops.softmax(model(tokenizer(text))["logits"])[0]
-    print(f"{LABELS[int(keras.ops.argmax(share))]} ({float(keras.ops.max(share)):.0%}): {text}")
+    probabilities = keras.ops.softmax(model(tokenizer(text))["logits"])[0]
+    print(f"{LABELS[int(keras.ops.argmax(probabilities))]} ({float(keras.ops.max(probabilities)):.0%}): {text}")

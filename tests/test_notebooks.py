@@ -22,7 +22,7 @@ def test_notebooks_are_those_of_the_scripts() -> None:
     assert {path.stem for path in (EXAMPLES / "notebooks").glob("*.ipynb")} == set(NOTEBOOKS)
     for name in NOTEBOOKS:
         written = nbformat.read(EXAMPLES / "notebooks" / f"{name}.ipynb", as_version=4)
-        made = nbformat.reads(MAKER["notebook"](name), as_version=4)
+        made = nbformat.reads(MAKER["make_notebook"](name), as_version=4)
         assert written.cells == made.cells, name
         nbformat.validate(written)
 
