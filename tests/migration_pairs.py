@@ -1,11 +1,13 @@
-"""The pairs of code on the pages of docs/migration: theirs, ours, and the names whose values are equal in both.
+"""Reads the pairs of code on the pages of docs/migration: theirs, ours, and the names whose values must be equal.
 
-No import but NumPy's, for environments of other libraries run this too.
+It imports only NumPy, because it also runs in the environments of the other libraries.
 """
 
 import dataclasses
 import hashlib
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,30 +41,31 @@ class Pair:
 
 
 def text(page: str) -> str:
-    """The Markdown of a page."""
+    """Returns the Markdown of a page."""
     return (MIGRATION / f"{page}.md").read_text(encoding="utf-8")
 
 
 def pairs(page: str) -> list[Pair]:
-    """The pairs of a page, in their order: later ones use the names of earlier ones."""
-    found = [
+    """Returns the pairs of a page, in order; later pairs use the variables of earlier ones."""
+    result = [
         Pair(match["title"], match["theirs"], match["ours"], tuple(re.findall(r"`(\w+)`", match["same"])))
         for match in _PAIR.finditer(text(page))
     ]
-    assert len(found) == text(page).count('<div class="grid" markdown>'), f"{page}: a pair of another form"
-    assert all(pair.same for pair in found)
-    return found
+    assert len(result) == text(page).count('<div class="grid" markdown>'), f"{page}: a pair has another form"
+    assert all(pair.same for pair in result)
+    return result
 
 
 def run(page: str, side: str) -> list[dict[str, np.ndarray]]:
-    """Runs one side of a page, ``theirs`` or ``ours``, from top to bottom; for each pair the values that it names.
+    """Runs one side of a page, ``theirs`` or ``ours``, from top to bottom; returns the compared values of each pair.
 
-    Scripts of the page, blocks titled ``NAME.py``, run before ours.
+    The scripts of the page, which are blocks titled ``NAME.py``, run before ours. Each runs in a process of its own,
+    because torch may crash in one process with TensorFlow.
     """
     names: dict[str, Any] = {"__name__": page}
     if side == "ours":
         for script in re.findall(r'^```python title="\w+\.py"\n(.*?)^```', text(page), flags=re.DOTALL | re.MULTILINE):
-            exec(compile(script, f"{page}.md", "exec"), {})
+            subprocess.run([sys.executable, "-c", script], check=True)
     values = []
     for pair in pairs(page):
         exec(compile(getattr(pair, side), f"{page}.md, {pair.title}, {side}", "exec"), names)
@@ -71,12 +74,12 @@ def run(page: str, side: str) -> list[dict[str, np.ndarray]]:
 
 
 def fingerprint(page: str) -> str:
-    """Tells whether their code is still the one whose values were recorded."""
+    """Returns a hash of their code, to detect a change after its results were recorded."""
     return hashlib.sha256("\n".join(pair.theirs for pair in pairs(page)).encode()).hexdigest()
 
 
 def as_array(value: Any) -> np.ndarray:
-    """A number, a list, or a tensor of any library as an array."""
+    """Converts a number, a list, or a tensor of any library to an array."""
     value = value.detach() if hasattr(value, "detach") else value
     array = np.asarray(value)
     assert array.dtype.kind in "biufU", f"{value!r} cannot be compared"
@@ -84,5 +87,5 @@ def as_array(value: Any) -> np.ndarray:
 
 
 def flat(values: list[dict[str, np.ndarray]]) -> Mapping[str, np.ndarray]:
-    """All values of a page under the names that they are recorded by."""
-    return {f"{number}_{name}": array for number, found in enumerate(values) for name, array in found.items()}
+    """Returns all values of a page by the names under which they are recorded."""
+    return {f"{number}_{name}": array for number, pair in enumerate(values) for name, array in pair.items()}

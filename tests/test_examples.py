@@ -1,4 +1,4 @@
-"""The scripts in ``examples/``, run as their docstrings say."""
+"""Runs the scripts in ``examples/`` as their docstrings say."""
 
 import re
 import subprocess
@@ -11,21 +11,21 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def run(command):
-    """The standard output of a script."""
+    """Runs a script and returns its standard output."""
     result = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=EXAMPLES.parent)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
 
 def test_sentence_similarity(minilm):
-    """The sentences about money are closest; sentence-transformers publishes no number for them, the order is plain."""
+    """The two sentences about money are the most similar pair. No published number exists for them, but the order is clear."""
     cosines = [float(line.split()[0]) for line in run(["examples/sentence_similarity.py"]).splitlines()]
     assert len(cosines) == 3
     assert max(cosines) == cosines[0]
 
 
 def test_pretrain_with_fit():
-    """The perplexity falls towards that of the words' frequencies."""
+    """The perplexity falls towards that of the word frequencies."""
     lines = run(["examples/pretrain_with_fit.py", "--steps", "60"]).splitlines()
     first, _, third = (float(value) for value in lines[-1].split()[1:])
     assert 2000 > first > third
@@ -34,6 +34,6 @@ def test_pretrain_with_fit():
 
 @pytest.mark.slow
 def test_finetune_with_fit(minilm):
-    """Near the accuracy that the script expects."""
+    """The accuracy is near the one in the script's docstring."""
     accuracy = re.search(r"accuracy ([0-9.]+)$", run(["examples/finetune_with_fit.py", "--rows", "2000"]).strip())
     assert float(accuracy[1]) > 0.75

@@ -1,4 +1,4 @@
-"""The notebooks: made of the scripts as they are, and executed in full, in a kernel of their own."""
+"""Checks that the notebooks are made from the current scripts, and executes them, each in its own kernel."""
 
 import re
 import runpy
@@ -13,22 +13,22 @@ PAGE = (EXAMPLES.parent / "docs" / "notebooks.md").read_text(encoding="utf-8")
 MAKER = runpy.run_path(str(EXAMPLES / "make_notebooks.py"))
 NOTEBOOKS, REPOSITORY = MAKER["NOTEBOOKS"], MAKER["REPOSITORY"]
 
-# Seconds each, so that they run always.
+# These take seconds each, so they run without --slow.
 QUICK = ("build_bert", "inputs")
 
 
-def test_notebooks_are_those_of_the_scripts() -> None:
+def test_notebooks_are_made_from_the_scripts() -> None:
     """If this fails: ``python examples/make_notebooks.py``."""
     assert {path.stem for path in (EXAMPLES / "notebooks").glob("*.ipynb")} == set(NOTEBOOKS)
     for name in NOTEBOOKS:
         written = nbformat.read(EXAMPLES / "notebooks" / f"{name}.ipynb", as_version=4)
-        made = nbformat.reads(MAKER["make_notebook"](name), as_version=4)
-        assert written.cells == made.cells, name
+        expected = nbformat.reads(MAKER["make_notebook"](name), as_version=4)
+        assert written.cells == expected.cells, name
         nbformat.validate(written)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_badge_installation_and_seed(name: str) -> None:
+def test_notebooks_have_a_badge_an_installation_and_a_seed(name: str) -> None:
     badge, install, *cells = nbformat.read(EXAMPLES / "notebooks" / f"{name}.ipynb", as_version=4).cells
     assert f"colab.research.google.com/github/{REPOSITORY}/blob/main/examples/notebooks/{name}.ipynb" in badge.source
     assert f"github.com/{REPOSITORY}" in install.source
@@ -43,14 +43,14 @@ def test_badge_installation_and_seed(name: str) -> None:
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NOTEBOOKS]
 )
 @pytest.mark.filterwarnings("default")  # Jupyter's own.
-def test_executed(name: str, tmp_path: Path, minilm: Path) -> None:
-    """To its last cell; its own assertions hold; nothing is printed as an error or a warning."""
-    read = nbformat.read(EXAMPLES / "notebooks" / f"{name}.ipynb", as_version=4)
+def test_notebooks_run(name: str, tmp_path: Path, minilm: Path) -> None:
+    """All cells run, the assertions in them hold, and no error or warning is printed."""
+    notebook = nbformat.read(EXAMPLES / "notebooks" / f"{name}.ipynb", as_version=4)
     client = nbclient.NotebookClient(
-        read, timeout=400, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+        notebook, timeout=400, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     )
     client.execute()
-    outputs = [output for cell in read.cells if cell.cell_type == "code" for output in cell.outputs]
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error"]
     printed = "".join(output.get("text", "") for output in outputs if output.output_type == "stream")
     assert "Warning" not in printed, printed

@@ -82,7 +82,9 @@ def test_the_walks_keep_the_rules(changed: Path) -> None:
 
 def test_add_a_head(changed: Path, tmp_path: Path) -> None:
     (code,) = [match["code"] for match in BLOCK.finditer(section("Add a head")) if not match["file"]]
-    equal = "for name, array in model.state_dict().items():\n    assert (array == again.state_dict()[name]).all(), name\n"
+    equal = (
+        "for name, array in model.state_dict().items():\n    assert (array == again.state_dict()[name]).all(), name\n"
+    )
     report = run(changed, tmp_path, "-c", textwrap.dedent(code) + equal)
     assert "newly initialised" not in report
     doctest = "import doctest, keras_bert_impl.models.token_regression as m; assert doctest.testmod(m) == (0, 4)"

@@ -1,7 +1,6 @@
-"""The migration pages: our code, run as it stands there, beside what the other library's code gives.
+"""Runs our code on the migration pages and compares it with the recorded results of the other library's code.
 
-Their values were recorded by ``recorded/make.py`` in environments of their own; KerasHub also runs here where it is
-installed.
+``recorded/make.py`` recorded them, each library in its own environment. KerasHub also runs here if it is installed.
 """
 
 import json
@@ -21,7 +20,7 @@ PAGES = sorted(path.stem for path in MIGRATION.glob("*.md") if path.stem != "ind
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with what the pages speak of."""
+    """A working directory with the files that the pages use."""
     shutil.copytree(RECORDED / "my-bert", tmp_path / "my-bert")
     shutil.copy(RECORDED / "bert.params", tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -32,12 +31,12 @@ def compare(page: str, ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.n
     assert set(ours) == set(theirs)
     for name, expected in theirs.items():
         number, variable = name.split("_", 1)
-        said = f"{page}.md, {pairs(page)[int(number)].title}: {variable}"
-        assert ours[name].shape == expected.shape, said
+        place = f"{page}.md, {pairs(page)[int(number)].title}: {variable}"
+        assert ours[name].shape == expected.shape, place
         if expected.dtype.kind == "f":
-            np.testing.assert_allclose(ours[name], expected, rtol=1e-5, atol=1e-5, err_msg=said)
+            np.testing.assert_allclose(ours[name], expected, rtol=1e-5, atol=1e-5, err_msg=place)
         else:
-            np.testing.assert_array_equal(ours[name], expected, err_msg=said)
+            np.testing.assert_array_equal(ours[name], expected, err_msg=place)
 
 
 def test_all_pages_are_recorded() -> None:
@@ -47,17 +46,17 @@ def test_all_pages_are_recorded() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_ours_equals_theirs(page: str, place: Path) -> None:
-    told = json.loads((RECORDED / f"{page}.json").read_text(encoding="utf-8"))
-    assert told["code"] == fingerprint(page), "their code on the page was changed: record it again"
-    with np.load(RECORDED / f"{page}.npz") as recorded:
-        compare(page, flat(run(page, "ours")), dict(recorded))
+def test_our_code_gives_the_recorded_results(page: str, place: Path) -> None:
+    recorded = json.loads((RECORDED / f"{page}.json").read_text(encoding="utf-8"))
+    assert recorded["code"] == fingerprint(page), "the left code on the page was changed: record it again"
+    with np.load(RECORDED / f"{page}.npz") as values:
+        compare(page, flat(run(page, "ours")), dict(values))
 
 
 def test_keras_hub_itself(place: Path) -> None:
     pytest.importorskip("keras_hub", reason="needs the extra keras-hub")
-    made = [sys.executable, RECORDED / "make.py", "keras-hub", place]
-    result = subprocess.run(made, capture_output=True, text=True)
+    command = [sys.executable, RECORDED / "make.py", "keras-hub", place]
+    result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     with np.load(place / "keras-hub.npz") as theirs:
         compare("keras-hub", flat(run("keras-hub", "ours")), dict(theirs))
@@ -70,10 +69,10 @@ def test_lines_are_short_enough_for_two_columns(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_versions_are_told(page: str) -> None:
-    """The overview names the versions that were recorded, the library's own first."""
-    (told,) = re.findall(rf"\({page}\.md\).*\| ([^|]+) \|$", text("index"), flags=re.MULTILINE)
-    found = json.loads((RECORDED / f"{page}.json").read_text(encoding="utf-8"))["versions"]
-    found = {name.lower().replace("_", "-"): version for name, version in found.items()}
-    for name, version in re.findall(r"([\w-]+) ([\d.]+)", told):
-        assert found[name.lower()].startswith(version)
+def test_the_overview_names_the_recorded_versions(page: str) -> None:
+    """The library's own version comes first."""
+    (listed,) = re.findall(rf"\({page}\.md\).*\| ([^|]+) \|$", text("index"), flags=re.MULTILINE)
+    recorded = json.loads((RECORDED / f"{page}.json").read_text(encoding="utf-8"))["versions"]
+    versions = {name.lower().replace("_", "-"): version for name, version in recorded.items()}
+    for name, version in re.findall(r"([\w-]+) ([\d.]+)", listed):
+        assert versions[name.lower()].startswith(version)

@@ -1,9 +1,9 @@
-"""Makes what stands in this directory: a small checkpoint, and what the pages' code of other libraries gives for it.
+"""Records the files in this directory: a small checkpoint, and the results of the other libraries' code for it.
 
-    python make.py checkpoint                # my-bert/ and bert.params; where torch and transformers 5 are
-    python make.py PAGE [DIRECTORY]          # PAGE.npz and PAGE.json; where the library of docs/migration/PAGE.md is
+    python make.py checkpoint                # my-bert/ and bert.params; needs torch and transformers 5
+    python make.py PAGE [DIRECTORY]          # PAGE.npz and PAGE.json; needs the library of docs/migration/PAGE.md
 
-An environment for each page (Python 3.11):
+Each page has its own environment (Python 3.11):
 
     transformers-4        pip install transformers==4.52.4 tensorflow tf-keras
     keras-hub             pip install tensorflow keras-hub
@@ -50,12 +50,12 @@ LIBRARIES = {
 
 
 def make_checkpoint() -> None:
-    """A random BERT with the heads of pretraining and of classification, as transformers writes it."""
+    """Writes a random BERT with the heads of pretraining and of classification in the format of transformers."""
     import torch
     import transformers
 
     torch.manual_seed(7)
-    # Ten times the usual range, so that so small a network tells texts apart.
+    # Ten times the usual range, so that such a small network gives different results for different texts.
     config = transformers.BertConfig(
         vocab_size=len(WORDS), **SIZES, initializer_range=0.2, id2label=dict(enumerate(LABELS))
     )
