@@ -18,7 +18,7 @@ def run(command):
 
 
 def test_sentence_similarity(minilm):
-    """The two sentences about money are the most similar pair. No published number exists for them, but the order is clear."""
+    """The two sentences about money are the most similar pair (no published numbers exist)."""
     cosines = [float(line.split()[0]) for line in run(["examples/sentence_similarity.py"]).splitlines()]
     assert len(cosines) == 3
     assert max(cosines) == cosines[0]

@@ -1,4 +1,4 @@
-"""Applies the walks of ``CONTRIBUTING.md`` to a copy of the package, exactly as they are written, and runs their commands."""
+"""Applies the walks of ``CONTRIBUTING.md``, exactly as written, to a copy of the package, and runs their commands."""
 
 import json
 import os
