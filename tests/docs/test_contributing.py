@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-WALKS = ("Add a head", "Add a command")
+WALKS = ("Add a task", "Add a head", "Add an export format", "Add a command")
 BLOCK = re.compile(
     r'^(?P<indent> *)```(?P<language>\w+)(?: title="(?P<file>[^"]+)")?\n(?P<code>.*?)^ *```$', re.DOTALL | re.MULTILINE
 )
@@ -78,6 +78,26 @@ def test_the_walks_keep_the_rules(changed: Path) -> None:
     for command in (["format", "--check"], ["check"]):
         run(changed, changed, "-m", "ruff", *command, "--no-cache", "keras_bert_impl")
     run(changed, changed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_imports.py")
+
+
+def test_add_a_task(changed: Path, tmp_path: Path) -> None:
+    kinds = [("A funny film.", "funny"), ("A short film.", "short"), ("A short and funny film.", "funny|short")]
+    lines = ["text\tlabel", *("\t".join(kinds[number % 3]) for number in range(48))]
+    for name in ("train.tsv", "valid.tsv"):
+        (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    output = run_commands(changed, tmp_path, "Add a task")
+    assert list(output) == ["finetune", "evaluate", "predict", "export", "attribute"]
+    assert 0 <= json.loads(output["evaluate"])["f1"] <= 1
+    prediction = json.loads(output["predict"])
+    assert set(prediction["scores"]) == {"funny", "short"}
+    assert (tmp_path / "saved_models" / "keywords" / "1" / "saved_model.pb").is_file()
+    assert "funny" in (tmp_path / "why.html").read_text(encoding="utf-8")
+
+
+def test_add_an_export_format(changed: Path, tmp_path: Path) -> None:
+    output = run_commands(changed, tmp_path, "Add an export format")
+    assert (tmp_path / "exports" / "novels-keras" / "model.keras").is_file()
+    assert "door" in output["predict"]
 
 
 def test_add_a_head(changed: Path, tmp_path: Path) -> None:
