@@ -146,7 +146,7 @@ def test_num_labels_alone() -> None:
         ({"hidden_act": 3}, "hidden_act is 3; the name of an activation"),
         ({"tie_word_embeddings": "yes"}, "tie_word_embeddings is 'yes'; true or false"),
         ({"pad_token_id": 99}, "pad_token_id is 99; an id of the vocabulary, 0 to 98"),
-        ({"problem_type": "ranking"}, "problem_type is 'ranking'; null, regression, single_label_classification or"),
+        ({"problem_type": 1}, "problem_type is 1; null or a string was expected"),
         ({"num_labels": 0}, "num_labels is 0"),
         ({"id2label": ["a", "b"]}, r"id2label is \['a', 'b'\]; an object"),
         ({"id2label": {"zero": "a"}}, "id2label has a key that is not a whole number"),
