@@ -51,7 +51,7 @@ The checkpoint is from epoch {metrics["best_epoch"]} of {metrics["settings"]["ep
 
 ## Labels
 
-{labels or "None: an answer is a span of the text." + chr(10)}
+{labels or "This task has no labels." + chr(10)}
 ## Settings
 
 | setting | value |
