@@ -89,7 +89,8 @@ def of_checkpoints(directories: list[str]) -> Iterator[tuple[str, str]]:
         inputs = tokenizer(texts, truncation=True, max_length=128)
         for name in ("BertModel", "BertForPreTraining", "BertForSequenceClassification"):
             model = getattr(models, name).from_pretrained(directory, new_heads=True)
-            if name != "BertModel" and model.load_report.names("newly initialised"):
+            statuses = {entry.status.split()[0] for entry in model.load_report.entries}
+            if name != "BertModel" and "newly" in statuses:
                 continue  # Its head is not in the checkpoint.
             yield f"{Path(directory).name}: {name}", digest(model.predict_on_batch(inputs))
 

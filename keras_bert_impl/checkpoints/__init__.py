@@ -1,4 +1,4 @@
-"""Checkpoints as names and arrays: reading every format that BERT comes in, writing safetensors."""
+"""Checkpoints as names and arrays: reads every published format of BERT weights, writes safetensors."""
 
 from keras_bert_impl.checkpoints.readers import read_tensors
 from keras_bert_impl.checkpoints.report import LoadReport

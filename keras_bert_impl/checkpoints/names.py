@@ -1,4 +1,4 @@
-"""The name table: one row a kind of tensor, in the words of PyTorch, of Google's TF1 code and of this package."""
+"""The name table: one row per kind of tensor, with its names in PyTorch, in Google's TF1 code and in this package."""
 
 import dataclasses
 import re
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One kind of tensor. ``{i}`` in a name stands for the number of the block.
+    """One kind of tensor. ``{i}`` in a name is the number of the layer.
 
     Attributes:
-        path: path of our variable in every model that has it.
-        torch: name in PyTorch files, without the ``bert.`` that they may put in front.
-        tf1: name in Google's files, without ``bert/``; None where the published code has no such tensor.
-        torch_transposed: whether the PyTorch array is the transpose of ours, as for every dense kernel.
-        tf1_transposed: the same for TF1, whose heads multiply by the transpose and whose other layers do not.
+        path: the path of the variable in this package, in every model that has it.
+        torch: the name in PyTorch files, without the prefix ``bert.`` that they may have.
+        tf1: the name in Google's files, without ``bert/``; None if the published code has no such tensor.
+        torch_transposed: whether the PyTorch array is the transpose of the variable, as for every dense kernel.
+        tf1_transposed: the same for TF1, where it is true for kernels of heads only.
     """
 
     path: str
@@ -25,7 +25,7 @@ class Row:
 
 
 def _dense(path: str, torch: str, tf1_kernel: str | None = None, tf1_bias: str | None = None) -> list[Row]:
-    """Kernel and bias; ``tf1_kernel`` and ``tf1_bias`` where TF1 has them under other names, transposed."""
+    """Kernel and bias; ``tf1_kernel`` and ``tf1_bias`` if TF1 has other names, then with a transposed kernel."""
     kernel = Row(f"{path}/kernel", f"{torch}.weight", tf1_kernel or f"{path}/kernel", True, tf1_kernel is not None)
     return [kernel, Row(f"{path}/bias", f"{torch}.bias", tf1_bias or f"{path}/bias")]
 
@@ -69,10 +69,10 @@ ROWS: tuple[Row, ...] = (
     *_dense("qa_outputs", "qa_outputs", "cls/squad/output_weights", "cls/squad/output_bias"),
 )
 
-# The decoder's bias, where a file has it, is what PyTorch adds; the published name above is the older spelling of it.
+# If a file has this bias of the decoder, PyTorch adds it; the name in the table is an older spelling.
 DECODER_BIAS = "cls.predictions.decoder.bias"
 
-# What files hold beside weights: pattern of the name, and why it is left out on purpose.
+# Tensors that are not weights: the pattern of the name, and the reason why it is ignored.
 IGNORED: dict[str, str] = {
     r"embeddings\.position_ids": "a buffer with the numbers 0, 1, 2 …",
     r"embeddings\.token_type_ids": "a buffer of zeros",
@@ -81,15 +81,15 @@ IGNORED: dict[str, str] = {
     r"_CHECKPOINTABLE_OBJECT_GRAPH|save_counter": "bookkeeping of TensorFlow",
 }
 
-_ENCODER_NUMBER = re.compile(r"(encoder[./]layer[._])(\d+)([./])")
+_LAYER_NUMBER = re.compile(r"(encoder[./]layer[._])(\d+)([./])")
 
 
-def published_name(key: str) -> str:
-    """The PyTorch name of a file's tensor, whichever spelling the file uses; unknown names come back as they are.
+def to_torch_name(key: str) -> str:
+    """The PyTorch name of a file's tensor, in whichever spelling the file has it; unknown names are returned unchanged.
 
-    >>> published_name("bert.encoder.layer.11.output.LayerNorm.gamma")
+    >>> to_torch_name("bert.encoder.layer.11.output.LayerNorm.gamma")
     'encoder.layer.11.output.LayerNorm.weight'
-    >>> published_name("bert/encoder/layer_11/output/LayerNorm/gamma")
+    >>> to_torch_name("bert/encoder/layer_11/output/LayerNorm/gamma")
     'encoder.layer.11.output.LayerNorm.weight'
     """
     if "/" in key or key in _TF1_TO_TORCH:
@@ -103,33 +103,33 @@ def published_name(key: str) -> str:
     return key
 
 
-def row_of(torch: str) -> tuple[Row, str] | None:
-    """The row of a PyTorch name and the path of our variable; None if the table does not know the name."""
+def find_path(torch: str) -> tuple[Row, str] | None:
+    """The row of a PyTorch name, and the path of the variable; None if the table does not contain the name."""
     number, template = _template(torch)
     row = _BY_TORCH.get(template)
     return None if row is None else (row, row.path.replace("{i}", number))
 
 
-def torch_name(path: str) -> tuple[Row, str] | None:
-    """The row of one of our variables and its PyTorch name; None if checkpoints have no such tensor."""
+def find_torch_name(path: str) -> tuple[Row, str] | None:
+    """The row of a variable, and its PyTorch name; None if the table does not contain the path."""
     number, template = _template(path)
     row = _BY_PATH.get(template)
     return None if row is None else (row, row.torch.replace("{i}", number))
 
 
 def all_names(num_hidden_layers: int) -> Iterator[tuple[str, str]]:
-    """Path and PyTorch name of every tensor, in the order of the table."""
+    """Yields the path and the PyTorch name of every tensor, in the order of the table."""
     for row in ROWS:
         for number in range(num_hidden_layers) if "{i}" in row.path else (0,):
             yield row.path.replace("{i}", str(number)), row.torch.replace("{i}", str(number))
 
 
 def _template(name: str) -> tuple[str, str]:
-    """The number of the block in a name, and the name with ``{i}`` in its place."""
-    found = _ENCODER_NUMBER.match(name)
-    if found is None:
+    """The number of the layer in a name, and the name with ``{i}`` instead of the number."""
+    match = _LAYER_NUMBER.match(name)
+    if match is None:
         return "", name
-    return found[2], f"{found[1]}{{i}}{found[3]}{name[found.end() :]}"
+    return match[2], f"{match[1]}{{i}}{match[3]}{name[match.end() :]}"
 
 
 _BY_TORCH = {row.torch: row for row in ROWS}

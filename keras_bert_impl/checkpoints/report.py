@@ -1,15 +1,15 @@
-"""What became of each tensor when a checkpoint was loaded."""
+"""The load report: which tensors of a checkpoint were loaded, ignored, unexpected or missing."""
 
 import collections
 import dataclasses
 from typing import Literal
 
-Status = Literal["loaded", "newly initialised", "ignored", "unexpected"]
+Status = Literal["loaded", "newly initialized", "ignored", "unexpected"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One tensor: its name, shape and fate, and why where that needs saying."""
+    """One tensor: its name, status and shape, and the reason for the status if there is one."""
 
     name: str
     status: Status
@@ -19,10 +19,10 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class LoadReport:
-    """The fate of each tensor of a file and of each weight of the model.
+    """The status of each tensor of a file and of each weight of the model.
 
-    ``loaded``: the file's tensor is in the model. ``newly initialised``: the file lacks it, so the model's is random.
-    ``ignored``: left out on purpose, for the reason given. ``unexpected``: no place for the file's tensor is known.
+    ``loaded``: the file's tensor is in the model. ``newly initialized``: the file has no such tensor, so the weight is
+    random. ``ignored``: not loaded on purpose, for the given reason. ``unexpected``: BERT has no such tensor.
 
     >>> report = LoadReport("demo", (Entry("pooler.dense.bias", "loaded", (32,)),))
     >>> print(report)
@@ -34,7 +34,7 @@ class LoadReport:
     entries: tuple[Entry, ...]
 
     def names(self, status: Status) -> list[str]:
-        """The names of the tensors with that fate."""
+        """The names of the tensors with this status."""
         return [entry.name for entry in self.entries if entry.status == status]
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class LoadReport:
         return "\n".join(lines)
 
     def table(self) -> str:
-        """One line a tensor, with its shape, its fate and the reason."""
+        """One line per tensor, with its shape, its status and the reason."""
         width = max((len(entry.name) for entry in self.entries), default=0)
         return "\n".join(
             f"{entry.name:<{width}}  {_shape(entry.shape):<13} {entry.status}"

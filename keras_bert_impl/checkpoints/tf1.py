@@ -6,12 +6,12 @@ import numpy as np
 
 from keras_bert_impl.errors import InputError
 
-# The optimizer's slots are two thirds of a training checkpoint, and are no weights.
+# The optimizer's slots are two thirds of a training checkpoint, and not weights.
 _OPTIMIZER = ("adam_m", "adam_v", "lamb_m", "lamb_v", "global_step")
 
 
 def read_tf1(prefix: Path) -> dict[str, np.ndarray]:
-    """The variables of a TensorFlow 1 checkpoint, without the optimizer's.
+    """Reads the variables of a TensorFlow 1 checkpoint, without the optimizer's.
 
     Args:
         prefix: the path without ``.index``, for example ``uncased_L-2_H-128_A-2/bert_model.ckpt``.
@@ -38,5 +38,5 @@ def read_tf1(prefix: Path) -> dict[str, np.ndarray]:
         names = [name for name in dtypes if name.rsplit("/", 1)[-1] not in _OPTIMIZER and dtypes[name] != tf.string]
         return {name: reader.get_tensor(name) for name in sorted(names)}
     except (tf.errors.OpError, IndexError) as error:
-        # IndexError is what TensorFlow makes of a read beyond the end.
+        # TensorFlow raises IndexError when it reads beyond the end.
         raise InputError(f"{prefix}.index and its data are truncated, damaged or incomplete: {error}") from error

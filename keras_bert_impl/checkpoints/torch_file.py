@@ -1,7 +1,7 @@
-"""Reads what `torch.save` writes, zip archives and the older format, without torch and without running anything.
+"""Reads files that `torch.save` wrote, zip archives and the older format, without torch and without executing anything.
 
-Both formats hold a pickle that describes tensors, and the tensors' storages as raw bytes: the first as uncompressed
-members of a zip archive, the second one after the other behind the pickle (see `torch/serialization.py`).
+Both formats contain a pickle that describes tensors, and the tensors' storages as raw bytes: as uncompressed members of
+a zip archive, or in the older format one after another after the pickle (see `torch/serialization.py`).
 """
 
 import io
@@ -21,37 +21,37 @@ from keras_bert_impl.files import map_file
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 
-# Training scripts often save more than the weights, which are then under one of these keys.
+# Training scripts often save more than the weights; then the weights are under one of these keys.
 _NESTED = ("state_dict", "model_state_dict", "model")
 
-# A pickle's value, and the bytes of each storage that it mentions.
+# A pickle's value, and the bytes of each storage that it refers to.
 _Content = tuple[Any, dict[str, memoryview]]
 
 
 def read_torch(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a state dict in a ``.bin``, ``.pt`` or ``.pth`` file, mapped and read-only, in their own dtypes.
+    """Reads the state dict in a ``.bin``, ``.pt`` or ``.pth`` file: mapped and read-only, in the file's dtypes.
 
     Raises:
-        InputError: the file is truncated or damaged, holds no state dict, or would run code if torch loaded it.
+        InputError: the file is truncated or damaged, contains no state dict, or would run code if torch loaded it.
     """
     mapped = map_file(path)
     read = _read_zip if mapped[:4] == b"PK\x03\x04" else _read_legacy
     content, storages = read(mapped, path=path)
     return {
         name: _array(tensor, storages[tensor.storage.key], name=name, path=path)
-        for name, tensor in _state_dict(content, path=path).items()
+        for name, tensor in _find_state_dict(content, path=path).items()
     }
 
 
-def _state_dict(content: Any, *, path: Path) -> dict[str, Tensor]:
-    """The named tensors of a file, which may hold them beside other things."""
+def _find_state_dict(content: Any, *, path: Path) -> dict[str, Tensor]:
+    """The named tensors of a file, which may also contain other things."""
     if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}; a state dict (names to tensors) was expected.")
+        raise InputError(f"{path} contains a {type(content).__name__}; a state dict (names to tensors) was expected.")
     nested = next((content[key] for key in _NESTED if isinstance(content.get(key), dict)), content)
     state = {name: value for name, value in nested.items() if isinstance(value, Tensor) and isinstance(name, str)}
     if not state:
         keys = ", ".join(repr(key) for key in list(nested)[:8]) or "nothing"
-        raise InputError(f"{path} holds no tensors by name, but {keys}. A state dict was expected.")
+        raise InputError(f"{path} contains no tensors by name, but {keys}. A state dict was expected.")
     return state
 
 
@@ -60,7 +60,7 @@ def _array(tensor: Tensor, data: memoryview, *, name: str, path: Path) -> np.nda
     dtype, size = tensor.storage.dtype, math.prod(tensor.shape)
     steps = zip(tensor.shape, tensor.strides, strict=True)
     last = tensor.offset + sum((length - 1) * stride for length, stride in steps)
-    # A stride of 0 repeats numbers: harmless in a view, but whoever copies it would fill the memory.
+    # A stride of 0 repeats numbers: harmless in a view, but a copy could fill the memory.
     if size and (last >= tensor.storage.size or size * dtype.itemsize > path.stat().st_size):
         raise InputError(f"{path} is damaged: the tensor {name!r} of shape {tensor.shape} reaches beyond its data.")
     try:
@@ -82,7 +82,7 @@ def _read_legacy(mapped: mmap.mmap, *, path: Path) -> _Content:
     content, storages = read_pickle(mapped, path=path)
     keys = read_pickle(mapped, path=path).value
     if not isinstance(keys, list) or any(type(key) is not str for key in keys) or set(keys) != set(storages):
-        raise InputError(f"{path} is damaged: the storages that it lists are not those that its tensors use.")
+        raise InputError(f"{path} is damaged: it does not list the storages that its tensors use.")
     view, position = memoryview(mapped), mapped.tell()
     data = {}
     for key in keys:
@@ -99,7 +99,7 @@ def _read_zip(mapped: mmap.mmap, *, path: Path) -> _Content:
     members = _members(path)
     folder = next((name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")), None)
     if folder is None:
-        raise InputError(f"{path} is a zip archive without data.pkl, so not one that torch.save wrote.")
+        raise InputError(f"{path} is a zip archive without data.pkl, so torch.save did not write it.")
     if f"{folder}byteorder" in members and _member(mapped, members[f"{folder}byteorder"], path=path) != b"little":
         raise InputError(f"{path} was written on a big-endian machine. Save it again on a little-endian one.")
     pickle = io.BytesIO(_member(mapped, members[f"{folder}data.pkl"], path=path))
@@ -108,8 +108,8 @@ def _read_zip(mapped: mmap.mmap, *, path: Path) -> _Content:
     for key, storage in storages.items():
         member = members.get(f"{folder}data/{key}")
         if member is None or member.file_size != _byte_size(storage):
-            found = "is missing" if member is None else f"has {member.file_size} bytes"
-            raise InputError(f"{path} is damaged: data/{key} {found}; {_byte_size(storage)} bytes were expected.")
+            problem = "is missing" if member is None else f"has {member.file_size} bytes"
+            raise InputError(f"{path} is damaged: data/{key} {problem}; {_byte_size(storage)} bytes were expected.")
         data[key] = _member(mapped, member, path=path)
     return content, data
 
@@ -119,30 +119,30 @@ def _byte_size(storage: Storage) -> int:
 
 
 def _members(path: Path) -> dict[str, zipfile.ZipInfo]:
-    """The directory of a zip archive."""
+    """The members of a zip archive by name."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = {member.filename: member for member in archive.infolist()}
-            twice = len(members) < len(archive.infolist())
+            is_repeated = len(members) < len(archive.infolist())
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise InputError(f"{path} is truncated or damaged: {error}. Download it again.") from error
-    if twice:
-        raise InputError(f"{path} is damaged: it holds two members of the same name.")
+    if is_repeated:
+        raise InputError(f"{path} is damaged: it contains two members with the same name.")
     return members
 
 
 def _member(mapped: mmap.mmap, member: zipfile.ZipInfo, *, path: Path) -> memoryview:
-    """The bytes of an uncompressed member, where they lie in the file."""
+    """The bytes of an uncompressed member, as a view of the file."""
     header = member.header_offset
-    # A local header: 26 bytes that the directory repeats, the lengths of name and extra field, those two, the data.
-    name_size, extra_size = (int.from_bytes(mapped[header + at : header + at + 2], "little") for at in (26, 28))
+    # A local header: 26 bytes that the directory repeats, the lengths of name and extra field, these two, the data.
+    name_size, extra_size = (int.from_bytes(mapped[header + i : header + i + 2], "little") for i in (26, 28))
     start = header + 30 + name_size + extra_size
     data = memoryview(mapped)[start : start + member.file_size]
     stored = member.compress_type == zipfile.ZIP_STORED and member.compress_size == member.file_size == len(data)
     encrypted = member.flag_bits & 1
     if header < 0 or mapped[header : header + 4] != b"PK\x03\x04" or not stored or encrypted:
-        raise InputError(f"{path} is damaged: {member.filename!r} does not lie in it as torch.save writes it.")
-    # 0 is what torch writes when told not to compute checksums.
+        raise InputError(f"{path} is damaged: {member.filename!r} is not stored as torch.save writes it.")
+    # torch writes 0 if it is configured not to compute checksums.
     if member.CRC not in (0, zlib.crc32(data)):
         raise InputError(f"{path} is damaged: the checksum of {member.filename!r} is wrong. Download it again.")
     return data

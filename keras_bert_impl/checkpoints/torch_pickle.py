@@ -1,9 +1,9 @@
-"""What the pickle inside a torch file describes, read as data: nothing that it names is imported, called or built.
+"""Reads the pickle inside a torch file as data: nothing that it names is imported, called or built.
 
-A pickle is a program for a small stack machine, and unpickling it runs what it asks for. Here `pickletools` takes it
-apart, and a machine of our own follows those instructions alone that `torch.save` writes for tensors. Tensors come out
-as descriptions; `torch_file.py` finds their data. The standard `pickle.Unpickler` with a restricted `find_class` would
-not be enough: a few bytes can make it allocate gigabytes (memo indices), and BUILD alters the objects it may name.
+A pickle is a program for a small stack machine, and unpickling it runs any function that it names. Here `pickletools`
+splits it into instructions, and the machine below executes only the instructions that `torch.save` writes for tensors.
+The result describes tensors; `torch_file.py` finds their data. The standard `pickle.Unpickler` with a restricted
+`find_class` would not be enough: a few bytes can make it allocate gigabytes (memo indices), and BUILD changes objects.
 """
 
 import io
@@ -33,7 +33,7 @@ STORAGES = {
 
 
 class Storage(NamedTuple):
-    """A flat run of numbers that lies elsewhere in the file, and that tensors share."""
+    """A flat array of numbers elsewhere in the file, which tensors may share."""
 
     key: str
     dtype: np.dtype
@@ -50,21 +50,21 @@ class Tensor(NamedTuple):
 
 
 class Pickle(NamedTuple):
-    """A pickle's value (dicts, lists, strings, numbers and ``Tensor``) and all storages that it mentions."""
+    """A pickle's value (dicts, lists, strings, numbers and ``Tensor``), and all storages that it refers to."""
 
     value: Any
     storages: dict[str, Storage]
 
 
 class _RefusedError(Exception):
-    """The pickle asks for something that is not data."""
+    """The pickle contains something that is not data."""
 
 
 def read_pickle(stream: io.BytesIO | mmap.mmap, *, path: Path) -> Pickle:
-    """Reads one pickle and leaves the stream behind it.
+    """Reads one pickle; the stream is at its end afterwards.
 
     Raises:
-        InputError: the pickle wants something run or built that no table here lists, or is truncated or malformed.
+        InputError: the pickle runs or builds something that the tables here do not list, or is truncated or malformed.
     """
     machine = _Machine()
     try:
@@ -79,14 +79,14 @@ def read_pickle(stream: io.BytesIO | mmap.mmap, *, path: Path) -> Pickle:
             "you trust it, open it with torch and save `model.state_dict()`, best as model.safetensors."
         ) from error
     except (ValueError, TypeError, IndexError, KeyError, DeprecationWarning) as error:
-        # pickletools warns of stray backslashes in names, which is an exception where warnings are errors.
+        # pickletools warns about stray backslashes in names, which is an exception if warnings are errors.
         raise InputError(
             f"{path} is truncated, damaged or not a file that torch.save wrote. Download it again."
         ) from error
 
 
 class _Machine:
-    """The stack machine: a stack, the stacks set aside at each MARK, the memo, and the storages seen so far."""
+    """The stack machine: a stack, the stacks saved at each MARK, the memo, and the storages so far."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -122,78 +122,80 @@ class _Machine:
 
     def name(self, argument: str) -> None:
         module, name = argument.split(" ", 1)
-        self.push(_allowed(f"{module}.{name}"))
+        self.push(_check_name(f"{module}.{name}"))
 
     def stack_name(self, _: object) -> None:
         module, name = self.pop_many(2)
-        self.push(_allowed(f"{module}.{name}"))
+        self.push(_check_name(f"{module}.{name}"))
 
     def call(self, _: object) -> None:
         function, arguments = self.pop_many(2)
-        self.push(_CALLS[_of(_Name, function)](*arguments))
+        self.push(_CALLS[_check_type(_Name, function)](*arguments))
 
     def build(self, _: object) -> None:
-        # Attributes of a state dict (`_metadata`) are no part of its tensors.
+        # Attributes of a state dict (`_metadata`) are not tensors.
         self.pop()
-        _of(dict, self.stack[-1])
+        _check_type(dict, self.stack[-1])
 
     def load_storage(self, _: object) -> None:
         # A sixth entry, in the older format only, makes it a view of another storage; torch has long written None.
-        kind, type_name, key, _location, size, *view = _of(tuple, self.pop())
-        storage = Storage(key=_of(str, key), dtype=STORAGES[_of(_Name, type_name)], size=_of(int, size))
+        kind, type_name, key, _location, size, *view = _check_type(tuple, self.pop())
+        storage = Storage(
+            key=_check_type(str, key), dtype=STORAGES[_check_type(_Name, type_name)], size=_check_type(int, size)
+        )
         if kind != "storage" or any(view) or self.storages.setdefault(key, storage) != storage:
-            raise ValueError("no storage, or one described in two ways")
+            raise ValueError("not a storage, or one with two descriptions")
         self.push(storage)
 
     def append(self, items: Iterable[Any]) -> None:
-        _of(list, self.stack[-1]).extend(items)
+        _check_type(list, self.stack[-1]).extend(items)
 
     def update(self, items: list[Any]) -> None:
-        _of(dict, self.stack[-1]).update(_dict(zip(items[::2], items[1::2], strict=True)))
+        _check_type(dict, self.stack[-1]).update(_make_dict(zip(items[::2], items[1::2], strict=True)))
 
 
 class _Name(str):
-    """A name from ``STORAGES`` or ``_CALLS``, apart from the strings that a pickle can hold."""
+    """A name from ``STORAGES`` or ``_CALLS``: a class of its own, because a pickle can also contain strings."""
 
 
-def _allowed(name: str) -> _Name:
+def _check_name(name: str) -> _Name:
     if name not in STORAGES and name not in _CALLS:
         raise _RefusedError(repr(name))
     return _Name(name)
 
 
-def _of(kind: type, value: Any) -> Any:
-    """``value``, which must be exactly of type ``kind``."""
+def _check_type(kind: type, value: Any) -> Any:
+    """Returns ``value`` if its type is exactly ``kind``."""
     if type(value) is not kind:
         raise TypeError(f"{kind.__name__} expected")
     return value
 
 
-def _dict(pairs: Iterable[Any] = ()) -> dict[str | int, Any]:
+def _make_dict(pairs: Iterable[Any] = ()) -> dict[str | int, Any]:
     # Other keys could be tuples nested so deeply that hashing them takes forever or overflows the C stack.
-    return {key if type(key) is int else _of(str, key): value for key, value in pairs}
+    return {key if type(key) is int else _check_type(str, key): value for key, value in pairs}
 
 
-def _tensor(storage: Storage, offset: int, shape: tuple, strides: tuple, *rest: Any) -> Tensor:
-    numbers = (offset, *_of(tuple, shape), *_of(tuple, strides))
-    if len(shape) != len(strides) or any(_of(int, number) < 0 for number in numbers):
+def _make_tensor(storage: Storage, offset: int, shape: tuple, strides: tuple, *rest: Any) -> Tensor:
+    numbers = (offset, *_check_type(tuple, shape), *_check_type(tuple, strides))
+    if len(shape) != len(strides) or any(_check_type(int, number) < 0 for number in numbers):
         raise ValueError("impossible shape or strides")
-    # requires_grad and hooks say nothing about the numbers; metadata, the third, says that they are to be negated.
+    # requires_grad and hooks do not affect the numbers; metadata, the third, can negate or conjugate them.
     if any(rest[2:]):
         raise _RefusedError("a negated or conjugated view of a tensor")
-    return Tensor(_of(Storage, storage), offset, shape, strides)
+    return Tensor(_check_type(Storage, storage), offset, shape, strides)
 
 
-def _parameter(data: Tensor, *_: Any) -> Tensor:
-    return _of(Tensor, data)
+def _make_parameter(data: Tensor, *_: Any) -> Tensor:
+    return _check_type(Tensor, data)
 
 
 _CALLS: dict[str, Callable[..., Any]] = {
-    "collections.OrderedDict": _dict,
-    "torch.Size": lambda sizes: tuple(_of(tuple, sizes)),
-    "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_parameter": _parameter,
+    "collections.OrderedDict": _make_dict,
+    "torch.Size": lambda sizes: tuple(_check_type(tuple, sizes)),
+    "torch._utils._rebuild_tensor": _make_tensor,
+    "torch._utils._rebuild_tensor_v2": _make_tensor,
+    "torch._utils._rebuild_parameter": _make_parameter,
 }
 
 _Instruction = Callable[[_Machine, Any], None]

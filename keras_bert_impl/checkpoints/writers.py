@@ -1,4 +1,4 @@
-"""Writes tensors as safetensors, in one file or in shards as transformers cuts them."""
+"""Writes tensors as safetensors, in one file or in shards with the names that transformers uses."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from keras_bert_impl.files import to_json, write_text
 from keras_bert_impl.tensor_files import write_safetensors
 
 MAX_SHARD_SIZE = 5_000_000_000
-# transformers refuses a file that does not name its format.
+# transformers requires this in a file's metadata.
 _FORMAT = {"format": "pt"}
 
 
@@ -16,21 +16,21 @@ def write_tensors(path: Path, tensors: dict[str, np.ndarray], max_shard_size: in
     """Writes ``model.safetensors``, or ``model-00001-of-0000N.safetensors`` and ``model.safetensors.index.json``.
 
     Args:
-        path: the name of the whole file, ``…/model.safetensors``; shards and index are named after it.
-        tensors: arrays by name; their order decides what shares a shard.
-        max_shard_size: bytes of tensors in one file; a single larger tensor gets a file of its own.
+        path: the path of the single file, ``…/model.safetensors``; shards and index are named after it.
+        tensors: arrays by name; consecutive ones share a shard.
+        max_shard_size: the maximum bytes of tensors in one file; a single larger tensor gets a file of its own.
 
     Raises:
-        OSError: a file cannot be written. The one being written is removed.
+        OSError: a file cannot be written. The unfinished file is removed.
     """
-    shards = _shards(tensors, max_shard_size)
+    shards = _split_shards(tensors, max_shard_size)
     if len(shards) == 1:
         write_safetensors(path, shards[0], metadata=_FORMAT)
         return
     names = [f"{path.stem}-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)]
     for name, shard in zip(names, shards, strict=True):
         write_safetensors(path.with_name(name), shard, metadata=_FORMAT)
-    # Last, so that an index never names a file that is not there.
+    # Written last, so that the files in an index always exist.
     index = {
         "metadata": {"total_size": sum(array.nbytes for array in tensors.values())},
         "weight_map": {key: name for name, shard in zip(names, shards, strict=True) for key in shard},
@@ -38,8 +38,8 @@ def write_tensors(path: Path, tensors: dict[str, np.ndarray], max_shard_size: in
     write_text(path.with_name(f"{path.name}.index.json"), to_json(index))
 
 
-def _shards(tensors: dict[str, np.ndarray], max_size: int) -> list[dict[str, np.ndarray]]:
-    """Cuts ``tensors``, in their order, into parts of at most ``max_size`` bytes or one tensor."""
+def _split_shards(tensors: dict[str, np.ndarray], max_size: int) -> list[dict[str, np.ndarray]]:
+    """Splits ``tensors``, in their order, into shards of at most ``max_size`` bytes or one tensor."""
     shards: list[dict[str, np.ndarray]] = [{}]
     size = 0
     for name, array in tensors.items():

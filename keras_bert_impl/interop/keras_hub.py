@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_bert_impl.checkpoints.names import torch_name
+from keras_bert_impl.checkpoints.names import find_torch_name
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.models import BertModel, BertPreTrainedModel
@@ -75,7 +75,7 @@ def to_keras_hub(model: BertPreTrainedModel, *, dropout: float | None = None) ->
         dropout: KerasHub's one dropout, for hidden states and attention; None: the configuration's, if it has one.
 
     Warns:
-        UserWarning: weights that are left out, or a pooler that the model lacks and that is newly initialised.
+        UserWarning: weights that are left out, or a pooler that the model lacks and that is newly initialized.
 
     Raises:
         InputError: what a backbone has no place for: another ``layer_norm_eps`` than 1e-12, two dropouts, weights of
@@ -112,7 +112,7 @@ def to_keras_hub(model: BertPreTrainedModel, *, dropout: float | None = None) ->
     _copy(ours, theirs)
     told = {
         f"left out of the {type(model).__name__}, as a backbone has no place for them": ours.keys() - theirs.keys(),
-        f"newly initialised, as the {type(model).__name__} has none": theirs.keys() - ours.keys(),
+        f"newly initialized, as the {type(model).__name__} has none": theirs.keys() - ours.keys(),
     }
     for what, paths in told.items():
         if paths:
@@ -245,7 +245,7 @@ def _by_our_paths(backbone: Any) -> dict[str, keras.Variable]:
 
 
 def _check_names(paths: Iterable[str], holder: str) -> None:
-    unknown = [path for path in paths if torch_name(path) is None]
+    unknown = [path for path in paths if find_torch_name(path) is None]
     if unknown:
         raise InputError(
             f"{holder} holds {unknown[0]}, which no checkpoint of BERT has. Give it without LoRA and quantisation."

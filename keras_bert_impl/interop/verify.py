@@ -96,7 +96,7 @@ def _compare(
 def _load_models(source: Source) -> list[BertPreTrainedModel]:
     """Loads the backbone, and a model for each head in the checkpoint."""
     backbone = BertModel.from_pretrained(source, output_hidden_states=True, dtype="float32")
-    names = [entry.name for entry in _report(backbone).entries if entry.status != "newly initialised"]
+    names = [entry.name for entry in _report(backbone).entries if entry.status != "newly initialized"]
     heads = find_head_classes(names, backbone.config.architectures)
     return [backbone, *(head.from_pretrained(source, dtype="float32") for head in heads)]
 
@@ -129,18 +129,18 @@ def _select_outputs(model: BertPreTrainedModel, outputs: dict[str, Any], mask: n
     selected = {f"layer {number}" if number else "embeddings": state[is_token] for number, state in enumerate(states)}
     for name, output in HEADS[type(model).__name__].outputs.items():
         selected[output.title] = outputs[name][is_token] if output.per_token else outputs[name]
-    if set(_report(model).names("newly initialised")) >= _POOLER:
+    if set(_report(model).names("newly initialized")) >= _POOLER:
         del selected[HEADS["BertModel"].outputs["pooler_output"].title]
     return selected
 
 
 def _check_tensors(reports: list[LoadReport]) -> tuple[str, list[str]]:
     """How many of the file's tensors were compared, and the flaws: tensors that no model used, and missing ones."""
-    entries = [entry for report in reports for entry in report.entries if entry.status != "newly initialised"]
+    entries = [entry for report in reports for entry in report.entries if entry.status != "newly initialized"]
     names = {entry.name for entry in entries}
     loaded = {entry.name for entry in entries if entry.status == "loaded"}
     reasons = {entry.name: entry.reason for entry in entries if entry.reason not in ("", NO_SUCH_HEAD)}
-    missing = {name for report in reports for name in report.names("newly initialised")} - _POOLER
+    missing = {name for report in reports for name in report.names("newly initialized")} - _POOLER
     compared = f"tensors: {len(loaded)} of {len(names)} compared"
     for reason, count in Counter(reasons[name] for name in sorted(reasons.keys() - loaded)).items():
         compared += f"; {count} not compared: {reason}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from keras_bert_impl.checkpoints.names import published_name
+from keras_bert_impl.checkpoints.names import to_torch_name
 from keras_bert_impl.checkpoints.readers import read_tensors
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
@@ -104,7 +104,7 @@ def find_head_classes(names: Iterable[str], architectures: Sequence[str] = ()) -
     >>> [model.__name__ for model in find_head_classes(names, ["BertForTokenClassification"])]
     ['BertForMaskedLM', 'BertForTokenClassification']
     """
-    remaining = {published_name(name) for name in names}
+    remaining = {to_torch_name(name) for name in names}
     has_pooler = any(name.startswith("pooler.") for name in remaining)
     # Classes that share a prefix: the one that the configuration names comes first. The sort is stable.
     shared = [head.prefixes for head in HEADS.values()]

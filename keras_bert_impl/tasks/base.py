@@ -85,7 +85,7 @@ class Task(abc.ABC):
         graph: the kind of graph that serves the task in a SavedModel, a module in `keras_bert_impl.export.graphs`.
         per_token: whether the outputs have an entry per token.
         needs_pair: whether an example has always two texts.
-        needs_head: whether predictions need every weight of the model, so that none may be newly initialised.
+        needs_head: whether predictions need every weight of the model, so that none may be newly initialized.
         file_columns: the keywords of `examples` that name columns of a file.
         loss_weights: the weight of each output's loss; None: all are 1.
         refusals: for each verb that the task does not support (``finetune``, ``evaluate``, ``export``, ``explain``)
@@ -127,7 +127,7 @@ class Task(abc.ABC):
             InputError: the checkpoint cannot be used, or lacks weights that the task needs.
         """
         model = self.model_class.from_pretrained(source, dtype=dtype)
-        if self.needs_head and (missing := model.load_report.names("newly initialised")):
+        if self.needs_head and (missing := model.load_report.names("newly initialized")):
             trains = self.refusals.get("finetune", f"'keras-bert finetune --task {self.name}' trains it.")
             raise InputError(f"{source} lacks {', '.join(missing)}: it was not trained as {self.model_name}. {trains}")
         return model

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bert_impl.checkpoints.names import published_name, row_of
+from keras_bert_impl.checkpoints.names import find_path, to_torch_name
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.training.curves import save_weight_curves
 from keras_bert_impl.training.distribution import current_backend
@@ -79,7 +79,7 @@ class WeightHistory(keras.callbacks.Callback):
 def _find_weight(name: str, variables: dict[str, Any]) -> tuple[Any, tuple[int, ...]]:
     """The variable that contains a weight, and the weight's index in it."""
     parts = _NAME.fullmatch(name)
-    known = row_of(published_name(parts[1])) if parts else None
+    known = find_path(to_torch_name(parts[1])) if parts else None
     if parts is None or known is None or known[1] not in variables:
         raise InputError(
             f"{name!r} is not a weight of this model; a name in PyTorch with an index was expected, such as "

@@ -65,7 +65,7 @@ def test_every_head_into_every_other(of: str, into: str, states, shapes) -> None
     heads = {name for name in have & want if name.startswith("classifier")}
     other_labels = {name for name in heads if states[of][name].shape != states[into][name].shape}
     assert bare(report.names("loaded")) - SHARED == have & want - other_labels
-    assert bare(report.names("newly initialised")) - SHARED == (want - have) | other_labels
+    assert bare(report.names("newly initialized")) - SHARED == (want - have) | other_labels
     assert bare(report.names("ignored")) - SHARED == have - want
     assert ("cls/predictions/bias" in arrays) == ({of, into} <= {"BertForPreTraining", "BertForMaskedLM"})
     assert report.names("unexpected") == []
@@ -91,7 +91,7 @@ def test_spellings_of_pytorch_files(prefixed: bool, old: bool, states, shapes) -
     expected, _ = match_tensors(state, shapes["BertForPreTraining"], source="published")
     found, report = match_tensors(spelled, shapes["BertForPreTraining"], source="spelled otherwise")
     same_arrays(found, expected)
-    assert report.names("newly initialised") == report.names("unexpected") == []
+    assert report.names("newly initialized") == report.names("unexpected") == []
 
 
 def as_google(name: str, state: Tensors, head: dict[str, str]) -> Tensors:
@@ -139,7 +139,7 @@ def test_google_checkpoints(name: str, head: dict[str, str], states, shapes) -> 
     expected, _ = match_tensors(state, shapes[name], source="PyTorch")
     found, report = match_tensors(google, shapes[name], source="Google")
     same_arrays(found, expected)
-    assert report.names("unexpected") == report.names("newly initialised") == []
+    assert report.names("unexpected") == report.names("newly initialized") == []
     slots = [key for key in google if key.endswith(("adam_m", "adam_v"))]
     assert sorted(report.names("ignored")) == sorted([*slots, "global_step"])
 
@@ -154,26 +154,26 @@ QUERY = "encoder.layer.1.attention.self.query.weight"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda state: without(state, QUERY), f"demo lacks {QUERY}. Embeddings and encoder must be whole"),
+        (lambda state: without(state, QUERY), f"demo lacks {QUERY}. Embeddings and encoder must be complete"),
         (
             lambda state: {key: array for key, array in state.items() if "layer.1." not in key},
-            ".value.weight and 11 more. Embeddings and encoder must be whole",
+            ".value.weight and 11 more. Embeddings and encoder must be complete",
         ),
         (
             lambda state: {**state, "embeddings.word_embeddings.weight": np.zeros((98, 32))},
-            "embeddings.word_embeddings.weight has the shape [98, 32]; the configuration asks for [99, 32]",
+            "embeddings.word_embeddings.weight has the shape [98, 32]; the configuration needs [99, 32]",
         ),
         (
             lambda state: {**state, "encoder.layer.0.intermediate.dense.weight": np.zeros((41, 32))},
-            "intermediate.dense.weight has the shape [41, 32]; the configuration asks for [37, 32]",
+            "intermediate.dense.weight has the shape [41, 32]; the configuration needs [37, 32]",
         ),
         (
             lambda state: {**state, "bert.pooler.dense.bias": state["pooler.dense.bias"]},
-            "demo: bert.pooler.dense.bias is there twice, in two spellings (pooler.dense.bias)",
+            "demo contains bert.pooler.dense.bias twice, in two spellings (pooler.dense.bias)",
         ),
         (
             lambda state: {**state, "embeddings.LayerNorm.gamma": state["embeddings.LayerNorm.weight"]},
-            "embeddings.LayerNorm.gamma is there twice, in two spellings (embeddings.LayerNorm.weight)",
+            "embeddings.LayerNorm.gamma twice, in two spellings (embeddings.LayerNorm.weight)",
         ),
     ],
 )
@@ -186,11 +186,11 @@ def test_refused(change: Any, message: str, states, shapes) -> None:
 def test_a_head_for_other_labels(states, shapes) -> None:
     other = {**shapes["BertForSequenceClassification"], "classifier/kernel": (32, 9), "classifier/bias": (9,)}
     with pytest.raises(
-        InputError, match=r"classifier.weight has the shape \[6, 32\]; the configuration asks for \[9, 32\]"
+        InputError, match=r"classifier.weight has the shape \[6, 32\]; the configuration needs \[9, 32\]"
     ):
         match_tensors(states["BertForSequenceClassification"], other, source="demo")
     arrays, report = match_tensors(states["BertForSequenceClassification"], other, source="demo", new_heads=True)
-    assert report.names("newly initialised") == ["classifier.weight", "classifier.bias"]
+    assert report.names("newly initialized") == ["classifier.weight", "classifier.bias"]
     assert "the file's is for other labels, 6×32" in str(report)
     assert not any(path.startswith("classifier") for path in arrays)
 
@@ -213,7 +213,7 @@ def test_a_decoder_that_is_tied_by_the_configuration_only(states, shapes) -> Non
     reports = [match_tensors(tensors, shapes["BertForMaskedLM"], source="demo")[1] for tensors in (state, other)]
     reasons = [{entry.name: entry.reason for entry in report.entries} for report in reports]
     assert reasons[0]["cls.predictions.decoder.weight"] == "tied to the word embeddings"
-    assert "though the file's differs" in reasons[1]["cls.predictions.decoder.weight"]
+    assert "although the file's tensor differs" in reasons[1]["cls.predictions.decoder.weight"]
 
 
 def test_report_as_text(states, shapes) -> None:
@@ -228,7 +228,7 @@ def test_report_as_text(states, shapes) -> None:
         "    classifier.weight  6×32\n"
         "  1 unexpected\n"
         "    step  scalar\n"
-        "  2 newly initialised: not in the file\n"
+        "  2 newly initialized: not in the file\n"
         "    pooler.dense.weight  32×32\n"
         "    pooler.dense.bias  32"
     )

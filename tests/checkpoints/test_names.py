@@ -6,7 +6,7 @@ import pytest
 import transformers_models
 from torch_process import in_torch_process
 
-from keras_bert_impl.checkpoints.names import DECODER_BIAS, ROWS, all_names, published_name, row_of, torch_name
+from keras_bert_impl.checkpoints.names import DECODER_BIAS, ROWS, all_names, find_path, find_torch_name, to_torch_name
 
 CLASSES = [
     "BertModel",
@@ -39,8 +39,8 @@ def test_the_table_has_all_that_transformers_has_and_nothing_else() -> None:
 
 def test_there_and_back() -> None:
     for path, name in all_names(11):
-        assert row_of(name) == (row_of(name)[0], path)
-        assert torch_name(path) == (row_of(name)[0], name)
+        assert find_path(name) == (find_path(name)[0], path)
+        assert find_torch_name(path) == (find_path(name)[0], name)
     assert (
         len(set(all_names(11))) == len({path for path, _ in all_names(11)}) == len({name for _, name in all_names(11)})
     )
@@ -70,7 +70,7 @@ def test_google_names(row) -> None:
     expected = by_transformers_4(google).replace("cls.squad", "qa_outputs")
     assert row.torch.replace("{i}", "11") == heads.get(expected, expected)
     for spelling in {google, f"bert/{google}"} if not google.startswith(("cls", "output")) else {google}:
-        assert published_name(spelling) == row.torch.replace("{i}", "11")
+        assert to_torch_name(spelling) == row.torch.replace("{i}", "11")
 
 
 @pytest.mark.parametrize(
@@ -86,5 +86,5 @@ def test_google_names(row) -> None:
     ],
 )
 def test_spellings(key: str, name: str) -> None:
-    assert published_name(key) == name
-    assert row_of("mixer.gamma") is None
+    assert to_torch_name(key) == name
+    assert find_path("mixer.gamma") is None

@@ -154,7 +154,7 @@ def test_an_index_that_is_none(tmp_path: Path, text: str) -> None:
 
 def test_no_weights(tmp_path: Path) -> None:
     (tmp_path / "config.json").touch()
-    with pytest.raises(InputError, match=r"has no weights: looked for model\.safetensors, .*It holds config\.json"):
+    with pytest.raises(InputError, match=r"has no weights: looked for model\.safetensors, .*It contains config\.json"):
         read_tensors(open_source(tmp_path))
     (tmp_path / "tf_model.h5").touch()
     with pytest.raises(InputError, match=r"transformers 4 converts its tf_model\.h5: .*from_tf=True"):

@@ -242,7 +242,7 @@ def test_a_negated_view(tmp_path: Path) -> None:
 
 def test_compressed_members(tmp_path: Path) -> None:
     write_zip(tmp_path / "model.bin", {}, compression=zipfile.ZIP_DEFLATED)
-    with pytest.raises(InputError, match="does not lie in it"):
+    with pytest.raises(InputError, match="is not stored as torch.save writes it"):
         read_torch(tmp_path / "model.bin")
 
 
@@ -276,17 +276,17 @@ def test_two_members_of_one_name(tmp_path: Path) -> None:
     write_zip(path, {})
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("model/data/0", bytes(24))
-    with pytest.raises(InputError, match="two members of the same name"):
+    with pytest.raises(InputError, match="two members with the same name"):
         read_torch(path)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a list", "holds a list; a state dict"),
-        ("nothing", "holds no tensors by name, but nothing"),
-        ("nested", "holds no tensors by name, but 'bert'"),
-        ("a number as name", "holds no tensors by name, but 0"),
+        ("a list", "contains a list; a state dict"),
+        ("nothing", "contains no tensors by name, but nothing"),
+        ("nested", "contains no tensors by name, but 'bert'"),
+        ("a number as name", "contains no tensors by name, but 0"),
     ],
 )
 @pytest.mark.parametrize("form", FORMATS)

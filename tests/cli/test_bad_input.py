@@ -183,7 +183,7 @@ CASES = [
     Case(
         "config: another vocabulary",
         "convert bert new",
-        r"embeddings\.word_embeddings\.weight has the shape \[997, 32\]; the configuration asks for \[996, 32\]",
+        r"embeddings\.word_embeddings\.weight has the shape \[997, 32\]; the configuration needs \[996, 32\]",
         {"bert/config.json": config(vocab_size=996)},
     ),
     Case(
@@ -245,7 +245,7 @@ CASES = [
     Case(
         "weights: a wrong shape",
         "convert bert new",
-        r"query\.weight has the shape \[32, 31\]; the configuration asks for \[32, 32\]",
+        r"query\.weight has the shape \[32, 31\]; the configuration needs \[32, 32\]",
         {"bert/model.safetensors": tensors(lambda arrays: arrays.update({QUERY: np.zeros((32, 31), np.float32)}))},
     ),
     Case(
@@ -468,7 +468,7 @@ CASES = [
     Case(
         "predict: weights of another head",
         "predict run text",
-        r"classifier\.bias has the shape \[2\]; the configuration asks for \[3\]",
+        r"classifier\.bias has the shape \[2\]; the configuration needs \[3\]",
         {"run/config.json": config(id2label={"0": "a", "1": "b", "2": "c"})},
     ),
     Case(

@@ -58,7 +58,7 @@ def test_lines_that_finetune_prints(sentiment_run: Path, small_bert: Path) -> No
     assert lines[3:8] == [
         str(small_bert),
         "  39 tensors loaded, 50,858 numbers",
-        "  2 newly initialised: not in the file",
+        "  2 newly initialized: not in the file",
         "    classifier.weight  32×2",
         "    classifier.bias  2",
     ]

@@ -106,7 +106,7 @@ def test_add_a_head(changed: Path, tmp_path: Path) -> None:
         "for name, array in model.state_dict().items():\n    assert (array == again.state_dict()[name]).all(), name\n"
     )
     report = run(changed, tmp_path, "-c", textwrap.dedent(code) + equal)
-    assert "newly initialised" not in report
+    assert "newly initialized" not in report
     doctest = "import doctest, keras_bert_impl.models.token_regression as m; assert doctest.testmod(m) == (0, 4)"
     run(changed, tmp_path, "-c", doctest)
 

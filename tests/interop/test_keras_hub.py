@@ -257,7 +257,7 @@ def test_a_model_without_pooler() -> None:
     assert messages(told) == [
         "left out of the BertForTokenClassification, as a backbone has no place for them: "
         "classifier/bias, classifier/kernel.",
-        "newly initialised, as the BertForTokenClassification has none: pooler/dense/bias, pooler/dense/kernel.",
+        "newly initialized, as the BertForTokenClassification has none: pooler/dense/bias, pooler/dense/kernel.",
     ]
     states = from_keras_hub(backbone)(INPUTS)["last_hidden_state"]
     assert states.shape == (transformers_models.BATCH, transformers_models.LENGTH, 32)

@@ -112,7 +112,7 @@ def architectures(name: str, directory: Path) -> list[str]:
 
 def test_all_loaded(pair) -> None:
     report = pair.ours.load_report
-    assert report.names("newly initialised") == report.names("unexpected") == []
+    assert report.names("newly initialized") == report.names("unexpected") == []
     assert set(report.names("ignored")) <= {"cls.predictions.bias"}
 
 

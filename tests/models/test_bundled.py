@@ -34,7 +34,7 @@ def test_it_is_small() -> None:
 
 def test_every_model_takes_its_name() -> None:
     model = BertForPreTraining.from_pretrained(NAME)
-    assert not model.load_report.names("newly initialised")
+    assert not model.load_report.names("newly initialized")
     tokenizer = BertTokenizer.from_pretrained(NAME)
     states = BertModel.from_pretrained(NAME)(tokenizer(["The sea."]))["last_hidden_state"]
     assert states.shape[-1] == model.config.hidden_size == 128

@@ -162,7 +162,7 @@ def rounded_state(half: Path, full: Path, dtype: str) -> dict[str, tuple[np.ndar
 def test_numbers_that_a_dtype_cannot_hold(small_bert: Path, tmp_path: Path) -> None:
     model = BertModel.from_pretrained(small_bert)
     model.embeddings.word_embeddings.embeddings.assign_add(np.full((997, 32), 1e5, "float32"))
-    with pytest.raises(InputError, match=r"word_embeddings\.weight holds 1e\+05, which is too large for float16"):
+    with pytest.raises(InputError, match=r"word_embeddings\.weight contains 1e\+05, which is too large for float16"):
         model.save_pretrained(tmp_path / "half", dtype="float16")
     with pytest.raises(InputError, match="dtype is 'int8'; float32 or float16 or bfloat16 was expected"):
         model.save_pretrained(tmp_path / "half", dtype="int8")

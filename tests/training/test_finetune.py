@@ -279,7 +279,7 @@ def test_regression_on_pairs_from_columns_in_one_batch(small_bert: Path, tmp_pat
     assert lines[:2] == [
         f"{name}: 1 of 8 texts are longer than max_length and were cut." for name in ("train", "valid")
     ]
-    assert "  2 newly initialised: not in the file" in lines[2]
+    assert "  2 newly initialized: not in the file" in lines[2]
     assert lines[-1] == f"valid: pearson {metrics['valid']['pearson']:.4f}, spearman {metrics['valid']['spearman']:.4f}"
 
 
