@@ -242,7 +242,7 @@ def test_a_negated_view(tmp_path: Path) -> None:
 
 def test_compressed_members(tmp_path: Path) -> None:
     write_zip(tmp_path / "model.bin", {}, compression=zipfile.ZIP_DEFLATED)
-    with pytest.raises(InputError, match="is not stored as torch.save writes it"):
+    with pytest.raises(InputError, match=r"is not stored as torch\.save writes it"):
         read_torch(tmp_path / "model.bin")
 
 
