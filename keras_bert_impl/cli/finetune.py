@@ -35,7 +35,8 @@ def add_verbs(verbs: Any) -> None:
         description="Fine-tunes a checkpoint. Writes a directory with the best checkpoint by the validation data, "
         "metrics.json, learning_curve.png and a model card.",
         epilog="Files: TSV, CSV or JSONL with the columns text, label and optionally text_pair; CoNLL for tagging; "
-        "SQuAD JSON for question answering; or tfds:NAME:SPLIT for a data set of TensorFlow Datasets.",
+        "SQuAD JSON for question answering; a .txt with one text per line for masked words; the columns text, choice0, "
+        "choice1 ... and label for multiple choice; or tfds:NAME:SPLIT for a data set of TensorFlow Datasets.",
     )
     finetune.add_argument("source", help="directory, weights file, bundled model or hub name")
     finetune.add_argument("--train", required=True, metavar="F", help="training data")
