@@ -18,6 +18,9 @@ from keras_bert_impl.cli.main import main, make_parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md"), *ROOT.glob("saved_models/*.md")]
+)
 WORDS = """[PAD] [UNK] [CLS] [SEP] [MASK] i went to the bank we sat on river a great film waste of time .""".split()
 
 
@@ -82,10 +85,25 @@ def test_all_commands_are_listed():
     assert len({command[0] for command in commands(README.split("## Use it on the command line")[1])}) == 5
 
 
-def test_links_lead_to_files():
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(page):
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for path, anchor in re.findall(r"\]\(((?![a-z]+:)[^)#\s]*)#?([^)\s]*)\)", text):
+        target = page.parent / path if path else page
+        assert target.exists(), f"{page} links to {path}, which does not exist"
+        assert not anchor or anchor in anchors(target), (
+            f"{page} links to #{anchor}, a heading that {target} does not have"
+        )
+
+
+def test_files_that_the_readme_names_exist():
     paths = re.findall(r"`((?:keras_bert_impl|models|checkpoints|layers|ops)/[\w/.]+)`", README)
     assert paths
     assert [path for path in paths if not any((ROOT / base / path).exists() for base in ("", "keras_bert_impl"))] == []

@@ -10,6 +10,7 @@ import pytest
 from page_code import blocks, commands
 
 from keras_bert_impl.cli.main import main
+from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.training import FineTuning
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +53,13 @@ def test_the_fine_tuning_guide_lists_the_defaults() -> None:
     for name, listed in rows.items():
         value = defaults[name.replace("-", "_")]
         assert type(value)(listed) == value
+
+
+def test_the_fine_tuning_guide_lists_the_tasks() -> None:
+    section = FINE_TUNING.split("## Choose a task")[1].split("\n## ")[0]
+    rows = set(re.findall(r"^\| `([a-z][a-z-]+)` \|", section, flags=re.M))
+    assert rows == {name for name, task in TASKS.items() if "finetune" not in task.refusals}
+    assert all(f"`{name}`" in section for name in TASKS)
 
 
 def test_start(minilm: Path, capsys: pytest.CaptureFixture[str]) -> None:
