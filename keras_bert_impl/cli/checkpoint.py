@@ -12,32 +12,33 @@ def add_verbs(verbs: Any) -> None:
     """Adds the verbs to the parser."""
     convert = verbs.add_parser(
         "convert",
-        help="read a checkpoint of any published format, report on each tensor, write it as PyTorch users open it",
+        help="convert a checkpoint of any published format to the format of transformers, with a report",
         description="Reads PyTorch (safetensors, .bin) or Google (TF1) weights and writes config.json, "
         "model.safetensors and the tokenizer, which transformers and this package open.",
     )
     convert.add_argument("source", help="directory, weights file, bundled model or hub name")
-    convert.add_argument("directory", type=Path, help="where to; must not exist or be empty")
+    convert.add_argument("directory", type=Path, help="directory to write; must not exist or be empty")
     convert.add_argument("--revision", help="branch, tag or commit of a hub name")
-    convert.add_argument("--strict", action="store_true", help="refuse a file with unexpected tensors")
-    convert.add_argument("--all", action="store_true", help="print a line for each tensor")
+    convert.add_argument("--strict", action="store_true", help="fail if the file has unexpected tensors")
+    convert.add_argument("--all", action="store_true", help="print one line per tensor")
     convert.add_argument(
         "--cased",
         action=argparse.BooleanOptionalAction,
-        help="whether the vocabulary is cased, where a bare vocab.txt does not say (default: not)",
+        help="whether the vocabulary is cased, if a bare vocab.txt does not tell (default: uncased)",
     )
     convert.add_argument(
         "--dtype",
         choices=["float32", "float16", "bfloat16"],
         default="float32",
-        help="of the numbers that are written (default: float32)",
+        help="dtype of the written weights (default: float32)",
     )
     convert.set_defaults(run=_convert)
 
     verify = verbs.add_parser(
         "verify",
-        help="compare with transformers on torch, layer by layer, on real text",
-        description="The certificate of a conversion: exit code 0 if all outputs and token ids agree, 1 if not.",
+        help="compare a checkpoint with transformers on torch, layer by layer, on real text",
+        description="Compares all outputs and token ids with those of transformers. The exit code is 0 if they agree, "
+        "otherwise 1.",
     )
     verify.add_argument("source", help="directory, weights file, bundled model or hub name")
     verify.set_defaults(run=_verify)

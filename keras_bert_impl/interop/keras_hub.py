@@ -1,4 +1,4 @@
-"""KerasHub's ``BertBackbone`` with our weights, and our ``BertModel`` with KerasHub's."""
+"""Converts models to KerasHub's ``BertBackbone`` and back."""
 
 import warnings
 from collections.abc import Callable, Iterable
@@ -12,8 +12,8 @@ from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.models import BertModel, BertPreTrainedModel
 
-# Path of KerasHub's layer: path of ours. Their weights have the same names and the same layout; only that kernels and
-# biases of attention have an axis for the heads.
+# Path of a layer in KerasHub: path of the same layer here. Their weights have the same names and the same layout, but
+# KerasHub's kernels and biases of attention have an axis for the heads.
 _LAYERS = {
     "token_embedding": "embeddings/word_embeddings",
     "position_embedding": "embeddings/position_embeddings",
@@ -41,45 +41,48 @@ _SIZES = {
     "type_vocab_size": "num_segments",
 }
 
-# What KerasHub adds to the variance in every layer norm of a backbone; no argument changes it.
+# The epsilon of every layer norm in KerasHub's backbone; no argument changes it.
 _LAYER_NORM_EPS = 1e-12
 
 
 def to_keras_hub(model: BertPreTrainedModel, *, dropout: float | None = None) -> Any:
-    """A ``keras_hub.models.BertBackbone`` with the weights, the activation and the dtype policy of a model.
+    """Makes a ``keras_hub.models.BertBackbone`` with the weights, the activation and the dtype policy of a model.
 
-    KerasHub computes GELU by tanh and has no argument for it. Almost all published checkpoints say ``gelu``, the exact
-    one. By tanh the hidden states of all-MiniLM-L6-v2 on film snippets are off by up to 4.9e-3; in the root mean square
-    by 5.0e-4 of 0.36. So the activation is set in the new backbone's layers (`set_hidden_act`).
+    KerasHub computes GELU by tanh and has no argument for it. Almost all published checkpoints use ``gelu``, the exact
+    one. With tanh the hidden states of all-MiniLM-L6-v2 on film snippets differ by up to 4.9e-3; the root mean square
+    of the difference is 5.0e-4, that of the hidden states 0.36. So this function sets the activation in the new
+    backbone's layers (`set_hidden_act`).
 
-    It holds for all that is built on this object, such as ``keras_hub.models.BertTextClassifier``. It is lost where
-    KerasHub writes the backbone to a file, alone or inside a task, as ``get_config``, ``save`` and ``save_to_preset``
-    have no place for it: load, and call `set_hidden_act` again. Or save ``keras.Model(backbone.input,
-    backbone.output)``, whose ``.keras`` file holds the activation and needs KerasHub alone.
+    Models that are built on this backbone, such as ``keras_hub.models.BertTextClassifier``, use this activation too.
+    KerasHub does not save it: ``get_config``, ``save`` and ``save_to_preset`` omit it, for a backbone and for a task.
+    After loading, call `set_hidden_act` again. Or save ``keras.Model(backbone.input, backbone.output)``, whose
+    ``.keras`` file contains the activation and needs only KerasHub.
 
-    A head has no place in a backbone. That of a classifier is one dense layer in both libraries::
+    A backbone contains no head. The head of a classifier is one dense layer in both libraries::
 
         task = keras_hub.models.BertTextClassifier(to_keras_hub(model), num_classes=model.config.num_labels)
         task.output_dense.set_weights(model.classifier.get_weights())
 
-    That of ``keras_hub.models.BertMaskedLM`` computes other numbers than BERT's: its layer norm adds 1e-5.
+    The head of ``keras_hub.models.BertMaskedLM`` computes other numbers than BERT's: the epsilon of its layer norm is
+    1e-5.
 
-    The backbone's inputs are ``token_ids``, ``segment_ids`` and ``padding_mask``, all three needed. It takes no packed
-    rows and returns no hidden states or attentions.
+    The backbone's inputs are ``token_ids``, ``segment_ids`` and ``padding_mask``; all three are required. It does not
+    support packed rows, and does not return hidden states or attentions.
 
-    The tokenizer is not converted. ``keras_hub.models.BertTokenizer`` over the same vocabulary gives other ids
-    (``Café`` becomes ``[UNK]``, not ``cafe``), so feed the ids of our ``BertTokenizer``.
+    The tokenizer is not converted. ``keras_hub.models.BertTokenizer`` with the same vocabulary returns other ids
+    (``Café`` becomes ``[UNK]`` instead of ``cafe``), so use the ids of this package's ``BertTokenizer``.
 
     Args:
         model: a model of any class.
-        dropout: KerasHub's one dropout, for hidden states and attention; None: the configuration's, if it has one.
+        dropout: KerasHub's dropout rate for both hidden states and attention; None: the rate in the configuration, if
+            both are equal.
 
     Warns:
-        UserWarning: weights that are left out, or a pooler that the model lacks and that is newly initialized.
+        UserWarning: weights are omitted, or the model has no pooler and the backbone's is newly initialized.
 
     Raises:
-        InputError: what a backbone has no place for: another ``layer_norm_eps`` than 1e-12, two dropouts, weights of
-            LoRA or of quantisation; or KerasHub is not installed.
+        InputError: the backbone does not support the model: another ``layer_norm_eps`` than 1e-12, two dropout rates,
+            weights of LoRA or of quantization; or KerasHub is not installed.
 
     >>> import numpy as np
     >>> model = BertModel(BertConfig.preset("tiny", vocab_size=99))
@@ -92,51 +95,51 @@ def to_keras_hub(model: BertPreTrainedModel, *, dropout: float | None = None) ->
     library, config = _keras_hub(), model.config
     if config.layer_norm_eps != _LAYER_NORM_EPS:
         raise InputError(
-            f"layer_norm_eps is {config.layer_norm_eps}; KerasHub's BertBackbone has {_LAYER_NORM_EPS} in all layer "
-            "norms and no argument for it, so it would compute other numbers."
+            f"layer_norm_eps is {config.layer_norm_eps}; KerasHub's BertBackbone always uses {_LAYER_NORM_EPS}, so it "
+            "would compute other numbers."
         )
     if dropout is None:
         dropout = config.hidden_dropout_prob
         if dropout != config.attention_probs_dropout_prob:
             raise InputError(
                 f"hidden_dropout_prob is {dropout} and attention_probs_dropout_prob "
-                f"{config.attention_probs_dropout_prob}; KerasHub's BertBackbone has one dropout for both. Say which: "
-                "to_keras_hub(model, dropout=…)."
+                f"{config.attention_probs_dropout_prob}; KerasHub's BertBackbone has one dropout rate for both. Choose "
+                "it: to_keras_hub(model, dropout=…)."
             )
     ours = {variable.path: variable for variable in model.weights}
     _check_names(ours, f"the {type(model).__name__}")
     sizes = {argument: getattr(config, key) for key, argument in _SIZES.items()}
     backbone = library.models.BertBackbone(**sizes, dropout=dropout, dtype=model.embeddings.dtype_policy)
     set_hidden_act(backbone, config.hidden_act)
-    theirs = _by_our_paths(backbone)
+    theirs = _map_to_paths(backbone)
     _copy(ours, theirs)
-    told = {
-        f"left out of the {type(model).__name__}, as a backbone has no place for them": ours.keys() - theirs.keys(),
-        f"newly initialized, as the {type(model).__name__} has none": theirs.keys() - ours.keys(),
+    differences = {
+        f"weights of the {type(model).__name__} that a backbone does not contain": ours.keys() - theirs.keys(),
+        f"newly initialized, because the {type(model).__name__} does not contain them": theirs.keys() - ours.keys(),
     }
-    for what, paths in told.items():
+    for description, paths in differences.items():
         if paths:
-            warnings.warn(f"{what}: {', '.join(sorted(paths))}.", stacklevel=2)
+            warnings.warn(f"{description}: {', '.join(sorted(paths))}.", stacklevel=2)
     return backbone
 
 
 def from_keras_hub(backbone: Any, *, hidden_act: str | None = None, **config: Any) -> BertModel:
-    """Our ``BertModel`` with the weights and the dtype policy of a ``keras_hub.models.BertBackbone``.
+    """Makes a ``BertModel`` with the weights and the dtype policy of a ``keras_hub.models.BertBackbone``.
 
     Args:
-        backbone: the backbone; of a task, its ``backbone``.
-        hidden_act: the activation that the weights were trained with: ``gelu`` (exact) for almost all checkpoints that
-            were made for PyTorch, also those that KerasHub's ``from_preset`` read and runs with GELU by tanh;
-            ``gelu_new`` for those that were trained in KerasHub. None: what the backbone computes.
-        **config: fields of ``BertConfig`` that a backbone does not know, for example ``pad_token_id``.
+        backbone: the backbone; for a task, its ``backbone``.
+        hidden_act: the activation that the weights were trained with: ``gelu`` (exact) for almost all PyTorch
+            checkpoints, including those that KerasHub's ``from_preset`` loads and runs with GELU by tanh; ``gelu_new``
+            for weights trained in KerasHub. None: the activation that the backbone computes.
+        **config: fields of ``BertConfig`` that a backbone does not have, for example ``pad_token_id``.
 
     Warns:
-        UserWarning: ``hidden_act`` is None and the backbone computes GELU by tanh: as KerasHub always does, that does
-            not say what the weights were trained with.
+        UserWarning: ``hidden_act`` is None and the backbone computes GELU by tanh, as KerasHub always does: this does
+            not show which activation the weights were trained with.
 
     Raises:
-        InputError: not a ``BertBackbone``, fields that contradict it, an activation without a name, the weights of LoRA
-            or of quantisation; or KerasHub is not installed.
+        InputError: the argument is not a ``BertBackbone``; fields contradict it; the activation has no name; there are
+            weights of LoRA or of quantization; or KerasHub is not installed.
 
     >>> import keras_hub
     >>> backbone = keras_hub.models.BertBackbone(
@@ -147,24 +150,24 @@ def from_keras_hub(backbone: Any, *, hidden_act: str | None = None, **config: An
     """
     library = _keras_hub()
     if not isinstance(backbone, library.models.BertBackbone):
-        inner = ". Pass its .backbone" if hasattr(backbone, "backbone") else ""
-        raise InputError(f"a {type(backbone).__name__} was given; a keras_hub BertBackbone was expected{inner}.")
+        inner = ", as in its .backbone" if hasattr(backbone, "backbone") else ""
+        raise InputError(f"backbone is a {type(backbone).__name__}; a keras_hub BertBackbone was expected{inner}.")
     if hidden_act is None:
-        hidden_act = _hidden_act(backbone)
+        hidden_act = _find_hidden_act(backbone)
         if hidden_act == "gelu_new":
             warnings.warn(
-                "The backbone computes GELU by tanh, as KerasHub does whatever the weights were trained with; "
-                "hidden_act='gelu_new' is taken. If they come from a PyTorch checkpoint, pass hidden_act='gelu' (its "
-                "config.json says); else pass 'gelu_new', and this warning goes.",
+                "The backbone computes GELU by tanh, as KerasHub does whatever the weights were trained with, so "
+                "hidden_act='gelu_new' is used. If the weights come from a PyTorch checkpoint, pass its hidden_act, "
+                "which is in its config.json (mostly 'gelu'); otherwise pass 'gelu_new' to hide this warning.",
                 stacklevel=2,
             )
     known = {key: getattr(backbone, argument) for key, argument in _SIZES.items()}
     known |= {"layer_norm_eps": _LAYER_NORM_EPS, "hidden_act": hidden_act}
     for key, value in known.items():
         if config.get(key, value) != value:
-            raise InputError(f"{key} is {config[key]!r}; {value!r} was expected, which the backbone has.")
+            raise InputError(f"{key} is {config[key]!r}; {value!r} was expected, the value of the backbone.")
     dropouts = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), backbone.dropout)
-    theirs = _by_our_paths(backbone)
+    theirs = _map_to_paths(backbone)
     _check_names(theirs, "the backbone")
     model = BertModel(BertConfig(**{**dropouts, **config, **known}), dtype=backbone.token_embedding.dtype_policy)
     _copy(theirs, {variable.path: variable for variable in model.weights})
@@ -172,17 +175,17 @@ def from_keras_hub(backbone: Any, *, hidden_act: str | None = None, **config: An
 
 
 def set_hidden_act(backbone: Any, hidden_act: str) -> None:
-    """Sets the activation of the feed-forwards of a ``keras_hub.models.BertBackbone``, in place.
+    """Sets the activation of the feed-forward layers of a ``keras_hub.models.BertBackbone``, in place.
 
-    For a backbone that KerasHub made from a file: its own are always GELU by tanh. Call it before the first ``predict``
-    or ``fit``, as functions that are already traced keep what they have.
+    Use it for a backbone that KerasHub loaded from a file, whose activation is always GELU by tanh. Call it before the
+    first ``predict`` or ``fit``, because functions that are already traced do not change.
 
     Args:
-        backbone: the backbone; of a task, its ``backbone``.
-        hidden_act: a name as in ``config.json``: ``gelu`` is the exact one, ``gelu_new`` the one by tanh.
+        backbone: the backbone; for a task, its ``backbone``.
+        hidden_act: a name as in ``config.json``: ``gelu`` is exact, ``gelu_new`` uses tanh.
 
     Raises:
-        InputError: no activation has that name, or KerasHub is not installed.
+        InputError: no activation has this name, or KerasHub is not installed.
 
     >>> import keras_hub
     >>> backbone = keras_hub.models.BertBackbone(
@@ -191,9 +194,9 @@ def set_hidden_act(backbone: Any, hidden_act: str) -> None:
     """
     activations = _activations()
     if hidden_act not in activations:
-        raise InputError(f"hidden_act {hidden_act!r} is not supported; there are {', '.join(activations)}.")
+        raise InputError(f"hidden_act {hidden_act!r} is not supported; supported are {', '.join(activations)}.")
     for layer in backbone.transformer_layers:
-        # The first is for the layer's configuration, the second computes.
+        # The first is in the layer's configuration, the second is used for the computation.
         layer.activation = layer._feedforward_intermediate_dense.activation = activations[hidden_act]
 
 
@@ -208,8 +211,8 @@ def _keras_hub() -> ModuleType:
 
 
 def _activations() -> dict[str, Callable[[Any], Any]]:
-    """The function of each ``hidden_act``, such as files of KerasHub and Keras can name without this package."""
-    _keras_hub()  # registers its function
+    """The function of each ``hidden_act``; files of KerasHub and Keras can refer to them without this package."""
+    _keras_hub()  # It registers its function.
     exact = keras.activations.gelu
     tanh = keras.saving.get_registered_object("keras_hub>gelu_approximate")
     plain = ("relu", "relu6", "silu", "swish", "mish", "tanh", "sigmoid", "linear")
@@ -223,37 +226,37 @@ def _activations() -> dict[str, Callable[[Any], Any]]:
     }
 
 
-def _hidden_act(backbone: Any) -> str:
-    """The first name of what a backbone computes."""
+def _find_hidden_act(backbone: Any) -> str:
+    """The first name of the activation that a backbone computes."""
     function = backbone.transformer_layers[0].activation
     for name, known in _activations().items():
         if known is function:
             return name
-    raise InputError(f"the backbone's activation is {function}, for which no name is known: say hidden_act=….")
+    raise InputError(f"the backbone's activation is {function}, which has no known name: pass hidden_act=….")
 
 
-def _by_our_paths(backbone: Any) -> dict[str, keras.Variable]:
-    """The variables of a backbone under the paths of ours."""
+def _map_to_paths(backbone: Any) -> dict[str, keras.Variable]:
+    """The variables of a backbone by the paths of the same variables here."""
     layers = {
         theirs.format(i=i): ours.format(i=i) for i in range(backbone.num_layers) for theirs, ours in _LAYERS.items()
     }
-    found = {}
+    variables = {}
     for variable in backbone.weights:
         layer, _, name = variable.path.rpartition("/")
-        found[f"{layers[layer]}/{name}"] = variable
-    return found
+        variables[f"{layers[layer]}/{name}"] = variable
+    return variables
 
 
-def _check_names(paths: Iterable[str], holder: str) -> None:
+def _check_names(paths: Iterable[str], owner: str) -> None:
     unknown = [path for path in paths if find_torch_name(path) is None]
     if unknown:
         raise InputError(
-            f"{holder} holds {unknown[0]}, which no checkpoint of BERT has. Give it without LoRA and quantisation."
+            f"{owner} contains {unknown[0]}, which no BERT checkpoint has. Convert it without LoRA and quantization."
         )
 
 
 def _copy(source: dict[str, keras.Variable], target: dict[str, keras.Variable]) -> None:
     for path in source.keys() & target.keys():
-        # As NumPy: JAX would have both variables share one array, which training of either gives away.
+        # Copied through NumPy: on JAX both variables would share one array, which training one of them deletes.
         array = keras.ops.convert_to_numpy(source[path])
         target[path].assign(array.reshape(target[path].shape))

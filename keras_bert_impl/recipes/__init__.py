@@ -1,1 +1,1 @@
-"""Whole jobs as one function each."""
+"""Complete jobs, each as one function."""

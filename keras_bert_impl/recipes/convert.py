@@ -1,4 +1,4 @@
-"""A checkpoint of any published format as a directory that transformers and this package open."""
+"""Converts a checkpoint of any published format to a directory that transformers and this package open."""
 
 from pathlib import Path
 
@@ -18,18 +18,18 @@ def convert(
     cased: bool | None = None,
     dtype: str = "float32",
 ) -> LoadReport:
-    """Reads a checkpoint with the heads that it holds, and writes it with its tokenizer, if it has one.
+    """Reads a checkpoint with its heads, and writes it with its tokenizer, if it has one.
 
     Args:
         source: a directory, a weights file, a bundled model, or a hub name.
-        directory: where to; must not exist or be empty.
+        directory: the directory to write; must not exist or be empty.
         revision: branch, tag or commit of a hub name.
-        strict: whether a tensor that has no place in any BERT is an error.
-        cased: whether the vocabulary is cased; None takes what the tokenizer's files say, else that it is not.
-        dtype: of the numbers that are written: ``float32``, ``float16`` or ``bfloat16``.
+        strict: whether an unexpected tensor, which no BERT has, is an error.
+        cased: whether the vocabulary is cased; None: as in the tokenizer's files, or uncased if they do not tell.
+        dtype: the dtype of the written weights: ``float32``, ``float16`` or ``bfloat16``.
 
     Returns:
-        what became of each tensor.
+        The load report: the status of each tensor.
 
     Raises:
         InputError: the source cannot be used, or the directory has other content.

