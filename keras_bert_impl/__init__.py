@@ -1,7 +1,10 @@
 """BERT for Keras 3 and TensorFlow: load PyTorch checkpoints, fine-tune with ``fit``, serve with TF Serving."""
 
 import importlib
+import pkgutil
 from typing import TYPE_CHECKING, Any
+
+from keras_bert_impl.registration import register
 
 if TYPE_CHECKING:
     from keras_bert_impl.config import BertConfig
@@ -19,34 +22,6 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Public name: the room that has it. Rooms are imported on first use, so that commands which need no model start fast.
-_HOMES = {
-    "BertConfig": "config",
-    "BertTokenizer": "tokenization",
-    "BertModel": "models",
-    "BertForPreTraining": "models",
-    "BertForMaskedLM": "models",
-    "BertForNextSentencePrediction": "models",
-    "BertForSequenceClassification": "models",
-    "BertForTokenClassification": "models",
-    "BertForQuestionAnswering": "models",
-    "BertForMultipleChoice": "models",
-}
-_ROOMS = (
-    "checkpoints",
-    "data",
-    "export",
-    "interop",
-    "interpret",
-    "layers",
-    "models",
-    "prediction",
-    "recipes",
-    "tasks",
-    "tokenization",
-    "training",
-)
-
 __all__ = [
     "BertConfig",
     "BertForMaskedLM",
@@ -61,14 +36,25 @@ __all__ = [
     "__version__",
 ]
 
+# Where the public names that are not model classes are. Modules are imported at first use, so that commands that need
+# no model start fast.
+_MODULES = {"BertConfig": "config", "BertTokenizer": "tokenization"}
+
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    if name in _ROOMS:
+    if name in __all__:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'models')}"), name)
+    if name in _submodules():
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_ROOMS})
+    return sorted({*globals(), *__all__, *_submodules()})
+
+
+def _submodules() -> set[str]:
+    return {module.name for module in pkgutil.iter_modules(__path__)}
+
+
+register()

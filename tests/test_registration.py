@@ -1,0 +1,145 @@
+"""Keras loads what this package saved after ``import keras_bert_impl``, which itself starts no framework."""
+
+import ast
+import os
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import keras_bert_impl
+from keras_bert_impl import registration
+
+PACKAGE = Path(keras_bert_impl.__file__).parent
+
+SAVE = """
+import sys
+import keras, numpy as np
+from keras_bert_impl import BertConfig, layers, models
+from keras_bert_impl.tasks.losses import CrossEntropy, MeanCrossEntropy, Perplexity
+from keras_bert_impl.training import Lamb, LossScaleOptimizer, WarmupPolynomialDecay, adamw
+
+directory = sys.argv[1]
+sizes = {"vocab_size": 99, "max_position_embeddings": 17, "hidden_size": 32, "num_attention_heads": 4}
+config = BertConfig(**sizes, num_hidden_layers=1, intermediate_size=37)
+ids = np.array([[5, 6, 7, 0]])
+for name in models.__all__:
+    if name.startswith("Bert") and name != "BertPreTrainedModel":
+        model = getattr(models, name)(config)
+        inputs = ids[:, None] if name == "BertForMultipleChoice" else ids
+        model.save(f"{directory}/{name}.keras")
+        np.savez(f"{directory}/{name}.npz", **{key: np.asarray(value) for key, value in model(inputs).items()})
+
+model = models.BertForTokenClassification(config)
+model.compile(
+    adamw(learning_rate=1e-3, steps=9),
+    loss={"logits": CrossEntropy()},
+    metrics={"logits": [MeanCrossEntropy(name="entropy"), Perplexity(name="perplexity")]},
+)
+model.fit(ids, {"logits": np.array([[0, 1, 1, 0]])}, verbose=0)
+model.save(f"{directory}/trained.keras")
+for name, optimizer in {
+    "lamb": Lamb(WarmupPolynomialDecay(1e-3, steps=9, warmup_steps=1)), "scaled": LossScaleOptimizer(Lamb(1e-3))
+}.items():
+    outputs = layers.BertPooler(config)(inputs := keras.Input((3, 32)))
+    model = keras.Model(inputs, outputs)
+    model.compile(optimizer, loss="mse")
+    model.save(f"{directory}/{name}.keras")
+"""
+
+LOAD = """
+import json, sys
+{imports}
+import numpy as np
+
+assert not [name for name in sys.modules if name.startswith("keras_bert_impl.models")]
+ids = np.array([[5, 6, 7, 0]])
+for path in map(__import__("pathlib").Path, sys.argv[2:]):
+    model = keras.{function}(path)
+    if path.stem.startswith("Bert"):
+        assert type(model).__name__ == path.stem
+        outputs = model(ids[:, None] if path.stem == "BertForMultipleChoice" else ids)
+        for name, expected in np.load(path.with_suffix(".npz")).items():
+            np.testing.assert_array_equal(keras.ops.convert_to_numpy(outputs[name]), expected)
+    else:
+        print(path.stem, type(model.optimizer).__name__, type(model.optimizer).__module__)
+    if path.stem == "trained":
+        print([metric.name for metric in model._compile_metrics.metrics], int(model.optimizer.iterations))
+        model.fit(ids, {{"logits": np.array([[0, 1, 1, 0]])}}, verbose=0)
+layer = {{"module": "keras_bert_impl.layers", "class_name": "BertPooler", "config": json.loads(sys.argv[1])}}
+layer["registered_name"] = "keras_bert_impl>BertPooler"
+print(type(keras.saving.deserialize_keras_object(layer)).__module__)
+"""
+
+POOLER = """
+import json
+from keras_bert_impl import BertConfig, layers
+print(json.dumps(layers.BertPooler(BertConfig.preset("tiny")).get_config()))
+"""
+
+
+def run(code: str, *arguments: object, backend: str = "tensorflow") -> str:
+    environment = {**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_keras_loads_every_class(tmp_path: Path, backend: str) -> None:
+    """In both orders of imports, with both functions of Keras."""
+    run(SAVE, tmp_path, backend=backend)
+    pooler = run(POOLER, backend=backend)
+    files = sorted(tmp_path.glob("*.keras"))
+    assert len(files) == 8 + 3
+    for imports, function in (
+        ("import keras_bert_impl, keras", "saving.load_model"),
+        ("import keras, keras_bert_impl", "models.load_model"),
+    ):
+        printed = run(LOAD.format(imports=imports, function=function), pooler, *files, backend=backend)
+        assert printed.splitlines() == [
+            "lamb Lamb keras_bert_impl.training.optimizers",
+            "scaled LossScaleOptimizer keras_bert_impl.training.distribution.base",
+            "trained AdamW keras_bert_impl.training.optimizers",
+            "['entropy', 'perplexity'] 1",
+            "keras_bert_impl.layers.heads",
+        ]
+
+
+def test_all_decorated_classes_are_listed() -> None:
+    decorated: dict[str, set[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and "register_keras_serializable" in str(
+                [ast.unparse(decorator) for decorator in node.decorator_list]
+            ):
+                module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+                decorated.setdefault(module, set()).add(node.name)
+    assert decorated == {module: set(names) for module, names in registration._CLASSES.items()}
+
+
+def test_importing_starts_nothing() -> None:
+    code = (
+        "import sys, keras_bert_impl; print([name for name in sys.modules if name in ('keras', 'numpy', 'tensorflow')])"
+    )
+    assert run(code) == "[]\n"
+
+
+def test_keras_may_be_missing() -> None:
+    code = (
+        "import sys, keras_bert_impl\n"
+        "sys.path = [path for path in sys.path if 'site-packages' not in path]\n"
+        "try: import keras\n"
+        "except ModuleNotFoundError as error: print(error)"
+    )
+    assert run(code) == "No module named 'keras'\n"
+
+
+def test_every_module_is_an_attribute() -> None:
+    names = sorted(module.name for module in pkgutil.iter_modules([str(PACKAGE)]))
+    assert {"interpret", "ops", "cli"} <= set(names)
+    code = "import sys, keras_bert_impl\nfor name in sys.argv[1:]: print(getattr(keras_bert_impl, name).__name__)"
+    assert run(code, *names).split() == [f"keras_bert_impl.{name}" for name in names]
