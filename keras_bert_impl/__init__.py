@@ -1,7 +1,6 @@
 """BERT for Keras 3 and TensorFlow: load PyTorch checkpoints, fine-tune with ``fit``, serve with TF Serving."""
 
 import importlib
-import pkgutil
 from typing import TYPE_CHECKING, Any
 
 from keras_bert_impl.registration import register
@@ -54,6 +53,8 @@ def __dir__() -> list[str]:
 
 
 def _submodules() -> set[str]:
+    import pkgutil
+
     return {module.name for module in pkgutil.iter_modules(__path__)}
 
 

@@ -58,16 +58,18 @@ def outputs(
     directory: Path,
     arrays: dict[str, np.ndarray],
     *,
+    part: bool = False,
     changes: dict[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """The outputs of the model that a directory contains; tuples of arrays for hidden states and attentions.
 
-    ``changes`` are those of the configuration; ``options`` are those of the call.
+    With ``part``, the directory may contain more than the class needs. ``changes`` are those of the configuration;
+    ``options`` are those of the call.
     """
     import torch_models
 
-    return torch_models.run(torch_models.load(name, directory, **(changes or {})), arrays, **options)
+    return torch_models.run(torch_models.load(name, directory, part=part, **(changes or {})), arrays, **options)
 
 
 @in_torch_process

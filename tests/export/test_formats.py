@@ -1,4 +1,4 @@
-"""Exports for all runtimes, in all precisions, against transformers on torch with the same weights."""
+"""Exports for all runtimes, in all precisions, compared with transformers on torch with the same weights."""
 
 import functools
 import json
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import transformers
+import transformers_models
 from page_code import blocks
+from torch_process import in_torch_process
 
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.errors import InputError
@@ -24,25 +24,24 @@ from keras_bert_impl.tokenization import BertTokenizer
 TEXTS = ["A good film.", "", "Naïve, not good – and far too long", "bad 日本", "so dull"]
 
 
-def reference(run: Path) -> torch.nn.Module:
-    """The fine-tuned model in transformers."""
-    return transformers.BertForSequenceClassification.from_pretrained(run).eval()
+def logits(run: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """The logits of the fine-tuned model in transformers."""
+    return transformers_models.outputs("BertForSequenceClassification", run, inputs)["logits"]
 
 
-def logits(model: torch.nn.Module, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    """What transformers makes of a tokenizer's output."""
-    with torch.no_grad():
-        return model(**{name: torch.from_numpy(values).long() for name, values in inputs.items()}).logits.numpy()
+@in_torch_process
+def logits_of_int8(run: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """The same with each matrix rounded to 255 levels for each output, or each token."""
+    import torch
+    import torch_models
 
-
-def rounded_to_int8(model: torch.nn.Module) -> torch.nn.Module:
-    """The same with each matrix at 255 levels for each output, or each token."""
+    model = torch_models.load("BertForSequenceClassification", run)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 2:
                 scale = parameter.abs().amax(1, keepdim=True).double().clamp(min=1e-30) / 127
                 parameter.copy_((parameter.double() / scale).round() * scale)
-    return model
+    return torch_models.run(model, inputs)["logits"]
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +66,10 @@ def outputs(directory: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
 @pytest.mark.parametrize("name", FORMATS)
 def test_float32_gives_the_logits_of_torch(export: Callable[..., Path], sentiment_run: Path, name: str) -> None:
     directory = export(name)
-    tokenizer, model = BertTokenizer.from_pretrained(sentiment_run), reference(sentiment_run)
+    tokenizer = BertTokenizer.from_pretrained(sentiment_run)
     for texts in (TEXTS, TEXTS[:1], TEXTS[2:4]):
         inputs = tokenizer(texts)
-        np.testing.assert_allclose(outputs(directory, inputs), logits(model, inputs), atol=1e-5)
+        np.testing.assert_allclose(outputs(directory, inputs), logits(sentiment_run, inputs), atol=1e-5)
     found, expected = (Predictor(source).texts(TEXTS) for source in (directory, sentiment_run))
     assert [prediction["label"] for prediction in found] == [prediction["label"] for prediction in expected]
 
@@ -78,7 +77,7 @@ def test_float32_gives_the_logits_of_torch(export: Callable[..., Path], sentimen
 def test_bfloat16_is_near(export: Callable[..., Path], sentiment_run: Path) -> None:
     directory = export("saved_model", "bfloat16")
     inputs = BertTokenizer.from_pretrained(sentiment_run)(TEXTS)
-    found, expected = outputs(directory, inputs), logits(reference(sentiment_run), inputs)
+    found, expected = outputs(directory, inputs), logits(sentiment_run, inputs)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=0.03)
     assert np.abs(found - expected).max() > 1e-5
@@ -95,9 +94,8 @@ def test_int8_gives_the_logits_of_rounded_weights(
     monkeypatch.setattr(int8, "_MIN_SIZE", 1)
     directory = export_model(sentiment_run, tmp_path / "x" / "1", precision="int8").directory
     inputs = BertTokenizer.from_pretrained(sentiment_run)(TEXTS)
-    model = reference(sentiment_run)
-    exact = logits(model, inputs)
-    expected = logits(rounded_to_int8(model), inputs)
+    exact = logits(sentiment_run, inputs)
+    expected = logits_of_int8(sentiment_run, inputs)
     np.testing.assert_allclose(outputs(directory, inputs), expected, atol=1e-5)
     assert np.abs(exact - expected).max() > 1e-4
     # Loaded twice in a process, and again after the first is gone.
@@ -108,7 +106,7 @@ def test_int8_gives_the_logits_of_rounded_weights(
 def test_int8_of_other_runtimes_is_near(export: Callable[..., Path], sentiment_run: Path, name: str) -> None:
     directory = export(name, "int8")
     inputs = BertTokenizer.from_pretrained(sentiment_run)(TEXTS)
-    expected = logits(reference(sentiment_run), inputs)
+    expected = logits(sentiment_run, inputs)
     np.testing.assert_allclose(outputs(directory, inputs), expected, atol=0.1)
 
 
@@ -122,7 +120,7 @@ def test_the_page_of_an_export_runs(export: Callable[..., Path], sentiment_run: 
     shape, values = done.stdout.splitlines()[-2:]
     assert shape == "logits (2, 2)"
     inputs = BertTokenizer.from_pretrained(sentiment_run)(["It was a great movie.", "A dull film."])
-    np.testing.assert_allclose(json.loads(values), logits(reference(sentiment_run), inputs), atol=0.02)
+    np.testing.assert_allclose(json.loads(values), logits(sentiment_run, inputs), atol=0.02)
 
 
 def test_other_kinds_of_models(small_bert: Path, tmp_path: Path) -> None:
@@ -130,11 +128,9 @@ def test_other_kinds_of_models(small_bert: Path, tmp_path: Path) -> None:
     inputs = BertTokenizer.from_pretrained(small_bert)(TEXTS)
     kind = FORMATS["onnx"]
     found = kind.open(directory / kind.file)(inputs)
-    model = transformers.BertModel.from_pretrained(small_bert).eval()
-    with torch.no_grad():
-        expected = model(**{name: torch.from_numpy(values).long() for name, values in inputs.items()})
-    np.testing.assert_allclose(found["last_hidden_state"], expected.last_hidden_state.numpy(), atol=1e-5)
-    np.testing.assert_allclose(found["pooler_output"], expected.pooler_output.numpy(), atol=1e-5)
+    expected = transformers_models.outputs("BertModel", small_bert, inputs)
+    np.testing.assert_allclose(found["last_hidden_state"], expected["last_hidden_state"], atol=1e-5)
+    np.testing.assert_allclose(found["pooler_output"], expected["pooler_output"], atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
-"""Attention and answers of every model class, beside transformers; rollout beside its definition."""
+"""Attention and answers of every model class, compared with transformers; rollout compared with its definition."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-import transformers
+import transformers_models
+from scipy.special import softmax
 
 from keras_bert_impl import BertTokenizer
 from keras_bert_impl.errors import InputError
@@ -28,42 +28,40 @@ CLASSES = {
 def test_every_class(name: str, checkpoints: dict[str, Path], loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
     text, pair = CLASSES[name]
     view = attend(loaded[name], tokenizer, text, pair)
-    theirs = getattr(transformers, name).from_pretrained(checkpoints[name], attn_implementation="eager").eval()
-    batch = transformers.BertTokenizerFast.from_pretrained(checkpoints[name])(text, pair, return_tensors="pt")
-    tokens = len(batch["input_ids"][0])
-    given = {key: value[:, None] for key, value in batch.items()} if name == "BertForMultipleChoice" else batch
-    with torch.no_grad():
-        outputs = theirs(**given, output_attentions=True)
-    expected = torch.stack(outputs.attentions)[:, 0].numpy()
-    assert view.attentions.shape == (2, 4, tokens, tokens)
+    their_tokenizer = transformers_models.Tokenizer(checkpoints[name], kind="BertTokenizerFast")
+    batch = their_tokenizer(text, pair, return_tensors="np")
+    tokens = their_tokenizer.convert_ids_to_tokens(batch["input_ids"][0].tolist())
+    inputs = {key: value[:, None] for key, value in batch.items()} if name == "BertForMultipleChoice" else batch
+    outputs = transformers_models.outputs(name, checkpoints[name], inputs, output_attentions=True)
+    expected = np.stack(outputs["attentions"])[:, 0]
+    assert view.attentions.shape == (2, 4, len(tokens), len(tokens))
     np.testing.assert_allclose(view.attentions, expected, rtol=0, atol=1e-5)
-    assert view.tokens == batch.tokens()
+    assert view.tokens == tokens
 
     found = dict(view.prediction)
     assert (view.heading == "") == (not found)
     if name == "BertForSequenceClassification":
-        shares = torch.softmax(outputs.logits[0], -1).tolist()
-        assert found == pytest.approx(dict(zip(("bad", "so-so", "good"), shares, strict=True)), abs=1e-5)
+        probabilities = softmax(outputs["logits"][0]).tolist()
+        assert found == pytest.approx(dict(zip(("bad", "so-so", "good"), probabilities, strict=True)), abs=1e-5)
         assert list(found.values()) == sorted(found.values(), reverse=True)
     elif name == "BertForTokenClassification":
-        tags = outputs.logits[0].argmax(-1).tolist()[1:-1]
+        tags = outputs["logits"][0].argmax(-1).tolist()[1:-1]
         assert list(found) == ["none"] if not any(tags) else all(word.endswith(": film") for word in found)
     elif name == "BertForMultipleChoice":
-        ((value, share),) = found.items()
-        assert float(value) == pytest.approx(outputs.logits.item(), abs=1e-3)
-        assert share is None
+        ((value, probability),) = found.items()
+        assert float(value) == pytest.approx(outputs["logits"].item(), abs=1e-3)
+        assert probability is None
     elif name == "BertForQuestionAnswering":
         ((answer, _),) = found.items()
         assert answer in pair
     elif name == "BertForNextSentencePrediction":
-        share = torch.softmax(outputs.logits[0], -1)[0].item()
-        assert found["is_next"] == pytest.approx(share, abs=1e-5)
+        assert found["is_next"] == pytest.approx(softmax(outputs["logits"][0])[0], abs=1e-5)
     elif name in ("BertForMaskedLM", "BertForPreTraining"):
         logits = outputs["logits" if name == "BertForMaskedLM" else "prediction_logits"][0]
-        place = batch.tokens().index("[MASK]")
-        best = torch.softmax(logits[place], -1).topk(5)
-        assert list(found) == tokenizer.convert_ids_to_tokens(best.indices.tolist())
-        np.testing.assert_allclose(list(found.values()), best.values, atol=1e-5)
+        scores = softmax(logits[tokens.index("[MASK]")])
+        best = np.argsort(-scores)[:5]
+        assert list(found) == tokenizer.convert_ids_to_tokens(best.tolist())
+        np.testing.assert_allclose(list(found.values()), scores[best], atol=1e-5)
     page = view._repr_html_()
     assert "<iframe" in page
 

@@ -1,12 +1,11 @@
-"""Integrated gradients beside torch in float64 over transformers' models; completeness; what is refused."""
+"""Integrated gradients compared with torch in float64 on transformers' models; completeness; what is refused."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-import transformers
+from torch_process import in_torch_process
 
 from keras_bert_impl import BertForSequenceClassification, BertTokenizer
 from keras_bert_impl.errors import InputError
@@ -57,10 +56,15 @@ CASES: dict[str, tuple[tuple[str, str | None], str | None, list[tuple[str, str, 
 }
 
 
+@in_torch_process
 def expected(
     path: Path, name: str, texts: tuple[str, str | None], output: str, index: tuple[Any, ...], steps: int
 ) -> tuple[np.ndarray, float]:
     """Attributions of tokens, and the change of the number, by hooks on the embeddings of the model of transformers."""
+    import numpy as np
+    import torch
+    import transformers
+
     model = getattr(transformers, name).from_pretrained(path).eval().double()
     tokenizer = transformers.BertTokenizerFast.from_pretrained(path)
     batch = tokenizer(*texts, return_tensors="pt", return_special_tokens_mask=True)
@@ -97,7 +101,7 @@ def expected(
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.filterwarnings("ignore:.*the sum over the words is:UserWarning")
-def test_beside_torch(
+def test_scores_are_those_of_torch(
     name: str, checkpoints: dict[str, Path], loaded: dict[str, Any], tokenizer: BertTokenizer, monkeypatch
 ) -> None:
     monkeypatch.setattr("keras_bert_impl.interpret.attribution._REFINEMENT", 1)

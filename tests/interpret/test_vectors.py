@@ -1,13 +1,12 @@
-"""Word vectors beside transformers' hidden states; cosines beside scikit-learn's; the lesson of the two banks."""
+"""Word vectors compared with transformers' hidden states; cosines with scikit-learn's; the lesson of the two banks."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-import transformers
 from sklearn.metrics.pairwise import cosine_similarity
+from torch_process import in_torch_process
 
 from keras_bert_impl import BertModel, BertTokenizer
 from keras_bert_impl.data import read_table
@@ -18,6 +17,30 @@ BANK = Path(__file__).resolve().parents[2] / "examples" / "bank.tsv"
 TEXTS = ["An unbelievable film.", "Unbelievable! So unbelievable and bad", "The unbelievable"]
 
 
+@in_torch_process
+def word_states(directory: Path, texts: list[str], word: str) -> list[np.ndarray]:
+    """Per occurrence of a word, the mean of its tokens' hidden states in each layer."""
+    import numpy as np
+    import torch
+    import transformers
+
+    model = transformers.BertModel.from_pretrained(directory).eval()
+    tokenizer = transformers.BertTokenizerFast.from_pretrained(directory)
+    tokens = tokenizer(word, add_special_tokens=False).tokens()
+    if len(tokens) < 2:
+        raise ValueError(f"{word} is one token; several were expected")
+    vectors = []
+    for text in texts:
+        batch = tokenizer(text, return_tensors="pt")
+        with torch.no_grad():
+            states = torch.stack(model(**batch, output_hidden_states=True).hidden_states)[:, 0]
+        words = np.array([-1 if number is None else number for number in batch.word_ids()])
+        for positions in (np.flatnonzero(words == number) for number in range(words.max() + 1)):
+            if [batch.tokens()[position] for position in positions] == tokens:
+                vectors.append(states[:, positions].mean(dim=1).numpy())
+    return vectors
+
+
 def test_vectors(checkpoints: dict[str, Path], loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
     found = word_vectors(loaded["BertForSequenceClassification"], tokenizer, TEXTS, "unbelievable")
     assert found.names == ["1", "2a", "2b", "3"]
@@ -25,20 +48,7 @@ def test_vectors(checkpoints: dict[str, Path], loaded: dict[str, Any], tokenizer
         "An <unbelievable> film.",
         "<Unbelievable>! So unbelievable and bad",
     ]
-    path = checkpoints["BertForSequenceClassification"]
-    theirs = transformers.BertModel.from_pretrained(path).eval()
-    their_tokenizer = transformers.BertTokenizerFast.from_pretrained(path)
-    wanted = their_tokenizer("unbelievable", add_special_tokens=False).tokens()
-    assert len(wanted) > 1
-    expected = []
-    for text in TEXTS:
-        batch = their_tokenizer(text, return_tensors="pt")
-        with torch.no_grad():
-            states = torch.stack(theirs(**batch, output_hidden_states=True).hidden_states)[:, 0]
-        words = np.array([-1 if number is None else number for number in batch.word_ids()])
-        for places in (np.flatnonzero(words == number) for number in range(words.max() + 1)):
-            if [batch.tokens()[place] for place in places] == wanted:
-                expected.append(states[:, places].mean(dim=1).numpy())
+    expected = word_states(checkpoints["BertForSequenceClassification"], TEXTS, "unbelievable")
     assert found.vectors.shape == (4, 3, 32)
     np.testing.assert_allclose(found.vectors, expected, rtol=0, atol=1e-5)
     np.testing.assert_allclose(found.cosines(1), cosine_similarity(found.vectors[:, 1]), atol=1e-6)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from tokenizers import Tokenizer
+from torch_process import in_torch_process
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data import read_table
@@ -110,15 +110,26 @@ def test_pairs_need_a_second_segment(letters: BertTokenizer) -> None:
     assert len(CLASSES.encode(CLASSES.from_texts(["a"]), letters, config, max_length=8)) == 1
 
 
+@in_torch_process
+def torch_losses(
+    logits: np.ndarray, classes: np.ndarray, predictions: np.ndarray, values: np.ndarray
+) -> tuple[float, float]:
+    """Cross-entropy of classes, and squared error of values."""
+    import torch
+
+    functions = torch.nn.functional
+    entropy = functions.cross_entropy(torch.tensor(logits), torch.tensor(classes, dtype=torch.long))
+    return entropy.item(), functions.mse_loss(torch.tensor(predictions), torch.tensor(values)).item()
+
+
 def test_losses_are_those_of_torch() -> None:
     generator = np.random.default_rng(3)
     logits = generator.normal(size=(13, 5)).astype(np.float32) * 4
     classes = generator.integers(0, 5, 13).astype(np.int32)
-    expected = torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(classes, dtype=torch.long))
-    np.testing.assert_allclose(float(CLASSES.loss()["logits"](classes, logits)), float(expected), rtol=1e-6)
     values = generator.normal(size=(13, 1)).astype(np.float32)
-    squared = torch.nn.functional.mse_loss(torch.tensor(logits[:, :1]), torch.tensor(values))
-    np.testing.assert_allclose(float(VALUES.loss()["logits"](values, logits[:, :1])), float(squared), rtol=1e-6)
+    entropy, squared = torch_losses(logits, classes, logits[:, :1], values)
+    np.testing.assert_allclose(float(CLASSES.loss()["logits"](classes, logits)), entropy, rtol=1e-6)
+    np.testing.assert_allclose(float(VALUES.loss()["logits"](values, logits[:, :1])), squared, rtol=1e-6)
 
 
 def test_predictions_have_names_and_probabilities(letters: BertTokenizer, config: BertConfig) -> None:

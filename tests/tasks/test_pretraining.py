@@ -1,10 +1,10 @@
-"""The objectives of pretraining, against torch and float64."""
+"""The objectives of pretraining, compared with torch and float64."""
 
 import keras
 import numpy as np
 import pytest
-import torch
 from keras import ops
+from torch_process import in_torch_process
 
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.losses import CrossEntropy, MeanCrossEntropy, Perplexity, cross_entropy
@@ -36,20 +36,29 @@ def reference(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return sums - np.take_along_axis(exact, labels[..., None].astype("int64"), -1)[..., 0]
 
 
+@in_torch_process
+def torch_gradient(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The gradient of the weighted sum of cross-entropies with respect to the logits."""
+    import torch
+
+    tensor = torch.tensor(logits, requires_grad=True)
+    loss = torch.nn.functional.cross_entropy(
+        tensor.reshape(-1, logits.shape[-1]), torch.tensor(labels).reshape(-1).long(), reduction="none"
+    )
+    (loss * torch.tensor(weights).reshape(-1)).sum().backward()
+    return tensor.grad.numpy()
+
+
 def test_cross_entropy_and_its_gradient(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> None:
     import tensorflow as tf
 
-    theirs = torch.tensor(logits, requires_grad=True)
-    loss = torch.nn.functional.cross_entropy(
-        theirs.reshape(-1, WORDS), torch.tensor(labels).reshape(-1).long(), reduction="none"
-    )
-    (loss.reshape(ROWS, PREDICTIONS) * torch.tensor(weights)).sum().backward()
+    expected = torch_gradient(logits, labels, weights)
     ours = tf.constant(logits)
     with tf.GradientTape() as tape:
         tape.watch(ours)
         total = tf.reduce_sum(cross_entropy(labels, ours) * weights)
     np.testing.assert_allclose(cross_entropy(labels, logits), reference(logits, labels), rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(tape.gradient(total, ours), theirs.grad, atol=1e-6)
+    np.testing.assert_allclose(tape.gradient(total, ours), expected, atol=1e-6)
 
 
 def test_logits_that_are_far_apart() -> None:

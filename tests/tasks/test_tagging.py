@@ -1,12 +1,12 @@
-"""Tagging, against the tokenizers library and torch."""
+"""Tagging, compared with the tokenizers library and torch."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from tokenizers import Tokenizer
+from torch_process import in_torch_process
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data import Features, Ragged, read_conll
@@ -110,13 +110,20 @@ def test_unknown_tags_are_refused_with_line_and_word(
         TASK.encode(columns, letters, config, max_length=9)
 
 
+@in_torch_process
+def torch_cross_entropy(logits: np.ndarray, classes: np.ndarray) -> float:
+    import torch
+
+    return torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(classes).long()).item()
+
+
 def test_the_loss_counts_words_alone() -> None:
     generator = np.random.default_rng(3)
     logits = generator.normal(size=(4, 7, 3)).astype(np.float32) * 4
     labels = generator.integers(0, 3, (4, 7)).astype(np.int32)
     weights = (generator.random((4, 7)) < 0.4).astype(np.float32)
-    ignoring = torch.where(torch.tensor(weights) > 0, torch.tensor(labels), -100).long()
-    expected = torch.nn.functional.cross_entropy(torch.tensor(logits).reshape(28, 3), ignoring.reshape(28))
+    # Torch ignores the label -100.
+    expected = torch_cross_entropy(logits.reshape(28, 3), np.where(weights > 0, labels, -100).reshape(28))
     found = TASK.loss()["logits"](labels, logits, sample_weight=weights)
     np.testing.assert_allclose(float(found), float(expected), rtol=1e-6)
 
