@@ -48,7 +48,7 @@ def main():
     model = BertForSequenceClassification.from_pretrained(
         arguments.checkpoint,
         dtype=PRECISIONS[arguments.precision],
-        **task.config_changes(["0", "1"]),
+        **task.config_changes(["negative", "positive"]),
     )
     columns = read_table(arguments.data / "train.tsv")
     columns = {name: values[: arguments.limit] for name, values in columns.items()}

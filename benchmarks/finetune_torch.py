@@ -21,6 +21,8 @@ import torch
 from torch_adamw import torch_adamw
 from transformers import AutoTokenizer, BertForSequenceClassification, get_linear_schedule_with_warmup
 
+LABELS = ["negative", "positive"]
+
 
 def peak_megabytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -49,7 +51,7 @@ def main():
     model = BertForSequenceClassification.from_pretrained(arguments.checkpoint, num_labels=2)
     train = rows(arguments.data / "train.tsv")[: arguments.limit]
     ids = tokenizer([row["text"] for row in train], truncation=True, max_length=128)["input_ids"]
-    labels = torch.tensor([int(row["label"]) for row in train])
+    labels = torch.tensor([LABELS.index(row["label"]) for row in train])
 
     def batch(rows_of_ids):
         padded = tokenizer.pad({"input_ids": rows_of_ids}, padding="longest", return_tensors="pt")
@@ -87,7 +89,7 @@ def main():
         with torch.inference_mode():
             for first in range(0, len(encoded), 64):
                 predicted += model(**batch(encoded[first : first + 64])).logits.argmax(-1).tolist()
-        right = [int(p == int(row["label"])) for p, row in zip(predicted, held_out, strict=True)]
+        right = [int(LABELS[p] == row["label"]) for p, row in zip(predicted, held_out, strict=True)]
         result[split] = {"accuracy": float(np.mean(right)), "right": right}
     print(json.dumps(result))
 

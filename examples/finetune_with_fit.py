@@ -28,7 +28,10 @@ def main():
     tokenizer = BertTokenizer.from_pretrained(checkpoint)
     data = {name: read_table(SNIPPETS / f"{name}.tsv") for name in ("train", "valid")}
     inputs = {name: tokenizer(columns["text"], max_length=64) for name, columns in data.items()}
-    labels = {name: keras.ops.array([int(label) for label in columns["label"]]) for name, columns in data.items()}
+    labels = {
+        name: keras.ops.array([label == "positive" for label in columns["label"]], "int32")
+        for name, columns in data.items()
+    }
 
     model = BertForSequenceClassification.from_pretrained(checkpoint, id2label={0: "negative", 1: "positive"})
     model.compile(

@@ -27,10 +27,8 @@ model.compile(
     loss={"logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
     metrics={"logits": ["accuracy"]},
 )
-inputs, labels = (
-    tokenizer(train["text"][:rows], max_length=64),
-    np.array([int(label) for label in train["label"][:rows]]),
-)
+inputs = tokenizer(train["text"][:rows], max_length=64)
+labels = np.array([int(label == "positive") for label in train["label"][:rows]])
 model.fit(inputs, labels, batch_size=32, verbose=2)
 
 # %% [markdown]

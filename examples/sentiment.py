@@ -61,7 +61,7 @@ assert change != 0
 train, valid = (read_table(SNIPPETS / f"{name}.tsv") for name in ("train", "valid"))
 rows = 2000
 inputs = tokenizer(train["text"][:rows], max_length=64)
-labels = np.array([int(label) for label in train["label"][:rows]])
+labels = np.array([int(label == "positive") for label in train["label"][:rows]])
 
 model = load_model()
 model.compile(adamw(learning_rate=1e-4, steps=-(-rows // 32)), loss=make_loss(), metrics={"logits": ["accuracy"]})
@@ -77,7 +77,7 @@ axes.grid(alpha=0.3)
 plt.show()
 
 # %%
-true = np.array([int(label) for label in valid["label"]])
+true = np.array([int(label == "positive") for label in valid["label"]])
 _, accuracy = model.evaluate(tokenizer(valid["text"], max_length=64), true, batch_size=64, verbose=0)
 print(f"accuracy on {len(true)} snippets that were not used for training: {accuracy:.1%}")
 assert accuracy > 0.7

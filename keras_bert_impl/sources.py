@@ -1,11 +1,13 @@
 """Locates the files of a checkpoint: a directory, a weights file, a bundled model, or a model on the hub."""
 
+import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.files import read_text
 
 BUNDLED = Path(__file__).with_name("assets") / "models"
 
@@ -14,6 +16,9 @@ WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".safetensors.index.j
 
 # A name with such an ending was meant as a path. A list, because hub names may contain dots too ("model-v1.5").
 _PATH_SUFFIXES = (*WEIGHTS_SUFFIXES, ".ckpt", ".json", ".txt", ".h5", ".keras", ".msgpack", ".onnx", ".zip", ".gz")
+
+# The hub names of the checkpoints that `recipes.material` fetches, which their files do not contain.
+_FETCHED = {"all-MiniLM-L6-v2": "sentence-transformers/all-MiniLM-L6-v2"}
 
 # The hub's own rule: letters, digits, `-`, `_` and `.`, at most 96 in each part, `--` and `..` reserved.
 _HUB_NAME = re.compile(r"(?!.*(--|\.\.))(\b[\w.-]{1,96}\b/)?\b[\w.-]{1,96}\b", re.ASCII)
@@ -84,6 +89,26 @@ def open_source(source: str | Path | Source, revision: str | None = None) -> Sou
     if revision is not None:
         raise InputError(f"{name} is on this machine and has no revision {revision!r}. Omit the revision.")
     return local
+
+
+def public_name(source: str | Path) -> str:
+    """The name under which others know a checkpoint, for model cards: never a path of this machine.
+
+    A hub name and the name of a bundled model are returned as they are. A directory is named by ``_name_or_path`` in
+    its ``config.json`` if that is a hub name with the same last part, and otherwise by its own last part.
+
+    >>> public_name("bert-base-uncased"), public_name("/home/me/models/my-bert")
+    ('bert-base-uncased', 'my-bert')
+    """
+    name, path = os.fspath(source), Path(source).expanduser()
+    if not path.exists() and _HUB_NAME.fullmatch(name) and not name.endswith(_PATH_SUFFIXES):
+        return name
+    directory = (path.parent if path.is_file() or path.suffix in _PATH_SUFFIXES else path).resolve()
+    config = directory / "config.json"
+    origin = str(json.loads(read_text(config)).get("_name_or_path", "")) if config.is_file() else ""
+    if _HUB_NAME.fullmatch(origin) and origin.split("/")[-1] == directory.name:
+        return origin
+    return _FETCHED.get(directory.name, directory.name)
 
 
 def _local(name: str) -> Source | None:

@@ -11,7 +11,7 @@ from hub_server import Hub, commit, serve
 
 from keras_bert_impl import sources
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.sources import Source, open_source
+from keras_bert_impl.sources import Source, open_source, public_name
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_a_revision_of_a_directory(directory: Path) -> None:
 CLIENT = """
 import json, sys
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.sources import open_source
+from keras_bert_impl.sources import open_source, public_name
 name, revision, *files = sys.argv[1:]
 source = open_source(name, revision or None)
 answers = []
@@ -168,6 +168,24 @@ def test_hub_says_what_is_wrong(files: dict[str, Path], tmp_path: Path) -> None:
     assert f"Accept its terms at {hub.endpoint}/org/gated" in gated
     assert offline is not None
     assert "HF_HUB_OFFLINE is set" in offline
+
+
+def test_public_names(tmp_path: Path) -> None:
+    assert public_name("bert-tiny-novels") == "bert-tiny-novels"
+    assert public_name("org/model") == "org/model"
+    directory = tmp_path / "my-bert"
+    directory.mkdir()
+    (directory / "model.safetensors").touch()
+    for origin, expected in (
+        ("someone/my-bert", "someone/my-bert"),
+        ("someone/another-bert", "my-bert"),
+        ("/home/someone/my-bert", "my-bert"),
+        (None, "my-bert"),
+    ):
+        (directory / "config.json").write_text(json.dumps({"_name_or_path": origin}), encoding="utf-8")
+        for source in (directory, str(directory), f"{directory}/", directory / "model.safetensors"):
+            assert public_name(source) == expected
+    assert public_name(tmp_path / "all-MiniLM-L6-v2") == "sentence-transformers/all-MiniLM-L6-v2"
 
 
 def test_the_cache_serves_an_unreachable_hub(files: dict[str, Path], tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def quickstart(
 
     Args:
         checkpoint: any source of a checkpoint; None fetches all-MiniLM-L6-v2 once.
-        data: a directory with ``train.tsv``, ``valid.tsv`` and ``test.tsv``; label 1 means positive.
+        data: a directory with ``train.tsv``, ``valid.tsv`` and ``test.tsv``, labelled ``negative`` or ``positive``.
         output: the directory of the run.
         export: the directory of the export.
         epochs: of the fine-tuning.
@@ -76,7 +76,7 @@ def quickstart(
     print("\n4. The export in a new process, as a server runs it", flush=True)
     labels = _classify(export)
     for sentence, label in zip(SENTENCES, labels, strict=True):
-        print(f"   {'positive' if label == '1' else 'negative'}  {sentence}")
+        print(f"   {label}  {sentence}")
     return labels
 
 

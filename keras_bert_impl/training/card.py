@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from keras_bert_impl.sources import public_name
+
 
 def model_card(metrics: Mapping[str, Any], *, name: str, main_metric: str) -> str:
     """The model card of a fine-tuned model.
@@ -21,7 +23,7 @@ def model_card(metrics: Mapping[str, Any], *, name: str, main_metric: str) -> st
         + " |"
         for split in splits
     ]
-    versions = metrics["versions"]
+    versions, base = metrics["versions"], public_name(metrics["source"])
     settings = "\n".join(f"| {key} | {value} |" for key, value in metrics["settings"].items())
     labels = "".join(f"- `{label}`\n" for label in metrics["labels"])
     return f"""---
@@ -30,12 +32,12 @@ tags:
 - bert
 - keras
 - {metrics["task"]}
-base_model: {metrics["source"]}
+base_model: {base}
 ---
 
 # {name}
 
-A BERT fine-tuned for {metrics["task"]} from `{metrics["source"]}`, on {metrics["examples"]["train"]} examples in
+A BERT fine-tuned for {metrics["task"]} from `{base}`, on {metrics["examples"]["train"]} examples in
 {metrics["seconds"]:.0f} seconds, with keras_bert_impl {versions["keras_bert_impl"]} on {versions["backend"]}.
 
 ## Results
@@ -83,7 +85,7 @@ def pretraining_card(metrics: Mapping[str, Any], *, name: str) -> str:
     settings = "\n".join(
         f"| {key} | {value} |" for part in ("objective", "settings") for key, value in metrics[part].items()
     )
-    origin = f"from `{metrics['init']}`" if metrics["init"] else f"of the size {metrics['preset']}"
+    origin = f"from `{public_name(metrics['init'])}`" if metrics["init"] else f"of the size {metrics['preset']}"
     return f"""---
 library_name: keras
 tags:

@@ -80,7 +80,10 @@ WHY = ["--output", "why.html"]
         (["attention", "RUN", "A film.", "--output", "file/view.html"], "file/view.html cannot be written"),
         (["attribute", "RUN", "A film.", "--output", "file/why.html"], "file/why.html cannot be written"),
         (["attribute", "BERT", "A film.", *WHY], "explain is not available for embedding"),
-        (["attribute", "RUN", "A film.", "--target", "great", *WHY], "the model has no label 'great'; it has '0', '1'"),
+        (
+            ["attribute", "RUN", "A film.", "--target", "great", *WHY],
+            "no label 'great'; it has 'negative', 'positive'",
+        ),
         (["attribute", "RUN", "A film.", "--steps", "0", *WHY], "steps is 0"),
     ],
 )

@@ -132,7 +132,7 @@ def test_predict_takes_what_export_writes(run: Run, sentiment_run: Path, tmp_pat
         r"on 32 film snippets the outputs differ from the float32 model's by at most \d\.\de-\d\d", compared
     )
     assert (ran.code, written, ran.err) == (0, f"written to {target}", "")
-    assert lines(run("predict", target, "good").out)[0]["label"] in ("0", "1")
+    assert lines(run("predict", target, "good").out)[0]["label"] in ("negative", "positive")
 
 
 @pytest.mark.slow

@@ -115,7 +115,7 @@ def test_the_request_of_the_serving_guide_is_answered(place: Path) -> None:
     ((_, method, address, _, body),) = commands(SERVING, "curl")
     assert (method, address) == ("POST", "http://localhost:8501/v1/models/sentiment:predict")
     answer = Service(place / "saved_models" / "sentiment" / "1").rest(body)
-    assert answer["predictions"][0]["label"] in {"0", "1"}
+    assert answer["predictions"][0]["label"] in {"negative", "positive"}
 
 
 def test_interpretation(sentiment_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,8 @@ def test_a_text_beyond_the_positions_is_truncated_with_a_warning(predictor: Pred
 
 
 def test_labels_count_for_scores_alone(predictor: Predictor) -> None:
-    columns = {"text": ["good", "bad"], "label": ["1", "surprise"], "location": ["x.tsv, line 2", "x.tsv, line 3"]}
+    locations = ["x.tsv, line 2", "x.tsv, line 3"]
+    columns = {"text": ["good", "bad"], "label": ["positive", "surprise"], "location": locations}
     assert len(predictor.columns(columns)) == 2
     with pytest.raises(InputError, match=r"x\.tsv, line 3: the label 'surprise' was not in the training data"):
         predictor.score(columns)

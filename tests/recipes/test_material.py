@@ -72,6 +72,6 @@ def test_the_shipped_snippets_have_their_sizes_and_license(data_dir: Path) -> No
     rows = {name: (data_dir / f"{name}.tsv").read_text(encoding="utf-8").splitlines() for name in sizes}
     assert {name: len(lines) - 1 for name, lines in rows.items()} == sizes
     assert all(lines[0] == "text\tlabel" for lines in rows.values())
-    assert {line.rsplit("\t", 1)[1] for lines in rows.values() for line in lines[1:]} == {"0", "1"}
+    assert {line.rsplit("\t", 1)[1] for lines in rows.values() for line in lines[1:]} == {"negative", "positive"}
     assert "MIT" in (data_dir / "LICENSE").read_text()
     assert "Hutto" in (data_dir / "README.md").read_text()

@@ -22,7 +22,8 @@ def test_the_whole_way_and_once_more(
         assert step in said
     assert f"test: accuracy {metrics['test']['accuracy']:.4f}" in said
     for answer, sentence, label in zip(said.splitlines()[-4:], SENTENCES, labels, strict=True):
-        assert answer == f"   {'positive' if label == '1' else 'negative'}  {sentence}"
+        assert label in ("negative", "positive")
+        assert answer == f"   {label}  {sentence}"
 
     assert quickstart(checkpoint=small_bert, data=snippets, output=output, export=export, epochs=1) == labels
     said = capsys.readouterr().out

@@ -106,4 +106,4 @@ def test_what_does_not_fit_the_model_is_refused(
 
 def test_files_are_read_by_the_task(data_dir: Path) -> None:
     columns = TASKS["classification"].read_file(data_dir / "test.tsv", columns={})
-    assert TASKS["classification"].labels(columns) == ["0", "1"]
+    assert TASKS["classification"].labels(columns) == ["negative", "positive"]
