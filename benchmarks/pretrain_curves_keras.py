@@ -14,7 +14,7 @@ from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.pretraining import summarize_logs
 from keras_bert_impl.training import PreTraining, adamw
 from keras_bert_impl.training.pretraining import TimedRate
-from keras_bert_impl.training.resume import Clock
+from keras_bert_impl.training.run import Clock
 
 PARTS = 20
 

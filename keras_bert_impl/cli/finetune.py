@@ -4,27 +4,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.cli.options import add_run_options, add_settings, given_settings, run_arguments
+from keras_bert_impl.cli.options import (
+    add_column_options,
+    add_run_options,
+    add_settings,
+    column_options,
+    given_settings,
+    run_arguments,
+)
 from keras_bert_impl.cli.startup import start_framework
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.training.settings import FineTuning
-
-
-def add_column_options(verb: argparse.ArgumentParser) -> None:
-    """Adds the options that name the columns of a table."""
-    helps = {
-        "text": "column of the text (default: text); a number if the file has no header",
-        "pair": "column of the second text (default: text_pair, if it exists)",
-        "label": "column of the label (default: label)",
-    }
-    for role, help in helps.items():
-        verb.add_argument(f"--{role}-column", metavar="NAME", help=help)
-
-
-def column_options(options: argparse.Namespace) -> dict[str, str]:
-    """The names of columns that were given, as arguments for the readers of tables."""
-    given = {"text": options.text_column, "text_pair": options.pair_column, "label": options.label_column}
-    return {name: value for name, value in given.items() if value is not None}
 
 
 def add_verbs(verbs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Options of verbs that train, generated from the fields of settings."""
+"""Options that several verbs have in common; those of settings are generated from the settings' fields."""
 
 import argparse
 import dataclasses
@@ -94,3 +94,20 @@ def run_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """The options of `add_run_options`, as arguments of ``finetune`` and ``pretrain``."""
     saving = Saving(**given_settings(options, Saving, _SAVING))
     return {"saving": saving, "resume": options.resume, "strategy": options.strategy, "devices": options.devices}
+
+
+def add_column_options(verb: argparse.ArgumentParser) -> None:
+    """Adds the options that name the columns of a table."""
+    helps = {
+        "text": "column of the text (default: text); a number if the file has no header",
+        "pair": "column of the second text (default: text_pair, if it exists)",
+        "label": "column of the label (default: label)",
+    }
+    for role, help in helps.items():
+        verb.add_argument(f"--{role}-column", metavar="NAME", help=help)
+
+
+def column_options(options: argparse.Namespace) -> dict[str, str]:
+    """The names of columns that were given, as arguments for the readers of tables."""
+    given = {"text": options.text_column, "text_pair": options.pair_column, "label": options.label_column}
+    return {name: value for name, value in given.items() if value is not None}

@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from keras_bert_impl.training.optimizers import Lamb, WarmupPolynomialDecay, adamw, lamb
     from keras_bert_impl.training.pretraining import pretrain
     from keras_bert_impl.training.published import RECIPES, Recipe
-    from keras_bert_impl.training.resume import SaveStates, resumable_fit
+    from keras_bert_impl.training.run import resumable_fit
     from keras_bert_impl.training.settings import PRECISIONS, FineTuning, PreTraining, Saving, TrainingSettings
+    from keras_bert_impl.training.states import SaveStates
     from keras_bert_impl.training.weight_history import WeightHistory
 
 # Public name: its module, imported at first use, because settings are read without starting Keras.
@@ -23,7 +24,7 @@ _MODULES = {
     "LossScaleOptimizer": "distribution",
     "PreTraining": "settings",
     "Recipe": "published",
-    "SaveStates": "resume",
+    "SaveStates": "states",
     "Saving": "settings",
     "TrainingSettings": "settings",
     "WarmupPolynomialDecay": "optimizers",
@@ -34,7 +35,7 @@ _MODULES = {
     "finetune": "fine_tuning",
     "lamb": "optimizers",
     "pretrain": "pretraining",
-    "resumable_fit": "resume",
+    "resumable_fit": "run",
 }
 
 __all__ = [

@@ -21,8 +21,7 @@ from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training.card import model_card
 from keras_bert_impl.training.curves import block_means, save_learning_curve, step_losses
 from keras_bert_impl.training.distribution import distributed
-from keras_bert_impl.training.resume import Clock
-from keras_bert_impl.training.run import Run
+from keras_bert_impl.training.run import Clock, Run
 from keras_bert_impl.training.settings import PRECISIONS, FineTuning, Saving
 from keras_bert_impl.training.states import checksum
 

@@ -22,8 +22,7 @@ from keras_bert_impl.training.card import pretraining_card
 from keras_bert_impl.training.curves import save_pretraining_curves
 from keras_bert_impl.training.distribution import current_backend, distributed
 from keras_bert_impl.training.optimizers import make_schedule
-from keras_bert_impl.training.resume import Clock
-from keras_bert_impl.training.run import ENDLESS, Run
+from keras_bert_impl.training.run import ENDLESS, Clock, Run
 from keras_bert_impl.training.settings import PRECISIONS, PreTraining, Saving
 from keras_bert_impl.training.states import checksum
 

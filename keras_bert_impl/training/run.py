@@ -1,10 +1,11 @@
-"""``Run``: a training run, its directory and its resumable loop."""
+"""``Run``: a training run, its directory, and exact resume of interrupted training."""
 
 import contextlib
 import dataclasses
 import json
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,40 @@ from keras_bert_impl.files import (
 )
 from keras_bert_impl.training.distribution import SINGLE_DEVICE, Distribution, current_backend
 from keras_bert_impl.training.optimizers import make_optimizer
-from keras_bert_impl.training.resume import SaveStates, Stateful, resumable_fit
 from keras_bert_impl.training.settings import Saving, TrainingSettings
-from keras_bert_impl.training.states import checksum, has_states, remove_states
+from keras_bert_impl.training.states import SaveStates, Stateful, checksum, has_states, remove_states
 
 # The directory of the states, inside that of the run.
 STATES = "states"
 # The number of steps of a run that a callback ends: more than any machine makes.
 ENDLESS = 1 << 40
+
+
+class Clock:
+    """The duration of a training run, over all its sessions.
+
+    >>> clock = Clock()
+    >>> clock.load_state_dict(60.0)
+    >>> 60 <= clock.seconds < 61
+    True
+    """
+
+    def __init__(self) -> None:
+        self.load_state_dict(0.0)
+
+    @property
+    def seconds(self) -> float:
+        """The duration so far."""
+        return self._before + time.perf_counter() - self._start
+
+    def state_dict(self) -> float:
+        """The seconds so far."""
+        return self.seconds
+
+    def load_state_dict(self, state: float) -> None:
+        """Continues from these seconds."""
+        self._before = state
+        self._start = time.perf_counter()
 
 
 class Run:
@@ -219,6 +246,56 @@ class Run:
         write_text(self.directory / "metrics.json", to_json(metrics))
         write_text(self.directory / "README.md", card(metrics, name=self.name))
         return metrics
+
+
+def resumable_fit(
+    model: keras.Model,
+    batches: Batches,
+    *,
+    states: SaveStates,
+    steps: int,
+    steps_per_epoch: int,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    **arguments: Any,
+) -> None:
+    """Plain ``fit`` that continues from the newest state, also within an epoch.
+
+    Args:
+        model: a compiled model.
+        batches: batches such as `LengthBatches` or `PretrainingBatches`, where batch ``k`` depends on ``k`` and a seed
+            only; already split for the distribution of ``states``.
+        states: saves the states, and knows the distribution.
+        steps: total number of steps, those of earlier sessions included.
+        steps_per_epoch: number of steps in an epoch; the last epoch may be shorter.
+        callbacks: other callbacks; those with a state must be in ``states`` as well. An incomplete epoch has a call of
+            ``fit`` of its own, and so of their ``on_train_begin``.
+        **arguments: other arguments of ``fit``.
+
+    Raises:
+        InputError: the states are those of a different training run, or the optimizer averages weights.
+        OSError: a state cannot be written.
+        Interrupted: SIGINT or SIGTERM arrived; the state was saved.
+
+    >>> batches = LengthBatches(features, 32, seed=1, epochs=3)  # doctest: +SKIP
+    >>> resumable_fit(model, batches, states=SaveStates("states", Saving(minutes=5)),
+    ...               steps=len(batches), steps_per_epoch=batches.per_epoch)  # doctest: +SKIP
+    """
+    arguments = {**arguments, "callbacks": [*callbacks, states], "shuffle": False}
+    step = states.restore(model, batches)
+    with states.running():
+        while step < steps and not states.stopped_early:
+            epoch, within = divmod(step, steps_per_epoch)
+            epoch_steps = min(steps_per_epoch - within, steps - step)
+            model.fit(
+                states.distribution.feed(batches, start=step),
+                initial_epoch=epoch,
+                epochs=steps // steps_per_epoch if epoch_steps == steps_per_epoch else epoch + 1,
+                steps_per_epoch=epoch_steps,
+                **arguments,
+            )
+            if model.stop_training or states.step == step:
+                break
+            step = states.step
 
 
 def _has_states(directory: Path) -> bool:

@@ -21,7 +21,7 @@ from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.pretraining import summarize_logs
 from keras_bert_impl.training import PreTraining, pretrain
 from keras_bert_impl.training.pretraining import TimedRate, held_out_batches
-from keras_bert_impl.training.resume import Clock
+from keras_bert_impl.training.run import Clock
 
 OBJECTIVE = Objective(max_length=37)
 SETTINGS = PreTraining(batch_size=8, learning_rate=3e-3, report_every=20, dropout=0.0, held_out=0.2)

@@ -19,7 +19,6 @@ from keras_bert_impl.training.distribution.base import (
     split_batch,
     update_metrics,
 )
-from keras_bert_impl.training.distribution.workers import read_tf_config, wait_for_workers
 
 
 @contextlib.contextmanager
@@ -52,6 +51,8 @@ def multiworker(devices: int | None) -> Iterator[Distribution]:
     """``tf.distribute.MultiWorkerMirroredStrategy`` over the workers that ``TF_CONFIG`` names."""
     if devices is not None:
         raise InputError("devices was given for multiworker, whose workers use all GPUs of their machine. Omit it.")
+    from keras_bert_impl.training.distribution.workers import read_tf_config, wait_for_workers
+
     workers, index = read_tf_config(os.environ.get("TF_CONFIG", ""))
     wait_for_workers(workers, index)
     try:
