@@ -111,14 +111,18 @@ class Run:
             return None
         metrics = read_json(path)
         for name, value in json.loads(json.dumps(self.request)).items():
-            found = metrics.get(name)
+            recorded = metrics.get(name)
             if name == "settings":
-                found = {**self._default_settings(), **(found or {})}
-            if found != value:
-                raise InputError(
-                    f"{self.output} is a finished run with a different {name}: {found!r:.400} there, {value!r:.400} "
-                    "here. Name another directory, or remove this one."
-                )
+                recorded = {**self._default_settings(), **(recorded or {})}
+            if recorded == value:
+                continue
+            if isinstance(recorded, dict) and isinstance(value, dict):
+                key = next(key for key in {**recorded, **value} if recorded.get(key) != value.get(key))
+                name, recorded, value = f"{key} ({name})", recorded.get(key), value.get(key)
+            raise InputError(
+                f"{self.output} is a finished run with a different {name}: {recorded!r:.400} there, {value!r:.400} "
+                "here. Name another directory, or remove this one."
+            )
         remove_states(self.output / STATES)
         return metrics
 
