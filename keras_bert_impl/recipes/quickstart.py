@@ -1,4 +1,4 @@
-"""The whole way on real data, as one function."""
+"""The quickstart: end to end on real data, in one function."""
 
 import json
 import subprocess
@@ -31,28 +31,28 @@ def quickstart(
     epochs: int = 3,
     precision: str = "float32",
 ) -> list[str]:
-    """Checkpoint, fine-tuning, export, predictions; each step takes over what an earlier run of it has made.
+    """Fetches a checkpoint, fine-tunes it, exports the model and predicts; results of earlier calls are reused.
 
     Args:
         checkpoint: any source of a checkpoint; None fetches all-MiniLM-L6-v2 once.
         data: a directory with ``train.tsv``, ``valid.tsv`` and ``test.tsv``, labelled ``negative`` or ``positive``.
         output: the directory of the run.
         export: the directory of the export.
-        epochs: of the fine-tuning.
-        precision: ``float32`` or ``bfloat16``.
+        epochs: number of passes over the training data.
+        precision: precision of the training, ``float32`` or ``bfloat16``.
 
     Returns:
         the label of each of ``SENTENCES``, predicted by the export in a new process.
     """
     exported = format_of(export)
     if not exported:
-        check_version(export)  # Now, not after the training.
+        check_version(export)  # Before the training, which takes minutes.
         require_empty(export)
     print("1. Checkpoint", flush=True)
     source = checkpoint or fetch_checkpoint("all-MiniLM-L6-v2")
     print(f"   {source}\n\n2. Fine-tuning on film snippets", flush=True)
     if (output / "metrics.json").is_file():
-        print(f"   {output} is there already and is reused; remove it to train anew.")
+        print(f"   {output} exists and is reused; remove it to train again.")
         metrics = read_json(output / "metrics.json")
         for name in ("valid", "test"):
             print(f"   {name}: " + ", ".join(f"{key} {value:.4f}" for key, value in metrics[name].items()))
@@ -69,7 +69,7 @@ def quickstart(
         print(f"   written to {output}, with learning_curve.png and README.md")
     print("\n3. Export for TF Serving", flush=True)
     if exported:
-        print(f"   {export} is there already and is reused; remove it to export anew.")
+        print(f"   {export} exists and is reused; remove it to export again.")
     else:
         export_model(output, export)
         print(f"   written to {export}")
@@ -81,7 +81,7 @@ def quickstart(
 
 
 def _classify(export: Path) -> list[str]:
-    """What the export says of ``SENTENCES``, asked with the command line."""
+    """The labels that the export predicts for ``SENTENCES``, by the command line in a new process."""
     command = [sys.executable, "-m", "keras_bert_impl.cli.main", "predict", str(export), *SENTENCES]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:

@@ -27,8 +27,8 @@ def test_the_whole_way_and_once_more(
 
     assert quickstart(checkpoint=small_bert, data=snippets, output=output, export=export, epochs=1) == labels
     said = capsys.readouterr().out
-    assert f"{output} is there already and is reused" in said
-    assert f"{export} is there already and is reused" in said
+    assert f"{output} exists and is reused" in said
+    assert f"{export} exists and is reused" in said
     assert f"test: accuracy {metrics['test']['accuracy']:.4f}" in said
 
 
