@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_bert_impl.checkpoints.arrays import to_float32
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import read_json
 from keras_bert_impl.sources import Source
-from keras_bert_impl.tensor_files import read_safetensors
+from keras_bert_impl.tensor_files import DTYPES, read_safetensors
 
 WEIGHTS = (
     "model.safetensors",
@@ -70,7 +69,12 @@ def read_tensors(source: Source) -> dict[str, np.ndarray]:
     """
     path = source.weights or _find_weights(source)
     tensors = _read_shards(path, source) if path.suffix == ".json" else _read_file(path, source)
-    return {name: to_float32(array) for name, array in tensors.items()}
+    return {name: _to_float32(array) for name, array in tensors.items()}
+
+
+def _to_float32(array: np.ndarray) -> np.ndarray:
+    """Converts float16 and bfloat16 arrays to float32; other arrays are returned as they are."""
+    return array.astype(np.float32) if array.dtype in (DTYPES["F16"], DTYPES["BF16"]) else array
 
 
 def _find_weights(source: Source) -> Path:

@@ -15,14 +15,14 @@ from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 
-from keras_bert_impl.checkpoints.arrays import BFLOAT16
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.tensor_files import DTYPES
 
 STORAGES = {
     "torch.DoubleStorage": np.dtype("<f8"),
     "torch.FloatStorage": np.dtype("<f4"),
     "torch.HalfStorage": np.dtype("<f2"),
-    "torch.BFloat16Storage": BFLOAT16,
+    "torch.BFloat16Storage": DTYPES["BF16"],
     "torch.LongStorage": np.dtype("<i8"),
     "torch.IntStorage": np.dtype("<i4"),
     "torch.ShortStorage": np.dtype("<i2"),

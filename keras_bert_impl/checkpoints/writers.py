@@ -4,12 +4,33 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import to_json, write_text
-from keras_bert_impl.tensor_files import write_safetensors
+from keras_bert_impl.tensor_files import DTYPES, write_safetensors
 
+# The dtypes that weights can be written in.
+FILE_DTYPES = {"float32": DTYPES["F32"], "float16": DTYPES["F16"], "bfloat16": DTYPES["BF16"]}
 MAX_SHARD_SIZE = 5_000_000_000
 # transformers requires this in a file's metadata.
 _FORMAT = {"format": "pt"}
+
+
+def cast_checked(array: np.ndarray, dtype: str, *, name: str) -> np.ndarray:
+    """Casts an array to one of `FILE_DTYPES`.
+
+    Args:
+        array: the array.
+        dtype: the name of the dtype.
+        name: the name of the array, for messages.
+
+    Raises:
+        InputError: a number is too large for the dtype.
+    """
+    with np.errstate(over="ignore"):
+        result = array.astype(FILE_DTYPES[dtype])
+    if not np.isfinite(result.astype(np.float32)).all() and np.isfinite(array).all():
+        raise InputError(f"{name} contains {np.abs(array).max():.3g}, which is too large for {dtype}. Use bfloat16.")
+    return result
 
 
 def write_tensors(path: Path, tensors: dict[str, np.ndarray], max_shard_size: int = MAX_SHARD_SIZE) -> None:

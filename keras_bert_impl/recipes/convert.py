@@ -1,6 +1,7 @@
 """Converts a checkpoint of any published format to a directory that transformers and this package open."""
 
 from pathlib import Path
+from typing import Any
 
 from keras_bert_impl.checkpoints.report import LoadReport
 from keras_bert_impl.files import new_directory
@@ -41,7 +42,7 @@ def convert(
         model = find_model_class(opened).from_pretrained(opened, strict=strict)
         model.save_pretrained(temporary, dtype=dtype)
         if opened.file("tokenizer.json") or opened.file("vocab.txt"):
-            overrides = {} if cased is None else {"do_lower_case": not cased}
+            overrides: dict[str, Any] = {} if cased is None else {"do_lower_case": not cased}
             BertTokenizer.from_pretrained(opened, **overrides).save_pretrained(temporary)
     assert model.load_report is not None
     return model.load_report

@@ -209,12 +209,10 @@ class BertTokenizer:
             with_offsets=return_offsets,
             with_overflow=return_overflowing,
         )
-        result: dict[str, Any]
-        if padding:
-            min_length = length if padding == "max_length" else 0
-            result = encoded.padded(min_length, multiple=multiple, pad_id=self.pad_token_id)
-        else:
-            result = encoded.unpadded()
+        min_length = length if padding == "max_length" else 0
+        result: dict[str, Any] = (
+            encoded.padded(min_length, multiple=multiple, pad_id=self.pad_token_id) if padding else encoded.unpadded()
+        )
         if return_overflowing:
             result["overflow_to_sample_mapping"] = encoded.sample.astype(np.int32)
         return result

@@ -232,8 +232,9 @@ class WordPiece:
         before -= tf.where(distance > 0, table.continued, 0)
         slot, is_hit = self._look_up(sums[1:] - tf.gather(before, position))
         if compare_all:
-            at = (tf.gather(values, position) for values in (start, distance))
-            is_hit &= self._matches(words, *at, last + 1, self._piece_in(slot))
+            is_hit &= self._matches(
+                words, tf.gather(start, position), tf.gather(distance, position), last + 1, self._piece_in(slot)
+            )
         rank = tf.where(is_hit, (last + 1) * (1 << SLOT_BITS) + slot, 0)
         return divide(tf.maximum(tf.math.unsorted_segment_max(rank, position, count), 0), 1 << SLOT_BITS)
 
