@@ -128,7 +128,7 @@ def test_complete(name: str, loaded: dict[str, Any], tokenizer: BertTokenizer) -
 
 
 def test_many_texts_as_each_alone(loaded: dict[str, Any], tokenizer: BertTokenizer, film_texts: list[str]) -> None:
-    """Rows of other lengths beside them, and the padding, change nothing."""
+    """Other rows in the batch, and padding, change nothing."""
     model = loaded["BertForSequenceClassification"]
     together = attribute_all(model, tokenizer, film_texts[:9], steps=20)
     for text, found in zip(film_texts[:9], together, strict=True):
@@ -143,10 +143,10 @@ def test_many_texts_as_each_alone(loaded: dict[str, Any], tokenizer: BertTokeniz
 def test_a_long_text_in_several_passes(loaded: dict[str, Any], tokenizer: BertTokenizer, monkeypatch) -> None:
     model = loaded["BertForSequenceClassification"]
     text = "A wonderful film that is not bad. " * 8
-    whole = attribute(model, tokenizer, text, steps=20)
+    in_one_pass = attribute(model, tokenizer, text, steps=20)
     monkeypatch.setattr("keras_bert_impl.interpret.attribution.MAX_TOKENS", 150)
     np.testing.assert_allclose(
-        attribute(model, tokenizer, text, steps=20).targets[0].scores, whole.targets[0].scores, atol=1e-5
+        attribute(model, tokenizer, text, steps=20).targets[0].scores, in_one_pass.targets[0].scores, atol=1e-5
     )
 
 

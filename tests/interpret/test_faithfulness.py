@@ -1,4 +1,4 @@
-"""Words taken out of texts, beside a classifier whose one word decides."""
+"""Removal of words, with a classifier for which a single word decides."""
 
 from typing import Any
 

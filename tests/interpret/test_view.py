@@ -24,7 +24,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 
 def shares(*shape: int, seed: int = 0) -> np.ndarray:
-    """Rows that sum to one, uneven enough to tell any two of them apart."""
+    """Rows that sum to one, uneven enough to distinguish any two of them."""
     return np.random.default_rng(seed).dirichlet(np.full(shape[-1], 0.6), size=shape[:-1]).astype(np.float32)
 
 
@@ -225,7 +225,7 @@ def test_the_first_sight(show: Callable[..., Any]) -> None:
     check_text(page, between_words(shown.attentions[-1].mean(0), WORDS)[0])
     assert page.text_content("#caption").startswith("Layer 2, mean of the heads: [CLS] looks at ")
     assert page.locator("#attention .text [aria-pressed=true]").all_text_contents() == ["[CLS]"]
-    # A word of several tokens tells them.
+    # A word of several tokens lists them.
     assert re.fullmatch(r"Nobody: .* \(no ##body\)", labels(page, "#attention .text")[1])
 
 
@@ -311,7 +311,7 @@ def test_keys(show: Callable[..., Any]) -> None:
     for _ in range(2):
         page.keyboard.press("ArrowRight")
     assert at() == "liked"
-    # The focus is to be seen, and tells its number.
+    # The focus is visible, and shows its number.
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     assert page.text_content(".tip") == labels(page, "#attention .text")[2]
     check_text(page, expected[0])
@@ -323,7 +323,7 @@ def test_keys(show: Callable[..., Any]) -> None:
     check_text(page, expected[4])
     page.keyboard.press("Escape")
     assert page.is_hidden(".tip")
-    # The whole text is one stop of the tab key; the maps are the next, at the chosen one.
+    # The text is one stop of the tab key; the maps are the next, at the selected one.
     page.keyboard.press("Tab")
     assert at() == "layer 2, mean of the heads"
     page.keyboard.press("ArrowUp")
@@ -467,7 +467,7 @@ def test_one_layer_and_head(show: Callable[..., Any]) -> None:
 def test_512_tokens(show: Callable[..., Any]) -> None:
     page = show(long_page(512, 2, 3))
     assert page.locator("#attention .text button").count() == 512
-    # All alike: 1/512 is told.
+    # Uniform attention: 1/512 is preserved.
     map_button(page, 1, "head 1").click()
     page.wait_for_selector("text=Layer 1, head 1")
     assert labels(page, "#attention .text")[200] == "word199: 0.20\u00a0%"

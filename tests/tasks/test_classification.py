@@ -149,32 +149,32 @@ def test_scores_of_two_classes_by_hand() -> None:
     # Of "yes": 3 right, 1 too many, 2 missed; of "no": 1 right, 2 too many, 1 missed.
     pairs = [("yes", "yes")] * 3 + [("no", "yes")] + [("yes", "no")] * 2 + [("no", "no")]
     predictions = [{"label": found, "scores": {"no": 0.0, "yes": 0.0}} for _, found in pairs]
-    figures = CLASSES.score(predictions, {"label": [true for true, _ in pairs]})
+    metrics = CLASSES.score(predictions, {"label": [true for true, _ in pairs]})
     yes, no = 2 * 3 / (2 * 3 + 1 + 2), 2 * 1 / (2 * 1 + 2 + 1)
-    assert figures == pytest.approx({"accuracy": 4 / 7, "macro_f1": (yes + no) / 2, "f1": yes})
+    assert metrics == pytest.approx({"accuracy": 4 / 7, "macro_f1": (yes + no) / 2, "f1": yes})
 
 
 def test_scores_of_three_classes_have_no_f1_of_one() -> None:
     scores = {"a": 0.0, "b": 0.0, "c": 0.0}
     predictions = [{"label": found, "scores": scores} for found in "aabb"]
-    figures = CLASSES.score(predictions, {"label": list("aabc")})
-    assert figures == pytest.approx({"accuracy": 0.75, "macro_f1": (1 + 2 / 3 + 0) / 3})
+    metrics = CLASSES.score(predictions, {"label": list("aabc")})
+    assert metrics == pytest.approx({"accuracy": 0.75, "macro_f1": (1 + 2 / 3 + 0) / 3})
 
 
 def test_correlations_by_numpy() -> None:
     generator = np.random.default_rng(9)
     true, found = generator.normal(size=17), generator.normal(size=17)
     predictions = [{"value": value} for value in found.tolist()]
-    figures = VALUES.score(predictions, {"label": [str(value) for value in true]})
+    metrics = VALUES.score(predictions, {"label": [str(value) for value in true]})
     ranks = [np.argsort(np.argsort(values)) for values in (true, found)]
-    assert figures["pearson"] == pytest.approx(np.corrcoef(true, found)[0, 1])
-    assert figures["spearman"] == pytest.approx(np.corrcoef(*ranks)[0, 1])
+    assert metrics["pearson"] == pytest.approx(np.corrcoef(true, found)[0, 1])
+    assert metrics["spearman"] == pytest.approx(np.corrcoef(*ranks)[0, 1])
 
 
 @pytest.mark.parametrize(("labels", "values"), [(["1", "1.0"], [0.5, 0.7]), (["1", "2"], [0.5, 0.5]), (["1"], [1.0])])
 def test_correlations_with_a_constant_are_zero(labels: list[str], values: list[float]) -> None:
-    figures = VALUES.score([{"value": value} for value in values], {"label": labels})
-    assert figures == {"pearson": 0.0, "spearman": 0.0}
+    metrics = VALUES.score([{"value": value} for value in values], {"label": labels})
+    assert metrics == {"pearson": 0.0, "spearman": 0.0}
 
 
 def test_regression_has_one_output() -> None:

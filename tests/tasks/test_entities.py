@@ -1,4 +1,4 @@
-"""Entities and their scores, against figures of seqeval 1.2.2, which follows conlleval."""
+"""Entities and their scores, compared with seqeval 1.2.2, which follows conlleval."""
 
 import random
 
@@ -25,8 +25,8 @@ def sentences(tags: list[str], seed: int) -> list[list[str]]:
 def test_scores_of_random_tags_are_those_of_seqeval(
     tags: list[str], precision: float, recall: float, f1: float
 ) -> None:
-    figures = score_entities(sentences(tags, 1), sentences(tags, 2))
-    assert figures == pytest.approx({"precision": precision, "recall": recall, "f1": f1}, abs=1e-8)
+    metrics = score_entities(sentences(tags, 1), sentences(tags, 2))
+    assert metrics == pytest.approx({"precision": precision, "recall": recall, "f1": f1}, abs=1e-8)
 
 
 def test_the_example_in_seqevals_readme() -> None:

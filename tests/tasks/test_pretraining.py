@@ -97,16 +97,16 @@ def test_a_model_learns_the_sum_of_both_losses(policy: str) -> None:
     }
     outputs = {name: ops.convert_to_numpy(value) for name, value in model({"input_ids": ids}).items()}
     logs = model.evaluate({"input_ids": ids}, y, sample_weight=w, batch_size=11, verbose=0, return_dict=True)
-    figures = summarize_logs(logs)
+    metrics = summarize_logs(logs)
     expected = {}
     for name, loss in (("prediction_logits", "masked"), ("seq_relationship_logits", "next_sentence")):
         weight = w[name]
         expected[f"{loss}_loss"] = (reference(outputs[name], y[name]) * weight).sum() / weight.sum()
         expected[f"{loss}_accuracy"] = ((outputs[name].argmax(-1) == y[name]) * weight).sum() / weight.sum()
     for name, value in expected.items():
-        np.testing.assert_allclose(figures[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
     np.testing.assert_allclose(logs["loss"], expected["masked_loss"] + expected["next_sentence_loss"], rtol=1e-5)
-    np.testing.assert_allclose(figures["perplexity"], np.exp(expected["masked_loss"]), rtol=1e-5)
+    np.testing.assert_allclose(metrics["perplexity"], np.exp(expected["masked_loss"]), rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [MeanCrossEntropy, CrossEntropy, Perplexity])

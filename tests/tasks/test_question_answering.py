@@ -105,9 +105,9 @@ def test_right_logits_give_the_answers_back(
         assert context[prediction["start"] : prediction["end"]] == prediction["answer"]
         # Tokens may be longer than the answer, as in "1970s" for "1970".
         assert normalize(answers["text"][0]) in normalize(prediction["answer"])
-    figures = TASK.score(predictions, xquad)
-    assert figures["exact_match"] > 0.97
-    assert figures["f1"] > 0.98
+    metrics = TASK.score(predictions, xquad)
+    assert metrics["exact_match"] > 0.97
+    assert metrics["f1"] > 0.98
 
 
 def brute_force(start: np.ndarray, end: np.ndarray, characters: np.ndarray) -> tuple[int, int]:

@@ -28,9 +28,9 @@ def test_normalisation(answer: str, expected: str) -> None:
         ("The Denver Broncos", ["Denver Broncos"], 1, 1),
         # Two of three words are right, and two of two were expected.
         ("Denver Broncos team", ["Denver Broncos"], 0, 2 * (2 / 3) * 1 / (2 / 3 + 1)),
-        # The best reference counts, for each figure by itself.
+        # The best reference counts, for each metric separately.
         ("broncos", ["Denver Broncos", "Broncos"], 1, 1),
-        # A word counts as often as it stands in both.
+        # A word counts as often as it occurs in both.
         ("new new york", ["new york york"], 0, 2 / 3),
         ("Carolina", ["Denver Broncos"], 0, 0),
         ("", [], 1, 1),

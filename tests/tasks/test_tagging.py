@@ -153,8 +153,8 @@ def test_entities_of_given_words_have_places_in_the_joined_words(letters: BertTo
 
 def test_scores_count_entities_and_words() -> None:
     predictions = [{"tags": ["B-x", "I-x", "O"]}, {"tags": ["O", "B-x"]}]
-    figures = TASK.score(predictions, {"label": [["B-x", "I-x", "O"], ["B-x", "B-x"]]})
-    assert figures == pytest.approx({"precision": 1.0, "recall": 2 / 3, "f1": 0.8, "accuracy": 0.8})
+    metrics = TASK.score(predictions, {"label": [["B-x", "I-x", "O"], ["B-x", "B-x"]]})
+    assert metrics == pytest.approx({"precision": 1.0, "recall": 2 / 3, "f1": 0.8, "accuracy": 0.8})
 
 
 def test_second_texts_are_refused() -> None:

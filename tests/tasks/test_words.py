@@ -1,4 +1,4 @@
-"""Texts as words: beside the Rust library's own word numbers."""
+"""Texts as words, compared with the word numbers of the Rust library."""
 
 import numpy as np
 import pytest
