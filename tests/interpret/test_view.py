@@ -49,7 +49,7 @@ def a_page(**changes: Any) -> Page:
 
 
 def long_page(size: int, layers: int, heads: int) -> Page:
-    """Each word looks at all alike in the first head; in the last one ``[CLS]`` looks at the word before the last."""
+    """Each word attends to all alike in the first head; in the last one ``[CLS]`` attends to the word before the last."""
     tokens = ["[CLS]", *(f"word{number}" for number in range(size - 2)), "[SEP]"]
     attentions = np.full((layers, heads, size, size), 1 / size, np.float32)
     attentions[-1, -1, 0] = np.eye(size)[size - 2]
@@ -223,7 +223,7 @@ def test_the_first_sight(show: Callable[..., Any]) -> None:
     assert bars == ["--share: 0.913;", "--share: 0.087;"]
     # The last layer, the mean of the heads, asked by [CLS].
     check_text(page, between_words(shown.attentions[-1].mean(0), WORDS)[0])
-    assert page.text_content("#caption").startswith("Layer 2, mean of the heads: [CLS] looks at ")
+    assert page.text_content("#caption").startswith("Layer 2, mean of the heads: [CLS] attends to ")
     assert page.locator("#attention .text [aria-pressed=true]").all_text_contents() == ["[CLS]"]
     # A word of several tokens lists them.
     assert re.fullmatch(r"Nobody: .* \(no ##body\)", labels(page, "#attention .text")[1])
@@ -236,9 +236,9 @@ def test_a_click_lets_a_word_ask(show: Callable[..., Any]) -> None:
     for word, (text, _, _) in enumerate(WORDS):
         page.locator("#attention .text button").nth(word).click()
         check_text(page, expected[word])
-        assert f": {text} looks at " in page.text_content("#caption")
+        assert f": {text} attends to " in page.text_content("#caption")
         best = WORDS[expected[word].argmax()][0]
-        assert f"looks at {best}\u00a0" in page.text_content("#caption")
+        assert f"attends to {best}\u00a0" in page.text_content("#caption")
     page.locator(".from button").nth(1).click()
     check_text(page, expected[1])
 
@@ -249,7 +249,7 @@ def test_every_map_by_mouse(show: Callable[..., Any]) -> None:
     for layer in range(LAYERS):
         for head in range(HEADS):
             map_button(page, layer + 1, f"head {head + 1}").click()
-            page.wait_for_selector(f"text=Layer {layer + 1}, head {head + 1}: [CLS] looks at")
+            page.wait_for_selector(f"text=Layer {layer + 1}, head {head + 1}: [CLS] attends to")
             check_text(page, between_words(shown.attentions[layer, head], WORDS)[0])
             assert page.input_value("#layer") == str(layer)
             assert page.input_value("#head") == str(head)
@@ -280,17 +280,17 @@ def test_controls(show: Callable[..., Any]) -> None:
     page = show(shown)
     page.select_option("#layer", label="1")
     page.select_option("#head", label="3")
-    page.wait_for_selector("text=Layer 1, head 3: [CLS] looks at")
+    page.wait_for_selector("text=Layer 1, head 3: [CLS] attends to")
     check_text(page, between_words(shown.attentions[0, 2], WORDS)[0])
     page.check("#rollout")
-    page.wait_for_selector("text=Rollout up to layer 1: [CLS] looks at")
+    page.wait_for_selector("text=Rollout up to layer 1: [CLS] attends to")
     check_text(page, between_words(shown.rollout[0], WORDS)[0])
     assert page.is_disabled("#head")
     page.select_option("#layer", label="2")
-    page.wait_for_selector("text=Rollout up to layer 2: [CLS] looks at")
+    page.wait_for_selector("text=Rollout up to layer 2: [CLS] attends to")
     check_text(page, between_words(shown.rollout[1], WORDS)[0])
     page.uncheck("#rollout")
-    page.wait_for_selector("text=Layer 2, head 3: [CLS] looks at")
+    page.wait_for_selector("text=Layer 2, head 3: [CLS] attends to")
     check_text(page, between_words(shown.attentions[1, 2], WORDS)[0])
     assert page.is_enabled("#head")
 
@@ -327,10 +327,10 @@ def test_keys(show: Callable[..., Any]) -> None:
     page.keyboard.press("Tab")
     assert at() == "layer 2, mean of the heads"
     page.keyboard.press("ArrowUp")
-    page.wait_for_selector("text=Layer 1, mean of the heads: [SEP] looks at")
+    page.wait_for_selector("text=Layer 1, mean of the heads: [SEP] attends to")
     check_text(page, between_words(shown.attentions[0].mean(0), WORDS)[4])
     page.keyboard.press("ArrowLeft")
-    page.wait_for_selector("text=Layer 1, head 3: [SEP] looks at")
+    page.wait_for_selector("text=Layer 1, head 3: [SEP] attends to")
     check_text(page, between_words(shown.attentions[0, 2], WORDS)[4])
     # Back to the text, where one left it.
     page.keyboard.press("Shift+Tab")
@@ -370,14 +370,14 @@ def test_lines(show: Callable[..., Any]) -> None:
     # One word's alone; the words at the other ends have the colours, their numbers are in the label.
     page.hover(".from button >> nth=3")
     assert ends() == [[3], [2]]
-    assert page.text_content(".tip").startswith("that looks at liked\u00a0")
+    assert page.text_content(".tip").startswith("that attends to liked\u00a0")
     value, half = number(page.text_content(".tip"))
     assert value == pytest.approx(expected[3, 2], abs=half + 0.0035)
     strengths = page.eval_on_selector_all(".to button", "all => all.map(one => +one.style.getPropertyValue('--share'))")
     np.testing.assert_allclose(strengths, np.sqrt(expected[3] / expected[3].max()), atol=0.03)
     page.hover(".to button >> nth=0")
     assert ends() == [[2], [0]]
-    assert page.text_content(".tip").startswith("[CLS] is looked at by liked\u00a0")
+    assert page.text_content(".tip").startswith("[CLS] is attended to by liked\u00a0")
     page.hover("h1")
     assert ends() == [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
     # With the keyboard the same.
@@ -483,7 +483,7 @@ def test_512_tokens(show: Callable[..., Any]) -> None:
     assert box.bounding_box()["height"] < 600
     page.locator(".to button").nth(510).scroll_into_view_if_needed()
     page.locator(".to button").nth(510).hover()
-    assert page.text_content(".tip").startswith("word509 is looked at by [CLS]\u00a0100\u00a0%")
+    assert page.text_content(".tip").startswith("word509 is attended to by [CLS]\u00a0100\u00a0%")
     assert box.evaluate("box => box.scrollTop") > 5000
     alpha = pixels(page, ".lines canvas")[..., 3]
     assert (alpha > 200).any(1).sum() > 300  # The line comes from above, where [CLS] is.
@@ -499,7 +499,7 @@ def test_512_tokens_of_a_base_model(show: Callable[..., Any]) -> None:
     map_button(page, 7, "head 8").click()
     page.wait_for_selector("text=Layer 7, head 8")
     word = int(shown.attentions[6, 7, 0].argmax())
-    assert f"[CLS] looks at {shown.words[word][0]}\u00a0" in page.text_content("#caption")
+    assert f"[CLS] attends to {shown.words[word][0]}\u00a0" in page.text_content("#caption")
 
 
 EVIL = [
