@@ -215,12 +215,24 @@ def test_predict(name: str, runs: Callable[[str], Path], tmp_path: Path, capsys:
     capsys.readouterr()
     assert main(["predict", str(runs(name)), *lines]) == 0
     printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert _rounded(printed) == _rounded(predictions)
+    assert_same(printed, predictions)
     assert len(list(predictor.file(write_file(tmp_path, name)))) >= 2
 
 
-def _rounded(value: object) -> object:
-    return json.loads(json.dumps(value), parse_float=lambda digits: round(float(digits), 4))
+def assert_same(left: Any, right: Any) -> None:
+    """The same values, floats within rounding."""
+    if isinstance(right, float):
+        assert left == pytest.approx(right, abs=1e-5)
+    elif isinstance(right, dict):
+        assert left.keys() == right.keys()
+        for name, value in right.items():
+            assert_same(left[name], value)
+    elif isinstance(right, list):
+        assert len(left) == len(right)
+        for one, other in zip(left, right, strict=True):
+            assert_same(one, other)
+    else:
+        assert left == right
 
 
 def strings(array: np.ndarray) -> Any:
@@ -300,7 +312,7 @@ def test_export_with_text_in(name: str, runs: Callable[[str], Path], tmp_path: P
     export = export_model(runs(name), tmp_path / name / "1", max_length=23).directory
     expected = Predictor(runs(name), max_length=23).texts(*REQUESTS[name].values())
     SAME[name](serve(export, REQUESTS[name]), expected)
-    assert _rounded(Predictor(export).texts(*REQUESTS[name].values())) == _rounded(expected)
+    assert_same(Predictor(export).texts(*REQUESTS[name].values()), expected)
     assert "## REST" in (export / "README.md").read_text(encoding="utf-8")
     assert main(["serve-check", str(export)]) == 0
 
@@ -463,7 +475,7 @@ def test_a_task_is_added_by_one_class(
     answer = serve(export, {"text": texts})
     assert [[name for name in row if name] for row in strings(answer["labels"])] == [p["labels"] for p in expected]
     np.testing.assert_allclose(answer["scores"], [list(p["scores"].values()) for p in expected], atol=1e-5)
-    assert _rounded(Predictor(export).texts(texts)) == _rounded(expected)
+    assert_same(Predictor(export).texts(texts), expected)
 
     model, tokenizer = load(run)
     explained = attribute(model, tokenizer, texts[2])
