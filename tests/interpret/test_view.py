@@ -49,7 +49,7 @@ def a_page(**changes: Any) -> Page:
 
 
 def long_page(size: int, layers: int, heads: int) -> Page:
-    """Each word attends to all alike in the first head; in the last one ``[CLS]`` attends to the word before the last."""
+    """Uniform attention in the first head; in the last one ``[CLS]`` attends to the word before the last."""
     tokens = ["[CLS]", *(f"word{number}" for number in range(size - 2)), "[SEP]"]
     attentions = np.full((layers, heads, size, size), 1 / size, np.float32)
     attentions[-1, -1, 0] = np.eye(size)[size - 2]
