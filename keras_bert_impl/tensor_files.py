@@ -1,7 +1,7 @@
 """Reads and writes safetensors files: the only place that knows this format.
 
-A safetensors file holds eight bytes with the length of its header, the header (JSON: dtype, shape and position of each
-tensor, and texts as metadata), and the tensors' bytes. Reading executes nothing.
+A safetensors file consists of eight bytes with the length of its header, the header (JSON: dtype, shape and position
+of each tensor, and texts as metadata), and the tensors' bytes. Reading executes nothing.
 """
 
 import json

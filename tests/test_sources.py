@@ -1,4 +1,4 @@
-"""Where a source's files are; the hub is a server in this process, its clients are processes of their own."""
+"""Locating the files of a source. The hub is a server in this process, its clients are processes of their own."""
 
 import json
 import os

@@ -135,7 +135,7 @@ def test_no_damaged_byte_of_the_header_crashes(tmp_path: Path) -> None:
         pytest.param({"__metadata__": {"format": 3}}, 0, id="metadata that is no text"),
     ],
 )
-def test_headers_that_lie(tmp_path: Path, header: Any, size: int) -> None:
+def test_headers_that_contradict_the_content(tmp_path: Path, header: Any, size: int) -> None:
     with pytest.raises(InputError, match=r"model\.safetensors is truncated or damaged"):
         read_safetensors(write(tmp_path / "model.safetensors", header, bytes(size)))
 
@@ -148,7 +148,7 @@ def test_a_header_longer_than_the_file(tmp_path: Path, length: int) -> None:
         read_safetensors(path)
 
 
-def test_a_name_that_stands_twice(tmp_path: Path) -> None:
+def test_a_repeated_name(tmp_path: Path) -> None:
     one, two = json.dumps(entry("F32", [1], 0, 4)), json.dumps(entry("F32", [2], 0, 8))
     with pytest.raises(InputError, match="contains 'a' twice"):
         read_safetensors(write(tmp_path / "model.safetensors", f'{{"a": {one}, "a": {two}}}', bytes(8)))
@@ -166,7 +166,7 @@ def test_a_pointer_of_git_lfs(tmp_path: Path) -> None:
         read_safetensors(tmp_path / "model.safetensors")
 
 
-def test_what_it_wrote_is_read_again(tmp_path: Path) -> None:
+def test_written_files_are_read(tmp_path: Path) -> None:
     tensors = {"ids": np.arange(7, dtype=np.uint16), "weights": np.ones((3, 5), np.float32)}
     metadata = {"text": "Größe"}
     write_safetensors(tmp_path / "file.safetensors", tensors, metadata=metadata)
@@ -180,14 +180,14 @@ def test_what_it_wrote_is_read_again(tmp_path: Path) -> None:
             np.testing.assert_array_equal(read.tensors[key], array)
 
 
-def test_the_advice_is_the_callers(tmp_path: Path) -> None:
+def test_the_caller_chooses_the_advice(tmp_path: Path) -> None:
     for content in (b"", b"something else"):
         (tmp_path / "shard.safetensors").write_bytes(content)
         with pytest.raises(InputError, match=r"Prepare the corpus again\.$"):
             read_safetensors(tmp_path / "shard.safetensors", advice="Prepare the corpus again.")
 
 
-def test_tensors_larger_than_what_is_written_at_once(tmp_path: Path) -> None:
+def test_tensors_larger_than_one_piece(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     tensors = {
         "small": draw.integers(0, 255, 5, dtype=np.uint8),

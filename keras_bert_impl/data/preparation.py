@@ -139,9 +139,9 @@ class ShardMaker:
         sentences: list[str] = []
         per_document: list[int] = []
         for lines in unit.documents:
-            document_sentences = [found for line in lines for found in split_sentences(line, language=self.language)]
-            sentences += document_sentences
-            per_document.append(len(document_sentences))
+            of_document = [each for line in lines for each in split_sentences(line, language=self.language)]
+            sentences += of_document
+            per_document.append(len(of_document))
         tokens = tokenize(self._backend, sentences, are_words=False, with_offsets=False)
         # Some sentences have no tokens: those of control characters only.
         document = np.repeat(np.arange(len(per_document)), per_document)[tokens.lengths > 0]

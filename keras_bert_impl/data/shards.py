@@ -157,13 +157,13 @@ class TokenCorpus:
         self.tokenizer = BertTokenizer.from_pretrained(directory)
         if fingerprint(self.tokenizer) != made_with:
             raise InputError(
-                f"The shards in {directory} were made with another tokenizer than the one that is there now. Put the "
-                "old one back, or prepare the corpus again."
+                f"The shards in {directory} were made with another tokenizer than the one in this directory. Restore "
+                "the original tokenizer, or prepare the corpus again."
             )
         if check:
             with ThreadPoolExecutor() as threads:
                 list(threads.map(lambda info: _check(directory / info.file, info), infos))
-        raise_open_file_limit(len(infos))  # Each map holds its file open.
+        raise_open_file_limit(len(infos))  # Each mapped file stays open.
         shards = [_open(directory / info.file) for info in infos]
         self._tokens = [shard["tokens"] for shard in shards]
         self._shard_starts = to_offsets(len(tokens) for tokens in self._tokens)

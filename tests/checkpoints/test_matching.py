@@ -1,4 +1,4 @@
-"""From a file's tensors to a model: every head into every other, every spelling, and what is refused."""
+"""Matching tensors with variables: every head with every other, every spelling, and errors."""
 
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def test_spellings_of_pytorch_files(prefixed: bool, old: bool, states, shapes) -
 
 
 def as_google(name: str, state: Tensors, head: dict[str, str]) -> Tensors:
-    """What Google's code would have saved: kernels are transposed, the ``output_weights`` of heads are not."""
+    """The tensors that Google's code saves: kernels are transposed, the ``output_weights`` of heads are not."""
     result: Tensors = {"global_step": np.array(7)}
     for key, array in state.items():
         if key in TIED:
@@ -177,7 +177,7 @@ QUERY = "encoder.layer.1.attention.self.query.weight"
         ),
     ],
 )
-def test_refused(change: Any, message: str, states, shapes) -> None:
+def test_errors(change: Any, message: str, states, shapes) -> None:
     with pytest.raises(InputError) as caught:
         match_tensors(change(states["BertModel"]), shapes["BertModel"], source="demo")
     assert message in str(caught.value)
@@ -195,7 +195,7 @@ def test_a_head_for_other_labels(states, shapes) -> None:
     assert not any(path.startswith("classifier") for path in arrays)
 
 
-def test_what_has_no_place_is_unexpected(states, shapes) -> None:
+def test_other_tensors_are_unexpected(states, shapes) -> None:
     state = {
         **states["BertModel"],
         "encoder.layer.2.output.dense.bias": np.zeros(32),
@@ -217,7 +217,7 @@ def test_a_decoder_that_is_tied_by_the_configuration_only(states, shapes) -> Non
 
 
 def test_report_as_text(states, shapes) -> None:
-    """What `keras-bert convert` prints."""
+    """The output of `keras-bert convert`."""
     state = {**without(states["BertForTokenClassification"], "classifier.bias"), "step": np.array(3)}
     _, report = match_tensors(state, shapes["BertModel"], source="runs/names")
     numbers = sum(array.size for name, array in state.items() if name.startswith("bert."))

@@ -32,12 +32,12 @@ def parameter_names(classes: list[str]) -> set[str]:
     }
 
 
-def test_the_table_has_all_that_transformers_has_and_nothing_else() -> None:
+def test_the_table_has_exactly_the_parameters_of_transformers() -> None:
     ours = {name for _, name in all_names(transformers_models.SIZES["num_hidden_layers"])}
     assert ours | {DECODER_BIAS} == parameter_names(CLASSES)
 
 
-def test_there_and_back() -> None:
+def test_both_directions() -> None:
     for path, name in all_names(11):
         assert find_path(name) == (find_path(name)[0], path)
         assert find_torch_name(path) == (find_path(name)[0], name)

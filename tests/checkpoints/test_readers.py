@@ -1,4 +1,4 @@
-"""From a source to its tensors: which file is read, shards as transformers cuts them, what is said without weights."""
+"""Reading the tensors of a source: which file is read, shards of transformers, messages without weights."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def sharded(tmp_path: Path) -> Path:
 
 
 def edit_index(directory: Path, name: str, shard: str | None) -> None:
-    """Says in the index that the tensor ``name`` is in ``shard``, or leaves it out."""
+    """Changes the index: the tensor ``name`` is in ``shard``, or is not listed."""
     path = directory / "model.safetensors.index.json"
     index = json.loads(path.read_text())
     index["weight_map"][name] = shard
@@ -128,7 +128,7 @@ def test_a_tensor_missing_in_its_shard(sharded: Path) -> None:
         read_tensors(open_source(sharded))
 
 
-def test_a_tensor_that_the_index_forgot(state: dict[str, np.ndarray], sharded: Path) -> None:
+def test_a_tensor_that_the_index_does_not_list(state: dict[str, np.ndarray], sharded: Path) -> None:
     edit_index(sharded, "pooler.dense.bias", None)
     assert_same(read_tensors(open_source(sharded)), state)
 
@@ -146,7 +146,7 @@ def test_shards_from_elsewhere(sharded: Path, shard: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "{}", '{"weight_map": []}', '{"weight_map": {}}', '{"weight_map": {"a": 3}}']
 )
-def test_an_index_that_is_none(tmp_path: Path, text: str) -> None:
+def test_an_invalid_index(tmp_path: Path, text: str) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(text)
     with pytest.raises(InputError, match=r"model\.safetensors\.index\.json"):
         read_tensors(open_source(tmp_path))

@@ -52,7 +52,7 @@ def assert_same(arrays: dict[str, np.ndarray]) -> None:
         np.testing.assert_array_equal(arrays[name], weight)
 
 
-def test_reads_weights_and_leaves_the_optimizer(prefix: Path) -> None:
+def test_reads_weights_without_the_optimizer(prefix: Path) -> None:
     assert_same(read_tf1(prefix))
 
 

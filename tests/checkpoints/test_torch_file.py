@@ -128,7 +128,7 @@ def test_refuses_to_run_code(tmp_path: Path, form: str, protocol: int, attack: s
     assert not marker.exists()
 
 
-def test_the_attack_works_elsewhere(tmp_path: Path) -> None:
+def test_the_attack_works_in_an_unsafe_reader(tmp_path: Path) -> None:
     path, marker = tmp_path / "evil.bin", tmp_path / "marker"
     save_other(path, "in a state dict", new_format=True, marker=str(marker))
     load_with_torch(path, weights_only=False)
@@ -183,7 +183,7 @@ def write_zip(
     torch_files.write_zip(path, content, compression=compression, **(members or {}))
 
 
-def test_the_handmade_archive_is_right(tmp_path: Path) -> None:
+def test_the_handmade_archive_is_correct(tmp_path: Path) -> None:
     path = tmp_path / "model.bin"
     write_zip(path, {})
     assert_same(read_torch(path), load_with_torch(path, weights_only=True))
@@ -222,7 +222,7 @@ def test_the_handmade_archive_is_right(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_tensors_that_lie(tmp_path: Path, lie: dict[str, Any]) -> None:
+def test_impossible_tensors(tmp_path: Path, lie: dict[str, Any]) -> None:
     write_zip(tmp_path / "model.bin", lie)
     with pytest.raises(InputError):
         read_torch(tmp_path / "model.bin")
@@ -271,7 +271,7 @@ def test_a_big_endian_file_of_the_older_format(tmp_path: Path) -> None:
         read_torch(path)
 
 
-def test_two_members_of_one_name(tmp_path: Path) -> None:
+def test_two_members_with_the_same_name(tmp_path: Path) -> None:
     path = tmp_path / "model.bin"
     write_zip(path, {})
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):

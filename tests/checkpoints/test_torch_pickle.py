@@ -1,4 +1,4 @@
-"""Pickles byte by byte: what the machine follows, and what it refuses before any harm is done."""
+"""Pickles byte by byte: the instructions that the machine executes, and those that it refuses."""
 
 import io
 import pickle
@@ -37,7 +37,7 @@ def test_a_pickle_of_python_2() -> None:
     assert result == {"weight": Tensor(storage, 0, (2, 3), (3, 1))}
 
 
-def test_the_stream_is_left_behind_the_pickle() -> None:
+def test_the_stream_is_after_the_pickle() -> None:
     stream = io.BytesIO(pickle.dumps([1], protocol=2) + pickle.dumps("two", protocol=2) + b"rest")
     assert [read_pickle(stream, path=PATH).value for _ in range(2)] == [[1], "two"]
     assert stream.read() == b"rest"

@@ -1,4 +1,4 @@
-"""Files that safetensors, torch and transformers open, whole or in shards."""
+"""Files that safetensors, torch and transformers open, as one file or in shards."""
 
 import json
 import subprocess
@@ -79,7 +79,7 @@ def test_overwriting_the_file_that_arrays_are_mapped_from(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("max_shard_size", [10**9, 300_000])
-def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, max_shard_size: int) -> None:
+def test_a_full_disk_leaves_no_incomplete_file(tmp_path: Path, max_shard_size: int) -> None:
     code = """
 import resource, signal, sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Batches: every row once an epoch, a function of seed and number, little padding, and outputs put back in order."""
+"""Batches: every row once per epoch, a function of seed and number, little padding, and outputs in order again."""
 
 import hashlib
 import subprocess
@@ -13,7 +13,7 @@ from keras_bert_impl.tokenization import BertTokenizer
 
 
 def features(count: int = 101, longest: int = 37) -> Features:
-    """Rows that begin with their own number, so that a batch tells which rows it holds."""
+    """Rows that begin with their own number, so that a batch shows which rows it contains."""
     generator = np.random.default_rng(7)
     rows = [np.r_[i, generator.integers(1, 50, generator.integers(0, longest))] for i in range(count)]
     ids = Ragged.from_rows(rows, dtype=np.int32)
@@ -28,7 +28,7 @@ def epoch(batches: LengthBatches, number: int) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("seed", [None, 5])
-def test_every_row_once_an_epoch(seed: int | None) -> None:
+def test_every_row_once_per_epoch(seed: int | None) -> None:
     batches = LengthBatches(features(), 8, seed=seed, epochs=3)
     assert batches.per_epoch == 13
     assert len(batches) == 39
@@ -38,7 +38,7 @@ def test_every_row_once_an_epoch(seed: int | None) -> None:
         assert sorted(map(len, rows)) == [5] + [8] * 12
 
 
-def test_rows_and_labels_stay_together_and_padding_is_the_least() -> None:
+def test_rows_and_labels_belong_together_and_padding_is_minimal() -> None:
     source = features()
     batches = LengthBatches(source, 8, seed=5)
     for k in range(len(batches)):
@@ -93,13 +93,13 @@ def test_allowed_lengths() -> None:
     assert {batches[k][0]["input_ids"].shape[1] for k in range(len(batches))} == {16, 24, longest}
 
 
-def test_evaluation_goes_from_long_to_short() -> None:
+def test_evaluation_has_the_longest_rows_first() -> None:
     batches = LengthBatches(features(), 8)
     lengths = [batches[k][0]["input_ids"].shape[1] for k in range(len(batches))]
     assert lengths == sorted(lengths, reverse=True)
 
 
-def test_outputs_return_to_the_order_of_the_rows() -> None:
+def test_the_order_of_outputs_is_restored() -> None:
     source = features()
     batches = LengthBatches(source, 8, lengths=BUCKETS)
     per_row = restore_order(

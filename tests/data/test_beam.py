@@ -1,4 +1,4 @@
-"""The pipeline on Beam's local runner writes what `prepare` writes, byte for byte."""
+"""The pipeline on Beam's local runner writes the same bytes as `prepare`."""
 
 import gzip
 import json
@@ -18,7 +18,7 @@ LOCAL = ["--runner=DirectRunner"]
 
 @pytest.fixture(scope="module")
 def text(film_texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files of several kinds and sizes, one with a broken line, some in a folder."""
+    """Files of several kinds and sizes, one with a line that is not UTF-8, some in a directory."""
     directory = tmp_path_factory.mktemp("corpus")
     lines = film_texts[:300]
     (directory / "deep").mkdir()
@@ -57,10 +57,10 @@ def test_a_single_file(text: Path, small_bert: Path, tmp_path: Path) -> None:
         ("a.txt", b"\n\n", {}, "contains no text"),
     ],
 )
-def test_a_pipeline_that_meets_bad_input(
+def test_bad_input(
     small_bert: Path, tmp_path: Path, name: str, content: bytes, options: dict[str, bool], message: str
 ) -> None:
-    """One message, as without Beam, and nothing stays that stands in the way of the next attempt."""
+    """The same message as without Beam, and no files that would prevent the next attempt."""
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / name).write_bytes(content)
     for _ in range(2):
@@ -69,7 +69,7 @@ def test_a_pipeline_that_meets_bad_input(
     assert not (tmp_path / "new").exists()
 
 
-def test_what_cannot_be(text: Path, small_bert: Path, tmp_path: Path) -> None:
+def test_an_output_that_is_not_empty_and_no_beam(text: Path, small_bert: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="exists and is not empty"):
         prepare_with_beam([str(text)], small_bert, str(text), options=LOCAL)
     with pytest.raises(InputError, match="is neither a file nor a directory with text"):

@@ -12,7 +12,7 @@ from keras_bert_impl.errors import InputError
     ("name", "sentences"),
     [("wnut17train.conll", 3394), ("emerging.dev.conll", 1009), ("emerging.test.annotated", 1287)],
 )
-def test_wnut_is_read_whole(shared_data: Path, name: str, sentences: int) -> None:
+def test_wnut_is_read_completely(shared_data: Path, name: str, sentences: int) -> None:
     # The numbers of sentences that the hub's copy of the data set, wnut_17, states.
     lines = [line.split() for line in (shared_data / "wnut17" / name).read_text(encoding="utf-8").split("\n")]
     columns = read_conll(shared_data / "wnut17" / name)
@@ -35,14 +35,14 @@ def test_documents_spaces_and_windows_line_ends(tmp_path: Path) -> None:
     assert columns["location"] == [f"{path}, line 3", f"{path}, line 7"]
 
 
-def test_words_may_hold_spaces_that_do_not_separate(tmp_path: Path) -> None:
+def test_words_may_contain_spaces_that_do_not_separate(tmp_path: Path) -> None:
     (tmp_path / "tabs.conll").write_text("New York\tB-place\n")
     (tmp_path / "spaces.conll").write_text("10\u00a0000 O\n")
     assert read_conll(tmp_path / "tabs.conll")["words"] == [["New York"]]
     assert read_conll(tmp_path / "spaces.conll")["words"] == [["10\u00a0000"]]
 
 
-def test_words_alone_are_enough_for_prediction(tmp_path: Path) -> None:
+def test_tags_are_not_needed_for_prediction(tmp_path: Path) -> None:
     (tmp_path / "x.conll").write_text("Ada\nagain\n\nParis\n")
     columns = read_conll(tmp_path / "x.conll", labelled=False)
     assert columns["words"] == [["Ada", "again"], ["Paris"]]

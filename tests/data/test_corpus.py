@@ -1,4 +1,4 @@
-"""What is read from a corpus: documents of every kind of file, broken lines, and units cut by the input."""
+"""Reading a corpus: documents from every kind of file, lines that are not UTF-8, and units."""
 
 import gzip
 import io
@@ -25,13 +25,13 @@ def test_a_text_file(tmp_path: Path) -> None:
     assert documents(tmp_path / "a.txt") == DOCUMENTS
 
 
-def test_a_packed_text_file_whatever_its_name(tmp_path: Path) -> None:
+def test_a_gzip_file_with_any_name(tmp_path: Path) -> None:
     (tmp_path / "a.text").write_bytes(gzip.compress(TEXT.encode()))
     assert documents(tmp_path / "a.text") == DOCUMENTS
 
 
 def test_lines_of_json(tmp_path: Path) -> None:
-    """An object is a document: empty lines and other breaks in it end nothing."""
+    """An object is a document: empty lines and other line breaks do not end it."""
     records = [{"body": "One.\nTwo. Three.", "id": 7}, {"body": "Vier.\n\n吾輩は\u2028猫である。"}, {"body": " "}]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n\n")
     assert documents(tmp_path / "a.jsonl", text_field="body") == [DOCUMENTS[0], ["Vier.", "吾輩は\u2028猫である。"]]
@@ -89,7 +89,7 @@ def test_broken_lines_alone_are_counted_too(tmp_path: Path) -> None:
     assert (unit.documents, unit.broken) == ([], 1)
 
 
-def test_units_hold_whole_documents_and_all_bytes(tmp_path: Path) -> None:
+def test_units_contain_complete_documents_and_all_bytes(tmp_path: Path) -> None:
     text = "\n\n".join(f"{number:04} {'x' * 95}" for number in range(37))
     (tmp_path / "a.txt").write_text(text)
     (part,) = find_parts([tmp_path / "a.txt"])
@@ -99,7 +99,7 @@ def test_units_hold_whole_documents_and_all_bytes(tmp_path: Path) -> None:
     assert sum(unit.read for unit in units) == part.size == len(text)
 
 
-def test_bytes_of_packed_files_are_those_on_the_disk(tmp_path: Path) -> None:
+def test_bytes_of_gzip_files_are_those_on_the_disk(tmp_path: Path) -> None:
     (tmp_path / "a.gz").write_bytes(gzip.compress(TEXT.encode() * 999))
     (part,) = find_parts([tmp_path / "a.gz"])
     assert sum(unit.read for unit in read_units(part)) == part.size
@@ -124,7 +124,7 @@ def test_a_single_path_and_several_parts_of_gzip(tmp_path: Path) -> None:
 
 
 def test_files_that_lack_peek(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As those of cloud storage do."""
+    """Files of cloud storage, for example."""
     monkeypatch.setattr(corpus, "MAX_LINE", 100)
     for content in ("日本語" * 100).encode(), gzip.compress(("日本語" * 100).encode()):
         (tmp_path / "a.txt").write_bytes(content)
@@ -133,7 +133,7 @@ def test_files_that_lack_peek(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert "".join(unit.documents[0]) == "日本語" * 100
 
 
-def test_lines_count_what_they_leave_out(tmp_path: Path) -> None:
+def test_lines_that_are_left_out_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"Good.\n\xff\nFine.\n")
     lines = corpus.Lines(find_parts(tmp_path / "a.txt"))
     for _ in range(2):
@@ -159,13 +159,13 @@ def test_lines_count_what_they_leave_out(tmp_path: Path) -> None:
         ("a.txt.gz", gzip.compress(b"Some text.", mtime=0)[:14] + b"\0" * 30, r"a\.txt\.gz cannot be read"),
     ],
 )
-def test_what_cannot_be_read(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_unusable_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message):
         documents(tmp_path / name)
 
 
-def test_there_must_be_something(tmp_path: Path) -> None:
+def test_a_corpus_without_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="The corpus is empty: name"):
         find_parts([])
     with pytest.raises(InputError, match="contains no text; files ending in"):

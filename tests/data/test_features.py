@@ -1,4 +1,4 @@
-"""Ragged rows, against plain Python lists."""
+"""Ragged rows, compared with plain Python lists."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def some_rows(trailing: tuple[int, ...]) -> tuple[list[np.ndarray], Ragged]:
 
 
 @pytest.mark.parametrize("trailing", [(), (2,)])
-def test_padding_fills_up_at_the_end(trailing: tuple[int, ...]) -> None:
+def test_rows_are_padded_at_the_end(trailing: tuple[int, ...]) -> None:
     rows, ragged = some_rows(trailing)
     padded = ragged.padded(np.array([4, 1, 2]), length=8)
     assert padded.dtype == np.int32
@@ -25,7 +25,7 @@ def test_padding_fills_up_at_the_end(trailing: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("trailing", [(), (2,)])
-def test_taking_rows_keeps_them_whole(trailing: tuple[int, ...]) -> None:
+def test_rows_that_are_taken_stay_complete(trailing: tuple[int, ...]) -> None:
     rows, ragged = some_rows(trailing)
     taken = ragged.take(np.array([2, 2, 0, 1]))
     assert len(taken) == 4
@@ -39,7 +39,7 @@ def test_lengths_and_lists() -> None:
     assert ragged.flat.dtype == np.float32
 
 
-def test_a_batch_has_what_the_features_have() -> None:
+def test_a_batch_has_the_parts_of_the_features() -> None:
     _, ids = some_rows(())
     weights = Ragged(np.ones(16, np.float32), ids.offsets)
     example = np.arange(5, dtype=np.int32)

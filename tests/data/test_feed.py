@@ -1,4 +1,4 @@
-"""What ``fit`` sees of the batches, on each backend in a process of its own, and Grain's saved state."""
+"""The batches that ``fit`` receives, on each backend in a process of its own, and Grain's saved state."""
 
 import json
 import os
@@ -52,7 +52,7 @@ print(json.dumps([seen, expected]))
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
-def test_fit_is_given_the_batches_in_order_from_any_start(backend: str) -> None:
+def test_fit_receives_the_batches_in_order_from_any_start(backend: str) -> None:
     environment = {**os.environ, "KERAS_BACKEND": backend}
     run = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
@@ -61,7 +61,7 @@ def test_fit_is_given_the_batches_in_order_from_any_start(backend: str) -> None:
     np.testing.assert_allclose(seen, expected, rtol=1e-4)
 
 
-def test_grain_state_can_be_set_again() -> None:
+def test_grain_state_can_be_restored() -> None:
     ids = Ragged.from_rows([np.arange(length) for length in range(1, 30)], dtype=np.int32)
     batches = LengthBatches(Features({"input_ids": ids}, {}, {}, np.arange(29)), 4, seed=2, epochs=2)
     iterator = iter(to_grain(batches, start=3))
@@ -91,14 +91,14 @@ print(list(to_grain(range(3))))
 """
 
 
-def test_nothing_is_said_where_there_is_no_jax() -> None:
-    """Grain warns of that when it is imported, which is no news to who runs on TensorFlow."""
+def test_no_message_without_jax() -> None:
+    """Grain warns about it when it is imported, which does not matter to users of TensorFlow."""
     result = subprocess.run([sys.executable, "-c", WITHOUT_JAX], capture_output=True, text=True)
     assert (result.returncode, result.stdout, result.stderr) == (0, "[0, 1, 2]\n", "")
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends have no tf.data")
-def test_who_ends_waits_for_no_tuner() -> None:
+def test_the_process_ends_without_waiting_for_a_tuner() -> None:
     ids = Ragged.from_rows([np.arange(length) for length in range(1, 30)], dtype=np.int32)
     batches = LengthBatches(Features({"input_ids": ids}, {}, {}, np.arange(29)), 4)
     for dataset in (for_fit(batches), for_evaluation(batches)):

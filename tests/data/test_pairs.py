@@ -1,4 +1,4 @@
-"""Pairs of segments: where they come from, how long they are, and how often the second is the next."""
+"""Pairs of segments: their documents, their lengths, and how often the second follows the first."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> TokenCorpus:
 
 @pytest.fixture(scope="module")
 def documents(corpus: TokenCorpus) -> np.ndarray:
-    """All but every seventh."""
+    """The numbers of all documents except every seventh."""
     return np.flatnonzero(np.arange(corpus.documents) % 7)
 
 
@@ -36,7 +36,7 @@ def document_of(corpus: TokenCorpus, token: np.ndarray) -> np.ndarray:
     return np.searchsorted(starts, token, side="right") - 1
 
 
-def test_segments_lie_in_one_document_each(corpus: TokenCorpus, documents: np.ndarray, pairs: Pairs) -> None:
+def test_each_segment_is_in_one_document(corpus: TokenCorpus, documents: np.ndarray, pairs: Pairs) -> None:
     assert (pairs.length >= 1).all()
     first = document_of(corpus, pairs.start)
     last = document_of(corpus, pairs.start + pairs.length - 1)
@@ -46,8 +46,8 @@ def test_segments_lie_in_one_document_each(corpus: TokenCorpus, documents: np.nd
     np.testing.assert_array_equal(first[0] == first[1], pairs.label == 0)
 
 
-def test_a_real_second_segment_begins_a_sentence_behind_the_first(corpus: TokenCorpus, pairs: Pairs) -> None:
-    """Where nothing was cut the second begins where the first ends; what was cut lies between them."""
+def test_a_following_segment_begins_with_a_sentence_after_the_first(corpus: TokenCorpus, pairs: Pairs) -> None:
+    """Without truncation the second begins where the first ends; truncated tokens are between them."""
     real = pairs.label == 0
     gap = pairs.start[1, real] - (pairs.start[0, real] + pairs.length[0, real])
     assert (gap >= 0).all()
@@ -58,7 +58,7 @@ def test_a_real_second_segment_begins_a_sentence_behind_the_first(corpus: TokenC
     assert gap.max() < 2 * 23
 
 
-def test_pairs_fill_their_length_but_for_a_tenth(pairs: Pairs) -> None:
+def test_nine_tenths_of_the_pairs_have_the_full_length(pairs: Pairs) -> None:
     total = pairs.length.sum(axis=0)
     assert total.max() == TOKENS
     assert total.min() >= 2
@@ -66,14 +66,14 @@ def test_pairs_fill_their_length_but_for_a_tenth(pairs: Pairs) -> None:
     assert 0.6 < full < 0.91  # The ends of documents are shorter too.
 
 
-def test_half_of_the_pairs_are_real(pairs: Pairs) -> None:
-    """Chunks of one sentence, which have no second one, are rare in this corpus."""
+def test_half_of_the_pairs_are_consecutive(pairs: Pairs) -> None:
+    """Chunks of a single sentence are rare in this corpus."""
     share = pairs.label.mean()
     assert abs(share - 0.5) < 4 * 0.5 / np.sqrt(len(pairs)) + 0.05
     assert 0.48 < share < 0.56
 
 
-def test_short_lengths_are_drawn_evenly(corpus: TokenCorpus, documents: np.ndarray) -> None:
+def test_short_lengths_are_uniform(corpus: TokenCorpus, documents: np.ndarray) -> None:
     sampler = PairSampler(corpus, documents, tokens=TOKENS)
     draws = [sampler.draw(np.random.default_rng(s), np.arange(len(sampler)), short=1.0) for s in range(40)]
     total = np.concatenate([draw.length.sum(axis=0) for draw in draws])
@@ -82,7 +82,7 @@ def test_short_lengths_are_drawn_evenly(corpus: TokenCorpus, documents: np.ndarr
     np.testing.assert_allclose(counts, 10 / (TOKENS - 1), rtol=0.25)
 
 
-def test_every_chunk_begins_where_the_last_one_ended(corpus: TokenCorpus) -> None:
+def test_every_chunk_begins_where_the_previous_one_ends(corpus: TokenCorpus) -> None:
     sampler = PairSampler(corpus, np.arange(corpus.documents), tokens=TOKENS)
     first, stop = sampler._first, sampler._stop
     np.testing.assert_array_equal(np.r_[stop[:-1], len(corpus.sentence_starts) - 1], np.r_[first[1:], stop[-1]])

@@ -1,4 +1,4 @@
-"""Shards: what is in them, that workers and breaks change nothing, and that damage is told."""
+"""Shards: their content, that workers and interruptions do not change them, and messages about damage."""
 
 import json
 import pickle
@@ -46,8 +46,8 @@ def shards(text: Path, small_bert: Path, tmp_path_factory: pytest.TempPathFactor
     return output
 
 
-def test_every_token_stands_there_once(text: Path, small_bert: Path, shards: Path) -> None:
-    """The ids of the Rust library's own tokenizer for each sentence, in the corpus' order."""
+def test_shards_contain_every_token_once(text: Path, small_bert: Path, shards: Path) -> None:
+    """The shards contain the ids of the Rust library's own tokenizer for each sentence, in the order of the corpus."""
     reference = Tokenizer.from_file(str(shards / "tokenizer.json"))
     expected, sentences, documents = [], [0], [0]
     for name in ("a.txt", "b.txt"):
@@ -77,7 +77,7 @@ def test_a_token_takes_two_bytes(shards: Path) -> None:
     assert sum(part["tokens"].nbytes for part in arrays) == 2 * tokens
 
 
-def test_workers_and_their_pace_change_nothing(text: Path, small_bert: Path, shards: Path, tmp_path: Path) -> None:
+def test_the_number_of_workers_does_not_matter(text: Path, small_bert: Path, shards: Path, tmp_path: Path) -> None:
     for workers in (1, 3):
         prepare([text], small_bert, tmp_path / str(workers), shard_size=SIZE, workers=workers)
         assert contents(tmp_path / str(workers)) == contents(shards)
@@ -128,7 +128,7 @@ def test_a_run_with_other_settings_is_not_continued(text: Path, small_bert: Path
         prepare([text], small_bert, tmp_path / "shards")
 
 
-def test_text_that_changed_meanwhile_is_made_again(small_bert: Path, tmp_path: Path) -> None:
+def test_shards_of_changed_text_are_made_again(small_bert: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("A good film.\n\nA bad one.")
     prepare([tmp_path / "a.txt"], small_bert, tmp_path / "whole", workers=1)
     work = tmp_path / ".shards.partial"
@@ -143,7 +143,7 @@ def test_text_that_changed_meanwhile_is_made_again(small_bert: Path, tmp_path: P
     assert TokenCorpus(tmp_path / "shards").manifest["tokens"] == TokenCorpus(tmp_path / "whole").manifest["tokens"] + 1
 
 
-def test_special_tokens_in_the_text_are_text(small_bert: Path, tmp_path: Path) -> None:
+def test_special_tokens_in_the_text_are_plain_text(small_bert: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("A [SEP] good [MASK] film [PAD].\n\nA bad one.")
     prepare([tmp_path / "a.txt"], small_bert, tmp_path / "shards", workers=1)
     corpus = TokenCorpus(tmp_path / "shards")
@@ -153,7 +153,7 @@ def test_special_tokens_in_the_text_are_text(small_bert: Path, tmp_path: Path) -
     assert {"s", "##e", "##p"} < set(corpus.tokenizer.convert_ids_to_tokens(ids))
 
 
-def test_a_script_without_a_guard_is_told(small_bert: Path, tmp_path: Path) -> None:
+def test_a_script_without_a_main_guard(small_bert: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("A good film.\n\nA bad one.")
     script = tmp_path / "plain.py"
     script.write_text("import sys\nfrom keras_bert_impl.data import prepare\nprepare(*sys.argv[1:], workers=1)\n")
@@ -177,13 +177,13 @@ def test_workers_are_at_least_one(text: Path, small_bert: Path, tmp_path: Path) 
         prepare([text], small_bert, tmp_path / "shards", workers=0)
 
 
-def test_a_corpus_in_another_encoding_is_told(small_bert: Path, tmp_path: Path) -> None:
+def test_a_corpus_in_another_encoding(small_bert: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("Der Käse.\nDie Tür.".encode("latin-1"))
     with pytest.warns(UserWarning, match="2 lines are not UTF-8"), pytest.raises(InputError, match="contains no text"):
         prepare([tmp_path / "a.txt"], small_bert, tmp_path / "shards", workers=1)
 
 
-def test_broken_lines_are_told(small_bert: Path, tmp_path: Path) -> None:
+def test_a_warning_about_broken_lines(small_bert: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"A good film.\n\nA bad one.\n\xff\n")
     with pytest.warns(UserWarning, match=r"1 lines are not UTF-8 and were left out"):
         manifest = prepare([tmp_path / "a.txt"], small_bert, tmp_path / "shards", workers=1)
@@ -205,8 +205,8 @@ def test_a_line_of_ten_megabytes(small_bert: Path, tmp_path: Path) -> None:
     assert manifest["tokens"] == 2_000_004
 
 
-def test_a_full_disk_keeps_what_is_done(text: Path, small_bert: Path, shards: Path, tmp_path: Path) -> None:
-    """A real one: a file system of 64 kB in memory."""
+def test_a_full_disk_keeps_finished_shards(text: Path, small_bert: Path, shards: Path, tmp_path: Path) -> None:
+    """The disk is a file system of 64 kB in memory."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True)
@@ -243,32 +243,32 @@ def copy(shards: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(shards, tmp_path / "copy"))
 
 
-def damaged(path: Path, place: int) -> None:
+def damage(path: Path, place: int) -> None:
     whole = bytearray(path.read_bytes())
     whole[place] ^= 1
     path.write_bytes(whole)
 
 
-def test_a_shard_that_is_cut_short(copy: Path) -> None:
+def test_a_truncated_shard(copy: Path) -> None:
     path = copy / "00000-00002.safetensors"
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(InputError, match=r"00000-00002\.safetensors has [\d,]+ bytes; the manifest says [\d,]+"):
         TokenCorpus(copy)
 
 
-def test_a_shard_that_was_altered(copy: Path) -> None:
-    damaged(copy / "00000-00002.safetensors", -1)
+def test_an_altered_shard(copy: Path) -> None:
+    damage(copy / "00000-00002.safetensors", -1)
     with pytest.raises(InputError, match=r"00000-00002\.safetensors was altered: its checksum is"):
         TokenCorpus(copy)
 
 
-def test_a_shard_that_is_missing(copy: Path) -> None:
+def test_a_missing_shard(copy: Path) -> None:
     (copy / "00000-00002.safetensors").unlink()
     with pytest.raises(InputError, match=r"00000-00002\.safetensors cannot be read: No such file"):
         TokenCorpus(copy)
 
 
-def test_a_shard_of_something_else(copy: Path) -> None:
+def test_a_file_that_is_not_a_shard(copy: Path) -> None:
     (copy / "00000-00002.safetensors").write_bytes(b"something else")
     with pytest.raises(InputError, match=r"00000-00002\.safetensors is truncated or damaged: .*Prepare the corpus"):
         TokenCorpus(copy, check=False)
@@ -281,7 +281,7 @@ def test_another_tokenizer(copy: Path) -> None:
     vocabulary = BertTokenizer.from_pretrained(copy).vocabulary
     vocabulary[-1], vocabulary[-2] = vocabulary[-2], vocabulary[-1]
     BertTokenizer(vocabulary).save_pretrained(copy)
-    with pytest.raises(InputError, match="made with another tokenizer than the one that is there now"):
+    with pytest.raises(InputError, match="made with another tokenizer than the one in this directory"):
         TokenCorpus(copy)
 
 
@@ -311,7 +311,7 @@ def test_held_out_documents(shards: Path) -> None:
 
 
 def test_more_shards_than_files_may_be_open(tmp_path: Path) -> None:
-    """Each is held open: the limit is raised as far as the system allows it, and then told."""
+    """Each shard stays open: the limit is raised as far as the system allows, then there is an error."""
     made_corpus(tmp_path, documents=2, sentences=(2, 3), tokens=(3, 5), shards=90)
     code = f"""
 import resource

@@ -1,4 +1,4 @@
-"""Batches for pretraining, taken apart token by token."""
+"""Batches for pretraining, checked token by token."""
 
 import itertools
 from concurrent.futures import ProcessPoolExecutor
@@ -29,7 +29,7 @@ def batches(corpus: TokenCorpus, *, steps: int = 200, seed: int = 1, **objective
 
 
 def unmasked(inputs: dict, labels: dict, weights: dict) -> np.ndarray:
-    """The ids before masking, from labels and positions."""
+    """The ids before masking, restored from labels and positions."""
     ids = inputs["input_ids"].copy()
     row, slot = np.nonzero(weights["prediction_logits"])
     ids[row, inputs["masked_lm_positions"][row, slot]] = labels["prediction_logits"][row, slot]
@@ -37,7 +37,7 @@ def unmasked(inputs: dict, labels: dict, weights: dict) -> np.ndarray:
 
 
 def check_sequence(ids: np.ndarray, types: np.ndarray, label: int) -> None:
-    """``[CLS] a [SEP] b [SEP]``, each segment a stretch of the corpus, the second behind the first if it is real."""
+    """``[CLS] a [SEP] b [SEP]``, segments of the corpus, the second after the first if they are consecutive."""
     assert ids[0] == CLS
     assert ids[-1] == SEP
     first_sep, last_sep = np.flatnonzero(ids == SEP)
@@ -150,7 +150,7 @@ def test_a_batch_depends_on_seed_and_number_alone(corpus: TokenCorpus, packing: 
     assert (other[0][0]["input_ids"] != source[0][0]["input_ids"]).any()
 
 
-def test_an_epoch_takes_every_chunk_once(corpus: TokenCorpus) -> None:
+def test_an_epoch_visits_every_chunk_once(corpus: TokenCorpus) -> None:
     source = batches(corpus)
     chunks = np.concatenate([source._chunks(k) for k in range(source.per_epoch)])
     assert len(set(chunks.tolist())) == len(chunks) == BATCH * source.per_epoch
@@ -158,7 +158,7 @@ def test_an_epoch_takes_every_chunk_once(corpus: TokenCorpus) -> None:
     assert (again != chunks).any()
 
 
-def test_only_the_given_documents(corpus: TokenCorpus) -> None:
+def test_only_the_selected_documents(corpus: TokenCorpus) -> None:
     train, held_out = corpus.split_documents(0.2, seed=1)
     starts = corpus.sentence_starts[corpus.document_starts]
     for part, other in ((train, held_out), (held_out, train)):

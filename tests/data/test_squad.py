@@ -1,4 +1,4 @@
-"""Reading SQuAD files, against the JSON itself."""
+"""Reading SQuAD files, compared with the JSON itself."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def write(path: Path, value: Any) -> Path:
     return path
 
 
-def test_xquad_is_read_whole(shared_data: Path) -> None:
+def test_xquad_is_read_completely(shared_data: Path) -> None:
     path = shared_data / "xquad_en" / "xquad.en.json"
     paragraphs = [paragraph for article in json.loads(path.read_text())["data"] for paragraph in article["paragraphs"]]
     expected = [(question["id"], paragraph["context"]) for paragraph in paragraphs for question in paragraph["qas"]]

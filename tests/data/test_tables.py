@@ -1,4 +1,4 @@
-"""Reading tables, against files that the csv and json modules wrote and read."""
+"""Reading tables, compared with files that the csv and json modules wrote and read."""
 
 import csv
 import json
@@ -69,7 +69,7 @@ def test_quoted_line_breaks_count_as_lines(tmp_path: Path) -> None:
     assert [place.rpartition(" ")[2] for place in columns["location"]] == ["2", "4"]
 
 
-def test_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_the_first_name(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("text,label\na,b\n", encoding="utf-8-sig")
     assert read_table(tmp_path / "x.csv")["text"] == ["a"]
 
@@ -138,6 +138,6 @@ def test_bad_files_are_refused_with_file_and_line(tmp_path: Path, case: str) -> 
     assert str(tmp_path / name) in str(error.value)
 
 
-def test_labels_are_not_looked_at_for_prediction(tmp_path: Path) -> None:
+def test_labels_are_ignored_for_prediction(tmp_path: Path) -> None:
     (tmp_path / "x.tsv").write_text("text\tlabel\na\t\n")
     assert read_table(tmp_path / "x.tsv", labelled=False)["text"] == ["a"]

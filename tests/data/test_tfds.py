@@ -1,4 +1,4 @@
-"""Reading data sets of TensorFlow Datasets: one made on the spot, in a process of its own."""
+"""Reading a data set of TensorFlow Datasets that the test makes, in a process of its own."""
 
 import importlib.util
 import json
@@ -95,12 +95,12 @@ def test_data_sets_by_name(tmp_path: Path) -> None:
     assert "the label in column 'label' is empty" in found["hidden label"]
 
 
-def test_a_name_that_cannot_be_read() -> None:
+def test_an_invalid_name() -> None:
     with pytest.raises(InputError, match=r"tfds:glue: tfds:NAME:SPLIT was expected"):
         read_table("tfds:glue")
 
 
-def test_without_the_library_the_message_tells_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_message_without_the_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(InputError, match="pip install tensorflow tensorflow-datasets"):
         read_table("tfds:glue/sst2:train", text="sentence")

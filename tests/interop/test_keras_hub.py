@@ -1,4 +1,4 @@
-"""KerasHub's backbone with our weights, and ours with KerasHub's, compared with transformers on torch."""
+"""Conversion to KerasHub and back, compared with transformers on torch."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ def in_their_words(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def gap(outputs: Any, expected: Any, arrays: dict[str, np.ndarray] = INPUTS) -> float:
-    """The largest difference of what a backbone returns from what a BERT does, padding left out."""
+    """The largest difference between the outputs of a backbone and of a BERT, without padding."""
     real = arrays["attention_mask"].astype(bool)
     gaps = []
     for ours, theirs in OUTPUTS.items():
@@ -63,7 +63,7 @@ def random_backbone(**changes: Any) -> Any:
 
 
 def same_weights(first: keras.Model, second: keras.Model) -> None:
-    """Bit for bit, under the same paths."""
+    """Asserts that all weights are equal, bit for bit, under the same paths."""
     found, expected = ({variable.path: variable for variable in model.weights} for model in (first, second))
     assert found.keys() == expected.keys()
     for path, variable in expected.items():
@@ -72,9 +72,9 @@ def same_weights(first: keras.Model, second: keras.Model) -> None:
         np.testing.assert_array_equal(*arrays, err_msg=path)
 
 
-def messages(told: pytest.WarningsRecorder) -> list[str]:
-    """What this package warned of."""
-    return [str(warning.message) for warning in told if warning.category is UserWarning]
+def messages(warnings: pytest.WarningsRecorder) -> list[str]:
+    """The warnings of this package."""
+    return [str(warning.message) for warning in warnings if warning.category is UserWarning]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def ours(saved: Path) -> BertModel:
 
 @pytest.fixture(scope="module")
 def expected(saved: Path) -> dict[str, np.ndarray]:
-    """What torch computes."""
+    """The outputs of torch."""
     return transformers_models.outputs("BertModel", saved, INPUTS)
 
 
@@ -106,15 +106,15 @@ def test_outputs_are_those_of_torch(hidden_act: str, saved: Path) -> None:
     assert gap(backbone(in_their_words(INPUTS)), theirs) < LIMIT
 
 
-def test_kerashubs_own_gelu_is_another(ours: BertModel, expected: dict[str, np.ndarray]) -> None:
-    """So the tests here would see the wrong one."""
+def test_kerashubs_own_gelu_differs(ours: BertModel, expected: dict[str, np.ndarray]) -> None:
+    """Therefore the other tests here would notice the wrong activation."""
     backbone = to_keras_hub(ours)
     set_hidden_act(backbone, "gelu_new")
     assert gap(backbone(in_their_words(INPUTS)), expected) > DRIFT
 
 
 def test_epsilon_and_activation_of_a_backbone() -> None:
-    """What the package takes KerasHub to have."""
+    """The constants of KerasHub that the package relies on."""
     backbone = keras_hub.models.BertBackbone(**SIZES)
     norms = [layer for layer in backbone._flatten_layers() if isinstance(layer, keras.layers.LayerNormalization)]
     assert len(norms) == 1 + 2 * SIZES["num_layers"]
@@ -151,7 +151,7 @@ def test_back() -> None:
 
 
 def test_back_into_transformers(tmp_path: Path) -> None:
-    """From KerasHub through ours to torch."""
+    """From KerasHub through this package to torch."""
     backbone = random_backbone()
     from_keras_hub(backbone, hidden_act="gelu_new").save_pretrained(tmp_path)
     theirs = transformers_models.outputs("BertModel", tmp_path, INPUTS)
@@ -159,7 +159,7 @@ def test_back_into_transformers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "mixed_bfloat16"])
-def test_there_and_back_again(dtype: str, saved: Path) -> None:
+def test_to_kerashub_and_back(dtype: str, saved: Path) -> None:
     model = BertModel.from_pretrained(saved, dtype=dtype)
     backbone = to_keras_hub(model)
     assert backbone.dtype_policy.name == dtype
@@ -170,13 +170,13 @@ def test_there_and_back_again(dtype: str, saved: Path) -> None:
     same_weights(to_keras_hub(again), backbone)
 
 
-def test_back_and_there_again() -> None:
+def test_from_kerashub_and_back() -> None:
     backbone = random_backbone()
     same_weights(to_keras_hub(from_keras_hub(backbone, hidden_act="gelu_new")), backbone)
 
 
 def test_which_gelu() -> None:
-    """By tanh may mean anything, and is asked about; another activation was set on purpose."""
+    """GELU by tanh is ambiguous and warned about; another activation was set on purpose."""
     backbone = keras_hub.models.BertBackbone(**SIZES)
     with pytest.warns(UserWarning, match="pass its hidden_act"):
         assert from_keras_hub(backbone).config.hidden_act == "gelu_new"
@@ -190,7 +190,7 @@ def test_which_gelu() -> None:
 
 
 def test_saving(ours: BertModel, expected: dict[str, np.ndarray], tmp_path: Path) -> None:
-    """What the docstring says of files: the backbone's lose the activation, those of a plain model hold it."""
+    """Files of a backbone lose the activation, files of a plain model contain it."""
     backbone = to_keras_hub(ours)
     backbone.save(tmp_path / "backbone.keras")
     loaded = keras.models.load_model(tmp_path / "backbone.keras")
@@ -213,7 +213,7 @@ def test_saving(ours: BertModel, expected: dict[str, np.ndarray], tmp_path: Path
 
 
 def test_a_step_of_training(saved: Path) -> None:
-    """Without dropout both take the same step."""
+    """Without dropout both models take the same step."""
     still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     model = BertModel.from_pretrained(saved, **still)
     backbone = to_keras_hub(model)
@@ -235,12 +235,14 @@ def test_a_step_of_training(saved: Path) -> None:
 
 
 def test_a_classifier(tmp_path: Path) -> None:
-    """The head by hand, as the docstring shows it; a task keeps the activation of the backbone it was built on."""
+    """The head is copied as in the docstring; a task keeps the activation of its backbone."""
     transformers_models.save("BertForSequenceClassification", tmp_path, num_hidden_layers=2)
     model = models.BertForSequenceClassification.from_pretrained(tmp_path)
-    with pytest.warns(UserWarning, match=r"a backbone does not contain: classifier/bias, classifier/kernel\.$") as told:
+    with pytest.warns(
+        UserWarning, match=r"a backbone does not contain: classifier/bias, classifier/kernel\.$"
+    ) as warnings:
         backbone = to_keras_hub(model)
-    assert len(messages(told)) == 1
+    assert len(messages(warnings)) == 1
     task = keras_hub.models.BertTextClassifier(backbone, num_classes=model.config.num_labels)
     task.output_dense.set_weights(model.classifier.get_weights())
     logits = task.predict_on_batch(in_their_words(INPUTS))
@@ -252,9 +254,9 @@ def test_a_classifier(tmp_path: Path) -> None:
 
 def test_a_model_without_pooler() -> None:
     model = models.BertForTokenClassification(BertConfig(**CONFIG))
-    with pytest.warns(UserWarning, match="BertForTokenClassification") as told:
+    with pytest.warns(UserWarning, match="BertForTokenClassification") as warnings:
         backbone = to_keras_hub(model)
-    assert messages(told) == [
+    assert messages(warnings) == [
         "weights of the BertForTokenClassification that a backbone does not contain: "
         "classifier/bias, classifier/kernel.",
         "newly initialized, because the BertForTokenClassification does not contain them: pooler/dense/bias, "
@@ -271,12 +273,12 @@ def test_a_model_without_pooler() -> None:
         ({"attention_probs_dropout_prob": 0.3}, r"hidden_dropout_prob is 0\.1 and .* 0\.3; .*dropout=…"),
     ],
 )
-def test_what_a_backbone_cannot_hold(changes: dict[str, Any], message: str) -> None:
+def test_models_that_a_backbone_does_not_support(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         to_keras_hub(BertModel(BertConfig(**CONFIG, **changes)))
 
 
-def test_the_dropout_to_take() -> None:
+def test_a_chosen_dropout() -> None:
     model = BertModel(BertConfig(**CONFIG, attention_probs_dropout_prob=0.3))
     assert to_keras_hub(model, dropout=0.2).dropout == 0.2
 
@@ -322,7 +324,7 @@ def test_without_kerashub(ours: BertModel, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_minilm(minilm: Path) -> None:
-    """The real checkpoint on film snippets, and how far GELU by tanh leads from it: the figures of the docstring."""
+    """The real checkpoint on film snippets, and the difference with GELU by tanh: the numbers in the docstring."""
     model = BertModel.from_pretrained(minilm)
     batch = BertTokenizer.from_pretrained(minilm)(inputs.snippets())
     expected = transformers_models.outputs("BertModel", minilm, batch)

@@ -1,4 +1,4 @@
-"""Conversion of real checkpoints: what is written holds the very numbers that were read, and transformers opens it."""
+"""Conversion of real checkpoints: all numbers stay the same, and transformers opens the result."""
 
 import json
 import re
@@ -28,7 +28,7 @@ REAL = [
 
 
 def published(directory: Path) -> dict[str, np.ndarray]:
-    """The tensors of a checkpoint as the format's own reader gives them."""
+    """The tensors of a checkpoint, read by the format's own library."""
     if (directory / "model.safetensors").is_file():
         return safetensors.numpy.load_file(directory / "model.safetensors")
     return load_with_torch(directory / "pytorch_model.bin")
@@ -62,7 +62,7 @@ def test_real_checkpoints(
     assert all(re.search(r"position_ids|decoder\.|predictions\.bias", name) for name in report.names("ignored"))
 
 
-def test_a_vocabulary_that_does_not_say_whether_it_is_cased(rxn: Path, tmp_path: Path) -> None:
+def test_a_vocabulary_without_a_setting_for_case(rxn: Path, tmp_path: Path) -> None:
     for cased in (True, False):
         convert(rxn / "bert_ft", tmp_path / str(cased), cased=cased)
         tokenizer = transformers_models.Tokenizer(tmp_path / str(cased))
@@ -70,7 +70,7 @@ def test_a_vocabulary_that_does_not_say_whether_it_is_cased(rxn: Path, tmp_path:
 
 
 @pytest.mark.parametrize("fixture", ["minilm", "tiny_cassette"])
-def test_the_tokenizer_goes_with_it(fixture: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_the_tokenizer_is_converted_too(fixture: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     source = request.getfixturevalue(fixture)
     convert(source, tmp_path / "converted")
     texts = ["A quiet, funny and deeply moving film.", "Ünïcode 😀 [SEP] naïve", ""]
@@ -79,7 +79,7 @@ def test_the_tokenizer_goes_with_it(fixture: str, tmp_path: Path, request: pytes
 
 
 def test_googles_format(tmp_path: Path) -> None:
-    """A checkpoint as google-research/bert saves it, whose names and layouts transformers itself knows how to read."""
+    """A checkpoint as google-research/bert saves it, which transformers can read too."""
     source, target = tmp_path / "uncased_L-2_H-32_A-4", tmp_path / "converted"
     source.mkdir()
     small.write_vocabulary(source, ["a good film"], vocab_size=997)
@@ -128,8 +128,8 @@ def google_variables(tensors: dict[str, np.ndarray]) -> Any:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_of_the_space(small_bert: Path, tmp_path: Path, dtype: str) -> None:
-    """Transformers opens it as what it says it is, and all numbers are the nearest that the dtype has."""
+def test_16_bit_files(small_bert: Path, tmp_path: Path, dtype: str) -> None:
+    """Transformers opens it with its dtype, and all numbers are the nearest that the dtype has."""
     convert(small_bert, tmp_path / "whole")
     convert(small_bert, tmp_path / "half", dtype=dtype)
     sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("whole", "half")]

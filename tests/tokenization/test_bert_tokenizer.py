@@ -52,7 +52,7 @@ def test_real_checkpoints_give_the_ids_of_transformers(
         np.testing.assert_array_equal(values, expected[name])
 
 
-def test_the_chemistry_vocabulary_has_its_special_tokens_where_it_puts_them(rxn: Path) -> None:
+def test_the_special_tokens_of_the_chemistry_vocabulary(rxn: Path) -> None:
     tokenizer = BertTokenizer.from_pretrained(rxn / "bert_ft", do_lower_case=False)
     reference = Tokenizer(rxn / "bert_ft", kind="BertTokenizer", do_lower_case=False)
     smiles = ["C C O . Cl >> C C Cl", "c 1 c c c c c 1 Br", "[nH] unknown!"]
@@ -154,6 +154,6 @@ def test_importing_starts_no_framework() -> None:
         (SMALL, {"model_max_length": 1e30}, r"model_max_length is 1e\+30 \(float\); int was expected"),
     ],
 )
-def test_vocabularies_and_settings_that_cannot_be(vocabulary: list[str], options: dict, message: str) -> None:
+def test_invalid_vocabularies_and_settings(vocabulary: list[str], options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         BertTokenizer(vocabulary, **options)

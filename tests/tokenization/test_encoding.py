@@ -1,4 +1,4 @@
-"""Rows of the model's input against transformers: pairs, truncation, padding, windows, offsets, words; bad calls."""
+"""Encoded rows compared with transformers: pairs, truncation, padding, windows, offsets, words; invalid calls."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_truncation_of_single_texts(tokenizer, reference, texts: list[str], max_
 
 
 @pytest.mark.parametrize("max_length", [3, 4, 5, 6, 7, 30, 41, None])
-def test_longest_first_shortens_pairs_as_the_reference_does(
+def test_longest_first_truncates_pairs_as_the_reference_does(
     tokenizer, reference, texts: list[str], max_length: int | None
 ) -> None:
     pairs = texts[::5], texts[::-5]
@@ -50,7 +50,7 @@ def test_longest_first_shortens_pairs_as_the_reference_does(
 
 
 @pytest.mark.parametrize("strategy", ["only_first", "only_second"])
-def test_one_text_of_a_pair_is_shortened(tokenizer, reference, texts: list[str], strategy: str) -> None:
+def test_one_text_of_a_pair_is_truncated(tokenizer, reference, texts: list[str], strategy: str) -> None:
     pairs = texts[:200], texts[100:300]
     found = tokenizer(*pairs, truncation=strategy, max_length=64)
     assert_same(found, reference(*pairs, truncation=strategy, max_length=64))
@@ -111,7 +111,7 @@ def test_unpadded_rows_and_the_fast_path(tokenizer, reference, texts: list[str])
 
 @in_torch_process
 def encode_words(directory: Path, *words: list[list[str]], max_length: int) -> dict[str, list[Any]]:
-    """What transformers makes of texts that are split into words, with offsets and the words' numbers."""
+    """The output of transformers for texts that are split into words, with offsets and the words' numbers."""
     import transformers
 
     encoded = transformers.AutoTokenizer.from_pretrained(directory)(
@@ -132,7 +132,7 @@ def test_words_keep_their_numbers(tokenizer, minilm: Path, texts: list[str]) -> 
     assert padded["word_ids"].tolist() == [[-1, 0, 1, -1], [-1, 0, -1, -1]]
 
 
-def test_offsets_point_into_the_text_as_it_was_given(tokenizer) -> None:
+def test_offsets_refer_to_the_original_text(tokenizer) -> None:
     text = "😀 Ein Café, naïvely [MASK]"
     found = tokenizer(text, return_offsets=True)
     pieces = [text[begin:end] for begin, end in found["offset_mapping"][0].tolist()]
@@ -167,7 +167,7 @@ def test_single_texts_empty_texts_and_no_texts(tokenizer) -> None:
         ((["ok", "x\ud83d"],), r"text\[1\] contains half of a surrogate pair \('\\ud83d'\) at position 1"),
     ],
 )
-def test_what_is_no_text_is_named(tokenizer, call: tuple, message: str) -> None:
+def test_arguments_that_are_not_texts(tokenizer, call: tuple, message: str) -> None:
     with pytest.raises(InputError, match=message):
         tokenizer(*call)
 
@@ -181,7 +181,7 @@ def test_what_is_no_text_is_named(tokenizer, call: tuple, message: str) -> None:
         (["a", ["film"]], r"text\[1\] is \['film'\] \(list\); a string was expected"),
     ],
 )
-def test_what_is_no_list_of_words_is_named(tokenizer, words: Any, message: str) -> None:
+def test_arguments_that_are_not_lists_of_words(tokenizer, words: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         tokenizer(words, is_split_into_words=True)
 
@@ -207,6 +207,6 @@ def test_what_is_no_list_of_words_is_named(tokenizer, words: Any, message: str) 
         (["a"], {"pad_to_multiple_of": 7}, "pad_to_multiple_of=7 does not divide max_length=512"),
     ],
 )
-def test_options_that_cannot_be(tokenizer, call: list[str], options: dict, message: str) -> None:
+def test_invalid_options(tokenizer, call: list[str], options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         tokenizer(*call, **options)

@@ -1,4 +1,4 @@
-"""A tokenizer's files: read in every published form, written so that transformers reads the same; bad files."""
+"""A tokenizer's files: read in every published form, written as transformers reads them; invalid files."""
 
 import json
 import shutil
@@ -53,7 +53,7 @@ ADDED = [tokenizers.AddedToken("<e1>", special=True, normalized=False), tokenize
         {"vocabulary": [*SMALL, "\u2028", "\x85", "\u3000", " ", "é"]},
     ],
 )
-def test_what_is_saved_is_read_back_here_and_in_transformers(
+def test_saved_files_are_read_here_and_in_transformers(
     options: dict[str, Any], texts: list[str], tmp_path: Path
 ) -> None:
     saved = BertTokenizer(**options)
@@ -87,7 +87,7 @@ def test_vocab_txt_alone_gives_the_same(tmp_path: Path) -> None:
     assert (read.vocabulary, read.do_lower_case, read.cls_token_id) == (ODD, False, 6)
 
 
-def test_what_transformers_saves_is_read(texts: list[str], tmp_path: Path) -> None:
+def test_files_that_transformers_saved(texts: list[str], tmp_path: Path) -> None:
     settings = {"vocab": {token: id for id, token in enumerate(ODD)}, "do_lower_case": False, "model_max_length": 99}
     saved = Tokenizer(kind="BertTokenizer", added_tokens=ADDED, **settings, **SPELLED)
     saved.save_pretrained(tmp_path)
@@ -96,7 +96,7 @@ def test_what_transformers_saves_is_read(texts: list[str], tmp_path: Path) -> No
     assert (read.model_max_length, read.do_lower_case, len(read)) == (99, False, 12)
 
 
-def test_the_files_own_padding_and_truncation_are_not_taken_over(minilm: Path) -> None:
+def test_padding_and_truncation_in_files_are_ignored(minilm: Path) -> None:
     stored = json.loads((minilm / "tokenizer.json").read_text())
     assert (stored["padding"]["strategy"], stored["truncation"]["max_length"]) == ({"Fixed": 128}, 128)
     tokenizer = BertTokenizer.from_pretrained(minilm)
@@ -106,7 +106,7 @@ def test_the_files_own_padding_and_truncation_are_not_taken_over(minilm: Path) -
 
 @pytest.mark.parametrize("lower", [True, False])
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_settings_of_tokenizer_json_count_where_no_others_are(lower: bool, wrapped: bool, tmp_path: Path) -> None:
+def test_settings_of_tokenizer_json_are_used_without_others(lower: bool, wrapped: bool, tmp_path: Path) -> None:
     content = rust(lowercase=lower, strip_accents=False, handle_chinese_chars=False)
     if wrapped:
         content["normalizer"] = {"type": "Sequence", "normalizers": [content["normalizer"]]}
@@ -178,7 +178,7 @@ def test_the_longest_input_is_the_files_or_the_models_or_512(tmp_path: Path) -> 
     assert BertTokenizer.from_pretrained(directory).model_max_length == 64
 
 
-def test_a_vocabulary_that_looks_cased_is_warned_about_unless_someone_says(rxn: Path, tmp_path: Path) -> None:
+def test_a_warning_if_a_vocabulary_looks_cased_and_nothing_says_so(rxn: Path, tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"bert_ft does not say whether it is cased.*Pass do_lower_case=False"):
         assert BertTokenizer.from_pretrained(rxn / "bert_ft").do_lower_case
     assert not BertTokenizer.from_pretrained(rxn / "bert_ft", do_lower_case=False).do_lower_case
@@ -256,7 +256,7 @@ VOCABULARY = {token: id for id, token in enumerate(SMALL)}
         (changed(model={"vocab": {"[UNK]": 0}}, added_tokens=[]), r"lacks pad_token '\[PAD\]', cls_token"),
     ],
 )
-def test_tokenizer_json_of_other_kinds_is_refused_by_name(content: dict, message: str, tmp_path: Path) -> None:
+def test_other_kinds_of_tokenizer_json(content: dict, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message) as caught:
         BertTokenizer.from_pretrained(write(tmp_path, tokenizer=content))
     assert str(tmp_path) in str(caught.value)
@@ -291,7 +291,7 @@ def test_bad_directories(files: dict, message: str, tmp_path: Path) -> None:
     assert str(tmp_path) in str(caught.value)
 
 
-def test_json_that_is_none_is_named(tmp_path: Path) -> None:
+def test_invalid_json(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text('{"model": ')
     with pytest.raises(InputError, match=r"tokenizer\.json is not JSON: line 1"):
         BertTokenizer.from_pretrained(tmp_path)

@@ -1,4 +1,4 @@
-"""Vocabularies made of texts: special tokens in BERT's places, and files that other libraries read."""
+"""Training vocabularies: special tokens at BERT's ids, and files that other libraries read."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from keras_bert_impl.tokenization.train import train_vocabulary
 TEXTS = ["Good films are rare.", "A good film, and a better one: the best film.", "Café films, rarely good"] * 9
 
 
-def test_special_tokens_stand_where_bert_has_them(tmp_path: Path) -> None:
+def test_special_tokens_have_the_ids_of_bert(tmp_path: Path) -> None:
     tokenizer = train_vocabulary(TEXTS, tmp_path / "vocabulary", size=170)
     vocabulary = (tmp_path / "vocabulary" / "vocab.txt").read_text("utf-8").split("\n")[:-1]
     assert vocabulary == tokenizer.vocabulary
@@ -53,7 +53,7 @@ print("\\n".join(train_vocabulary(lines, sys.argv[2], size=700).vocabulary))
 
 
 def test_the_same_texts_give_the_same_vocabulary(tmp_path: Path, data_dir: Path) -> None:
-    """In other processes too, where hash tables have another order."""
+    """Also in other processes, in which hash tables have another order."""
     found = [
         subprocess.run(
             [sys.executable, "-c", TRAIN, data_dir / "valid.tsv", tmp_path / str(run)], capture_output=True, check=True
@@ -65,7 +65,7 @@ def test_the_same_texts_give_the_same_vocabulary(tmp_path: Path, data_dir: Path)
 
 
 def test_chinese_characters_fill_the_vocabulary(tmp_path: Path) -> None:
-    """They are words by themselves, so that nothing can be joined: each needs a token."""
+    """They are words by themselves and cannot be merged: each needs a token."""
     draw = np.random.default_rng(1)
     characters = [chr(0x4E00 + number) for number in range(3500)]
     shares = 1 / np.arange(20, 3520)
@@ -75,12 +75,12 @@ def test_chinese_characters_fill_the_vocabulary(tmp_path: Path) -> None:
     assert (ids == tokenizer.unk_token_id).mean() < 0.01
 
 
-def test_words_without_end_take_no_time(tmp_path: Path) -> None:
+def test_very_long_words_are_skipped(tmp_path: Path) -> None:
     texts = ["x" * 3_000_000, *TEXTS]
     assert "film" in train_vocabulary(texts, tmp_path / "vocabulary", size=170).vocabulary
 
 
-def test_what_cannot_be(tmp_path: Path) -> None:
+def test_invalid_arguments(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="size is 104; more than 104 was expected"):
         train_vocabulary(TEXTS, tmp_path / "vocabulary", size=104)
     with pytest.raises(InputError, match="The texts contain no words"):

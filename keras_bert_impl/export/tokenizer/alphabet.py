@@ -164,10 +164,11 @@ def _to_characters(normalized: str, punctuation: set[str]) -> tuple[Character, .
 def _check_combining(used: set[Character]) -> None:
     """Raises ``InputError`` if the normalizer could swap two characters, which lookup tables cannot do."""
     combining = {letter for letter, _ in used if unicodedata.combining(letter)}
-    kept = {letter for letter in combining if unicodedata.category(letter) != "Mn"}
-    if len({unicodedata.combining(letter) for letter in kept}) > 1:
-        named = ", ".join(f"U+{ord(letter):04X}" for letter in sorted(kept))
+    # The normalizer removes the others, which are accents.
+    remaining = {letter for letter in combining if unicodedata.category(letter) != "Mn"}
+    if len({unicodedata.combining(letter) for letter in remaining}) > 1:
+        points = ", ".join(f"U+{ord(letter):04X}" for letter in sorted(remaining))
         raise InputError(
-            f"The vocabulary has {named}, whose order Unicode's normal form changes. A tokenizer inside a TensorFlow "
+            f"The vocabulary has {points}, whose order Unicode's normal form changes. A tokenizer inside a TensorFlow "
             "graph does not support this. Export with ids as input."
         )
