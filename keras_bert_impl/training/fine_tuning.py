@@ -18,9 +18,8 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import open_source
 from keras_bert_impl.tasks import get_task
 from keras_bert_impl.tokenization import BertTokenizer
-from keras_bert_impl.training.card import model_card
-from keras_bert_impl.training.curves import block_means, save_learning_curve, step_losses
 from keras_bert_impl.training.distribution import distributed
+from keras_bert_impl.training.report import block_means, model_card, save_learning_curve, step_losses
 from keras_bert_impl.training.run import Clock, Run
 from keras_bert_impl.training.settings import PRECISIONS, FineTuning, Saving
 from keras_bert_impl.training.states import checksum

@@ -18,10 +18,9 @@ from keras_bert_impl.models import BertForPreTraining
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.pretraining import summarize_logs
 from keras_bert_impl.tokenization import BertTokenizer
-from keras_bert_impl.training.card import pretraining_card
-from keras_bert_impl.training.curves import save_pretraining_curves
 from keras_bert_impl.training.distribution import current_backend, distributed
 from keras_bert_impl.training.optimizers import make_schedule
+from keras_bert_impl.training.report import pretraining_card, save_pretraining_curves
 from keras_bert_impl.training.run import ENDLESS, Clock, Run
 from keras_bert_impl.training.settings import PRECISIONS, PreTraining, Saving
 from keras_bert_impl.training.states import checksum
@@ -118,7 +117,7 @@ def pretrain(
             log(f"Only {batches.pairable:.1%} of the examples can be real next sentences: most documents have")
             log("one sentence. The metrics of the next sentence mean little.")
         clock = Clock()
-        report = Report(log, batches, clock)
+        progress = ProgressTable(log, batches, clock)
         run.train(
             model,
             batches,
@@ -127,8 +126,8 @@ def pretrain(
             steps_per_epoch=settings.report_every,
             identity={**dataclasses.asdict(objective), "steps": steps, "minutes": minutes},
             checksums={"corpus": corpus_checksum},
-            stateful={"report": report, "clock": clock},
-            callbacks=[report, TimedRate(settings, clock, seconds=60 * minutes)] if minutes else [report],
+            stateful={"report": progress, "clock": clock},
+            callbacks=[progress, TimedRate(settings, clock, seconds=60 * minutes)] if minutes else [progress],
             saving=saving,
             verbose=0,
             **distribution.validation_arguments(evaluated),
@@ -136,15 +135,15 @@ def pretrain(
         if not distribution.is_chief:
             return {}
         model.save_pretrained(run.directory)
-        save_pretraining_curves(run.directory / "learning_curve.png", report.history)
+        save_pretraining_curves(run.directory / "learning_curve.png", progress.history)
         return run.finish(
             {
                 "command": command,
-                "steps": report.steps,
+                "steps": progress.steps,
                 "minutes": round(clock.seconds / 60, 1),
                 **{name: value for name, value in run.request.items() if name != "steps"},
-                "held_out": {"documents": len(held_out), **report.history[-1]["held_out"]},
-                "history": report.history,
+                "held_out": {"documents": len(held_out), **progress.history[-1]["held_out"]},
+                "history": progress.history,
             },
             tokenizer=corpus.tokenizer,
             card=pretraining_card,
@@ -195,7 +194,7 @@ def _make_model(
     return model
 
 
-class Report(keras.callbacks.Callback):
+class ProgressTable(keras.callbacks.Callback):
     """Logs a line of a table after each evaluation, and keeps the history.
 
     Args:

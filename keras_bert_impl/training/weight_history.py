@@ -11,8 +11,8 @@ from keras import ops
 
 from keras_bert_impl.checkpoints.names import find_path, to_torch_name
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.training.curves import save_weight_curves
 from keras_bert_impl.training.distribution import current_backend
+from keras_bert_impl.training.report import save_weight_curves
 
 _NAME = re.compile(r"(.+?)((?:\[\d+\])+)")
 
