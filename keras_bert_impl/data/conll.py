@@ -10,14 +10,14 @@ from keras_bert_impl.data.columns import Columns, is_tfds, read_lines, to_column
 from keras_bert_impl.errors import InputError
 
 
-def read_conll(path: str | Path, *, labelled: bool = True) -> Columns:
+def read_conll(path: str | Path, *, labeled: bool = True) -> Columns:
     r"""Reads sentences of tagged words: one word per line, its tag in the last column, empty lines between sentences.
 
     Columns are separated by TABs, or by spaces in lines without a TAB. Lines with ``-DOCSTART-`` are skipped.
 
     Args:
         path: the file, or ``tfds:NAME:SPLIT`` for a data set with ``tokens`` and ``tags``.
-        labelled: whether tags are read; without them the file may contain words only.
+        labeled: whether tags are read; without them the file may contain words only.
 
     Returns:
         ``words``, ``label`` (the tags) if requested, each a list of strings per example, and ``location``.
@@ -32,20 +32,20 @@ def read_conll(path: str | Path, *, labelled: bool = True) -> Columns:
     >>> read_conll(path)["words"]
     [['Ada', 'Lovelace'], ['Paris']]
     """
-    return next(to_columns(iterate_conll(path, labelled=labelled)))
+    return next(to_columns(iterate_conll(path, labeled=labeled)))
 
 
-def iterate_conll(path: str | Path, *, labelled: bool = True) -> Iterator[dict[str, Any]]:
+def iterate_conll(path: str | Path, *, labeled: bool = True) -> Iterator[dict[str, Any]]:
     """Yields the examples of `read_conll` one by one while the file is read: it may be larger than the memory."""
     is_first = True
-    for example in _read_tfds(str(path)) if is_tfds(path) else _read_file(path, labelled):
+    for example in _read_tfds(str(path)) if is_tfds(path) else _read_file(path, labeled):
         is_first = False
-        yield example if labelled else {name: value for name, value in example.items() if name != "label"}
+        yield example if labeled else {name: value for name, value in example.items() if name != "label"}
     if is_first:
         raise InputError(f"{path} contains no words.")
 
 
-def _read_file(path: str | Path, labelled: bool) -> Iterator[dict[str, Any]]:
+def _read_file(path: str | Path, labeled: bool) -> Iterator[dict[str, Any]]:
     lines = read_lines(path)
     width = 0
     for is_between, group in groupby(lines, lambda line: not line[1].strip() or line[1].startswith("-DOCSTART-")):
@@ -56,7 +56,7 @@ def _read_file(path: str | Path, labelled: bool) -> Iterator[dict[str, Any]]:
             fields = line.split("\t") if "\t" in line else re.split(" +", line.strip(" "))
             fields = [field.strip() for field in fields]
             width = width or len(fields)
-            _check(fields, location=f"{path}, line {number}", width=width, labelled=labelled)
+            _check(fields, location=f"{path}, line {number}", width=width, labeled=labeled)
             rows.append((number, fields))
         yield {
             "location": f"{path}, line {rows[0][0]}",
@@ -65,10 +65,10 @@ def _read_file(path: str | Path, labelled: bool) -> Iterator[dict[str, Any]]:
         }
 
 
-def _check(fields: list[str], *, location: str, width: int, labelled: bool) -> None:
+def _check(fields: list[str], *, location: str, width: int, labeled: bool) -> None:
     if not fields[0]:
         raise InputError(f"{location}: the tag {fields[-1]!r} has no word before it.")
-    if labelled and (len(fields) < 2 or not fields[-1]):
+    if labeled and (len(fields) < 2 or not fields[-1]):
         raise InputError(f"{location}: the word {fields[0]!r} has no tag.")
     if len(fields) != width:
         raise InputError(f"{location}: {len(fields)} columns, but the first line has {width}.")

@@ -9,12 +9,12 @@ from keras_bert_impl.data.columns import Columns, check_text, is_tfds, read_line
 from keras_bert_impl.errors import InputError
 
 
-def read_squad(path: str | Path, *, labelled: bool = True) -> Columns:
+def read_squad(path: str | Path, *, labeled: bool = True) -> Columns:
     """Reads questions about contexts, and the answers: their texts and where in the context they start.
 
     Args:
         path: the JSON file, or ``tfds:NAME:SPLIT`` for a data set of the same shape.
-        labelled: whether answers are read; false for prediction.
+        labeled: whether answers are read; false for prediction.
 
     Returns:
         ``id``, ``question``, ``context``, ``answers`` if requested, and ``location``. Each entry of ``answers`` is
@@ -35,25 +35,25 @@ def read_squad(path: str | Path, *, labelled: bool = True) -> Columns:
     """
     records = _read_tfds(str(path)) if is_tfds(path) else _read_json(path)
     columns: Columns = {"location": [], "id": [], "question": [], "context": []}
-    if labelled:
+    if labeled:
         columns["answers"] = []
     for location, context, question in records:
         columns["location"].append(location)
         for name in ("id", "question"):
             columns[name].append(check_text(_get(question, name, location), name=name, location=location))
         columns["context"].append(check_text(context, name="context", location=location))
-        if labelled:
+        if labeled:
             columns["answers"].append(_read_answers(question, location))
     if not columns["id"]:
         raise InputError(f"{path} contains no questions.")
-    if labelled:
+    if labeled:
         _check_starts(path, columns)
     return columns
 
 
-def iterate_squad(path: str | Path, *, labelled: bool = True) -> Iterator[dict[str, Any]]:
+def iterate_squad(path: str | Path, *, labeled: bool = True) -> Iterator[dict[str, Any]]:
     """Yields the examples of `read_squad` one by one; the JSON file is read at once nevertheless."""
-    columns = read_squad(path, labelled=labelled)
+    columns = read_squad(path, labeled=labeled)
     for values in zip(*columns.values(), strict=True):
         yield dict(zip(columns, values, strict=True))
 

@@ -19,7 +19,7 @@ def read_table(
     text: str = "text",
     text_pair: str = "text_pair",
     label: str = "label",
-    labelled: bool = True,
+    labeled: bool = True,
 ) -> Columns:
     r"""Reads texts or text pairs, and their labels.
 
@@ -32,7 +32,7 @@ def read_table(
         text: name of the column with the text. A number, as in ``"0"``, selects a column of a file without names.
         text_pair: name of the column with the second text. Under its default name it may be missing.
         label: name of the column with the label.
-        labelled: whether labels are read; false for prediction.
+        labeled: whether labels are read; false for prediction.
 
     Returns:
         ``text``, ``text_pair`` if the file has it, ``label`` (always strings) if requested, and ``location``.
@@ -48,7 +48,7 @@ def read_table(
     ['A plane, in the air.']
     """
     names = {"text": text, "text_pair": text_pair, "label": label}
-    return next(to_columns(iterate_table(path, **names, labelled=labelled)))
+    return next(to_columns(iterate_table(path, **names, labeled=labeled)))
 
 
 def iterate_table(
@@ -57,10 +57,10 @@ def iterate_table(
     text: str = "text",
     text_pair: str = "text_pair",
     label: str = "label",
-    labelled: bool = True,
+    labeled: bool = True,
 ) -> Iterator[dict[str, Any]]:
     """Yields the examples of `read_table` one by one while the file is read: it may be larger than the memory."""
-    names = {"text": text, "text_pair": text_pair, **({"label": label} if labelled else {})}
+    names = {"text": text, "text_pair": text_pair, **({"label": label} if labeled else {})}
     is_first = True
     for location, record in read_records(path, header=not text.isdecimal()):
         if is_first and text_pair == "text_pair" and text_pair not in record:

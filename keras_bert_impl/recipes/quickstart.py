@@ -35,7 +35,7 @@ def quickstart(
 
     Args:
         checkpoint: any source of a checkpoint; None fetches all-MiniLM-L6-v2 once.
-        data: a directory with ``train.tsv``, ``valid.tsv`` and ``test.tsv``, labelled ``negative`` or ``positive``.
+        data: a directory with ``train.tsv``, ``valid.tsv`` and ``test.tsv``, labeled ``negative`` or ``positive``.
         output: the directory of the run.
         export: the directory of the export.
         epochs: number of passes over the training data.

@@ -135,31 +135,31 @@ class Task(abc.ABC):
     # -- examples
 
     @abc.abstractmethod
-    def examples(self, path: str | Path, *, labelled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
+    def examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
         """Reads the examples of a file, one after the other; ``columns`` are keywords of ``file_columns``."""
 
     @abc.abstractmethod
     def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
         """Returns columns without labels for texts, or pairs of texts."""
 
-    def read_file(self, path: str | Path, *, labelled: bool = True, columns: Mapping[str, str]) -> Columns:
+    def read_file(self, path: str | Path, *, labeled: bool = True, columns: Mapping[str, str]) -> Columns:
         """Reads a file.
 
         Args:
             path: the file.
-            labelled: whether labels are read; false for prediction.
+            labeled: whether labels are read; false for prediction.
             columns: names of the file's columns, by the keywords of ``file_columns``.
 
         Raises:
             InputError: names of columns for a format that has none, or the file cannot be used.
         """
         self._check_columns(columns)
-        return next(to_columns(self.examples(path, labelled=labelled, **columns)))
+        return next(to_columns(self.examples(path, labeled=labeled, **columns)))
 
     def read_chunks(self, path: str | Path, size: int, *, columns: Mapping[str, str]) -> Iterator[Columns]:
         """Reads a file without labels, ``size`` examples at a time; see `read_file`."""
         self._check_columns(columns)
-        return to_columns(self.examples(path, labelled=False, **columns), size)
+        return to_columns(self.examples(path, labeled=False, **columns), size)
 
     def _check_columns(self, columns: Mapping[str, str]) -> None:
         if unknown := sorted(set(columns) - set(self.file_columns)):

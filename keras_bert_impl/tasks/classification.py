@@ -34,9 +34,9 @@ class SequenceTask(Task):
         default = "regression" if config.num_labels == 1 else "single_label_classification"
         return self.problem_type == (config.problem_type or default)
 
-    def examples(self, path: str | Path, *, labelled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
+    def examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
         """Reads a table; see `keras_bert_impl.data.read_table`."""
-        return iterate_table(path, labelled=labelled, **columns)
+        return iterate_table(path, labeled=labeled, **columns)
 
     def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
         """Returns columns without labels for texts, or pairs of texts."""

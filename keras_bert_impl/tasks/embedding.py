@@ -39,9 +39,9 @@ class Embedding(Task):
         "'keras-bert attention'.",
     }
 
-    def examples(self, path: str | Path, *, labelled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
+    def examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
         """Reads a table of texts or pairs; for evaluation the labels are the similarities of the pairs."""
-        return iterate_table(path, labelled=labelled, **columns)
+        return iterate_table(path, labeled=labeled, **columns)
 
     def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
         """Returns columns for texts, or for pairs of texts."""

@@ -79,18 +79,17 @@ class MaskedLM(Task):
             raise InputError("the column 'label' is missing; for masked-lm it holds the texts, as the column 'text'.")
         return []
 
-    def examples(self, path: str | Path, *, labelled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
+    def examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
         """Reads a ``.txt`` file with a text per line (empty lines are skipped), or a table with a column of texts."""
         if Path(path).suffix.lower() == ".txt":
             lines = read_lines(path)
             rows = ({"location": f"{path}, line {number}", "text": line} for number, line in lines if line.strip())
         else:
             rows = (
-                {key: row[key] for key in ("location", "text")}
-                for row in iterate_table(path, labelled=False, **columns)
+                {key: row[key] for key in ("location", "text")} for row in iterate_table(path, labeled=False, **columns)
             )
         for row in rows:
-            yield {**row, "label": row["text"]} if labelled else row
+            yield {**row, "label": row["text"]} if labeled else row
 
     def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
         """Returns columns for texts with ``[MASK]`` in them.

@@ -51,7 +51,7 @@ class MultipleChoice(Task):
         """None: the model has one logit per choice and no labels."""
         return {}
 
-    def examples(self, path: str | Path, *, labelled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
+    def examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
         """Reads a file; see the class.
 
         Raises:
@@ -61,7 +61,7 @@ class MultipleChoice(Task):
         for source, record in read_records(path, header=True):
             numbered = sorted((key for key in record if key.startswith("choice") and key[6:].isdecimal()), key=_number)
             choices = record.get("choices", [record[key] for key in numbered])
-            needed = {"text": text, **({"label": label} if labelled else {})}
+            needed = {"text": text, **({"label": label} if labeled else {})}
             missing = [name for name in needed.values() if name not in record]
             if missing or not isinstance(choices, list) or not choices:
                 raise InputError(
@@ -73,7 +73,7 @@ class MultipleChoice(Task):
                 "text": check_text(record[text], name=text, location=source),
                 "choices": [check_text(choice, name="a choice", location=source) for choice in choices],
             }
-            yield {**example, "label": _label(record[label], len(choices), source)} if labelled else example
+            yield {**example, "label": _label(record[label], len(choices), source)} if labeled else example
 
     def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
         """Returns columns for texts; ``text_pairs`` holds the choices of each, a list or a single string.

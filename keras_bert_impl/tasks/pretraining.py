@@ -40,11 +40,11 @@ class Pretraining(MaskedLM):
         "evaluate": "evaluate one head, with '--task masked-lm' or '--task next-sentence'.",
     }
 
-    def examples(self, path: str | Path, *, labelled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
+    def examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
         """Reads a ``.txt`` file with a text per line, or a table of texts or pairs; without labels."""
         if Path(path).suffix.lower() == ".txt":
-            return super().examples(path, labelled=False, **columns)
-        return iterate_table(path, labelled=False, **columns)
+            return super().examples(path, labeled=False, **columns)
+        return iterate_table(path, labeled=False, **columns)
 
     def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
         """Returns columns for texts, or for pairs of texts."""

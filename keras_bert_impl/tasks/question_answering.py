@@ -48,9 +48,9 @@ class QuestionAnswering(Task):
     # The mean of both cross entropies, as the published model was trained.
     loss_weights: ClassVar[Mapping[str, float] | None] = {"start_logits": 0.5, "end_logits": 0.5}
 
-    def examples(self, path: str | Path, *, labelled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
+    def examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
         """Reads a SQuAD file; see `keras_bert_impl.data.read_squad`."""
-        return iterate_squad(path, labelled=labelled, **columns)
+        return iterate_squad(path, labeled=labeled, **columns)
 
     def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
         """Returns columns for questions and their contexts.

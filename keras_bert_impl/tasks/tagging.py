@@ -31,9 +31,9 @@ class Tagging(Task):
     graph: ClassVar[str] = "words"
     per_token: ClassVar[bool] = True
 
-    def examples(self, path: str | Path, *, labelled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
+    def examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
         """Reads a CoNLL file; see `keras_bert_impl.data.read_conll`."""
-        return iterate_conll(path, labelled=labelled, **columns)
+        return iterate_conll(path, labeled=labeled, **columns)
 
     def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
         """Returns columns for texts, split into words and punctuation; ``spans`` holds the words' characters.

@@ -116,7 +116,7 @@ def test_the_order_of_outputs_is_restored() -> None:
 
 def test_film_snippets_have_little_padding(minilm: Path, data_dir: Path) -> None:
     tokenizer = BertTokenizer.from_pretrained(minilm)
-    texts = read_table(data_dir / "train.tsv", labelled=False)["text"]
+    texts = read_table(data_dir / "train.tsv", labeled=False)["text"]
     ids = Ragged.from_rows(tokenizer(texts, padding=False, max_length=128)["input_ids"], dtype=np.int32)
     batches = LengthBatches(Features({"input_ids": ids}, {}, {}, np.arange(len(ids))), 32, seed=3)
     padded = sum(batches[k][0]["input_ids"].size for k in range(len(batches)))

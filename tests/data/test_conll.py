@@ -44,7 +44,7 @@ def test_words_may_contain_spaces_that_do_not_separate(tmp_path: Path) -> None:
 
 def test_tags_are_not_needed_for_prediction(tmp_path: Path) -> None:
     (tmp_path / "x.conll").write_text("Ada\nagain\n\nParis\n")
-    columns = read_conll(tmp_path / "x.conll", labelled=False)
+    columns = read_conll(tmp_path / "x.conll", labeled=False)
     assert columns["words"] == [["Ada", "again"], ["Paris"]]
     assert "label" not in columns
 

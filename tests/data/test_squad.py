@@ -48,7 +48,7 @@ def test_questions_without_answer(tmp_path: Path) -> None:
 
 def test_answers_are_not_needed_for_prediction(tmp_path: Path) -> None:
     path = write(tmp_path / "x.json", squad({"id": "q", "question": ""}))
-    assert set(read_squad(path, labelled=False)) == {"location", "id", "question", "context"}
+    assert set(read_squad(path, labeled=False)) == {"location", "id", "question", "context"}
 
 
 @pytest.mark.parametrize(

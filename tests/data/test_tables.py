@@ -59,7 +59,7 @@ def test_formats_give_the_same_columns(tmp_path: Path, name: str, write) -> None
     write(tmp_path / name)
     columns = read_table(tmp_path / name)
     assert list(zip(columns["text"], columns["label"], strict=True)) == ROWS
-    assert "label" not in read_table(tmp_path / name, labelled=False)
+    assert "label" not in read_table(tmp_path / name, labeled=False)
 
 
 def test_quoted_line_breaks_count_as_lines(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_byte_order_mark_is_not_part_of_the_first_name(tmp_path: Path) -> None
 def test_empty_lines_are_texts_in_a_file_of_one_column_only(tmp_path: Path) -> None:
     (tmp_path / "one.tsv").write_text("text\nfirst\n\nthird\n")
     (tmp_path / "two.tsv").write_text("text\tlabel\nfirst\ta\n\nthird\tb\n\n")
-    assert read_table(tmp_path / "one.tsv", labelled=False)["text"] == ["first", "", "third"]
+    assert read_table(tmp_path / "one.tsv", labeled=False)["text"] == ["first", "", "third"]
     assert read_table(tmp_path / "two.tsv")["text"] == ["first", "third"]
 
 
@@ -140,4 +140,4 @@ def test_bad_files_are_refused_with_file_and_line(tmp_path: Path, case: str) -> 
 
 def test_labels_are_ignored_for_prediction(tmp_path: Path) -> None:
     (tmp_path / "x.tsv").write_text("text\tlabel\na\t\n")
-    assert read_table(tmp_path / "x.tsv", labelled=False)["text"] == ["a"]
+    assert read_table(tmp_path / "x.tsv", labeled=False)["text"] == ["a"]
