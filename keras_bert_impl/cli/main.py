@@ -34,6 +34,10 @@ VERBS = {
 }
 
 
+# The number of `signal.SIGPIPE`, which Windows does not have.
+_SIGPIPE = 13
+
+
 def make_parser(verb: str | None = None) -> argparse.ArgumentParser:
     """Makes the parser of a verb, or of all verbs if this is not one."""
     result = argparse.ArgumentParser(
@@ -76,7 +80,7 @@ def _run(options: argparse.Namespace) -> int:
     except BrokenPipeError:
         # The reader closed the pipe, as `head` does. Python would try to write the rest at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        return 128 + _SIGPIPE
     except (InputError, OSError) as error:
         if options.debug:
             raise
