@@ -1,9 +1,9 @@
-"""Writes the tables of speed in ``README.md`` and ``docs/performance.md`` from the reports in ``benchmarks/reports``.
+"""Writes the tables of ``README.md``, ``docs/performance.md`` and ``docs/fidelity.md`` from the reports.
 
     python benchmarks/summarize.py
 
 A ratio is the peer's time divided by the time of this package: above 1 means that this package is faster. Each row is
-read from the newest report of its script. A test compares the two files with what this script writes.
+read from the newest report of its script. A test compares the files with what this script writes.
 """
 
 import re
@@ -209,6 +209,18 @@ def report(script: str) -> Path:
     return reports[-1]
 
 
+def tables_of(script: str, section: str = "") -> list[list[list[str]]]:
+    """The tables below a heading of a report, or all: rows of cells, the header first."""
+    text = report(script).read_text(encoding="utf-8")
+    if section:
+        text = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    tables = []
+    for lines in re.findall(r"(?:^\|.*\|\n)+", text, flags=re.MULTILINE):
+        header, _, *rows = ([part.strip() for part in line.strip("|").split("|")] for line in lines.splitlines())
+        tables.append([header, *rows])
+    return tables
+
+
 def cell(script: str, place: str, section: str = "") -> tuple[float, str]:
     """The number in one cell of a report's tables, and its column's heading.
 
@@ -219,11 +231,7 @@ def cell(script: str, place: str, section: str = "") -> tuple[float, str]:
         section: the heading above the table; empty searches the whole report.
     """
     row, _, column = place.partition("|")
-    text = report(script).read_text(encoding="utf-8")
-    if section:
-        text = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
-    for table in re.findall(r"(?:^\|.*\|\n)+", text, flags=re.MULTILINE):
-        header, _, *rows = ([part.strip() for part in line.strip("|").split("|")] for line in table.splitlines())
+    for header, *rows in tables_of(script, section):
         for cells in rows:
             if row in (cells[0], ": ".join(cells[:2])) and (not column or column in header):
                 index = header.index(column) if column else 1 if row == cells[0] else 2
@@ -285,6 +293,26 @@ def readme_table() -> str:
     return table(("job", "time", *COLUMNS), *rows)
 
 
+def fidelity_table() -> str:
+    """The table in docs/fidelity.md."""
+    return table(*map(tuple, tables_of("fidelity")[0]))
+
+
+def fidelity_row() -> str:
+    """The table of one row in README.md: the largest difference, and the range of the ratios, over all checkpoints."""
+    _, *rows = tables_of("fidelity")[0]
+    ratios = [float(ratio) for row in rows for ratio in row[3].split(" to ")]
+    return table(
+        ("", "checkpoints", "max. absolute difference to transformers", "RMS error to float64, divided by torch's"),
+        (
+            "hidden states",
+            f"[{len(rows)} published ones](docs/fidelity.md)",
+            max((row[1] for row in rows), key=float),
+            f"{min(ratios):.2f} to {max(ratios):.2f}",
+        ),
+    )
+
+
 def link(script: str) -> str:
     """A link from ``docs/`` to a report."""
     return f"[{script}](../benchmarks/reports/{report(script).name})"
@@ -315,8 +343,8 @@ def with_tables(page: str, tables: dict[str, str]) -> str:
     """A page whose tables between ``<!-- NAME: … -->`` and ``<!-- end -->`` are replaced."""
     for name, content in tables.items():
         page, count = re.subn(
-            rf"(<!-- {name}: [^\n]* -->\n).*?(\n<!-- end -->)",
-            lambda match, content=content: f"{match[1]}\n{content}\n{match[2]}",
+            rf"(<!-- {name}: [^\n]* -->\n+).*?(\n+<!-- end -->)",
+            lambda match, content=content: f"{match[1]}{content}{match[2]}",
             page,
             flags=re.DOTALL,
         )
@@ -325,7 +353,11 @@ def with_tables(page: str, tables: dict[str, str]) -> str:
     return page
 
 
-PAGES = {"README.md": lambda: {"speed": readme_table()}, "docs/performance.md": performance_tables}
+PAGES = {
+    "README.md": lambda: {"fidelity": fidelity_row(), "speed": readme_table()},
+    "docs/performance.md": performance_tables,
+    "docs/fidelity.md": lambda: {"checkpoints": fidelity_table()},
+}
 
 
 def main() -> None:
