@@ -55,21 +55,21 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run(changed: Path, place: Path, *command: str) -> str:
+def run(changed: Path, directory: Path, *command: str) -> str:
     """The output of Python with the changed package."""
     environment = {**os.environ, "PYTHONPATH": str(changed)}
     result = subprocess.run(
-        [sys.executable, *command], cwd=place, env=environment, capture_output=True, text=True, encoding="utf-8"
+        [sys.executable, *command], cwd=directory, env=environment, capture_output=True, text=True, encoding="utf-8"
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
 
-def run_commands(changed: Path, place: Path, heading: str) -> dict[str, str]:
+def run_commands(changed: Path, directory: Path, heading: str) -> dict[str, str]:
     """Verb: what it prints, for the commands of a walk, which run in one process."""
     commands = [shlex.split(line) for line in re.findall(r"^ {8}keras-bert (.*)$", section(heading), re.MULTILINE)]
     assert commands
-    _, *parts = re.split(r"^\$ (\S+)\n", run(changed, place, "-c", RUN, json.dumps(commands)), flags=re.MULTILINE)
+    _, *parts = re.split(r"^\$ (\S+)\n", run(changed, directory, "-c", RUN, json.dumps(commands)), flags=re.MULTILINE)
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 

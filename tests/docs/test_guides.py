@@ -70,7 +70,7 @@ def test_start(minilm: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, sentiment_run: Path, snippets: Path) -> Path:
+def serving(tmp_path_factory: pytest.TempPathFactory, sentiment_run: Path, snippets: Path) -> Path:
     """A directory with the run and the data that the serving guide uses, after its commands were run there."""
     directory = tmp_path_factory.mktemp("reader")
     shutil.copytree(sentiment_run, directory / "runs" / "sentiment")
@@ -85,8 +85,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, sentiment_run: Path, snippet
     return directory
 
 
-def test_the_serving_commands_write_the_files_that_the_guide_lists(place: Path) -> None:
-    export = place / "saved_models" / "sentiment" / "1"
+def test_the_serving_commands_write_the_files_that_the_guide_lists(serving: Path) -> None:
+    export = serving / "saved_models" / "sentiment" / "1"
     listed = re.search(r"^    saved_models/sentiment/1/\n(.*?)\n\n", SERVING, flags=re.DOTALL | re.MULTILINE)[1]
     names = re.findall(
         r"([\w.]+(?:\.\w+|/)),? ?", " ".join(line.strip().split("  ")[0] for line in listed.splitlines())
@@ -96,25 +96,25 @@ def test_the_serving_commands_write_the_files_that_the_guide_lists(place: Path) 
         assert (export / name).exists() or (export / "assets.extra" / name).exists(), name
     files = {"onnx": "model.onnx", "openvino": "model.xml", "litert": "model.tflite"}
     for name, file in files.items():
-        assert (place / "exports" / f"sentiment-{name}" / file).is_file()
+        assert (serving / "exports" / f"sentiment-{name}" / file).is_file()
         assert f"`{file}`" in SERVING
 
 
-def test_the_guide_and_the_export_start_the_same_server(place: Path) -> None:
+def test_the_guide_and_the_export_start_the_same_server(serving: Path) -> None:
     def command(page: str) -> str:
         return re.search(r"docker run .*?tensorflow/serving", page.replace("\\\n", " "))[0]
 
-    page = (place / "saved_models" / "sentiment" / "1" / "README.md").read_text(encoding="utf-8")
+    page = (serving / "saved_models" / "sentiment" / "1" / "README.md").read_text(encoding="utf-8")
     assert shlex.split(command(SERVING)) == shlex.split(command(page))
 
 
-def test_the_request_of_the_serving_guide_is_answered(place: Path) -> None:
+def test_the_request_of_the_serving_guide_is_answered(serving: Path) -> None:
     pytest.importorskip("tensorflow_serving.apis.predict_pb2", reason="needs the package tensorflow-serving-api")
     from tf_server import Service
 
     ((_, method, address, _, body),) = commands(SERVING, "curl")
     assert (method, address) == ("POST", "http://localhost:8501/v1/models/sentiment:predict")
-    answer = Service(place / "saved_models" / "sentiment" / "1").rest(body)
+    answer = Service(serving / "saved_models" / "sentiment" / "1").rest(body)
     assert answer["predictions"][0]["label"] in {"negative", "positive"}
 
 

@@ -19,7 +19,7 @@ PAGES = sorted(path.stem for path in MIGRATION.glob("*.md") if path.stem != "ind
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with the files that the pages use."""
     shutil.copytree(RECORDED / "my-bert", tmp_path / "my-bert")
     shutil.copy(RECORDED / "bert.params", tmp_path)
@@ -46,19 +46,19 @@ def test_all_pages_are_recorded() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_our_code_gives_the_recorded_results(page: str, place: Path) -> None:
+def test_our_code_gives_the_recorded_results(page: str, reader: Path) -> None:
     recorded = json.loads((RECORDED / f"{page}.json").read_text(encoding="utf-8"))
     assert recorded["code"] == fingerprint(page), "the left code on the page was changed: record it again"
     with np.load(RECORDED / f"{page}.npz") as values:
         compare(page, flat(run(page, "ours")), dict(values))
 
 
-def test_keras_hub_itself(place: Path) -> None:
+def test_keras_hub_itself(reader: Path) -> None:
     pytest.importorskip("keras_hub", reason="needs the extra keras-hub")
-    command = [sys.executable, RECORDED / "make.py", "keras-hub", place]
+    command = [sys.executable, RECORDED / "make.py", "keras-hub", reader]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    with np.load(place / "keras-hub.npz") as theirs:
+    with np.load(reader / "keras-hub.npz") as theirs:
         compare("keras-hub", flat(run("keras-hub", "ours")), dict(theirs))
 
 

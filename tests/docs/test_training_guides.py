@@ -23,7 +23,7 @@ SCALING = (GUIDES / "scaling.md").read_text(encoding="utf-8")
 
 
 # Replacements that make the commands of the guide run in seconds.
-SHORTER = {
+SMALLER = {
     r"--size 8000": "--size 900",
     r"--minutes 60": "--steps 2 --batch-size 4 --max-length 32",
     r"--preset base": "--preset tiny",
@@ -35,28 +35,28 @@ SHORTER = {
 }
 
 
-def shorter(text: str) -> str:
-    """The guide with small sizes."""
-    for long, short in SHORTER.items():
-        text = text.replace(long, short)
+def make_smaller(text: str) -> str:
+    """Replaces the sizes of a guide by small ones."""
+    for large, small in SMALLER.items():
+        text = text.replace(large, small)
     return text
 
 
-@pytest.mark.filterwarnings("default")  # Beam's own.
+@pytest.mark.filterwarnings("default")  # Beam gives warnings.
 def test_pretraining(tmp_path: Path, film_texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert all(long in PRETRAINING for long in SHORTER)
+    assert all(large in PRETRAINING for large in SMALLER)
     texts = ["\n".join(film_texts[begin : begin + 12]) for begin in range(0, 1200, 12)]
     (tmp_path / "novels").mkdir()
     (tmp_path / "novels" / "one.txt").write_text("\n\n".join(texts), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    shown = commands(shorter(PRETRAINING))
+    shown = commands(make_smaller(PRETRAINING))
     assert len(shown) == 8
     for command in shown:
         assert main(command) == 0, command
     for name in re.findall(r"^      ([\w.-]+)", PRETRAINING, flags=re.MULTILINE):
         assert (tmp_path / "shards" / name).is_file(), name
     assert contents(Path("shards")) == contents(Path("shards-by-beam"))
-    (block,) = blocks(shorter(PRETRAINING))
+    (block,) = blocks(make_smaller(PRETRAINING))
     exec(compile(block, "pretraining.md", "exec"), {})
     assert Path("runs/by-hand/model.safetensors").is_file()
 
