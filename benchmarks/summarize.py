@@ -354,9 +354,8 @@ def with_tables(page: str, tables: dict[str, str]) -> str:
 
 
 PAGES = {
-    "README.md": lambda: {"fidelity": fidelity_row(), "speed": readme_table()},
+    "README.md": lambda: {"speed": readme_table()},
     "docs/performance.md": performance_tables,
-    "docs/fidelity.md": lambda: {"checkpoints": fidelity_table()},
 }
 
 
