@@ -89,20 +89,20 @@ def imported_libraries(file: str) -> set[str]:
 
 def started_files(file: str) -> set[str]:
     """The files of this package that are executed when a file is imported."""
-    found: set[str] = set()
+    started: set[str] = set()
     waiting = [file]
     while waiting:
         current = waiting.pop()
-        if current in found or current not in FILES:
+        if current in started or current not in FILES:
             continue
-        found.add(current)
+        started.add(current)
         for name, on_import in imports(current):
             first, *rest = name.split(".")
             if first == PACKAGE.name and on_import:
                 for length in range(len(rest) + 1):
                     part = "/".join(rest[:length])
                     waiting += [f"{part}.py", f"{part}/__init__.py".removeprefix("/")]
-    return found
+    return started
 
 
 @pytest.mark.parametrize("file", FILES)
