@@ -24,7 +24,7 @@ from keras_bert_impl.interpret.view import Page, to_html
 LAYERS, HEADS, LENGTHS = 12, 12, (128, 512)
 # What must be reached with the first length.
 MEGABYTES, OPEN, CLICK = 5.0, 1.0, 0.1
-# Seconds from a click until what it changed is painted.
+# Seconds from a click until its changes are painted.
 _ANSWER = """async ([selector, nth]) => {
     const target = document.querySelectorAll(selector)[nth], caption = document.querySelector("#caption");
     const start = performance.now();
@@ -49,7 +49,7 @@ def a_page(length: int) -> Page:
 
 
 def one_round(browser: Any, path: Path, length: int, number: int) -> dict[str, float]:
-    """Each figure once."""
+    """Measures everything once."""
     page = browser.new_page()
     page.goto(path.as_uri(), timeout=300_000)
     page.wait_for_selector(".maps:not([aria-busy])", timeout=300_000)

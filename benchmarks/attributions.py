@@ -1,4 +1,4 @@
-"""Integrated gradients, beside the bare gradient passes that they need.
+"""Integrated gradients, compared with the gradient passes alone.
 
     python benchmarks/attributions.py SENTIMENT_RUN      # ten minutes on two cores
 

@@ -32,9 +32,13 @@ def main():
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--results", type=Path, default=_HERE / "results" / "finetune", help="where the JSON is kept")
-    parser.add_argument("--busy", action="store_true", help="other work goes on: keep the accuracies, not the times")
-    parser.add_argument("--report", action="store_true", help="write the report from what is kept, run nothing")
+    parser.add_argument(
+        "--results", type=Path, default=_HERE / "results" / "finetune", help="where the JSON results are"
+    )
+    parser.add_argument("--busy", action="store_true", help="other processes are busy: record accuracies, but no times")
+    parser.add_argument(
+        "--report", action="store_true", help="write the report from the recorded results, without running anything"
+    )
     arguments = parser.parse_args()
     if arguments.report:
         write_report(arguments.results)

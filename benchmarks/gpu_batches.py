@@ -19,7 +19,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def batch(layout: str, *, rows: int, length: int) -> tuple[Arrays, Arrays, Arrays, list[int]]:
-    """Inputs, labels and weights of a batch, and the lengths of the sequences in it. 15 % of the tokens are asked.
+    """Inputs, labels and weights of a batch, and the lengths of the sequences in it. 15 % of the tokens are predicted.
 
     Args:
         layout: ``full``, a sequence a row that fills it; ``padded``, a film snippet a row; ``packed``, several of them.

@@ -1,4 +1,4 @@
-"""Inference on a GPU, on Keras' JAX backend, beside transformers on torch.
+"""Inference on a GPU, on Keras' JAX backend, compared with transformers on torch.
 
     python benchmarks/gpu_infer.py                          # some 8 minutes on an H100, by estimate
     python benchmarks/gpu_infer.py --sizes tiny --rows 4    # on a CPU, to see that it runs
@@ -20,7 +20,7 @@ ROWS = {128: 256, 512: 64}
 
 
 def keras_bert(size: str, layout: str, rows: int, length: int) -> Callable[[], Any]:
-    """The model of this package; what comes back is the pooled vector of each row."""
+    """The model of this package; returns the pooled vector of each row."""
     import keras
 
     from keras_bert_impl import BertConfig, BertModel

@@ -1,4 +1,4 @@
-"""The TensorFlow package under MirroredStrategy on the GPUs of this machine: its losses beside those of one CPU.
+"""The TensorFlow package under MirroredStrategy on the GPUs of this machine: its losses compared with those of one CPU.
 
     python benchmarks/gpu_mirrored.py                   # all GPUs; 3 minutes
     python benchmarks/gpu_mirrored.py --devices 2       # without GPUs: two logical devices of the CPU
@@ -33,7 +33,7 @@ def job(strategy: str | None, devices: int | None) -> None:
     from keras_bert_impl.tasks import TASKS
     from keras_bert_impl.training import PreTraining, adamw, distributed
 
-    tf.config.experimental.enable_tensor_float_32_execution(False)  # GPUs shorten what they multiply.
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # TF32 products have fewer digits.
     draw = np.random.default_rng(1)
     texts = [draw.integers(1000, 30522, length) for length in draw.integers(12, 128, STEPS * ROWS)]
     asked = np.tile(np.arange(1, 11, dtype=np.int32), (len(texts), 1))

@@ -1,4 +1,4 @@
-"""Pretraining steps on a GPU, on Keras' JAX backend, beside transformers on torch.
+"""Pretraining steps on a GPU, on Keras' JAX backend, compared with transformers on torch.
 
     python benchmarks/gpu_train.py                          # some 15 minutes on an H100, by estimate
     python benchmarks/gpu_train.py --sizes tiny --rows 4    # on a CPU, to see that it runs
@@ -7,7 +7,7 @@ BERT-base and large in bfloat16 with weights in float32, rows of 128 and 512 tok
 Here plain ``fit``, whose attention is not cuDNN's, for Keras gives that no dropout; torch compiled, with its fused
 attention and its fused AdamW. Rows are full; at 512 tokens also a film snippet a row (padded), and here
 several a row (packed). Torch computes the logits of all tokens, as transformers does, here those of the predicted ones.
-Utilisation counts what real tokens and predictions need, out of 989 TFLOP/s.
+Utilization counts the operations for real tokens and predictions, relative to 989 TFLOP/s.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
-"""How fast the tokenizer inside of the graph is, and what it adds to a request.
+"""Speed of the tokenizer in the graph, and the time it adds to a request.
 
     python benchmarks/in_graph_speed.py CHECKPOINT    # six minutes on two cores
 
-Rates on film snippets at batches of 32 and 256, beside the Rust library (which this package's own tokenizer runs) and
+Rates on film snippets at batches of 32 and 256, compared with the Rust library (which this package uses) and
 KerasHub's BertTokenizer (TF Text, a C++ kernel, whose ids differ from the reference). Then what it adds to a pass of
 MiniLM: one sentence, and 32 snippets. Last, strings of one megabyte and of four, of text and of what nobody means well
 with.
@@ -22,7 +22,7 @@ import keras_bert_impl
 
 _SNIPPETS = Path(keras_bert_impl.__file__).parent / "assets" / "movie_snippets" / "train.tsv"
 _MAX_LENGTH = 128
-# A string of this many bytes, and what it is made of.
+# A string of this many bytes, and its content.
 _MEGABYTE = 1 << 20
 _LONG = {
     "text": "the unaffable film ",
@@ -73,7 +73,7 @@ def in_graph(checkpoint: Path, batch: str) -> Callable[[], Any]:
 
 
 def nothing(checkpoint: Path, batch: str) -> Callable[[], Any]:
-    """A ``tf.function`` that does nothing with the strings: what calling one costs."""
+    """A ``tf.function`` that returns the strings: the cost of the call itself."""
     import tensorflow as tf
 
     function = tf.function(tf.size, input_signature=[tf.TensorSpec([None], tf.string)])
@@ -193,7 +193,7 @@ def main() -> None:
 
 
 def verdict(what: str, found: float, *, at_least: float | None = None, at_most: float | None = None) -> str:
-    """A line of what must be reached."""
+    """One line on a target."""
     limit, reached = (at_least, found >= at_least) if at_least is not None else (at_most, found <= at_most)
     word = "at least" if at_least is not None else "at most"
     return f"- {what}: {found:.3f}, {word} {limit}: {'reached' if reached else '**missed**'}"

@@ -1,4 +1,4 @@
-"""Inference of BERT-base on CPU, 8 rows of 128 tokens, beside KerasHub, torch, ONNX Runtime and OpenVINO.
+"""Inference of BERT-base on CPU, 8 rows of 128 tokens, compared with KerasHub, torch, ONNX Runtime and OpenVINO.
 
     python benchmarks/inference.py          # five minutes on two cores; needs 16 GB of memory
 
@@ -178,7 +178,7 @@ def main() -> None:
         "\n".join(verdicts),
         quiet(*runs.values()),
         *sections,
-        f"## Hidden states beside torch in float32\n\n{differences(runs)}",
+        f"## Hidden states compared with torch in float32\n\n{differences(runs)}",
     )
 
 

@@ -1,8 +1,8 @@
-"""Measures peers side by side: A B C A B C …, so that whatever disturbs the machine disturbs them alike.
+"""Measures peers in turns, A B C A B C …, so that other load on the machine affects all of them equally.
 
-Each peer lives in a process of its own, so that thread pools and imports do not meet. The processes start once and then
-block on a pipe until it is their turn; what they burn while they should be idle is measured too, and so is what
-everything else on the machine takes.
+Each peer is a process of its own, so that thread pools and imports do not interfere. The processes start once and then
+wait at a pipe for their turn. The processor time that they use while they wait is measured too, and so is the time that
+all other processes use.
 """
 
 import multiprocessing
@@ -25,8 +25,8 @@ class Peer:
     """Something to measure.
 
     Args:
-        name: how the report calls it.
-        make: a module-level function, called in the peer's own process; returns the call that is timed.
+        name: its name in the report.
+        make: a module-level function that runs in the peer's process and returns the function that is timed.
         arguments: its keyword arguments.
         calls: calls in one turn.
         environment: variables to set in that process.
@@ -41,14 +41,14 @@ class Peer:
 
 @dataclass
 class Series:
-    """What the turns of one peer took.
+    """The measurements of one peer.
 
     Attributes:
         first: what the first call returned.
         seconds: of each turn, per call.
-        core_seconds: what a call took of all cores together; steadier than the former where others use them too.
-        idle: share of one core that the peer burned between its turns.
-        others: share of the whole machine that other processes took in each turn.
+        core_seconds: processor time of a call on all cores; less affected by other processes than ``seconds``.
+        idle: fraction of one core that the peer used between its turns.
+        others: fraction of the machine that other processes used in each turn.
     """
 
     first: Any
@@ -96,7 +96,7 @@ def _turns(workers: Sequence[tuple[Any, Any, str]], series: Mapping[str, Series]
 
 
 def _receive(process: Any, pipe: Any, name: str) -> Any:
-    """What a peer sends next."""
+    """Receives the next message of a peer."""
     try:
         return pipe.recv()
     except EOFError:
@@ -133,7 +133,7 @@ def _is_asked(pipe: Any) -> bool:
 
 
 class _Clock:
-    """Seconds since it was made: on the wall, on the cores by this process and those it had, and by everything."""
+    """Seconds since its creation: elapsed, used on all cores by this process and its children, and by all processes."""
 
     def __init__(self) -> None:
         self._start = self._now()

@@ -1,4 +1,4 @@
-"""Prediction for 10,000 sentences of novels, whose lengths differ, beside transformers on torch.
+"""Prediction for 10,000 sentences of novels, whose lengths differ, compared with transformers on torch.
 
     python benchmarks/mixed_lengths.py CHECKPOINT FILE...      # a classifier; texts, gzip too; 15 minutes on two cores
 

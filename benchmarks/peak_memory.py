@@ -1,4 +1,4 @@
-"""The peak memory of some calls above what the imports take; in processes of their own, for peaks do not fall."""
+"""Peak memory of some calls above that of the imports; in processes of their own, because peaks do not fall."""
 
 import importlib
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def peak(imports: Sequence[str], make: Callable[[], Callable[[], Any]]) -> float:
-    """Megabytes that two calls take in this process, and what makes them.
+    """Megabytes that two calls need in this process.
 
     Args:
         imports: modules that take memory before; TensorFlow's first operation belongs to them.
@@ -28,7 +28,7 @@ def peak(imports: Sequence[str], make: Callable[[], Callable[[], Any]]) -> float
 
 
 def of_processes(*arguments: str) -> float:
-    """The median of what the running script prints last when it is started anew with these arguments, three times.
+    """Starts the running script three times with these arguments; returns the median of the last lines it prints.
 
     TensorFlow's operations run in another order each time, and their peak with them.
     """

@@ -1,4 +1,4 @@
-"""The time of ``model.predict`` over many batches beside a loop over the bare model in a ``tf.function``.
+"""The time of ``model.predict`` over many batches, compared with a loop over the model in a ``tf.function``.
 
     python benchmarks/predict.py            # six minutes on two cores
 

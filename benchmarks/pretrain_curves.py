@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=_HERE / "results" / "pretrain_curves")
     arguments = parser.parse_args()
     arguments.results.mkdir(parents=True, exist_ok=True)
-    # What was found on another corpus is not taken for this one's.
+    # Results of another corpus are not reused.
     corpus = zlib.crc32((arguments.shards / "manifest.json").read_bytes())
     found = {}
     for name, script in PEERS.items():

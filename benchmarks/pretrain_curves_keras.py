@@ -1,4 +1,4 @@
-"""The job of ``pretrain_curves.py`` in this package; prints what it found as JSON."""
+"""The job of ``pretrain_curves.py`` in this package; prints its results as JSON."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""The job of ``pretrain_curves.py`` in transformers on torch; prints what it found as JSON."""
+"""The job of ``pretrain_curves.py`` in transformers on torch; prints its results as JSON."""
 
 import argparse
 import itertools
@@ -21,7 +21,7 @@ TINY = {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 2, "i
 
 
 def instances(corpus: TokenCorpus, documents: np.ndarray) -> list[dict[str, Any]]:
-    """Pairs of segments, one for each chunk of the corpus, made once and padded to the row."""
+    """Pairs of segments, one for each chunk of the corpus, computed once and padded."""
     tokenizer = corpus.tokenizer
     sampler = PairSampler(corpus, documents, tokens=LENGTH - 3)
     pairs = sampler.draw(np.random.default_rng(SEED), np.arange(len(sampler)), short=0.1)

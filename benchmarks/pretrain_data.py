@@ -1,4 +1,4 @@
-"""The preparation of a corpus beside the bare Rust tokenizer, and the making of batches beside a training.
+"""Preparation of a corpus compared with the Rust tokenizer alone, and making batches compared with training.
 
     python benchmarks/pretrain_data.py CORPUS TOKENIZER        # ten minutes on two cores
 
@@ -44,7 +44,7 @@ def rust(corpus: str, tokenizer: str, workers: int) -> Callable[[], Any]:
 
 
 def preparation(corpus: str, tokenizer: str, workers: int) -> Callable[[], Any]:
-    """The whole preparation; returns its tokens and the bytes of its shards."""
+    """The complete preparation; returns its tokens and the bytes of its shards."""
     from keras_bert_impl.data import prepare
 
     def call() -> tuple[int, int]:

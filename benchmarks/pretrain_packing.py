@@ -1,4 +1,4 @@
-"""Packed against padded rows on short documents: real tokens a second, beside what the share of padding allows.
+"""Packed compared with padded rows on short documents: real tokens per second, and the gain that less padding allows.
 
     python benchmarks/pretrain_packing.py SNIPPETS.tsv TOKENIZER      # five minutes on two cores
 
@@ -20,7 +20,7 @@ LEAST = 0.95
 
 
 def training(shards: str, packing: bool) -> Callable[[], Any]:
-    """Steps on batches that are there; the first call tells their share of real tokens."""
+    """Steps on existing batches; the first call returns their fraction of real tokens."""
     import numpy as np
 
     from keras_bert_impl import BertConfig, BertForPreTraining

@@ -1,4 +1,4 @@
-"""One pretraining step on CPU beside transformers' BertForPreTraining on torch: time, and peak memory.
+"""One pretraining step on CPU, compared with transformers' BertForPreTraining on torch: time and peak memory.
 
     python benchmarks/pretrain_step.py         # half an hour on two cores; needs 20 GB of memory
 

@@ -1,4 +1,4 @@
-"""Writes what a script measured as Markdown: ``reports/<script>_<machine>_<date>.md``."""
+"""Writes the results of a script as Markdown: ``reports/<script>_<machine>_<date>.md``."""
 
 import datetime
 import importlib.metadata
@@ -33,7 +33,7 @@ _LIBRARIES = (
 
 @dataclass(frozen=True)
 class Target:
-    """A line of what must be reached: one peer at least so many times as fast as the best of others."""
+    """A target: one peer is at least ``least`` times as fast as the best of others."""
 
     ours: str
     theirs: tuple[str, ...]
@@ -67,7 +67,7 @@ def comparison(series: Mapping[str, Series], *, ours: str, gigaflop: float) -> s
 
 
 def quiet(*runs: Mapping[str, Series]) -> str:
-    """How quiet the machine was, so that a reader can tell what the figures are worth."""
+    """How much other processes used the machine, which decides how reliable the times are."""
     turns = [turn for series in runs for turn in series.values()]
     others = [share for turn in turns for share in turn.others]
     idle = max(statistics.median(turn.idle) for turn in turns)

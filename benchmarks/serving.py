@@ -1,4 +1,4 @@
-"""Requests to exports: one sentence beside torch and ONNX Runtime, text beside ids, formats, precisions and sizes.
+"""Requests to exports: sentences compared with torch and ONNX Runtime, text with ids; formats, precisions, sizes.
 
     python benchmarks/serving.py CHECKPOINT      # CHECKPOINT: MiniLM; twelve minutes on two cores
 

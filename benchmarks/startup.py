@@ -2,7 +2,7 @@
 
     python benchmarks/startup.py            # three minutes on two cores
 
-Every figure is the median of processes of its own, one of each kind a round.
+Every time is the median over processes of its own, one of each kind per round.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from report import table, write
 
-# What is imported first, and what is timed.
+# The imports before the measurement, and the imports that are timed.
 IMPORTS = {
     "import keras": ("", "import keras"),
     "import keras_bert_impl, after Keras": ("import keras", "import keras_bert_impl"),
@@ -28,7 +28,7 @@ LIMITS = {"keras-bert --help": 0.5, "import keras_bert_impl, after Keras": 0.3}
 
 
 def seconds_of_help() -> float:
-    """A whole process of the command."""
+    """One run of the command as a process."""
     command = [Path(sys.executable).with_name("keras-bert"), "--help"]
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -51,7 +51,7 @@ def seconds_of_import(before: str, timed: str) -> float:
 
 
 def one_round() -> dict[str, float]:
-    """Each figure once."""
+    """Measures everything once."""
     imports = {name: seconds_of_import(*statements) for name, statements in IMPORTS.items()}
     return {"keras-bert --help": seconds_of_help(), **imports}
 

@@ -100,7 +100,7 @@ def made(count: int, *, seed: int, special: list[str]) -> Iterator[str]:
 
 
 def invalid(count: int, *, seed: int) -> Iterator[bytes]:
-    """So many byte strings, most of them not UTF-8."""
+    """``count`` byte strings, most of them not UTF-8."""
     generator = random.Random(seed)
     whole = "a é 中 한국 👍 the film".encode()
     for _ in range(count):

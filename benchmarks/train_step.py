@@ -1,8 +1,8 @@
-"""One training step of a classifier on CPU, beside KerasHub and transformers on torch.
+"""One training step of a classifier on CPU, compared with KerasHub and transformers on torch.
 
     python benchmarks/train_step.py         # six minutes on two cores; needs 14 GB of memory
 
-Two sizes: BERT-base with 8 rows of 128 tokens, and MiniLM's with 32 rows of 32, which is what fine-tuning on short
+Two sizes: BERT-base with 8 rows of 128 tokens, and MiniLM's with 32 rows of 32, as in fine-tuning on short
 texts runs. Everywhere dropout, AdamW with weight decay, gradients clipped to a norm of 1, and in bfloat16 the weights
 and the optimizer in float32. Torch runs twice: with its default AdamW, and with the fused one, transformers' default.
 """

@@ -1,8 +1,8 @@
-"""Peak memory of training with accumulated gradients and with recomputed blocks, and what the latter costs in time.
+"""Peak memory of training with accumulated gradients and with recomputed blocks, and the time that recomputing takes.
 
     python benchmarks/training_memory.py        # 25 minutes on two cores; needs 14 GB of memory
 
-Pretraining steps of BERT-base on rows of 128 tokens, with dropout, in float32. Each figure is the peak of two steps
+Pretraining steps of BERT-base on rows of 128 tokens, with dropout, in float32. Each value is the peak of two steps
 above what the imports take, in processes of their own; the median of three. What rows take beyond one
 row counts as activations.
 """

@@ -1,4 +1,4 @@
-"""Two workers of one core each beside one process with both cores, on the same batches.
+"""Two workers with one core each, compared with one process with both cores, on the same batches.
 
     python benchmarks/workers.py        # 20 minutes on two cores; needs 12 GB of memory
 

