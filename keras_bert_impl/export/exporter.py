@@ -110,6 +110,7 @@ def export_model(
         )
     config = BertConfig.from_pretrained(source)
     served = find_task(config) if task is None else get_task(task)
+    served.require("export")
     if task is not None:
         config = replace(config, extra={**config.extra, "architectures": [served.model_name]})
     if allow_no_answer is not None:
