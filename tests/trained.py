@@ -1,4 +1,4 @@
-"""A process that trains a small BERT on one device or several, and prints what came of it, for tests of strategies.
+"""A process that trains a small BERT on one device or several, and prints the results, for tests of strategies.
 
     python tests/trained.py '[{"strategy": "mirrored", "devices": 2}, {"parts": 3}]'
 
