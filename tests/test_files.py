@@ -1,4 +1,4 @@
-"""Reading with clear messages, and writing whole or not at all."""
+"""Clear messages when reading, atomic writes, and directories that one process makes at a time."""
 
 import errno
 import os
@@ -37,7 +37,7 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
         read_text(tmp_path)
 
 
-def test_text_and_json_come_back(tmp_path: Path) -> None:
+def test_text_and_json_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "new" / "x.json"
     write_text(path, to_json({"ü😀": [1, None], "a": 1.5}))
     assert path.read_bytes() == '{\n  "ü😀": [\n    1,\n    null\n  ],\n  "a": 1.5\n}\n'.encode()
@@ -46,7 +46,7 @@ def test_text_and_json_come_back(tmp_path: Path) -> None:
         to_json({"a": float("nan")})
 
 
-def test_a_file_is_replaced_whole_or_stays(tmp_path: Path) -> None:
+def test_atomic_write_replaces_a_file_or_leaves_it(tmp_path: Path) -> None:
     path = tmp_path / "x"
     write_text(path, "old")
 
@@ -71,7 +71,7 @@ def test_files_have_the_usual_permissions(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == stat.S_IMODE((tmp_path / "usual").stat().st_mode)
 
 
-def test_a_directory_appears_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_directory_appears_when_it_is_complete(tmp_path: Path) -> None:
     target = tmp_path / "a" / "b"
     with new_directory(target) as temporary:
         (temporary / "file").write_text("content")
@@ -81,7 +81,7 @@ def test_a_directory_appears_when_it_is_whole(tmp_path: Path) -> None:
     assert (target / "file").read_text() == "content"
 
 
-def test_an_empty_directory_is_taken_and_a_link_followed(tmp_path: Path) -> None:
+def test_an_empty_directory_is_replaced_and_a_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     with new_directory(tmp_path / "link") as temporary:
@@ -105,7 +105,7 @@ def test_a_failure_leaves_nothing_of_a_directory(tmp_path: Path, error: BaseExce
     assert not list(tmp_path.iterdir())
 
 
-def test_a_parent_that_others_fill_meanwhile_stays(tmp_path: Path) -> None:
+def test_a_parent_with_other_content_stays(tmp_path: Path) -> None:
     def fail() -> None:
         with new_directory(tmp_path / "runs" / "mine"):
             (tmp_path / "runs" / "others").mkdir()
@@ -123,7 +123,7 @@ def test_a_full_disk_names_the_directory(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_other_content_stays(tmp_path: Path) -> None:
+def test_directories_with_other_content_are_refused(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "kept").write_text("kept")
     (tmp_path / "file").write_text("kept")
@@ -143,7 +143,7 @@ def test_other_content_stays(tmp_path: Path) -> None:
     assert sorted(os.walk(tmp_path)) == before
 
 
-def test_a_directory_that_was_filled_meanwhile_stays(tmp_path: Path) -> None:
+def test_a_directory_that_another_process_filled_stays(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="not empty"), new_directory(tmp_path / "out"):
         write_text(tmp_path / "out" / "kept", "kept")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -15,7 +15,7 @@ import tempfile
 import traceback
 from typing import Any
 
-# How much of what a process printed is shown when it died.
+# The number of lines of a dead process's output that the error shows.
 _SHOWN_LINES = 5
 
 

@@ -1,4 +1,4 @@
-"""Functions in another Python process: what comes back, and what is said when it dies."""
+"""Calls in another Python process: results, exceptions, and the error when it dies."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""The certificate: what it measures on checkpoints made by transformers, and what it does not let pass."""
+"""The certificate: its numbers for checkpoints saved by transformers, and what makes it fail."""
 
 import dataclasses
 import os
