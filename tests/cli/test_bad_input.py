@@ -115,7 +115,7 @@ CASES = [
     Case(
         "corpus: no field",
         "prepare a.jsonl --tokenizer bert --output new/shards --workers 1",
-        r"a\.jsonl, line 1 has no 'text', but 'body'",
+        r"a\.jsonl, line 1 has no field 'text', but 'body'",
         {"a.jsonl": '{"body": "good"}\n'},
     ),
     Case(
@@ -131,9 +131,7 @@ CASES = [
         {"a.txt": "good", "bert/vocab.txt": lines("[PAD]", "[UNK]", "[CLS]", "[SEP]", "masked")},
     ),
     Case("shards: another directory", "pretrain bert --steps 1 --output new/run", r"bert has no manifest\.json"),
-    Case(
-        "pretrain: how long", "pretrain bert --output new/run", r"how long\? Give --steps N, --minutes M, or a recipe"
-    ),
+    Case("pretrain: how long", "pretrain bert --output new/run", r"give --steps N, --minutes M or --recipe NAME"),
     Case(
         "pretrain: too short rows",
         "pretrain bert --steps 1 --max-length 5 --output new/run",
@@ -152,7 +150,7 @@ CASES = [
     ),
     # Where the checkpoint is, and what its configuration says.
     Case("no such path", "convert ./absent new", r"\./absent: no such file or directory"),
-    Case("no checkpoint", "convert empty new", r"empty holds neither config\.json nor bert_config\.json"),
+    Case("no checkpoint", "convert empty new", r"empty has neither config\.json nor bert_config\.json"),
     Case("not a weights file", "convert train.tsv new", r"train\.tsv is not a weights file"),
     Case(
         "config: not JSON",
@@ -462,7 +460,7 @@ CASES = [
     Case(
         "predict: a question alone",
         "predict run Who?",
-        r"questions need contexts: give each question as a pair",
+        r"a question needs a context: give two texts",
         {"run/config.json": config(architectures=["BertForQuestionAnswering"]), "run/model.safetensors": QA_HEAD},
     ),
     Case(
@@ -486,7 +484,7 @@ CASES = [
     Case("verify: no such path", "verify ./absent", r"\./absent: no such file or directory"),
     Case("verify: no weights", "verify bert", r"bert has no weights: looked for", {"bert/model.safetensors": None}),
     # Long jobs refuse before they start.
-    Case("quickstart: no version", f"{QUICKSTART} --export new/model", r"new/model ends in 'model'; TF Serving"),
+    Case("quickstart: no version", f"{QUICKSTART} --export new/model", r"new/model ends in 'model', but TF Serving"),
     Case("quickstart: other content", QUICKSTART, r"new/run exists and is not empty", {"new/run/kept": ""}),
     Case("quickstart: no checkpoint", f"{QUICKSTART} --checkpoint ./absent", r"\./absent: no such file or directory"),
 ]
