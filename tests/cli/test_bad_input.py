@@ -142,7 +142,7 @@ CASES = [
         ["fill-mask", "bert", "a [MASK]"],
         r"bert lacks cls\..*: it was not trained as BertForMaskedLM",
     ),
-    Case("fill-mask: no mask", ["fill-mask", "bert", "a film"], r"'a film' has no \[MASK\]"),
+    Case("fill-mask: no mask", ["fill-mask", "bert-tiny-novels", "a film"], r"'a film' has no \[MASK\]"),
     Case(
         "next-sentence: no head",
         ["next-sentence", "bert", "a", "b"],
@@ -373,13 +373,13 @@ CASES = [
     Case(
         "data: unknown in valid",
         FINETUNE,
-        r"valid\.tsv, line 3: the label '2' was not in the",
-        {"valid.tsv": TABLE + "a\t1\nb\t2\n"},
+        r"valid\.tsv, line 3: the label 'neutral' was not in the",
+        {"valid.tsv": TABLE + "a\tpositive\nb\tneutral\n"},
     ),
     Case(
         "data: unknown in test",
         f"{FINETUNE} --test test.csv",
-        r"test\.csv, line 2: the label 'good' was not in the training data; the model knows '0', '1'",
+        r"test\.csv, line 2: the label 'good' was not in the training data; the model knows 'negative', 'positive'",
         {"test.csv": "text,label\na,good\n"},
     ),
     Case("data: not JSON", f"{FINETUNE} --test t.jsonl", r"t\.jsonl, line 1 is not JSON", {"t.jsonl": "{text: 1}\n"}),
