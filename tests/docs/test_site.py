@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import pkgutil
 import re
 import runpy
 import subprocess
@@ -62,11 +63,11 @@ def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
 
 
 def test_the_reference_shows_every_public_name(site: Path) -> None:
-    rooms = [name for name in keras_bert_impl._ROOMS if importlib.import_module(f"keras_bert_impl.{name}").__doc__]
+    packages = [module.name for module in pkgutil.iter_modules(keras_bert_impl.__path__) if module.ispkg]
     expected = {
-        f"keras_bert_impl.{room}.{name}"
-        for room in rooms
-        for name in getattr(importlib.import_module(f"keras_bert_impl.{room}"), "__all__", ())
+        f"keras_bert_impl.{package}.{name}"
+        for package in packages
+        for name in getattr(importlib.import_module(f"keras_bert_impl.{package}"), "__all__", ())
     }
     pages = "".join(path.read_text(encoding="utf-8") for path in (site / "reference").rglob("*.html"))
     shown = set(re.findall(r'id="(keras_bert_impl\.[\w.]+)"', pages))
