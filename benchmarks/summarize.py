@@ -1,4 +1,4 @@
-"""Writes the tables of ``README.md``, ``docs/performance.md`` and ``docs/fidelity.md`` from the reports.
+"""Writes the tables of speed in ``README.md`` and ``docs/performance.md`` from the reports in ``benchmarks/reports``.
 
     python benchmarks/summarize.py
 
@@ -291,26 +291,6 @@ def readme_table() -> str:
             shown = (f"{found[peer]:.2f}" if peer in found else "–" for peer in COLUMNS)
             rows.append((comparison.job, duration(our_time(comparison)), *shown))
     return table(("job", "time", *COLUMNS), *rows)
-
-
-def fidelity_table() -> str:
-    """The table in docs/fidelity.md."""
-    return table(*map(tuple, tables_of("fidelity")[0]))
-
-
-def fidelity_row() -> str:
-    """The table of one row in README.md: the largest difference, and the range of the ratios, over all checkpoints."""
-    _, *rows = tables_of("fidelity")[0]
-    ratios = [float(ratio) for row in rows for ratio in row[3].split(" to ")]
-    return table(
-        ("", "checkpoints", "max. absolute difference to transformers", "RMS error to float64, divided by torch's"),
-        (
-            "hidden states",
-            f"[{len(rows)} published ones](docs/fidelity.md)",
-            max((row[1] for row in rows), key=float),
-            f"{min(ratios):.2f} to {max(ratios):.2f}",
-        ),
-    )
 
 
 def link(script: str) -> str:
