@@ -58,6 +58,7 @@ class BertSelfAttention(BertBaseLayer):
         the context, shaped like ``hidden_states``, or like ``query_states`` if given; with ``output_attentions`` the
         pair of it and the probabilities ``[batch, heads, queries, keys]``.
 
+    >>> from keras_bert_impl import BertConfig
     >>> tuple(BertSelfAttention(BertConfig.preset("tiny"))(ops.ones((13, 7, 128))).shape)
     (13, 7, 128)
     """

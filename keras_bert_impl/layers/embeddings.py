@@ -20,6 +20,7 @@ class BertEmbeddings(BertBaseLayer):
 
     Returns ``[batch, length, hidden_size]``. Raises ``InputError`` if rows are longer than ``max_position_embeddings``.
 
+    >>> from keras_bert_impl import BertConfig
     >>> tuple(BertEmbeddings(BertConfig.preset("tiny"))(ops.array([[101, 2023, 102]])).shape)
     (1, 3, 128)
     """

@@ -13,11 +13,7 @@ from keras_bert_impl.ops.rematerialization import rematerialize
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class BertIntermediate(BertBaseLayer):
-    """Dense layer from ``[..., hidden_size]`` to ``[..., intermediate_size]``, with the activation ``hidden_act``.
-
-    >>> tuple(BertIntermediate(BertConfig.preset("tiny"))(ops.ones((13, 128))).shape)
-    (13, 512)
-    """
+    """Dense layer from ``[..., hidden_size]`` to ``[..., intermediate_size]``, with the activation ``hidden_act``."""
 
     def __init__(self, config: Config, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
@@ -43,6 +39,7 @@ class BertLayer(BertBaseLayer):
 
     It is called as ``BertSelfAttention`` is.
 
+    >>> from keras_bert_impl import BertConfig
     >>> tuple(BertLayer(BertConfig.preset("tiny"))(ops.ones((13, 7, 128))).shape)
     (13, 7, 128)
     """
@@ -89,6 +86,7 @@ class BertEncoder(BertBaseLayer):
     Attributes:
         gradient_checkpointing: whether training computes the blocks again in the backward pass to save memory.
 
+    >>> from keras_bert_impl import BertConfig
     >>> encoder = BertEncoder(BertConfig.preset("tiny"))
     >>> outputs = encoder(ops.ones((13, 7, 128)), ops.zeros((13, 1, 1, 7)), output_attentions=True)
     >>> tuple(outputs["last_hidden_state"].shape), len(outputs["attentions"])
@@ -104,10 +102,9 @@ class BertEncoder(BertBaseLayer):
         ]
 
     def share_blocks(self) -> "BertEncoder":
-        """Returns another encoder with the same blocks.
+        """Returns another encoder with the same blocks, for a model with other outputs.
 
-        A functional model assumes that a layer has the same outputs wherever it is called. So the model that returns
-        hidden states needs an encoder of its own.
+        A functional model assumes that a layer has the same outputs wherever it is called.
         """
         return type(self)(**self.get_config(), _blocks=list(self.layer))
 

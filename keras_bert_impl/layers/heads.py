@@ -20,6 +20,7 @@ class BertPooler(BertBaseLayer):
 
     Returns ``[batch, hidden_size]``, or with ``positions`` ``[batch, sequences, hidden_size]``.
 
+    >>> from keras_bert_impl import BertConfig
     >>> tuple(BertPooler(BertConfig.preset("tiny"))(ops.ones((13, 7, 128))).shape)
     (13, 128)
     """
@@ -57,6 +58,7 @@ class BertLMPredictionHead(BertBaseLayer):
 
     Returns float32 ``[batch, predictions or length, vocab_size]``.
 
+    >>> from keras_bert_impl import BertConfig
     >>> head = BertLMPredictionHead(BertConfig.preset("tiny", vocab_size=99, tie_word_embeddings=False))
     >>> tuple(head(ops.ones((13, 7, 128))).shape)
     (13, 7, 99)

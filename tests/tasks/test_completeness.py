@@ -26,6 +26,10 @@ WORDS = "the a film book story was is not good bad long dull ada rome who where 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "##s", "film" + "o"]
 TEXTS = ["The film was good.", "It is not a long story, and a dull book", "", "Ada films", "bad " * 60]
 PAIRS = ["It was long.", "Rome", "a dull film", "", "good"]
+# More tokens than fit in a row. In a repeated word, equal spans would have equal scores.
+LONG = (
+    "It was a great film about a man who lost his dog, and not a dull story; but the book by Ada was long, bad and fine"
+)
 MASKED = ["The [MASK] was [MASK].", "[MASK] is a book", "no mask", "a [MASK] film", "[MASK] " * 3]
 
 
@@ -89,13 +93,13 @@ FILES: dict[str, tuple[str, str]] = {
     ),
     "pretraining": ("x.tsv", table("text", rows=[(text,) for text in MASKED])),
 }
-CHOICES = [["good film", "", text] for text in TEXTS]
+CHOICES = [["good film", "", text or "a book"] for text in TEXTS]  # Equal choices would have equal scores.
 # Task: the texts of a request, by the argument of the export's signature, in the order of `Predictor.texts`.
 REQUESTS: dict[str, dict[str, list[Any]]] = {
     "classification": {"text": TEXTS},
     "regression": {"text": TEXTS},
     "tagging": {"text": TEXTS},
-    "question-answering": {"question": PAIRS, "context": TEXTS},
+    "question-answering": {"question": PAIRS, "context": [*TEXTS[:-1], LONG]},
     "masked-lm": {"text": MASKED},
     "next-sentence": {"text": TEXTS, "text_pair": PAIRS},
     "multiple-choice": {"text": TEXTS, "choices": CHOICES},

@@ -121,7 +121,7 @@ def test_the_learning_curve_is_an_image(sentiment_run: Path) -> None:
 
 def test_the_model_card_is_valid_for_the_hub(sentiment_run: Path, small_bert: Path) -> None:
     card = huggingface_hub.ModelCard.load(sentiment_run / "README.md")
-    assert (card.data.base_model, card.data.library_name) == (str(small_bert), "keras")
+    assert (card.data.base_model, card.data.library_name) == (small_bert.name, "keras")
     assert "classification" in card.data.tags
     metrics = read_metrics(sentiment_run)
     for split in ("valid", "test"):
