@@ -336,7 +336,7 @@ def test_an_interrupted_run(corpus: TokenCorpus, tmp_path: Path, capsys: pytest.
     for given, more, message in (
         (corpus, ["--steps", "60"], "steps: 50 there, 60 here. Name another"),
         (corpus, ["--preset", "mini"], "preset: 'tiny' there, 'mini' here. Name another"),
-        (other, [], "documents (corpus): 60 there, 50 here. Name another"),
+        (other, [], "documents (corpus): 180 there, 150 here. Name another"),
         (corpus, ["--seed", "2"], "seed (settings): 1 there, 2 here. Name another"),
     ):
         assert main([*pretrain_arguments(given, output, steps=50), "--resume", *more]) == 2
