@@ -80,7 +80,7 @@ def test_evaluate_prints_the_metrics_of_the_run(run: Run, sentiment_run: Path, s
 
 def test_evaluate_on_an_export_and_columns_with_other_names(run: Run, sentiment_export: Path, tmp_path: Path) -> None:
     path = tmp_path / "films.csv"
-    path.write_text('film,verdict\n"good, and bad",1\nbad,0\n')
+    path.write_text('film,verdict\n"good, and bad",positive\nbad,negative\n')
     ran = run("evaluate", sentiment_export, "--data", path, "--text-column", "film", "--label-column", "verdict")
     assert (json.loads(ran.out)["examples"], ran.err) == (2, "")
 
