@@ -3,7 +3,7 @@
     python benchmarks/attention_view.py        # two minutes on two cores
 
 Attention of BERT-base's size, 12 layers, 12 heads, 128 tokens, and for comparison 512. It is noise, which compresses
-worse than any real one. Debian's chromium opens the file anew each round; the times are of the page's own clock. A
+worse than any real one. Debian's chromium opens the file again in each round; the times are of the page's own clock. A
 click's time ends when the colours that it asks for are painted.
 """
 

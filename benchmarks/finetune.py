@@ -1,7 +1,7 @@
 """Fine-tuning MiniLM on the film snippets, here and in transformers on torch: time, memory, accuracy.
 
 Each job is a process (``finetune_keras.py``, ``finetune_torch.py``), one after the other and in turn, on a machine that
-does nothing else. What a job measured is kept as JSON, so that a run that was cut short goes on.
+does nothing else. The result of each job is saved as JSON, so that an interrupted run continues.
 
     python benchmarks/finetune.py CHECKPOINT keras_bert_impl/assets/movie_snippets --precision float32 --seeds 1 2 3
     python benchmarks/finetune.py CHECKPOINT keras_bert_impl/assets/movie_snippets --report

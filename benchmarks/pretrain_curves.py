@@ -4,7 +4,7 @@
 
 Both train the size tiny on 95 % of the documents for 20 minutes, with rows of 128 tokens, AdamW 1e-3, 5 % warm-up and a
 straight fall over the time, no dropout, in float32. Torch: transformers' `BertForPreTraining`, pairs of segments made
-once and padded to the row, masked anew each time by its `DataCollatorForLanguageModeling`, fused AdamW. Here: packed
+once and padded to the row, masked again each time by its `DataCollatorForLanguageModeling`, fused AdamW. Here: packed
 rows. Both are evaluated on the same batches of the other documents, masked by this package, singly, as the collator
 does it. The jobs (``pretrain_curves_keras.py``, ``pretrain_curves_torch.py``) run one after the other; what they found
 is kept as JSON.

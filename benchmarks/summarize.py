@@ -31,7 +31,7 @@ class Comparison:
         ours: the row of this package in the report, ``ROW`` or ``ROW|COLUMN`` (default: the first column of numbers).
         peers: name of a peer to its row, in the same form.
         section: the report's heading above the table; empty where the report has no headings.
-        in_readme: whether the row also stands in README.md.
+        in_readme: whether the row is also in README.md.
     """
 
     job: str

@@ -249,7 +249,7 @@ class BertPreTrainedModel(MultiWorkerModel):
             source: a directory, a weights file, the name of a bundled model, or a hub name, tried in this order.
             revision: branch, tag or commit of a hub repository.
             strict: whether a tensor that no BERT model uses is an error.
-            new_heads: whether a head whose shape differs from the configuration's is initialized anew instead of
+            new_heads: whether a head whose shape differs from the configuration's gets new weights instead of being
                 refused, as when fine-tuning a classifier for other labels.
             output_hidden_states: see the class.
             output_attentions: see the class.
