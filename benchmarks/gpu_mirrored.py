@@ -29,7 +29,7 @@ def job(strategy: str | None, devices: int | None) -> None:
 
     from keras_bert_impl import BertConfig, BertForPreTraining
     from keras_bert_impl.data import LengthBatches
-    from keras_bert_impl.data.features import Features, Ragged
+    from keras_bert_impl.data.batches import Features, Ragged
     from keras_bert_impl.tasks import TASKS
     from keras_bert_impl.training import PreTraining, adamw, distributed
 

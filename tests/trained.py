@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_bert_impl.data.features import Features, Ragged
+from keras_bert_impl.data.batches import Features, Ragged
 
 WORDS, PREDICTIONS = 99, 3
 

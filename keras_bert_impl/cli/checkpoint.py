@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.cli.startup import start_framework
+from keras_bert_impl.cli.main import start_framework
 
 
 def add_verbs(verbs: Any) -> None:

@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from keras_bert_impl.cli.main import start_framework
 from keras_bert_impl.cli.options import column_options
 from keras_bert_impl.cli.predict import add_task_options
-from keras_bert_impl.cli.startup import start_framework
 from keras_bert_impl.export.formats import FORMATS, PRECISIONS
 
 

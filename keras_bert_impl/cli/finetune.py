@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from keras_bert_impl.cli.main import start_framework
 from keras_bert_impl.cli.options import (
     add_column_options,
     add_run_options,
@@ -12,7 +13,6 @@ from keras_bert_impl.cli.options import (
     given_settings,
     run_arguments,
 )
-from keras_bert_impl.cli.startup import start_framework
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.training.settings import FineTuning
 
@@ -42,7 +42,7 @@ def add_verbs(verbs: Any) -> None:
 
 def _finetune(options: argparse.Namespace) -> int:
     start_framework(strategy=options.strategy)
-    from keras_bert_impl.training import finetune
+    from keras_bert_impl.training.fine_tuning import finetune
 
     metrics = finetune(
         options.source,

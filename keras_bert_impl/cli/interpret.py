@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from keras_bert_impl.cli.startup import start_framework
+from keras_bert_impl.cli.main import start_framework
 from keras_bert_impl.errors import InputError
 
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from keras_bert_impl.cli.main import start_framework
 from keras_bert_impl.cli.options import add_column_options, column_options
-from keras_bert_impl.cli.startup import start_framework
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks import TASKS
 

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from keras_bert_impl.cli.main import start_framework
 from keras_bert_impl.cli.options import add_run_options, add_settings, given_settings, run_arguments
-from keras_bert_impl.cli.startup import start_framework
 from keras_bert_impl.config import PRESETS
 from keras_bert_impl.data.objective import Objective
 from keras_bert_impl.errors import InputError
@@ -153,7 +153,7 @@ class _Bar:
 
 def _pretrain(options: argparse.Namespace) -> int:
     start_framework(strategy=options.strategy)
-    from keras_bert_impl.training import pretrain
+    from keras_bert_impl.training.pretraining import pretrain
 
     recipe = RECIPES[options.recipe] if options.recipe else Recipe(None, Objective(), PreTraining(), source="")
     recipe = recipe.override(

@@ -8,36 +8,34 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from keras_bert_impl.data.batch_splitter import BatchSplitter, use_sum_reduction
-    from keras_bert_impl.data.batches import BUCKETS, LengthBatches, restore_order
-    from keras_bert_impl.data.columns import Columns, location
+    from keras_bert_impl.data.batches import BUCKETS, Features, LengthBatches, Ragged, restore_order
     from keras_bert_impl.data.conll import read_conll
     from keras_bert_impl.data.corpus import Lines, find_parts, read_documents
-    from keras_bert_impl.data.features import Features, Ragged
     from keras_bert_impl.data.feed import Batches, for_evaluation, for_fit, to_grain
     from keras_bert_impl.data.objective import Objective
     from keras_bert_impl.data.preparation import prepare
     from keras_bert_impl.data.pretraining import PretrainingBatches
     from keras_bert_impl.data.shards import TokenCorpus
     from keras_bert_impl.data.squad import read_squad
-    from keras_bert_impl.data.tables import read_table
+    from keras_bert_impl.data.tables import Columns, location, read_table
 
 # Public name: the module that defines it.
 _MODULES = {
     "BUCKETS": "batches",
     "BatchSplitter": "batch_splitter",
     "Batches": "feed",
-    "Columns": "columns",
-    "Features": "features",
+    "Columns": "tables",
+    "Features": "batches",
     "LengthBatches": "batches",
     "Lines": "corpus",
     "Objective": "objective",
     "PretrainingBatches": "pretraining",
-    "Ragged": "features",
+    "Ragged": "batches",
     "TokenCorpus": "shards",
     "find_parts": "corpus",
     "for_evaluation": "feed",
     "for_fit": "feed",
-    "location": "columns",
+    "location": "tables",
     "prepare": "preparation",
     "read_conll": "conll",
     "read_documents": "corpus",

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.data.columns import is_tfds
 from keras_bert_impl.data.corpus import (
     UNIT,
     Part,
@@ -20,6 +19,7 @@ from keras_bert_impl.data.corpus import (
 )
 from keras_bert_impl.data.preparation import ShardMaker, warn_of_broken_lines
 from keras_bert_impl.data.shards import MANIFEST, ShardInfo, make_manifest
+from keras_bert_impl.data.tables import is_tfds
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import to_json
 from keras_bert_impl.tokenization import BertTokenizer

@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.data.columns import Columns, is_tfds, read_lines, to_columns
+from keras_bert_impl.data.tables import Columns, is_tfds, read_lines, to_columns
 from keras_bert_impl.errors import InputError
 
 

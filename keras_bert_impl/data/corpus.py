@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from keras_bert_impl.data.columns import check_text, is_broken_text, is_tfds
+from keras_bert_impl.data.tables import check_text, is_broken_text, is_tfds
 from keras_bert_impl.data.tfds import read_tfds
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import not_utf8_error

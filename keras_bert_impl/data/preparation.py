@@ -28,7 +28,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import atomic_write, new_directory, read_text, to_json, write_text
 from keras_bert_impl.machine import count_cores
 from keras_bert_impl.tokenization import BertTokenizer
-from keras_bert_impl.tokenization.backend import tokenize, without_special_token_matching
+from keras_bert_impl.tokenization.encoding import tokenize, without_special_token_matching
 
 # The settings of an unfinished preparation, a file next to its shards.
 _SETTINGS = "settings.json"

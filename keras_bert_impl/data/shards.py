@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_bert_impl.data.features import to_offsets
+from keras_bert_impl.data.batches import to_offsets
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import read_json, to_json
 from keras_bert_impl.machine import raise_open_file_limit

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.data.columns import Columns, check_text, is_tfds, read_lines
+from keras_bert_impl.data.tables import Columns, check_text, is_tfds, read_lines
 from keras_bert_impl.errors import InputError
 
 

@@ -10,8 +10,7 @@ import keras
 import numpy as np
 
 from keras_bert_impl import __version__
-from keras_bert_impl.checkpoints.matching import NO_SUCH_HEAD
-from keras_bert_impl.checkpoints.report import LoadReport
+from keras_bert_impl.checkpoints.matching import NO_SUCH_HEAD, LoadReport
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.interop import inputs
 from keras_bert_impl.interop.certificate import Differences, Verification

@@ -1,4 +1,4 @@
-"""The pooler, and the heads of pretraining: masked LM and next sentence."""
+"""The heads of pretraining: masked LM and next sentence."""
 
 from typing import Any
 
@@ -8,29 +8,6 @@ from keras import ops
 from keras_bert_impl.layers.base import BertBaseLayer, Config, gather_positions, logits_dense
 from keras_bert_impl.ops.activations import get_activation
 from keras_bert_impl.ops.logits import matmul_in_blocks
-
-
-@keras.saving.register_keras_serializable(package="keras_bert_impl")
-class BertPooler(BertBaseLayer):
-    """One vector per sequence: a dense layer with tanh on the hidden state of ``[CLS]``.
-
-    Call arguments:
-        hidden_states: ``[batch, length, hidden_size]``.
-        positions: int ``[batch, sequences]``, the position of each packed sequence's ``[CLS]``; None means 0.
-
-    Returns ``[batch, hidden_size]``, or with ``positions`` ``[batch, sequences, hidden_size]``.
-
-    >>> from keras_bert_impl import BertConfig
-    >>> tuple(BertPooler(BertConfig.preset("tiny"))(ops.ones((13, 7, 128))).shape)
-    (13, 128)
-    """
-
-    def __init__(self, config: Config, **kwargs: Any) -> None:
-        super().__init__(config, **kwargs)
-        self.dense = self._dense(self.config.hidden_size, "dense", activation="tanh")
-
-    def call(self, hidden_states: Any, positions: Any = None) -> Any:
-        return self.dense(hidden_states[:, 0] if positions is None else gather_positions(hidden_states, positions))
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")

@@ -9,10 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bert_impl.checkpoints.matching import TIED, match_tensors, state_dict
-from keras_bert_impl.checkpoints.readers import read_tensors
-from keras_bert_impl.checkpoints.report import LoadReport
-from keras_bert_impl.checkpoints.writers import FILE_DTYPES, cast_checked, write_tensors
+from keras_bert_impl.checkpoints.matching import TIED, LoadReport, match_tensors, state_dict
+from keras_bert_impl.checkpoints.weight_files import FILE_DTYPES, cast_checked, read_tensors, write_tensors
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import to_json, write_text

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from keras_bert_impl.checkpoints.names import to_torch_name
-from keras_bert_impl.checkpoints.readers import read_tensors
+from keras_bert_impl.checkpoints.weight_files import read_tensors
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.models.base import BertPreTrainedModel

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data.columns import Columns
-from keras_bert_impl.data.features import Features
+from keras_bert_impl.data.batches import Features
 from keras_bert_impl.data.feed import batch_lengths
+from keras_bert_impl.data.tables import Columns
 from keras_bert_impl.tasks import Task, find_task, get_task
 from keras_bert_impl.tasks.base import Run
 from keras_bert_impl.tokenization import BertTokenizer

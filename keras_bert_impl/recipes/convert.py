@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.checkpoints.report import LoadReport
+from keras_bert_impl.checkpoints.matching import LoadReport
 from keras_bert_impl.files import new_directory
 from keras_bert_impl.models.heads import find_model_class
 from keras_bert_impl.sources import open_source

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data.batches import LengthBatches, restore_order
-from keras_bert_impl.data.columns import Columns, to_columns
-from keras_bert_impl.data.features import Features
+from keras_bert_impl.data.batches import Features, LengthBatches, restore_order
+from keras_bert_impl.data.tables import Columns, to_columns
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tokenization import BertTokenizer
 

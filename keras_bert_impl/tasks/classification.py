@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data.columns import Columns, location
-from keras_bert_impl.data.features import Features
-from keras_bert_impl.data.tables import iterate_table
+from keras_bert_impl.data.batches import Features
+from keras_bert_impl.data.tables import Columns, iterate_table, location
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, Task, sort_answers
 from keras_bert_impl.tasks.encoding import check_fit, label_id, model_inputs, softmax, truncate

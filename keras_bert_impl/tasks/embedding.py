@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data.columns import Columns
-from keras_bert_impl.data.features import Features
-from keras_bert_impl.data.tables import iterate_table
+from keras_bert_impl.data.batches import Features
+from keras_bert_impl.data.tables import Columns, iterate_table
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import NO_SUMMARY, Outputs, Prediction, Serving, Summary, TargetLogit, Task
 from keras_bert_impl.tasks.encoding import check_fit, model_inputs, truncate

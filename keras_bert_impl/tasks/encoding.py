@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data.features import Ragged
+from keras_bert_impl.data.batches import Ragged
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tokenization import BertTokenizer
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data.columns import Columns, read_lines
-from keras_bert_impl.data.features import Features, Ragged
+from keras_bert_impl.data.batches import Features, Ragged
 from keras_bert_impl.data.masking import choose_masked, mask_tokens
-from keras_bert_impl.data.tables import iterate_table
+from keras_bert_impl.data.tables import Columns, iterate_table, read_lines
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import NO_SUMMARY, Outputs, Prediction, Run, Serving, Summary, TargetLogit, Task
 from keras_bert_impl.tasks.encoding import check_fit, model_inputs, softmax, truncate

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data.columns import Columns, check_text, location
-from keras_bert_impl.data.features import Features, Ragged, to_offsets
-from keras_bert_impl.data.tables import read_records
+from keras_bert_impl.data.batches import Features, Ragged, to_offsets
+from keras_bert_impl.data.tables import Columns, check_text, location, read_records
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, Task, refuse_target
 from keras_bert_impl.tasks.encoding import check_fit, softmax, truncate

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data.columns import Columns
+from keras_bert_impl.data.tables import Columns
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import Outputs, Prediction, Summary, TargetLogit, refuse_target, sort_answers
 from keras_bert_impl.tasks.classification import Classification

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data.columns import Columns
-from keras_bert_impl.data.features import Features
-from keras_bert_impl.data.tables import iterate_table
+from keras_bert_impl.data.batches import Features
+from keras_bert_impl.data.tables import Columns, iterate_table
 from keras_bert_impl.tasks.base import Outputs, Prediction, Summary, TargetLogit, sort_answers
 from keras_bert_impl.tasks.encoding import softmax
 from keras_bert_impl.tasks.masked_lm import MaskedLM

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data.columns import Columns
-from keras_bert_impl.data.features import Features, Ragged
+from keras_bert_impl.data.batches import Features, Ragged
 from keras_bert_impl.data.squad import iterate_squad
+from keras_bert_impl.data.tables import Columns
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, Task, find_words
 from keras_bert_impl.tasks.encoding import check_fit, model_inputs, softmax

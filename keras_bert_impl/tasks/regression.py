@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data.columns import Columns, location
-from keras_bert_impl.data.features import Features
+from keras_bert_impl.data.batches import Features
+from keras_bert_impl.data.tables import Columns, location
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, refuse_target
 from keras_bert_impl.tasks.classification import SequenceTask

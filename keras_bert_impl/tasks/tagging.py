@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data.columns import Columns, location
+from keras_bert_impl.data.batches import Features, Ragged, to_offsets
 from keras_bert_impl.data.conll import iterate_conll
-from keras_bert_impl.data.features import Features, Ragged, to_offsets
+from keras_bert_impl.data.tables import Columns, location
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, Task, find_words
 from keras_bert_impl.tasks.encoding import check_fit, label_id, model_inputs, softmax

@@ -11,9 +11,8 @@ from tokenizers import AddedToken, Tokenizer
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import Source, open_source
 from keras_bert_impl.tokenization import pretrained
-from keras_bert_impl.tokenization.backend import build_backend
-from keras_bert_impl.tokenization.encoding import Encoded, encode, list_texts
-from keras_bert_impl.tokenization.vocabulary import in_id_order, looks_cased
+from keras_bert_impl.tokenization.encoding import Encoded, build_backend, encode, list_texts
+from keras_bert_impl.tokenization.pretrained import in_id_order, looks_cased
 
 Texts = str | Sequence[str] | Sequence[Sequence[str]]
 Truncation = Literal["longest_first", "only_first", "only_second"] | bool

@@ -10,10 +10,9 @@ from typing import Any
 import keras
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data import LengthBatches
-from keras_bert_impl.data.columns import Columns, count_examples
-from keras_bert_impl.data.features import Features, Ragged
+from keras_bert_impl.data.batches import Features, LengthBatches, Ragged
 from keras_bert_impl.data.feed import batch_lengths
+from keras_bert_impl.data.tables import Columns, count_examples
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import open_source
 from keras_bert_impl.tasks import get_task

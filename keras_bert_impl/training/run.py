@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 import keras_bert_impl
-from keras_bert_impl.data import Batches
+from keras_bert_impl.data.feed import Batches
 from keras_bert_impl.errors import InputError, Interrupted
 from keras_bert_impl.files import (
     new_directory,

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bert_impl.data import Batches
+from keras_bert_impl.data.feed import Batches
 from keras_bert_impl.errors import InputError, Interrupted
 from keras_bert_impl.files import remove_partial_files
 from keras_bert_impl.tensor_files import read_safetensors, write_safetensors

@@ -12,7 +12,7 @@ import transformers_models
 from hub_server import Hub, serve
 from torch_process import in_torch_process
 
-from keras_bert_impl.checkpoints.readers import WEIGHTS, read_tensors
+from keras_bert_impl.checkpoints.weight_files import WEIGHTS, read_tensors
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import open_source
 
@@ -170,7 +170,7 @@ def test_several_tensorflow_checkpoints(tmp_path: Path) -> None:
 
 CLIENT = """
 import sys
-from keras_bert_impl.checkpoints.readers import read_tensors
+from keras_bert_impl.checkpoints.weight_files import read_tensors
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import open_source
 try:

@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 from hub_server import Hub, serve
 
-from keras_bert_impl.checkpoints.readers import read_tensors
 from keras_bert_impl.checkpoints.tf1 import read_tf1
+from keras_bert_impl.checkpoints.weight_files import read_tensors
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import open_source
 
@@ -85,7 +85,7 @@ with tf.compat.v1.Session() as session:
 
 def test_a_model_on_the_hub(prefix: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     code = """
-from keras_bert_impl.checkpoints.readers import read_tensors
+from keras_bert_impl.checkpoints.weight_files import read_tensors
 from keras_bert_impl.sources import open_source
 print(*read_tensors(open_source("google/tiny")))
 """
@@ -139,7 +139,7 @@ def test_a_checkpoint_of_tensorflow_2(tmp_path: Path) -> None:
 def test_without_tensorflow(prefix: Path, tmp_path: Path) -> None:
     code = """
 import sys; sys.modules["tensorflow"] = None
-from keras_bert_impl.checkpoints.readers import read_tensors
+from keras_bert_impl.checkpoints.weight_files import read_tensors
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import open_source
 try:

@@ -13,8 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 from torch_process import in_torch_process
 
-from keras_bert_impl.checkpoints.readers import read_tensors
-from keras_bert_impl.checkpoints.writers import write_tensors
+from keras_bert_impl.checkpoints.weight_files import read_tensors, write_tensors
 from keras_bert_impl.sources import open_source
 
 
@@ -84,7 +83,7 @@ def test_a_full_disk_leaves_no_incomplete_file(tmp_path: Path, max_shard_size: i
 import resource, signal, sys
 from pathlib import Path
 import numpy as np
-from keras_bert_impl.checkpoints.writers import write_tensors
+from keras_bert_impl.checkpoints.weight_files import write_tensors
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, 250_000))
 tensors = {"a": np.ones(50_000, np.float32), "b": np.ones(70_000, np.float32)}

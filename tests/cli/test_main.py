@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import keras_bert_impl
-from keras_bert_impl.checkpoints.writers import FILE_DTYPES
+from keras_bert_impl.checkpoints.weight_files import FILE_DTYPES
 from keras_bert_impl.cli.main import VERBS as VERB_MODULES
 from keras_bert_impl.cli.main import main, make_parser
 from keras_bert_impl.cli.options import given_settings, run_arguments

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from keras_bert_impl import BertConfig, BertForPreTraining, BertModel, BertTokenizer, models
 from keras_bert_impl.cli.main import main
-from keras_bert_impl.data.columns import Columns
-from keras_bert_impl.data.features import Features
+from keras_bert_impl.data.batches import Features
+from keras_bert_impl.data.tables import Columns
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.export import export_model
 from keras_bert_impl.interpret import attend, attribute

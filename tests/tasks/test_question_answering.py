@@ -11,7 +11,7 @@ from torch_process import in_torch_process
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data import Features, Ragged, read_squad
-from keras_bert_impl.data.columns import Columns
+from keras_bert_impl.data.tables import Columns
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.question_answering import may_have_no_answer

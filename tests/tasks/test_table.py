@@ -10,7 +10,7 @@ import pytest
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data import BUCKETS, LengthBatches
-from keras_bert_impl.data.columns import Columns
+from keras_bert_impl.data.tables import Columns
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tokenization import BertTokenizer
 

@@ -10,7 +10,7 @@ from torch_process import in_torch_process
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data import Features, Ragged, read_conll
-from keras_bert_impl.data.columns import Columns
+from keras_bert_impl.data.tables import Columns
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tokenization import BertTokenizer

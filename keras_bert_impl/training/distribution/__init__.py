@@ -7,7 +7,8 @@ from typing import Any
 
 import keras
 
-from keras_bert_impl.data import Batches, BatchSplitter, for_evaluation, for_fit, use_sum_reduction
+from keras_bert_impl.data.batch_splitter import BatchSplitter, use_sum_reduction
+from keras_bert_impl.data.feed import Batches, for_evaluation, for_fit
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.training.distribution.base import (
     LossScaleOptimizer,
