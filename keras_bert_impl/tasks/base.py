@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Features, LengthBatches, restore_order
-from keras_bert_impl.data.tables import Columns, to_columns
+from keras_bert_impl.data.tables import Columns, iterate_table, to_columns
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -302,6 +302,20 @@ class Task(abc.ABC):
         Raises:
             InputError: there is nothing to explain, or the target is unknown.
         """
+
+
+class TextTask(Task):
+    """A task whose examples are rows of a table: a text, or a pair of texts, and a label."""
+
+    file_columns: ClassVar[tuple[str, ...]] = ("text", "text_pair", "label")
+
+    def examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
+        """Reads a table; see `keras_bert_impl.data.read_table`."""
+        return iterate_table(path, labeled=labeled, **columns)
+
+    def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
+        """Returns columns without labels for texts, or pairs of texts."""
+        return {"text": list(texts), **({} if text_pairs is None else {"text_pair": list(text_pairs)})}
 
 
 def sort_answers(scores: Mapping[str, float]) -> list[tuple[str, float | None]]:

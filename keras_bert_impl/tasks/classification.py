@@ -2,17 +2,16 @@
 
 import abc
 import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Features
-from keras_bert_impl.data.tables import Columns, iterate_table, location
+from keras_bert_impl.data.tables import Columns, location
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, Task, sort_answers
+from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, TextTask, sort_answers
 from keras_bert_impl.tasks.encoding import check_fit, label_id, model_inputs, softmax, truncate
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -20,26 +19,17 @@ if TYPE_CHECKING:
     from keras_bert_impl.tasks.words import Row
 
 
-class SequenceTask(Task):
-    """A task whose examples are rows of a table, and whose model has the output ``logits``, ``[batch, labels]``."""
+class SequenceTask(TextTask):
+    """A task on texts whose model has the output ``logits``, ``[batch, labels]``."""
 
     model_name: ClassVar[str] = "BertForSequenceClassification"
     graph: ClassVar[str] = "sequence"
-    file_columns: ClassVar[tuple[str, ...]] = ("text", "text_pair", "label")
 
     def fits(self, config: BertConfig) -> bool:
         """Whether the configuration has this ``problem_type``; without one, a single label means regression."""
         # Source: transformers, modeling_bert.py, BertForSequenceClassification.forward.
         default = "regression" if config.num_labels == 1 else "single_label_classification"
         return self.problem_type == (config.problem_type or default)
-
-    def examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
-        """Reads a table; see `keras_bert_impl.data.read_table`."""
-        return iterate_table(path, labeled=labeled, **columns)
-
-    def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
-        """Returns columns without labels for texts, or pairs of texts."""
-        return {"text": list(texts), **({} if text_pairs is None else {"text_pair": list(text_pairs)})}
 
     def encode(self, columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> Features:
         """Encodes texts or pairs, a row each; long ones are truncated. Labels are those of `read_labels`.

@@ -1,16 +1,15 @@
 """Text embeddings: vectors of texts from the encoder."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Features
-from keras_bert_impl.data.tables import Columns, iterate_table
+from keras_bert_impl.data.tables import Columns
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.tasks.base import NO_SUMMARY, Outputs, Prediction, Serving, Summary, TargetLogit, Task
+from keras_bert_impl.tasks.base import NO_SUMMARY, Outputs, Prediction, Serving, Summary, TargetLogit, TextTask
 from keras_bert_impl.tasks.encoding import check_fit, model_inputs, truncate
 from keras_bert_impl.tasks.regression import correlations, read_numbers
 from keras_bert_impl.tokenization import BertTokenizer
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from keras_bert_impl.tasks.words import Row
 
 
-class Embedding(Task):
+class Embedding(TextTask):
     """Vectors of texts from the encoder, which needs no training; for pairs the cosine similarity of their means.
 
     The mean over the last hidden states of all tokens, special ones included, is the pooling of sentence-transformers.
@@ -30,21 +29,12 @@ class Embedding(Task):
     main_metric: ClassVar[str] = "spearman"
     graph: ClassVar[str] = "vectors"
     needs_head: ClassVar[bool] = False  # The vectors do not depend on the pooler.
-    file_columns: ClassVar[tuple[str, ...]] = ("text", "text_pair", "label")
     refusals: ClassVar[Mapping[str, str]] = {
         "finetune": "train for a task with labels, such as '--task regression' for the similarity of pairs, or adapt "
         "the model to your texts with '--task masked-lm'.",
         "explain": "a vector is not one answer. Explain a model with a head, or see 'keras-bert similar' and "
         "'keras-bert attention'.",
     }
-
-    def examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
-        """Reads a table of texts or pairs; for evaluation the labels are the similarities of the pairs."""
-        return iterate_table(path, labeled=labeled, **columns)
-
-    def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
-        """Returns columns for texts, or for pairs of texts."""
-        return {"text": list(texts), **({} if text_pairs is None else {"text_pair": list(text_pairs)})}
 
     def encode(self, columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> Features:
         """Encodes texts, a row each; the second texts of pairs are rows of their own, after all first ones.
