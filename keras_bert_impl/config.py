@@ -20,10 +20,10 @@ PRESETS = {
     "large": (24, 1024, 16),
 }
 
-# The second is the name in Google's directories; the keys are the same.
+# The second name is Google's; the keys are the same.
 FILE_NAMES = ("config.json", "bert_config.json")
 
-# A file must have these: with a default in their place, the model would not be the one of the file.
+# A file must have these keys: with default sizes, the model would not match the file's weights.
 _SIZES = (
     "vocab_size",
     "hidden_size",
@@ -33,7 +33,7 @@ _SIZES = (
     "max_position_embeddings",
 )
 
-# Keys that ask for computations which these layers do not have, and the values that do not ask for them.
+# Keys that select features which these layers do not implement, and the supported values.
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "model_type": ("bert",),
     "position_embedding_type": ("absolute",),
@@ -53,7 +53,7 @@ class BertConfig:
         hidden_size: size of the hidden states, a multiple of ``num_attention_heads``.
         num_hidden_layers: number of encoder blocks.
         num_attention_heads: heads in each block.
-        intermediate_size: size inside the feed-forward.
+        intermediate_size: size of the hidden layer of the feed-forward.
         hidden_act: activation of the feed-forward and of the masked-LM head; ``gelu`` is the exact one, with erf.
         hidden_dropout_prob: dropout on embeddings and on the output of each sublayer.
         attention_probs_dropout_prob: dropout on the attention probabilities.
@@ -65,7 +65,7 @@ class BertConfig:
         classifier_dropout: dropout before the classification heads; None means ``hidden_dropout_prob``.
         tie_word_embeddings: whether the masked-LM decoder is the word embedding matrix.
         id2label: the name of each label.
-        problem_type: that of a task, such as ``regression`` or ``single_label_classification``; or None.
+        problem_type: the type of the task, such as ``regression`` or ``single_label_classification``; or None.
         extra: other keys of the file; they are written back.
 
     Raises:
@@ -145,7 +145,7 @@ class BertConfig:
 
     @property
     def architectures(self) -> tuple[str, ...]:
-        """The names of the model classes that the file was written by; empty if it does not say."""
+        """The names of the model classes in the file; empty if it does not name them."""
         return tuple(self.extra.get("architectures") or ())
 
     @property
@@ -162,7 +162,7 @@ class BertConfig:
     def preset(cls, name: str, **changes: Any) -> "BertConfig":
         """Returns the configuration of a published size, ``tiny`` to ``large``; keywords change other fields."""
         if name not in PRESETS:
-            raise InputError(f"No preset is named {name!r}; there are {', '.join(PRESETS)}.")
+            raise InputError(f"No preset is named {name!r}; the presets are {', '.join(PRESETS)}.")
         layers, hidden, heads = PRESETS[name]
         sizes = {
             "num_hidden_layers": layers,
@@ -183,7 +183,8 @@ class BertConfig:
         missing = [key for key in _SIZES if key not in values]
         if missing:
             raise InputError(
-                f"the configuration lacks {', '.join(missing)}; the config.json of a BERT has these sizes."
+                f"the configuration lacks {', '.join(missing)}; the config.json of a BERT was expected, which has "
+                "these sizes."
             )
         values.pop("label2id", None)
         labels = _read_labels(values.pop("id2label", None), values.pop("num_labels", None))
@@ -240,7 +241,7 @@ def _read_labels(id2label: Any, num_labels: Any) -> dict[int, str]:
     try:
         labels = {int(number): name for number, name in id2label.items()}
     except ValueError as error:
-        raise InputError(f"id2label has a key that is not a whole number: {list(id2label)}.") from error
+        raise InputError(f"id2label has the keys {list(id2label)}; integers were expected.") from error
     if num_labels is not None and num_labels != len(labels):
         warnings.warn(
             f"num_labels is {num_labels}, but id2label has {len(labels)} labels: {num_labels} labels are used, "

@@ -1,4 +1,4 @@
-"""What all figures share: colors, the style of the axes, and how they are saved."""
+"""Common functions for plots: colors, the style of the axes, and saving."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The error for everything a user gave that cannot be used."""
+"""The errors that are shown to users: invalid input, and interruption by a signal."""
 
 
 class InputError(ValueError):
@@ -13,7 +13,7 @@ class InputError(ValueError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal ended the work in an orderly way.
+    """A signal interrupted the work after its state was saved.
 
     Args:
         signal: the signal's number.

@@ -1,4 +1,4 @@
-"""Reading files with clear messages; atomic writes; directories that one process makes at a time."""
+"""Reads files with clear error messages, writes files atomically, and makes directories under a lock."""
 
 import contextlib
 import errno
@@ -56,12 +56,12 @@ def read_json(path: Path) -> dict[str, Any]:
     except RecursionError as error:
         raise InputError(f"{path} is not usable JSON: it is nested too deeply.") from error
     if not isinstance(value, dict):
-        raise InputError(f"{path} holds a JSON {type(value).__name__}; a JSON object in braces was expected.")
+        raise InputError(f"{path} contains a JSON {type(value).__name__}; an object in braces was expected.")
     return value
 
 
 def map_file(path: Path, *, advice: str = "Download it again.") -> mmap.mmap:
-    """The bytes of a file, mapped read-only: a page takes memory when it is used, and the system can take it back.
+    """Maps a file read-only: a page takes memory only when it is read, and the system can free it again.
 
     Args:
         path: the file.
@@ -105,7 +105,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def write_chunks(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
     """Writes a large file that is not read soon, and keeps little of it in the system's page cache.
 
-    A large page cache needs new memory, which takes several times as long as the writing itself.
+    A large page cache needs new memory, and allocating it is several times slower than the writing.
     """
     with open(path, "wb") as file:
         cached = 0
@@ -159,7 +159,7 @@ def require_empty(directory: Path) -> None:
 
 
 def partial_path(directory: Path, *, unique: str = "") -> Path:
-    """The temporary directory that `new_directory` fills before it is renamed to ``directory``."""
+    """Returns the temporary directory that `new_directory` fills before it is renamed to ``directory``."""
     # A link is resolved, because renaming would replace the link.
     directory = directory.resolve()
     return directory.with_name(f".{directory.name}{unique}.partial")
@@ -167,7 +167,7 @@ def partial_path(directory: Path, *, unique: str = "") -> Path:
 
 @contextlib.contextmanager
 def _lock(directory: Path) -> Iterator[None]:
-    """Lets only one process at a time make ``directory``. The lock ends with the process, however that ends.
+    """Lets only one process at a time make ``directory``. The system releases the lock when the process ends.
 
     Raises:
         InputError: another process is making it.
@@ -198,8 +198,8 @@ def new_directory(directory: Path, *, keep: Callable[[Path], bool] | None = None
 
     Args:
         directory: must not exist, or be an empty directory.
-        keep: says whether the content of the temporary directory is worth continuing. If so, the directory stays when
-            the block fails, and the next call yields it again: its name is fixed. None: it is always removed.
+        keep: a function that returns whether the temporary directory is kept when the block fails; the next call then
+            yields it again, because its name is fixed. None: the directory is always removed.
 
     Raises:
         InputError: ``directory`` has other content, is a mount point, its parent cannot be written, or another
@@ -215,7 +215,7 @@ def new_directory(directory: Path, *, keep: Callable[[Path], bool] | None = None
     try:
         temporary.mkdir(parents=True, exist_ok=keep is not None)
     except OSError as error:
-        raise InputError(f"{directory} cannot be made: {error.strerror}.") from error
+        raise InputError(f"{directory} cannot be created: {error.strerror}. Name another directory.") from error
     try:
         with _lock(directory) if keep else contextlib.nullcontext():  # A unique name needs no lock.
             try:
@@ -237,4 +237,4 @@ def new_directory(directory: Path, *, keep: Callable[[Path], bool] | None = None
     finally:  # After the lock is released, because its file is in the parent.
         for parent in new_parents:
             with contextlib.suppress(OSError):
-                parent.rmdir()  # Fails if the parent contains something, which must stay.
+                parent.rmdir()  # Fails, as it should, if the parent contains other files.

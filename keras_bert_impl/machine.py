@@ -1,4 +1,4 @@
-"""CPU cores and open files: what the operating system allows this process to use."""
+"""CPU cores and open files that the operating system lets this process use."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ _OTHER_FILES = 512
 
 
 def count_cores() -> int:
-    """The number of CPU cores that this process may use."""
+    """Returns the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

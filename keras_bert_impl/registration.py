@@ -1,9 +1,9 @@
-"""Lets Keras find this package's classes when it loads a file, without importing them before.
+"""Registers this package's classes with Keras without importing them.
 
 Keras looks up custom classes in the dictionary ``keras.saving.get_custom_objects()``. A class is entered there when its
 module is imported. ``import keras_bert_impl`` imports neither Keras nor those modules. It enters a placeholder for each
-class; when Keras makes an object from the placeholder, the module is imported. Keras has no hook for libraries, so if
-Keras is not imported yet, the placeholders are entered right after it is.
+class; when Keras makes an object from the placeholder, the module is imported. Keras has no hook for libraries: if
+Keras is not imported yet, the placeholders are entered right after its import.
 """
 
 import importlib
@@ -64,7 +64,7 @@ def _enter_placeholders(keras: ModuleType) -> None:
 
 
 class _AfterKeras:
-    """Finds Keras as the other finders do, and enters the placeholders once it is imported."""
+    """An import finder that delegates to the others, and enters the placeholders after Keras is imported."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

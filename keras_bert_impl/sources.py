@@ -14,7 +14,7 @@ BUNDLED = Path(__file__).with_name("assets") / "models"
 # `.pt` and `.pth` are other names for the format of `pytorch_model.bin`.
 WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".safetensors.index.json", ".bin.index.json", ".index")
 
-# A name with such an ending was meant as a path. A list, because hub names may contain dots too ("model-v1.5").
+# A name with such an ending is a path. Other endings may be hub names, which can contain dots ("model-v1.5").
 _PATH_SUFFIXES = (*WEIGHTS_SUFFIXES, ".ckpt", ".json", ".txt", ".h5", ".keras", ".msgpack", ".onnx", ".zip", ".gz")
 
 # The hub names of the checkpoints that `recipes.material` fetches, which their files do not contain.
@@ -41,7 +41,7 @@ class Source:
     revision: str | None = None
 
     def file(self, name: str) -> Path | None:
-        """The local path of a file, or None if the source does not have it.
+        """Returns the local path of a file, or None if the source does not have it.
 
         Raises:
             InputError: the hub has no such model or revision, does not grant access, or cannot be reached.
@@ -52,7 +52,7 @@ class Source:
         return path if path.is_file() else None
 
     def listing(self) -> list[str]:
-        """The names of all files, for messages; empty for a model on the hub."""
+        """Returns the names of all files, for messages; empty for a model on the hub."""
         return [] if self.directory is None else sorted(path.name for path in self.directory.iterdir())
 
 
@@ -83,7 +83,7 @@ def open_source(source: str | Path | Source, revision: str | None = None) -> Sou
         raise InputError("The source is empty. Give a directory, a weights file or the name of a model.")
     local = _local(name)
     if local is None and isinstance(source, Path):
-        raise InputError(f"{name}: no such file or directory.")
+        raise InputError(f"{name}: no such file or directory. Check the path.")
     if local is None:
         return Source(name, revision=revision)
     if revision is not None:
@@ -92,7 +92,7 @@ def open_source(source: str | Path | Source, revision: str | None = None) -> Sou
 
 
 def public_name(source: str | Path) -> str:
-    """The name under which others know a checkpoint, for model cards: never a path of this machine.
+    """Returns the public name of a checkpoint for model cards: never a local path.
 
     A hub name and the name of a bundled model are returned as they are. A directory is named by ``_name_or_path`` in
     its ``config.json`` if that is a hub name with the same last part, and otherwise by its own last part.
@@ -112,7 +112,7 @@ def public_name(source: str | Path) -> str:
 
 
 def _local(name: str) -> Source | None:
-    """The source on this machine with this name, or None if it can only be a hub name."""
+    """Returns the source on this machine with this name, or None if it can only be a hub name."""
     path = Path(os.path.expanduser(name))
     index = Path(f"{path}.index")
     if os.path.isdir(path):
@@ -120,13 +120,13 @@ def _local(name: str) -> Source | None:
     if os.path.isfile(path):
         if not path.name.endswith(WEIGHTS_SUFFIXES):
             raise InputError(
-                f"{name} is not a weights file, which ends in {', '.join(WEIGHTS_SUFFIXES)}. Name its directory."
+                f"{name} is not a weights file; one of {', '.join(WEIGHTS_SUFFIXES)} was expected. Name its directory."
             )
         return Source(name, directory=path.parent, weights=path)
     if os.path.isfile(index):
         return Source(name, directory=path.parent, weights=index)
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith(_PATH_SUFFIXES):
-        raise InputError(f"{name}: no such file or directory.")
+        raise InputError(f"{name}: no such file or directory. Check the path.")
     if not _HUB_NAME.fullmatch(name):
         raise InputError(
             f"{name!r} is neither a file or directory on this machine nor a valid name of a model: letters, digits, "
@@ -136,7 +136,7 @@ def _local(name: str) -> Source | None:
 
 
 def _hub_file(model: str, name: str, revision: str | None) -> Path | None:
-    """The path of one file of a model on the hub, in the hub's cache; downloads it if needed."""
+    """Returns the path of one file of a model on the hub, in the hub's cache; downloads it if needed."""
     # Imported here because the import takes a third of a second, and most sources are directories.
     from huggingface_hub import constants, errors, hf_hub_download
 

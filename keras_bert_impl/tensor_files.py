@@ -1,4 +1,4 @@
-"""Reads and writes safetensors files: the only place that knows this format.
+"""Reads and writes safetensors files; no other module depends on the format.
 
 A safetensors file consists of eight bytes with the length of its header, the header (JSON: dtype, shape and position
 of each tensor, and texts as metadata), and the tensors' bytes. Reading executes nothing.
@@ -42,8 +42,8 @@ class TensorFile:
     """The content of a safetensors file.
 
     Attributes:
-        tensors: read-only arrays by name, in the file's dtypes. They are views of the mapped file: a page of it takes
-            memory when it is used.
+        tensors: read-only arrays by name, in the file's dtypes. They are views of the mapped file: a page takes
+            memory only when it is read.
         metadata: texts by name.
     """
 
@@ -89,7 +89,7 @@ def read_safetensors(path: Path, *, advice: str = "Download it again.") -> Tenso
 def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray], *, metadata: dict[str, str]) -> None:
     """Writes a safetensors file completely or not at all.
 
-    The library's own writer passes the complete file to the system at once, which needs as much memory again; see
+    The library's own writer passes the complete file to the system at once, which doubles the memory; see
     `write_chunks`.
 
     Args:
@@ -117,7 +117,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray], *, metadata
 
 
 def to_safetensors(tensors: Mapping[str, np.ndarray], *, metadata: dict[str, str]) -> bytes:
-    """The bytes of a small safetensors file, for file systems that only other libraries can write to.
+    """Serializes tensors as a safetensors file, for file systems that need another library to write.
 
     Args:
         tensors: arrays by name.
@@ -127,17 +127,17 @@ def to_safetensors(tensors: Mapping[str, np.ndarray], *, metadata: dict[str, str
 
 
 def _unique_keys(pairs: list[tuple[str, Any]], path: Path, advice: str) -> dict[str, Any]:
-    """The JSON object of ``pairs``; raises ``InputError`` if a key occurs twice."""
+    """Returns the JSON object of ``pairs``; raises ``InputError`` if a key occurs twice."""
     value = dict(pairs)
     if len(value) < len(pairs):
         keys = [key for key, _ in pairs]
         repeated = next(key for key in value if keys.count(key) > 1)
-        raise InputError(f"{path} contains {repeated!r} twice and cannot be trusted. {advice}")
+        raise InputError(f"{path} is damaged: it contains {repeated!r} twice. {advice}")
     return value
 
 
 def _dtype(dtype_name: str, *, name: str, path: Path) -> np.dtype:
-    """The NumPy dtype of the format's ``dtype_name``."""
+    """Returns the NumPy dtype of the format's ``dtype_name``."""
     if dtype_name not in DTYPES:
         raise InputError(
             f"{path}: the tensor {name!r} is {dtype_name}; supported are {', '.join(DTYPES)}. Convert it to F32 first."

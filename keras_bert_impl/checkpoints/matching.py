@@ -41,20 +41,20 @@ class LoadReport:
     >>> report = LoadReport("demo", (Entry("pooler.dense.bias", "loaded", (32,)),))
     >>> print(report)
     demo
-      1 tensors loaded, 32 numbers
+      1 tensors loaded, 32 parameters
     """
 
     source: str
     entries: tuple[Entry, ...]
 
     def names(self, status: Status) -> list[str]:
-        """The names of the tensors with this status."""
+        """Returns the names of the tensors with this status."""
         return [entry.name for entry in self.entries if entry.status == status]
 
     def __str__(self) -> str:
         loaded = [entry for entry in self.entries if entry.status == "loaded"]
         numbers = sum(_size(entry.shape) for entry in loaded)
-        lines = [self.source, f"  {len(loaded)} tensors loaded, {numbers:,} numbers"]
+        lines = [self.source, f"  {len(loaded)} tensors loaded, {numbers:,} parameters"]
         groups: dict[tuple[Status, str], list[Entry]] = collections.defaultdict(list)
         for entry in self.entries:
             if entry.status != "loaded":
@@ -90,7 +90,7 @@ _BIAS = "cls.predictions.bias"
 _DECODER = "cls.predictions.decoder.weight"
 # Second names of the word embeddings and of the bias if the decoder is tied: PyTorch models list them, files do not.
 TIED = (_DECODER, DECODER_BIAS)
-# A checkpoint of the model must contain these; without the others it is a checkpoint of another head.
+# A checkpoint must contain the weights of these layers; heads may be missing.
 _BACKBONE = ("embeddings/", "encoder/")
 
 # Why the tensor of a head, or of the pooler, is ignored by a model without it.
@@ -110,8 +110,7 @@ def match_tensors(
         tensors: the arrays of a file by their names, in any of the published spellings.
         shapes: the shape of each variable of the model, by its path.
         source: the name of the file, for messages.
-        new_heads: whether a head with another shape stays newly initialized, as for new labels, instead of being an
-            error.
+        new_heads: whether a head with another shape is newly initialized, as for new labels. False: it is an error.
 
     Returns:
         The arrays by the variables' paths, in the variables' shapes, and the report.
@@ -146,7 +145,7 @@ def match_tensors(
         array = tensor.T if transposed else tensor
         if array.shape != tuple(shapes[path]):
             if new_heads and not path.startswith(_BACKBONE):
-                reasons[path] = f"the file's tensor is for other labels, {'×'.join(map(str, shape))}"
+                reasons[path] = f"the file's tensor has the shape {'×'.join(map(str, shape))}, for other labels"
                 continue
             expected = tuple(shapes[path])[::-1] if transposed else tuple(shapes[path])
             raise InputError(
@@ -160,7 +159,7 @@ def match_tensors(
 
 
 def state_dict(arrays: Mapping[str, np.ndarray], *, prefix: str, num_hidden_layers: int) -> dict[str, np.ndarray]:
-    """The arrays of a model by their PyTorch names and in PyTorch's layout, in the order of the name table.
+    """Returns the arrays of a model by their PyTorch names and in PyTorch's layout, in the order of the name table.
 
     Args:
         arrays: the arrays by the variables' paths.
@@ -209,7 +208,7 @@ def _find_ignored_reason(
 def _report_missing(
     arrays: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], reasons: Mapping[str, str], source: str
 ) -> list[Entry]:
-    """The entries of variables that stay newly initialized; raises ``InputError`` if one is of the backbone."""
+    """Returns the entries of newly initialized variables; raises ``InputError`` if one belongs to the backbone."""
     missing = [path for path in shapes if path not in arrays]
     needed = [_name(path) for path in missing if path.startswith(_BACKBONE)]
     if needed:

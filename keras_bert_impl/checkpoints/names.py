@@ -77,7 +77,7 @@ IGNORED: dict[str, str] = {
     r"embeddings\.position_ids": "a buffer with the numbers 0, 1, 2 …",
     r"embeddings\.token_type_ids": "a buffer of zeros",
     r".*/adam_[mv]": "a slot of the optimizer",
-    r"global_step": "the step counter of the training",
+    r"global_step": "the training step counter",
     r"_CHECKPOINTABLE_OBJECT_GRAPH|save_counter": "bookkeeping of TensorFlow",
 }
 
@@ -85,7 +85,7 @@ _LAYER_NUMBER = re.compile(r"(encoder[./]layer[._])(\d+)([./])")
 
 
 def to_torch_name(key: str) -> str:
-    """The PyTorch name of a file's tensor, in whichever spelling the file has it; unknown names are returned unchanged.
+    """Converts a tensor name in any published spelling to the PyTorch name; unknown names are returned unchanged.
 
     >>> to_torch_name("bert.encoder.layer.11.output.LayerNorm.gamma")
     'encoder.layer.11.output.LayerNorm.weight'
@@ -104,14 +104,14 @@ def to_torch_name(key: str) -> str:
 
 
 def find_path(torch: str) -> tuple[Row, str] | None:
-    """The row of a PyTorch name, and the path of the variable; None if the table does not contain the name."""
+    """Returns the row of a PyTorch name, and the path of the variable; None if the table does not contain the name."""
     number, template = _template(torch)
     row = _BY_TORCH.get(template)
     return None if row is None else (row, row.path.replace("{i}", number))
 
 
 def find_torch_name(path: str) -> tuple[Row, str] | None:
-    """The row of a variable, and its PyTorch name; None if the table does not contain the path."""
+    """Returns the row of a variable, and its PyTorch name; None if the table does not contain the path."""
     number, template = _template(path)
     row = _BY_PATH.get(template)
     return None if row is None else (row, row.torch.replace("{i}", number))
@@ -125,7 +125,7 @@ def all_names(num_hidden_layers: int) -> Iterator[tuple[str, str]]:
 
 
 def _template(name: str) -> tuple[str, str]:
-    """The number of the layer in a name, and the name with ``{i}`` instead of the number."""
+    """Returns the number of the layer in a name, and the name with ``{i}`` instead of the number."""
     match = _LAYER_NUMBER.match(name)
     if match is None:
         return "", name

@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_bert_impl.errors import InputError
 
-# The optimizer's slots are two thirds of a training checkpoint, and not weights.
+# The optimizer's slots: two thirds of a training checkpoint; they are not weights.
 _OPTIMIZER = ("adam_m", "adam_v", "lamb_m", "lamb_v", "global_step")
 
 
@@ -32,11 +32,14 @@ def read_tf1(prefix: Path) -> dict[str, np.ndarray]:
         dtypes = reader.get_variable_to_dtype_map()
         if "_CHECKPOINTABLE_OBJECT_GRAPH" in dtypes:
             raise InputError(
-                f"{prefix} is an object-based checkpoint of TensorFlow 2. Only Google's original ones are read; "
+                f"{prefix} is an object-based checkpoint of TensorFlow 2; a name-based one of TensorFlow 1 was "
+                "expected: "
                 "convert it with the program that wrote it."
             )
         names = [name for name in dtypes if name.rsplit("/", 1)[-1] not in _OPTIMIZER and dtypes[name] != tf.string]
         return {name: reader.get_tensor(name) for name in sorted(names)}
     except (tf.errors.OpError, IndexError) as error:
         # TensorFlow raises IndexError when it reads beyond the end.
-        raise InputError(f"{prefix}.index and its data are truncated, damaged or incomplete: {error}") from error
+        raise InputError(
+            f"{prefix}.index and its data are truncated, damaged or incomplete: {error} Download them again."
+        ) from error

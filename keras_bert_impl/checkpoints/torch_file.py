@@ -44,19 +44,19 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
 
 
 def _find_state_dict(content: Any, *, path: Path) -> dict[str, Tensor]:
-    """The named tensors of a file, which may also contain other things."""
+    """Returns the named tensors of a file, which may also contain other things."""
     if not isinstance(content, dict):
         raise InputError(f"{path} contains a {type(content).__name__}; a state dict (names to tensors) was expected.")
     nested = next((content[key] for key in _NESTED if isinstance(content.get(key), dict)), content)
     state = {name: value for name, value in nested.items() if isinstance(value, Tensor) and isinstance(name, str)}
     if not state:
         keys = ", ".join(repr(key) for key in list(nested)[:8]) or "nothing"
-        raise InputError(f"{path} contains no tensors by name, but {keys}. A state dict was expected.")
+        raise InputError(f"{path} contains {keys}, but no named tensors; a state dict was expected.")
     return state
 
 
 def _array(tensor: Tensor, data: memoryview, *, name: str, path: Path) -> np.ndarray:
-    """The view of a storage's ``data`` that ``tensor`` describes; nothing is copied."""
+    """Returns the view of a storage's ``data`` that ``tensor`` describes; nothing is copied."""
     dtype, size = tensor.storage.dtype, math.prod(tensor.shape)
     steps = zip(tensor.shape, tensor.strides, strict=True)
     last = tensor.offset + sum((length - 1) * stride for length, stride in steps)
@@ -73,7 +73,7 @@ def _array(tensor: Tensor, data: memoryview, *, name: str, path: Path) -> np.nda
 
 
 def _read_legacy(mapped: mmap.mmap, *, path: Path) -> _Content:
-    """Pickles of a magic number, the protocol, the machine, the content and the storages' keys; then the storages."""
+    """Reads pickles (magic number, protocol, machine, content, keys of the storages), then the storages."""
     magic, protocol, machine = (read_pickle(mapped, path=path).value for _ in range(3))
     if magic != _MAGIC or protocol != _PROTOCOL or not isinstance(machine, dict):
         raise InputError(f"{path} is a pickle, but not one that torch.save wrote. A state dict was expected.")
@@ -82,7 +82,7 @@ def _read_legacy(mapped: mmap.mmap, *, path: Path) -> _Content:
     content, storages = read_pickle(mapped, path=path)
     keys = read_pickle(mapped, path=path).value
     if not isinstance(keys, list) or any(type(key) is not str for key in keys) or set(keys) != set(storages):
-        raise InputError(f"{path} is damaged: it does not list the storages that its tensors use.")
+        raise InputError(f"{path} is damaged: it does not list the storages that its tensors use. Download it again.")
     view, position = memoryview(mapped), mapped.tell()
     data = {}
     for key in keys:
@@ -95,11 +95,11 @@ def _read_legacy(mapped: mmap.mmap, *, path: Path) -> _Content:
 
 
 def _read_zip(mapped: mmap.mmap, *, path: Path) -> _Content:
-    """The members ``data.pkl`` (the pickle), ``byteorder`` and ``data/KEY`` (the storages) of one folder."""
+    """Reads ``data.pkl`` (the pickle), ``byteorder`` and ``data/KEY`` (the storages) in one folder of the archive."""
     members = _members(path)
     folder = next((name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")), None)
     if folder is None:
-        raise InputError(f"{path} is a zip archive without data.pkl, so torch.save did not write it.")
+        raise InputError(f"{path} is a zip archive without data.pkl; a file that torch.save wrote was expected.")
     if f"{folder}byteorder" in members and _member(mapped, members[f"{folder}byteorder"], path=path) != b"little":
         raise InputError(f"{path} was written on a big-endian machine. Save it again on a little-endian one.")
     pickle = io.BytesIO(_member(mapped, members[f"{folder}data.pkl"], path=path))
@@ -119,7 +119,7 @@ def _byte_size(storage: Storage) -> int:
 
 
 def _members(path: Path) -> dict[str, zipfile.ZipInfo]:
-    """The members of a zip archive by name."""
+    """Returns the members of a zip archive by name."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = {member.filename: member for member in archive.infolist()}
@@ -127,14 +127,14 @@ def _members(path: Path) -> dict[str, zipfile.ZipInfo]:
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise InputError(f"{path} is truncated or damaged: {error}. Download it again.") from error
     if is_repeated:
-        raise InputError(f"{path} is damaged: it contains two members with the same name.")
+        raise InputError(f"{path} is damaged: it contains two members with the same name. Download it again.")
     return members
 
 
 def _member(mapped: mmap.mmap, member: zipfile.ZipInfo, *, path: Path) -> memoryview:
-    """The bytes of an uncompressed member, as a view of the file."""
+    """Returns the bytes of an uncompressed member, as a view of the file."""
     header = member.header_offset
-    # A local header: 26 bytes that the directory repeats, the lengths of name and extra field, these two, the data.
+    # A local header: 26 bytes, the lengths of the name and of the extra field, both of these, and then the data.
     name_size, extra_size = (int.from_bytes(mapped[header + i : header + i + 2], "little") for i in (26, 28))
     start = header + 30 + name_size + extra_size
     data = memoryview(mapped)[start : start + member.file_size]

@@ -76,7 +76,7 @@ def read_pickle(stream: io.BytesIO | mmap.mmap, *, path: Path) -> Pickle:
     except _RefusedError as error:
         raise InputError(
             f"{path} is refused: this file would run or build {error}. Only plain tensors are read from such files. If "
-            "you trust it, open it with torch and save `model.state_dict()`, best as model.safetensors."
+            "you trust it, open it with torch and save `model.state_dict()`, preferably as model.safetensors."
         ) from error
     except (ValueError, TypeError, IndexError, KeyError, DeprecationWarning) as error:
         # pickletools warns about stray backslashes in names, which is an exception if warnings are errors.
@@ -155,7 +155,7 @@ class _Machine:
 
 
 class _Name(str):
-    """A name from ``STORAGES`` or ``_CALLS``: a class of its own, because a pickle can also contain strings."""
+    """A name from ``STORAGES`` or ``_CALLS``: its own class distinguishes it from the strings in a pickle."""
 
 
 def _check_name(name: str) -> _Name:
@@ -172,7 +172,7 @@ def _check_type(kind: type, value: Any) -> Any:
 
 
 def _make_dict(pairs: Iterable[Any] = ()) -> dict[str | int, Any]:
-    # Other keys could be tuples nested so deeply that hashing them takes forever or overflows the C stack.
+    # Other keys are refused: hashing a deeply nested tuple can take forever or overflow the C stack.
     return {key if type(key) is int else _check_type(str, key): value for key, value in pairs}
 
 
@@ -180,7 +180,7 @@ def _make_tensor(storage: Storage, offset: int, shape: tuple, strides: tuple, *r
     numbers = (offset, *_check_type(tuple, shape), *_check_type(tuple, strides))
     if len(shape) != len(strides) or any(_check_type(int, number) < 0 for number in numbers):
         raise ValueError("impossible shape or strides")
-    # requires_grad and hooks do not affect the numbers; metadata, the third, can negate or conjugate them.
+    # `rest` is requires_grad, hooks and metadata. Only metadata affects the values: it can negate or conjugate them.
     if any(rest[2:]):
         raise _RefusedError("a negated or conjugated view of a tensor")
     return Tensor(_check_type(Storage, storage), offset, shape, strides)

@@ -1,4 +1,4 @@
-"""Reads and writes weights: every published format, safetensors in one file or in shards as transformers names them."""
+"""Reads and writes weights: every published format, and safetensors in one file or in several shards."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +39,7 @@ _READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
     ".index": _read_tf1,
 }
 
-# Formats that only transformers 4 still reads, and the option for it.
+# Weights files that only transformers 4 can read, and the option of `from_pretrained` that reads them.
 _OUTDATED = {"tf_model.h5": "from_tf=True", "flax_model.msgpack": "from_flax=True"}
 
 
@@ -59,7 +59,7 @@ def read_tensors(source: Source) -> dict[str, np.ndarray]:
 
     Example:
         >>> import numpy as np, tempfile
-        >>> from keras_bert_impl.checkpoints.writers import write_tensors
+        >>> from keras_bert_impl.checkpoints.weight_files import write_tensors
         >>> from keras_bert_impl.sources import open_source
         >>> with tempfile.TemporaryDirectory() as directory:
         ...     write_tensors(Path(directory) / "model.safetensors", {"pooler.dense.bias": np.zeros(3, np.float16)})
@@ -78,7 +78,7 @@ def _to_float32(array: np.ndarray) -> np.ndarray:
 
 
 def _find_weights(source: Source) -> Path:
-    """The weights file of a source."""
+    """Returns the weights file of a source."""
     for name in WEIGHTS:
         path = source.file(name)
         if path is not None:
@@ -105,15 +105,15 @@ def _give_advice(source: Source) -> str:
 
 
 def _read_file(path: Path, source: Source) -> dict[str, np.ndarray]:
-    """The tensors of one file."""
+    """Returns the tensors of one file."""
     if path.suffix == ".index":
-        # The numbers are in a second file, which is downloaded from the hub by this call.
+        # The values are in a second file; this call downloads it if the source is on the hub.
         source.file(f"{path.stem}.data-00000-of-00001")
     return _READERS[path.suffix](path)
 
 
 def _read_shards(path: Path, source: Source) -> dict[str, np.ndarray]:
-    """The tensors of the files that an index names."""
+    """Returns the tensors of the files that an index names."""
     weight_map = read_json(path).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise InputError(f"{path} has no object 'weight_map', which lists the file of each tensor.")
@@ -129,7 +129,7 @@ def _read_shards(path: Path, source: Source) -> dict[str, np.ndarray]:
 
 
 def _find_shard(shard: str, *, index: Path, source: Source) -> Path:
-    """The file of a shard, which must be next to its index: an untrusted index must not name other files."""
+    """Returns the file of a shard, which must be next to its index: an untrusted index must not name other files."""
     if Path(shard).name != shard or not shard.endswith((".safetensors", ".bin")):
         raise InputError(
             f"{index} names the shard {shard!r}; the bare name of a .safetensors or .bin file was expected."
@@ -171,7 +171,7 @@ def write_tensors(path: Path, tensors: dict[str, np.ndarray], max_shard_size: in
     Args:
         path: the path of the single file, ``…/model.safetensors``; shards and index are named after it.
         tensors: arrays by name; consecutive ones share a shard.
-        max_shard_size: the maximum bytes of tensors in one file; a single larger tensor gets a file of its own.
+        max_shard_size: the maximum bytes of tensors in one file; a larger tensor is written to its own file.
 
     Raises:
         OSError: a file cannot be written. The unfinished file is removed.

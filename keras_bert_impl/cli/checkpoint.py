@@ -24,7 +24,7 @@ def add_verbs(verbs: Any) -> None:
     convert.add_argument(
         "--cased",
         action=argparse.BooleanOptionalAction,
-        help="whether the vocabulary is cased, if a bare vocab.txt does not tell (default: uncased)",
+        help="whether the vocabulary is cased, if there is only a vocab.txt, which does not say (default: uncased)",
     )
     convert.add_argument(
         "--dtype",

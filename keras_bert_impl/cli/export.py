@@ -30,7 +30,7 @@ def add_verbs(verbs: Any) -> None:
     )
     export.add_argument("--data", metavar="F", help="a file with labels: compare the task's metric before and after")
     export.add_argument(
-        "--force", action="store_true", help="keep an export whose metric is lower by more than half a point"
+        "--force", action="store_true", help="keep an export even if its metric decreases by more than 0.005"
     )
     export.add_argument("--attentions", action="store_true", help="add a signature with attention maps")
     add_task_options(export)

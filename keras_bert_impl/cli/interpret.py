@@ -80,7 +80,7 @@ def _similar(options: argparse.Namespace) -> int:
 
 
 def _texts(options: argparse.Namespace) -> tuple[list[str], list[str] | None]:
-    """The texts, and their senses if they come from a file."""
+    """Reads the texts, and their senses if they are in a file."""
     from keras_bert_impl.data import read_table
 
     first, *others = options.texts

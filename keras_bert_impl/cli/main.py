@@ -1,4 +1,4 @@
-"""``keras-bert VERB``: parses options, calls one public function, prints. A verb imports what it needs when it runs."""
+"""``keras-bert VERB``: parses options, calls one public function, prints. A verb's imports run only when it is used."""
 
 import argparse
 import importlib
@@ -40,10 +40,10 @@ _SIGPIPE = 13
 
 
 def make_parser(verb: str | None = None) -> argparse.ArgumentParser:
-    """Makes the parser of a verb, or of all verbs if this is not one."""
+    """Makes the parser of one verb, or of all verbs if ``verb`` is None or unknown."""
     result = argparse.ArgumentParser(
         prog="keras-bert",
-        description="BERT for Keras 3 and TensorFlow: convert, fine-tune, predict, export, look inside, pretrain.",
+        description="BERT for Keras 3 and TensorFlow: convert, fine-tune, predict, export, interpret, pretrain.",
         epilog="'keras-bert VERB --help' lists the options of a verb. Start with 'keras-bert quickstart'.",
     )
     result.add_argument("--version", action="version", version=f"keras-bert {__version__}")
@@ -56,7 +56,7 @@ def make_parser(verb: str | None = None) -> argparse.ArgumentParser:
 
 
 def command() -> NoReturn:
-    """The console command. It ends the process at once: TensorFlow's threads print lines while Python shuts down."""
+    """Runs the console command and exits at once, because TensorFlow's threads print lines while Python shuts down."""
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -96,7 +96,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _warning_printer() -> Callable[..., None]:
-    """Prints each warning for users once, also if several readers of a file give it."""
+    """Makes a function that prints each user warning once, even if several readers of a file issue it."""
     shown = set()
 
     def show(message: Warning | str, category: type[Warning], *_: object) -> None:
@@ -111,12 +111,12 @@ def start_framework(operations: str = "keras.ops", *, strategy: str | None = Non
     """Imports a framework and runs its first operation.
 
     While TensorFlow is imported, it writes lines about oneDNN and CUDA to file descriptor 2, before its logger can be
-    configured. They are captured, and printed only if the import fails.
+    configured. This function captures these lines, and prints them only if the import fails.
 
     Args:
         operations: the module with the framework's operations: ``keras.ops`` for the Keras backend that the user
             chose, or ``tensorflow``.
-        strategy: the distribution strategy of a training, if any. It must be created before the first operation,
+        strategy: the distribution strategy, if training uses one. It must be created before the first operation,
             after which devices cannot change; no operation is run then.
 
     Raises:

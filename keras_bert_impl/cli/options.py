@@ -43,10 +43,10 @@ def add_settings(group: Any, settings: type, names: dict[str, str] | None = None
 
 
 def describe_fields(settings: type) -> dict[str, str]:
-    """The descriptions of a dataclass's fields, from the ``Args`` in its docstring and in those of its bases.
+    """Returns the descriptions of a dataclass's fields, from the ``Args`` in its docstring and in those of its bases.
 
     >>> describe_fields(Saving)["steps"]
-    'steps between states; 0: none by steps'
+    'steps between saved states; 0: do not save by steps'
     """
     descriptions: dict[str, str] = {}
     for part in reversed(settings.__mro__):
@@ -57,7 +57,7 @@ def describe_fields(settings: type) -> dict[str, str]:
 
 
 def _help(description: str, default: Any) -> str:
-    """The help of an option. "None: X" at the end of a description is the meaning of the default None."""
+    """Formats the help of an option. "; None: X" at the end of a description says what the default None means."""
     description, _, meaning = description.partition("; None: ")
     if default is None:
         text = meaning
@@ -69,7 +69,7 @@ def _help(description: str, default: Any) -> str:
 
 
 def given_settings(options: argparse.Namespace, settings: type, names: dict[str, str] | None = None) -> dict[str, Any]:
-    """The fields of a dataclass whose options were given."""
+    """Returns the fields of a dataclass whose options were given."""
     dests = {field.name: (names or {}).get(field.name, field.name) for field in dataclasses.fields(settings)}
     return {field: getattr(options, dest) for field, dest in dests.items() if hasattr(options, dest)}
 
@@ -80,10 +80,14 @@ def add_run_options(verb: argparse.ArgumentParser) -> None:
     devices.add_argument(
         "--strategy",
         metavar="NAME",
-        help="mirrored: all GPUs of this machine; multiworker: the machines in TF_CONFIG; data-parallel: JAX",
+        help="mirrored: all GPUs of this machine; multiworker: the machines in TF_CONFIG; data-parallel: all "
+        "devices, on JAX",
     )
     devices.add_argument(
-        "--devices", type=int, metavar="N", help="number of devices; a CPU is split into N (default: all)"
+        "--devices",
+        type=int,
+        metavar="N",
+        help="number of devices; without GPUs the CPU is split into N (default: all)",
     )
     saving = verb.add_argument_group("resume after an interruption")
     saving.add_argument("--resume", action="store_true", help="continue an interrupted run, or start if there is none")
@@ -91,7 +95,7 @@ def add_run_options(verb: argparse.ArgumentParser) -> None:
 
 
 def run_arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """The options of `add_run_options`, as arguments of ``finetune`` and ``pretrain``."""
+    """Returns the options of `add_run_options`, as arguments of ``finetune`` and ``pretrain``."""
     saving = Saving(**given_settings(options, Saving, _SAVING))
     return {"saving": saving, "resume": options.resume, "strategy": options.strategy, "devices": options.devices}
 
@@ -108,6 +112,6 @@ def add_column_options(verb: argparse.ArgumentParser) -> None:
 
 
 def column_options(options: argparse.Namespace) -> dict[str, str]:
-    """The names of columns that were given, as arguments for the readers of tables."""
+    """Returns the names of columns that were given, as arguments for the readers of tables."""
     given = {"text": options.text_column, "text_pair": options.pair_column, "label": options.label_column}
     return {name: value for name, value in given.items() if value is not None}

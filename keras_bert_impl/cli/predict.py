@@ -26,7 +26,7 @@ def add_verbs(verbs: Any) -> None:
     predict = verbs.add_parser(
         "predict",
         help="predict texts, a file or standard input",
-        description="Prints a line of JSON per example. Texts come as arguments, from a file, or from standard input, "
+        description="Prints a line of JSON per example. Texts are read from arguments, a file, or standard input, "
         "one per line. A TAB separates the texts of a pair, a question from its context, or a text from its choices.",
     )
     predict.add_argument("model", help="directory of a run or of an export, bundled model or hub name")
@@ -41,7 +41,7 @@ def add_verbs(verbs: Any) -> None:
     fill.add_argument("--top-k", type=int, default=5, metavar="K", help="number of words (default: 5)")
     fill.set_defaults(run=_fill_mask)
 
-    following = verbs.add_parser("next-sentence", help="predict how likely one text follows another")
+    following = verbs.add_parser("next-sentence", help="predict how likely it is that one text follows another")
     following.add_argument("model", metavar="DIR", help="directory, bundled model or hub name")
     following.add_argument("first", help="a text")
     following.add_argument("second", help="the text that may follow")
@@ -77,7 +77,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _predict(options: argparse.Namespace) -> int:
     if options.file and options.texts:
-        raise InputError(f"there are texts and a file ({options.file}); texts or a file were expected.")
+        raise InputError(f"texts and --file {options.file} were given; only one of them was expected. Omit the other.")
     predictor = _load_predictor(options)
     if options.file:
         predictions = _show_progress(predictor.file(options.file, columns=column_options(options)))
@@ -121,7 +121,7 @@ def _read_standard_input() -> list[str]:
     try:
         lines = sys.stdin.buffer.read().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except UnicodeDecodeError as error:
-        raise InputError(f"standard input is not UTF-8: byte {error.start}.") from error
+        raise InputError(f"standard input is not UTF-8: byte {error.start} is invalid. Convert it to UTF-8.") from error
     return lines if lines[-1] else lines[:-1]
 
 

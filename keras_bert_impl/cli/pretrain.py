@@ -70,8 +70,8 @@ def add_verbs(verbs: Any) -> None:
     pretrain.add_argument(
         "--recipe", choices=tuple(RECIPES), help="published settings and number of steps; other options override them"
     )
-    add_settings(pretrain.add_argument_group("settings of the training"), PreTraining)
-    add_settings(pretrain.add_argument_group("settings of the examples"), Objective, _OBJECTIVE)
+    add_settings(pretrain.add_argument_group("training settings"), PreTraining)
+    add_settings(pretrain.add_argument_group("settings of the training examples"), Objective, _OBJECTIVE)
     add_run_options(pretrain)
     pretrain.set_defaults(run=_pretrain)
 
@@ -161,7 +161,7 @@ def _pretrain(options: argparse.Namespace) -> int:
     )
     steps = recipe.steps if options.steps is None and options.minutes is None else options.steps
     if steps is None and options.minutes is None:
-        raise InputError("give --steps N, --minutes M or --recipe NAME.")
+        raise InputError("the length of the training run is missing: give --steps N, --minutes M or --recipe NAME.")
     metrics = pretrain(
         options.shards,
         output=options.output,

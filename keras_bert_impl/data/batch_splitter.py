@@ -22,9 +22,10 @@ class BatchSplitter:
         batches: `LengthBatches` or `PretrainingBatches`, for example.
         parts: the number of parts of a batch.
         local_parts: the numbers of the parts that this process takes; None for all.
-        accumulate: into how many parts the model splits each part, see `keras_bert_impl.training.accumulate`.
-        devices: into how many parts the backend splits each part.
-        normalize_weights: whether the weights are scaled; without it they stay, as for metrics over several batches.
+        accumulate: the number of parts into which the model splits each part, see
+            `keras_bert_impl.training.accumulate`.
+        devices: the number of parts into which the backend splits each part.
+        normalize_weights: whether to scale the weights; False leaves them unchanged, for metrics over several batches.
 
     Item ``k``:
         Part ``local_parts[k % len(local_parts)]`` of batch ``k // len(local_parts)``: inputs, labels and weights.
@@ -104,7 +105,7 @@ def _with_any_rows(fields: dict[str, tuple[tuple[int | None, ...], Any]]) -> dic
 
 
 def _add_weights(batch: Batch, divisor: int, *, total: float | None) -> Batch:
-    """The batch with a divisible number of rows, and with weights that sum to ``total`` for each label, unless None."""
+    """Pads a batch to a divisible number of rows; scales the weights of each label to sum to ``total`` if given."""
     inputs, labels, *own_weights = batch
     if own_weights:
         weights = own_weights[0]

@@ -48,13 +48,13 @@ class Ragged:
         return self.flat[self.offsets[row] : self.offsets[row + 1]]
 
     def take(self, rows: np.ndarray) -> "Ragged":
-        """The rows with these numbers, in this order."""
+        """Returns the rows with these numbers, in this order."""
         offsets = to_offsets(self.lengths[rows])
         indices = np.repeat(self.offsets[rows] - offsets[:-1], self.lengths[rows]) + np.arange(offsets[-1])
         return Ragged(self.flat[indices], offsets, self.pad)
 
     def padded(self, rows: np.ndarray, *, length: int) -> np.ndarray:
-        """The rows with these numbers, padded at the end: ``[len(rows), length, ...]``."""
+        """Returns the rows with these numbers, padded at the end: ``[len(rows), length, ...]``."""
         starts, lengths = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
         positions = np.arange(length)
         inside = positions < lengths[:, None]
@@ -64,7 +64,7 @@ class Ragged:
 
 
 def to_offsets(lengths: Iterable[int]) -> np.ndarray:
-    """The offsets of concatenated rows with these lengths: int64 ``[rows + 1]``, from 0 to the sum."""
+    """Returns the offsets of concatenated rows with these lengths: int64 ``[rows + 1]``, from 0 to the sum."""
     return np.concatenate([[0], np.cumsum(np.fromiter(lengths, np.int64))])
 
 
@@ -81,7 +81,7 @@ class Features:
         labels: the expected value of each output of the model; empty for prediction.
         weights: the weight of each entry of ``labels``, under the same names; empty if all weights are equal.
         example: int32 ``[rows]``, the number of the example that a row belongs to.
-        alignment: what decoding needs to find a token's place in the text, one entry per token.
+        alignment: arrays with one entry per token, from which `Task.decode` finds the token's position in the text.
         truncated: how many examples were truncated to the maximum length.
     """
 
@@ -101,7 +101,7 @@ class Features:
         return len(self.example)
 
     def batch(self, rows: np.ndarray, *, length: int) -> tuple[dict[str, np.ndarray], ...]:
-        """The rows with these numbers, padded to ``length``.
+        """Returns the rows with these numbers, padded to ``length``.
 
         Returns:
             ``(inputs,)``, ``(inputs, labels)`` or ``(inputs, labels, weights)``.
@@ -193,9 +193,9 @@ class LengthBatches:
         return tuple({name: _spec(values) for name, values in part.items()} for part in parts)
 
     def rows(self, k: int) -> np.ndarray:
-        """The numbers of the rows of batch ``k``: int64 ``[batch_size]``, or fewer."""
+        """Returns the numbers of the rows of batch ``k``: int64 ``[batch_size]``, or fewer."""
         if not 0 <= k < len(self):
-            raise IndexError(f"batch {k} of {len(self)}")
+            raise IndexError(f"batch {k} does not exist; the batches are 0 to {len(self) - 1}")
         epoch, number = divmod(k, self.per_epoch)
         cached_epoch, batches = self._epoch
         if cached_epoch != epoch:
@@ -205,7 +205,7 @@ class LengthBatches:
         return batches[number]
 
     def _order(self, epoch: int) -> list[np.ndarray]:
-        """The rows of each batch of an epoch."""
+        """Returns the rows of each batch of an epoch."""
         rows = len(self.features)
         cuts = range(self.batch_size, rows, self.batch_size)
         if self.seed is None:
@@ -218,7 +218,7 @@ class LengthBatches:
         return [batches[i] for i in generator.permutation(len(batches))]
 
     def _token_cuts(self, order: np.ndarray, max_tokens: int) -> list[int]:
-        """Where the second and all later batches start in ``order``, which has the longest rows first."""
+        """Returns where each batch after the first starts in ``order``, which has the longest rows first."""
         cuts, begin = [], 0
         while begin < len(order):
             length = self._allowed[np.searchsorted(self._allowed, self._row_lengths[order[begin]])]

@@ -39,7 +39,7 @@ def prepare_with_beam(
     strict: bool = False,
     shard_size: int = UNIT,
 ) -> dict[str, Any]:
-    """Does what `prepare` does, on any runner of Beam pipelines: this machine, Dataflow, Flink, Spark.
+    """Prepares a corpus like `prepare`, on any Beam runner: this machine, Dataflow, Flink or Spark.
 
     The paths may be on any file system that Beam supports (``gs://``, ``s3://``, ``hdfs://``). This package must be
     installed on the workers. Each shard is written under a temporary name and renamed; the manifest is written last.
@@ -54,7 +54,7 @@ def prepare_with_beam(
         text_field: the field of JSONL objects and data sets that contains the text.
         strict: whether a line that is not UTF-8 is an error; otherwise such lines are left out, with a warning that
             counts them.
-        shard_size: characters of text that become a shard.
+        shard_size: the number of characters of a shard; a long last document can exceed it.
 
     Returns:
         The content of ``manifest.json``.
@@ -114,7 +114,7 @@ def _file_systems() -> Any:
 
 
 def _find_files(source: str) -> list[tuple[str, int]]:
-    """The files of one source and their sizes, in the order of `find_parts`."""
+    """Returns the files of one source and their sizes, in the order of `find_parts`."""
     if is_tfds(source):
         return [(source, 0)]
     files = _file_systems()
@@ -146,7 +146,7 @@ def _write(path: str, content: bytes) -> None:
     try:
         files.rename([temporary], [path])
     except Exception:
-        # Some file systems do not replace a file when renaming. It is the same file, written by another attempt.
+        # Some file systems refuse to rename over an existing file. Another attempt has written the same content.
         if not files.exists(path):
             raise
         files.delete([temporary])

@@ -42,7 +42,7 @@ def iterate_conll(path: str | Path, *, labeled: bool = True) -> Iterator[dict[st
         is_first = False
         yield example if labeled else {name: value for name, value in example.items() if name != "label"}
     if is_first:
-        raise InputError(f"{path} contains no words.")
+        raise InputError(f"{path} contains no words; one word per line was expected.")
 
 
 def _read_file(path: str | Path, labeled: bool) -> Iterator[dict[str, Any]]:
@@ -67,11 +67,13 @@ def _read_file(path: str | Path, labeled: bool) -> Iterator[dict[str, Any]]:
 
 def _check(fields: list[str], *, location: str, width: int, labeled: bool) -> None:
     if not fields[0]:
-        raise InputError(f"{location}: the tag {fields[-1]!r} has no word before it.")
+        raise InputError(f"{location}: the tag {fields[-1]!r} has no word before it. Add the word, or remove the line.")
     if labeled and (len(fields) < 2 or not fields[-1]):
-        raise InputError(f"{location}: the word {fields[0]!r} has no tag.")
+        raise InputError(f"{location}: the word {fields[0]!r} has no tag. Add a tag in the last column.")
     if len(fields) != width:
-        raise InputError(f"{location}: {len(fields)} columns, but the first line has {width}.")
+        raise InputError(
+            f"{location}: found {len(fields)} columns; the first line has {width}. All lines need the same number."
+        )
 
 
 def _read_tfds(spec: str) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Reads the documents of a corpus in units of fixed size: what a unit contains depends on the files alone."""
+"""Reads the documents of a corpus in units of similar size; the content of a unit depends on the files only."""
 
 import gzip
 import io
@@ -17,7 +17,7 @@ from keras_bert_impl.files import not_utf8_error
 # The files of a directory that are read.
 SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
 
-# Characters of text that become one shard, or more if the last document is long.
+# The number of characters of one shard; a long last document can exceed it.
 UNIT = 1 << 22
 # Longer lines (in bytes) and documents (in characters) are cut, to limit memory.
 MAX_LINE = 1 << 24
@@ -32,7 +32,7 @@ Document = list[str]
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a corpus that one reader reads: a file, several small files, or a data set.
+    """A part of a corpus: a file, several small files, or a data set.
 
     Attributes:
         number: its place in the corpus.
@@ -76,7 +76,7 @@ def find_parts(corpus: str | Path | Sequence[str | Path], *, size: int = UNIT) -
 
 
 def list_sources(corpus: str | Path | Sequence[str | Path]) -> list[str]:
-    """The names that a corpus consists of, as a list.
+    """Returns the sources of a corpus as a list of strings.
 
     Raises:
         InputError: there are none.
@@ -91,7 +91,7 @@ def list_sources(corpus: str | Path | Sequence[str | Path]) -> list[str]:
 
 
 def group_files(files: Sequence[tuple[str, int]], *, size: int = UNIT) -> list[Part]:
-    """Groups files, given with their sizes in bytes, into parts; their order stays.
+    """Groups files, given with their sizes in bytes, into parts, in the same order.
 
     >>> [part.files for part in group_files([("a", 3), ("b", 4), ("c", 9), ("d", 1)], size=8)]
     [('a', 'b'), ('c',), ('d',)]
@@ -109,7 +109,7 @@ def group_files(files: Sequence[tuple[str, int]], *, size: int = UNIT) -> list[P
 
 
 def is_text_file(name: str) -> bool:
-    """Whether a file in a directory is part of a corpus, by its name."""
+    """Whether the name of a file in a directory shows that it belongs to a corpus."""
     return name.endswith(SUFFIXES) and not name.endswith("vocab.txt")
 
 
@@ -119,7 +119,7 @@ def sort_paths(paths: Iterable[str]) -> list[str]:
 
 
 def _find_files(source: str) -> list[tuple[str, int]]:
-    """The files of one source, with their sizes in bytes."""
+    """Returns the files of one source, with their sizes in bytes."""
     if is_tfds(source):
         return [(source, 0)]
     path = Path(source)
@@ -129,7 +129,7 @@ def _find_files(source: str) -> list[tuple[str, int]]:
             raise InputError(f"{path} contains no text; files ending in {', '.join(SUFFIXES)} were expected.")
         return [(file, Path(file).stat().st_size) for file in files]
     if not path.exists():
-        raise InputError(f"{path}: no such file or directory.")
+        raise InputError(f"{path}: no such file or directory. Check the path.")
     return [(str(path), path.stat().st_size)]
 
 
@@ -153,7 +153,7 @@ def read_units(
     size: int = UNIT,
     open_file: OpenFile = open_local,
 ) -> Iterator[Unit]:
-    """Yields the units of a part one by one; memory holds one.
+    """Yields the units of a part one by one; only one is in memory.
 
     Args:
         part: the part.
@@ -271,9 +271,9 @@ def _split_documents(lines: Iterable[str]) -> Iterator[Document]:
 
 
 def _read_lines(path: str, counts: ReadCounts, *, strict: bool, open_file: OpenFile) -> Iterator[tuple[str, str]]:
-    """Yields the location and the text of each line of a file; what exceeds `MAX_LINE` becomes the next line."""
+    """Yields the location and the text of each line of a file; longer lines are split at `MAX_LINE` bytes."""
     with open_file(path) as raw:
-        # Decided by the first bytes, because some file systems decompress files themselves.
+        # Check the first bytes, not the name, because some file systems decompress files themselves.
         is_gzip = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         # Files of other file systems lack `peek`, and read lines byte by byte.
@@ -320,6 +320,7 @@ def _parse_object(line: str, location: str) -> dict[str, Any]:
 def _get_text(record: dict[str, Any], field: str, location: str) -> str:
     if field not in record:
         raise InputError(
-            f"{location} has no field {field!r}, but {', '.join(map(repr, record)) or 'no fields'}. Name the field."
+            f"{location} has no field {field!r}, but {', '.join(map(repr, record)) or 'no fields'}. Set text_field "
+            "(--text-field)."
         )
     return check_text(record[field], name=field, location=location)

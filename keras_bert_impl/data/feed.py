@@ -10,7 +10,7 @@ from keras_bert_impl.data.batches import BUCKETS
 if TYPE_CHECKING:
     import grain
 
-# Batches prepared ahead. They are small and take milliseconds: a few are enough.
+# The number of batches to prepare ahead. A few are enough: preparing one takes milliseconds.
 _PREFETCHED = 8
 
 
@@ -24,7 +24,7 @@ class Batches(Protocol):
 
 
 def to_grain(batches: Batches, *, start: int = 0, repeated: bool = False) -> "grain.IterDataset":
-    """The batches from number ``start`` as a Grain dataset, whose iterator's state can be saved and restored.
+    """Returns the batches from number ``start`` as a Grain dataset, whose iterator's state can be saved and restored.
 
     For ``fit`` use `for_fit`: with a Grain dataset, Keras on TensorFlow derives the length of all batches from the
     first two, and fails at a later batch of another length if these two have the same length.
@@ -51,22 +51,22 @@ def _import_grain() -> Any:
 
 
 def batch_lengths() -> tuple[int, ...]:
-    """The lengths that batches may be padded to: a few on JAX, which compiles for each one; else any (empty)."""
+    """The lengths that batches may be padded to: a few on JAX, which compiles for each; empty (any) elsewhere."""
     import keras
 
     return BUCKETS if keras.backend.backend() == "jax" else ()
 
 
 def for_fit(batches: Batches, *, start: int = 0, repeated: bool = False) -> Any:
-    """The batches from number ``start``, for ``fit(..., steps_per_epoch=…, shuffle=False)``.
+    """Returns the batches from number ``start``, for ``fit(..., steps_per_epoch=…, shuffle=False)``.
 
     Args:
         batches: the batches.
         start: the number of the first batch.
-        repeated: whether to start again after the last batch. Keras requests one batch more than it validates with.
+        repeated: whether to start again after the last batch. Keras requests one batch more than the validation steps.
 
     Returns:
-        A ``tf.data.Dataset`` on TensorFlow, whose shapes leave open what differs between batches; a Grain dataset on
+        A ``tf.data.Dataset`` on TensorFlow, with None for dimensions that differ between batches; a Grain dataset on
         other backends.
     """
     dataset = to_grain(batches, start=start, repeated=repeated)
@@ -74,7 +74,7 @@ def for_fit(batches: Batches, *, start: int = 0, repeated: bool = False) -> Any:
 
 
 def for_evaluation(batches: Batches) -> Any:
-    """All batches, for ``evaluate`` and as ``validation_data``, which needs to know their number.
+    """Returns all batches, for ``evaluate`` and as ``validation_data``, which needs to know their number.
 
     Returns:
         A ``tf.data.Dataset`` of known cardinality on TensorFlow; a ``keras.utils.PyDataset`` on other backends.
@@ -106,7 +106,7 @@ def _to_tensorflow(dataset: "grain.IterDataset", batches: Batches) -> Any:
 
     signature = tuple({name: tf.TensorSpec(*values) for name, values in part.items()} for part in batches.spec())
     options = tf.data.Options()
-    # There is nothing to tune, and deleting a tuned dataset waits for the tuner's next check: a minute in long runs.
+    # Nothing can be tuned here, and deleting a tuned dataset waits for the tuner's next check, up to a minute.
     options.autotune.enabled = False
     return (
         tf.data.Dataset.from_generator(lambda: dataset, output_signature=signature)

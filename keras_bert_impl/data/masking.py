@@ -2,7 +2,7 @@
 
 import numpy as np
 
-# The fractions of the chosen tokens that become [MASK] and a random token; the others stay (section 3.1 of the paper,
+# The fractions of the chosen tokens that become [MASK] and a random token; the others are unchanged (section 3.1,
 # https://arxiv.org/abs/1810.04805).
 MASKED, REPLACED = 0.8, 0.1
 
@@ -24,7 +24,7 @@ def choose_masked(
     Args:
         generator: the random generator.
         maskable: bool ``[rows, length]``, the tokens that may be chosen.
-        word_starts: bool ``[rows, length]``, the first token of each word; if all tokens are, each is chosen alone.
+        word_starts: bool ``[rows, length]``, the first token of each word; all true chooses tokens independently.
         fraction: the fraction of the tokens to choose.
         max_predictions: the maximum number of tokens to choose in a row.
 
@@ -68,7 +68,7 @@ def choose_masked(
 def mask_tokens(
     generator: np.random.Generator, ids: np.ndarray, chosen: np.ndarray, *, mask_id: int, random_ids: np.ndarray
 ) -> np.ndarray:
-    """Replaces 80 % of the chosen tokens by ``[MASK]`` and 10 % by a random token; the others stay.
+    """Replaces 80 % of the chosen tokens by ``[MASK]`` and 10 % by a random token; the others are unchanged.
 
     Args:
         generator: the random generator.

@@ -1,4 +1,4 @@
-"""``Objective``: how pretraining examples are made. Importing it starts no library: it becomes command-line options."""
+"""``Objective``: how pretraining examples are made. Imports no library: the command line reads it."""
 
 import math
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class Objective:
     Args:
         max_length: max. tokens in a row, special tokens included.
         masked_share: fraction of the tokens that are predicted.
-        max_predictions: max. predictions in a row; None: that fraction of the max. length.
+        max_predictions: max. predictions in a row; None: masked fraction × max. length.
         whole_words: mask all pieces of a word together (whole-word masking).
-        short_share: fraction of the pairs that are shorter, of random length from 2 tokens.
+        short_share: fraction of the pairs that get a random shorter length, from 2 tokens.
         packing: put several sequences into a row, without attention between them.
 
     Raises:

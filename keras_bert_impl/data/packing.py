@@ -4,7 +4,7 @@ import numpy as np
 
 # Shorter gaps stay empty: a truncated [CLS] a [SEP] b [SEP] would have hardly any text.
 _SHORTEST = 16
-# The fraction of the rows' tokens that complete sequences fill. With a larger one, some would find no space.
+# The fraction of the rows' tokens that complete sequences fill. With a larger fraction, some would not fit.
 _FILLED = 0.97
 
 
@@ -13,8 +13,8 @@ def pack(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Packs sequences into rows (best fit, longest first); leftover gaps are filled with truncated sequences.
 
-    Only as many sequences, from the first on, are packed as together fill 97 % of the rows. So which sequences are left
-    out does not depend on their lengths.
+    Complete sequences are taken from the first on, until they fill 97 % of the rows. So which sequences are omitted
+    does not depend on their lengths.
 
     Args:
         lengths: ``[sequences]``, in tokens, each at most ``row_length``; more sequences than fit.

@@ -27,11 +27,11 @@ class Pairs:
         return len(self.label)
 
     def take(self, pairs: np.ndarray) -> "Pairs":
-        """The pairs with these numbers, in this order."""
+        """Returns the pairs with these numbers, in this order."""
         return Pairs(self.start[:, pairs], self.length[:, pairs], self.label[pairs])
 
     def truncate(self, generator: np.random.Generator, max_tokens: np.ndarray | int) -> "Pairs":
-        """Pairs of at most ``max_tokens`` tokens, which is two or more.
+        """Truncates each pair to ``max_tokens`` tokens, two or more.
 
         The longer segment is truncated first. How much is cut at its start and how much at its end is random.
         """
@@ -74,10 +74,10 @@ class PairSampler:
         return len(self._first)
 
     def _make_chunks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The first sentence of each chunk, the sentence after its last, and its document."""
+        """Returns the first sentence of each chunk, the sentence after its last, and its document."""
         chunks = []
         document, first = np.arange(len(self._begin)), self._begin
-        # In each round, one chunk of every document that is not finished.
+        # Each round makes one chunk of every unfinished document.
         while len(document):
             stop = self._find_stop(first, self.tokens, self._end[document])
             chunks.append((first, stop, document))
@@ -88,7 +88,7 @@ class PairSampler:
         return first[order], stop[order], document[order]
 
     def _find_stop(self, first: np.ndarray, tokens: np.ndarray | int, end: np.ndarray) -> np.ndarray:
-        """The sentence after those that, from ``first`` on, reach so many tokens; at most ``end``."""
+        """Returns the sentence after chunks that start at ``first`` and reach ``tokens`` tokens; at most ``end``."""
         return np.minimum(np.searchsorted(self._sentences, self._sentences[first] + tokens), end)
 
     @property

@@ -48,9 +48,9 @@ def prepare(
 ) -> dict[str, Any]:
     """Splits a corpus into sentences, tokenizes them and writes shards.
 
-    The work is in a hidden directory next to ``output`` until it is complete. After an interruption, call it again to
-    continue. The names and the content of the shards depend on the corpus, the tokenizer and the language alone. Memory
-    holds two units of 4 million characters per worker.
+    Shards are written to a hidden directory next to ``output``, which is renamed at the end. After an interruption,
+    call it again to continue. The names and the content of the shards depend on the corpus, the tokenizer and the
+    language alone. Memory holds two units of 4 million characters per worker.
 
     Args:
         corpus: text files (plain or gzip; an empty line ends a document), directories of them, JSONL files with a text
@@ -61,9 +61,9 @@ def prepare(
         text_field: the field of JSONL objects and data sets that contains the text.
         strict: whether a line that is not UTF-8 is an error; otherwise such lines are left out, with a warning that
             counts them.
-        shard_size: characters of text that become a shard, or more if the last document is long.
+        shard_size: the number of characters of a shard; a long last document can exceed it.
         workers: the number of processes; None: one per core.
-        progress: called from time to time with the number of documents, tokens and bytes that are done, and the total
+        progress: called after each shard with the numbers of finished documents, tokens and bytes, and the total
             number of bytes.
 
     Returns:
@@ -113,7 +113,8 @@ def prepare(
 def warn_of_broken_lines(count: int) -> None:
     """Warns that lines are not UTF-8."""
     warnings.warn(
-        f"{count:,} lines are not UTF-8 and were left out; with strict (--strict) the first is an error.", stacklevel=3
+        f"{count:,} lines are not UTF-8 and were skipped. Use strict (--strict) to make the first one an error.",
+        stacklevel=3,
     )
 
 
@@ -192,7 +193,7 @@ def _map_in_processes(
 ) -> Iterator[tuple[ShardInfo, int, int]]:
     """Makes the shards of units in worker processes, while this process reads.
 
-    Yields, in the order in which units are finished, the unit's shard, its number of lines left out, and of bytes read.
+    Yields for each finished unit its shard, the number of its skipped lines, and the number of bytes read for it.
     """
     pending: set[Future] = set()
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_init_worker, initargs=(maker, work))

@@ -14,7 +14,7 @@ from keras_bert_impl.errors import InputError
 
 # [CLS] a [SEP] b [SEP]
 _SPECIAL = 3
-# Packed batches draw this many times the tokens that they contain; pairs that find no space are left out.
+# Packed batches draw more tokens than they contain, by this factor; pairs that do not fit are omitted.
 _SURPLUS = 1.1
 # Pairs that the mean length is estimated from.
 _SAMPLED_PAIRS = 4096
@@ -24,7 +24,7 @@ class PretrainingBatches:
     """Batches as a random-access source: batch ``k`` depends on ``seed`` and ``k`` only, in every process.
 
     Every epoch visits the chunks of all documents (see `PairSampler`) in another order. Which words are masked, and
-    which pairs are consecutive, is drawn again each time. Packed rows leave out some random pairs that find no space.
+    which pairs are consecutive, is drawn again each time. Packed rows omit some random pairs that do not fit.
 
     Args:
         corpus: the corpus.
@@ -104,7 +104,7 @@ class PretrainingBatches:
 
     def __getitem__(self, k: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
         if not 0 <= k < self.steps:
-            raise IndexError(f"batch {k} of {self.steps}")
+            raise IndexError(f"batch {k} does not exist; the batches are 0 to {self.steps - 1}")
         objective = self.objective
         generator = np.random.default_rng((self.seed, k, 1))
         pairs = self._sampler.draw(generator, self._chunks(k), short=objective.short_share)
@@ -153,7 +153,7 @@ class PretrainingBatches:
         return inputs, labels, weights
 
     def _chunks(self, k: int) -> np.ndarray:
-        """The chunks of batch ``k``."""
+        """Returns the chunks of batch ``k``."""
         epoch, number = divmod(k, self.per_epoch)
         cached_epoch, order = self._epoch
         if cached_epoch != epoch:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-# Longer sentences are cut at a space if there is one: text in which no rule finds the end of a sentence.
+# Longer sentences, where no rule found an end, are cut at a space if there is one.
 _MAX_CHARACTERS = 4096
 
 

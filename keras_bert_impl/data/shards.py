@@ -45,7 +45,7 @@ class ShardInfo:
 
 
 def fingerprint(tokenizer: BertTokenizer) -> str:
-    """A checksum of everything that decides which ids a text gets."""
+    """Computes a checksum of everything that determines the ids of a text."""
     added = tokenizer.backend_tokenizer.get_added_tokens_decoder()
     settings = {name: value for name, value in tokenizer.settings.items() if name != "model_max_length"}
     parts = [tokenizer.vocabulary, settings, [[id, repr(token)] for id, token in sorted(added.items())]]
@@ -62,7 +62,7 @@ def pack_shard(
         ids: ``[tokens]``.
         sentences: ``[sentences]``, the number of tokens of each.
         documents: ``[documents]``, the number of sentences of each.
-        vocab_size: all ids are smaller; up to 65,536, an id takes two bytes.
+        vocab_size: the number of tokens in the vocabulary; up to 65,536, an id takes two bytes.
         text: the checksum of the text.
     """
     dtype = np.uint16 if vocab_size <= 1 << 16 else np.uint32
@@ -77,7 +77,7 @@ def pack_shard(
 
 
 def read_info(path: Path, *, text: str) -> ShardInfo | None:
-    """The manifest's entry of a shard from an earlier run; None if it is damaged or was made from another text.
+    """Returns the manifest's entry of a shard from an earlier run; None if it is damaged or was made from another text.
 
     Args:
         path: the file.
@@ -94,7 +94,7 @@ def read_info(path: Path, *, text: str) -> ShardInfo | None:
 
 
 def settings_text(tokenizer: BertTokenizer, **settings: Any) -> str:
-    """Everything but the text that shards depend on. An interrupted preparation is continued if it is the same."""
+    """Formats the settings that shards depend on. A preparation can be continued only with the same settings."""
     library = {"sentencex": version("sentencex"), "tokenizers": version("tokenizers")}
     return to_json({"format": _FORMAT, "tokenizer": fingerprint(tokenizer), **settings, **library})
 
@@ -102,7 +102,7 @@ def settings_text(tokenizer: BertTokenizer, **settings: Any) -> str:
 def make_manifest(
     infos: Iterable[ShardInfo], tokenizer: BertTokenizer, *, corpus: Sequence[str], **facts: Any
 ) -> dict[str, Any]:
-    """The content of ``manifest.json``: totals, how the shards were made, and the shards sorted by name."""
+    """Returns the content of ``manifest.json``: totals, how the shards were made, and the shards sorted by name."""
     shards = sorted((info for info in infos if info.tokens), key=lambda info: info.name)
     totals = {name: sum(getattr(info, name) for info in shards) for name in ("documents", "sentences", "tokens")}
     if not totals["documents"]:
@@ -241,7 +241,7 @@ def _sha256(path: Path) -> str:
 
 
 def _open(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a shard, mapped from the file."""
+    """Returns the arrays of a shard, mapped from the file."""
     try:
         return _read(path).tensors
     except OSError as error:
@@ -250,7 +250,7 @@ def _open(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read(path: Path) -> TensorFile:
-    """A shard's file, whose tensors are checked to be unsigned vectors."""
+    """Reads a shard, and checks that its tensors are vectors of unsigned integers."""
     file = read_safetensors(path, advice=_ADVICE)
     for name in _TENSORS:
         if name not in file.tensors or file.tensors[name].dtype.kind != "u" or file.tensors[name].ndim != 1:
@@ -259,6 +259,6 @@ def _read(path: Path) -> TensorFile:
 
 
 def _concatenate_ends(ends: list[np.ndarray]) -> np.ndarray:
-    """The starts in all shards together, and the last end, from the ends in each shard."""
+    """Converts the ends in each shard to starts over all shards, followed by the last end."""
     before = to_offsets(int(part[-1]) for part in ends)[:-1]
     return np.concatenate([[0], *(part.astype(np.int64) + offset for part, offset in zip(ends, before, strict=True))])

@@ -13,7 +13,7 @@ def read_squad(path: str | Path, *, labeled: bool = True) -> Columns:
     """Reads questions about contexts, and the answers: their texts and where in the context they start.
 
     Args:
-        path: the JSON file, or ``tfds:NAME:SPLIT`` for a data set of the same shape.
+        path: the JSON file, or ``tfds:NAME:SPLIT`` for a data set with the same fields.
         labeled: whether answers are read; false for prediction.
 
     Returns:
@@ -45,14 +45,14 @@ def read_squad(path: str | Path, *, labeled: bool = True) -> Columns:
         if labeled:
             columns["answers"].append(_read_answers(question, location))
     if not columns["id"]:
-        raise InputError(f"{path} contains no questions.")
+        raise InputError(f"{path} contains no questions; a SQuAD file with questions was expected.")
     if labeled:
         _check_starts(path, columns)
     return columns
 
 
 def iterate_squad(path: str | Path, *, labeled: bool = True) -> Iterator[dict[str, Any]]:
-    """Yields the examples of `read_squad` one by one; the JSON file is read at once nevertheless."""
+    """Yields the examples of `read_squad` one by one, after reading the complete JSON file."""
     columns = read_squad(path, labeled=labeled)
     for values in zip(*columns.values(), strict=True):
         yield dict(zip(columns, values, strict=True))
@@ -65,7 +65,9 @@ def _read_json(path: str | Path) -> Iterator[tuple[str, Any, Any]]:
     except json.JSONDecodeError as error:
         raise InputError(f"{path} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}.") from error
     except RecursionError as error:
-        raise InputError(f"{path} is not usable JSON: it is nested too deeply.") from error
+        raise InputError(
+            f"{path} is not usable JSON: it is nested too deeply. Check that it is a SQuAD file."
+        ) from error
     for i, article in enumerate(_get(value, "data", str(path), list)):
         for j, paragraph in enumerate(_get(article, "paragraphs", f"{path}, data[{i}]", list)):
             location = f"{path}, data[{i}].paragraphs[{j}]"
@@ -84,9 +86,9 @@ def _read_tfds(spec: str) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _get(value: Any, key: str, location: str, kind: type = object) -> Any:
-    """A required field of a JSON object."""
+    """Returns a required field of a JSON object."""
     if not isinstance(value, dict):
-        raise InputError(f"{location}: a JSON {type(value).__name__}; an object with a field {key!r} was expected.")
+        raise InputError(f"{location} is a JSON {type(value).__name__}; an object with a field {key!r} was expected.")
     if key not in value or not isinstance(value[key], kind):
         problem = f"{key!r} is a {type(value[key]).__name__}" if key in value else f"there is no {key!r}"
         raise InputError(f"{location}: {problem}. SQuAD has data, paragraphs, context, qas, id, question and answers.")

@@ -28,7 +28,7 @@ def to_columns(examples: Iterable[dict[str, Any]], size: int | None = None) -> I
 
 
 def location(columns: Columns, index: int) -> str:
-    """The location of an example for messages: file and line if the columns contain them, otherwise its number.
+    """Returns the location of an example for messages: file and line if the columns contain them, otherwise its number.
 
     >>> location({"text": ["a", "b"]}, 1)
     'example 2'
@@ -39,7 +39,7 @@ def location(columns: Columns, index: int) -> str:
 
 
 def count_examples(columns: Columns, *, name: str) -> int:
-    """The number of examples in columns.
+    """Returns the number of examples in columns.
 
     Args:
         columns: the columns.
@@ -81,7 +81,7 @@ def check_text(value: Any, *, name: str, location: str) -> str:
         raise InputError(f"{location}: {name} is {value!r:.200}; a string was expected.")
     if _SURROGATE.search(value):
         raise InputError(
-            f"{location}: {name} contains half of a surrogate pair, a broken \\ud83d-like escape. Repair it."
+            f"{location}: {name} contains half of a surrogate pair, such as \\ud83d alone. Correct the text."
         )
     return value
 
@@ -105,7 +105,7 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
                     raise not_utf8_error(path, error, line=number, offset=begin) from error
                 if "\0" in line:
                     raise InputError(
-                        f"{path}, line {number}: a NUL byte. This is not a UTF-8 text file: save it as UTF-8 text."
+                        f"{path}, line {number} contains a NUL byte; UTF-8 text was expected. Save the file as UTF-8."
                     )
                 line = line.removeprefix("\ufeff") if number == 1 else line
                 is_empty = is_empty and not line.strip()
@@ -190,7 +190,7 @@ def iterate_table(
             example[role] = check(record[name], name=name, location=location)
         yield example
     if is_first:
-        raise InputError(f"{path} contains no examples, only the line of column names.")
+        raise InputError(f"{path} contains only the line of column names; examples were expected.")
 
 
 def read_records(path: str | Path, *, header: bool) -> Records:
@@ -206,7 +206,7 @@ def read_records(path: str | Path, *, header: bool) -> Records:
 
 
 def _check_label(value: Any, *, name: str, location: str) -> str:
-    """A label as a string; in JSON it may be a number or a truth value."""
+    """A label as a string; in JSON it may be a number or a boolean."""
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     label = check_text(value, name=name, location=location).strip()
@@ -225,8 +225,8 @@ def _name_fields(path: str | Path, rows: Iterator[tuple[int, list[str]]], header
                 continue
         if len(fields) != len(names):
             raise InputError(
-                f"{path}, line {line}: {len(fields)} fields, but the first line has {len(names)}. "
-                "Fields that contain the separator or line breaks must be quoted in CSV, and cannot be in TSV."
+                f"{path}, line {line} has {len(fields)} fields; the first line has {len(names)}. "
+                "Fields that contain the separator or line breaks must be quoted in CSV; TSV cannot contain them."
             )
         yield f"{path}, line {line}", dict(zip(names, fields, strict=True))
 

@@ -30,9 +30,9 @@ def read_tfds(spec: str) -> Iterator[tuple[str, dict[str, Any]]]:
         builder.download_and_prepare()
     except ImportError as error:
         needed = "pip install tensorflow tensorflow-datasets importlib_resources"
-        raise InputError(f"{spec} needs TensorFlow Datasets ({error}): {needed}") from error
+        raise InputError(f"{spec} needs TensorFlow Datasets ({error}). Run: {needed}") from error
     except tfds.core.DatasetNotFoundError as error:
-        raise InputError(f"{spec}: TensorFlow Datasets has no data set {parts['name']!r}.") from error
+        raise InputError(f"{spec}: TensorFlow Datasets has no data set {parts['name']!r}. Check the name.") from error
     split = re.match(r"\w+", parts["split"])[0]  # type: ignore[index]
     if split not in builder.info.splits:
         raise InputError(f"{spec}: there is no split {split!r}; the splits are {', '.join(builder.info.splits)}.")
@@ -44,7 +44,7 @@ def read_tfds(spec: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def _to_python(value: Any, feature: Any) -> Any:
     """Converts NumPy values to Python's own types, following the data set's description of its features."""
     if isinstance(value, dict):
-        # A sequence of dictionaries arrives as a dictionary of sequences; its description has one level more.
+        # A sequence of dictionaries arrives as a dictionary of sequences; its description has one more level.
         description = feature.feature if hasattr(feature, "feature") else feature
         return {name: _to_python(part, description[name]) for name, part in value.items()}
     if getattr(value, "ndim", 0):

@@ -1,4 +1,4 @@
-"""The check of an export: whether a server can run it."""
+"""Checks whether a server can run an export."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _SENTENCES = [
     "so\x00 far\u200d " * 300,
 ]
 _BUFFER = 1 << 18
-# The largest difference that rounding causes.
+# The maximum difference that rounding can cause.
 _TOLERANCE = 1e-4
 
 
@@ -42,8 +42,8 @@ def check_export(directory: str | Path) -> Iterator[Check]:
         directory: ``NAME/VERSION``.
 
     Yields:
-        a `Check` of its location, its operations, its signatures (all warm-up requests are run), its warm-up file, and,
-        if the signature over ids has the same outputs, of the tokenizer in the graph against the one in its files.
+        one `Check` each: location; operations; signatures (runs all warm-up requests); warm-up file; and, if the
+        signature over ids has the same outputs, the tokenizer in the graph compared with the one in the files.
 
     Raises:
         InputError: there is no SavedModel.
@@ -54,7 +54,9 @@ def check_export(directory: str | Path) -> Iterator[Check]:
     directory = Path(directory)
     path = directory / "saved_model.pb"
     if not path.is_file():
-        raise InputError(f"{directory} has no saved_model.pb. Make an export with 'keras-bert export'.")
+        raise InputError(
+            f"{directory} has no saved_model.pb; a SavedModel was expected. Make one with 'keras-bert export'."
+        )
     is_version = directory.absolute().name.isdecimal()
     yield Check(
         "location", is_version, f"version {directory.absolute().name}" if is_version else "not a version number"
@@ -74,7 +76,7 @@ def check_export(directory: str | Path) -> Iterator[Check]:
 
 
 def _unknown_operations(path: Path) -> tuple[list[str], int]:
-    """The graph's operations that are not in TensorFlow, and the number of kinds of operations."""
+    """Returns the graph's operations that are not in TensorFlow, and the number of kinds of operations."""
     content = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     used: set[str] = set()
     for graph in (meta.graph_def for meta in content.meta_graphs):

@@ -24,10 +24,10 @@ from keras_bert_impl.tokenization import BertTokenizer
 # Real texts, to compare an export with its model.
 _TEXTS = Path(keras_bert_impl.__file__).parent / "assets" / "movie_snippets" / "test.tsv"
 _BATCHES = ((0, 1), (1, 9), (9, 32))
-# The largest difference that float32 rounding causes, as a fraction of the largest output. A larger one is an error of
-# the conversion.
+# The maximum difference that float32 rounding can cause, as a fraction of the largest output. A larger difference is
+# an error of the conversion.
 _ROUNDING = 1e-3
-# The largest decrease of the task's metric.
+# The maximum decrease of the task's metric that is accepted without force.
 _MAX_DECREASE = 0.005
 
 
@@ -80,7 +80,7 @@ def export_model(
         attentions: whether to add a signature ``attentions`` to a SavedModel.
         data: a file with labels, on which the task's metric is computed before and after.
         columns: names of its columns, by the keywords of the task's ``file_columns``.
-        force: whether to keep an export whose metric is lower by more than half a point.
+        force: whether to keep an export whose metric decreases by more than 0.005.
 
     Returns:
         its directory, and the comparison.
@@ -136,7 +136,8 @@ def export_model(
         metric, before, after = _evaluate(source, temporary, data, columns or {}, parts)
         if before - after > _MAX_DECREASE and not force:
             raise InputError(
-                f"{metric} on {data} falls from {before:.4f} to {after:.4f}, by more than half a point; nothing was "
+                f"{metric} on {data} decreases from {before:.4f} to {after:.4f}, by more than {_MAX_DECREASE}; "
+                "nothing was "
                 "written. Choose another precision, or keep the export with --force."
             )
     return Exported(directory, difference, metric, before, after)
@@ -151,7 +152,7 @@ def _write(parts: Parts, kind: Format, directory: Path) -> None:
 
 
 def _compare(run: Run, reference: Any, parts: Parts) -> tuple[float, float]:
-    """The largest difference between the outputs of two models on real texts, and the largest output."""
+    """Returns the largest difference between the outputs of two models on real texts, and the largest output."""
     texts = read_table(_TEXTS)["text"]
     difference, size = 0.0, 0.0
     for begin, end in _BATCHES:
@@ -167,7 +168,7 @@ def _compare(run: Run, reference: Any, parts: Parts) -> tuple[float, float]:
 def _evaluate(
     source: str | Path, export: Path, data: str | Path, columns: Mapping[str, str], parts: Parts
 ) -> tuple[str, float, float]:
-    """The task's main metric: its name, the model's value and the export's."""
+    """Returns the task's main metric: its name, the model's value and the export's."""
     before, after = (Predictor(path, task=parts.task, max_length=parts.max_length) for path in (source, export))
     before.config = parts.config  # With the same options, such as "no answer", as in the export.
     examples = parts.task.read_file(data, columns=columns)

@@ -1,4 +1,4 @@
-"""The one table of export formats. Each is a module that writes the model, opens it, and explains its use."""
+"""The table of export formats. Each format is a module with functions that write, open and document an export."""
 
 import importlib
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class Format:
         file: the file that identifies an export of this format.
         precisions: the supported precisions.
         takes_text: whether the tokenizer is part of the exported graph.
-        extra: the folder in the export for configuration and tokenizer; empty for the export itself.
+        extra: the folder for configuration and tokenizer inside the export; empty: the export's own directory.
     """
 
     module: str
@@ -36,7 +36,7 @@ class Format:
         return self._import().open(path)
 
     def guide(self, parts: Any, path: Path) -> str:
-        """The README of the export at ``path``."""
+        """Returns the README of the export at ``path``."""
         return self._import().guide(parts, path)
 
     def _import(self) -> Any:
@@ -44,7 +44,7 @@ class Format:
         return importlib.import_module(f"keras_bert_impl.export.{self.module}")
 
     def find_files(self, export: Path) -> Path:
-        """The folder of an export with its configuration and tokenizer.
+        """Returns the folder of an export with its configuration and tokenizer.
 
         Raises:
             InputError: there is no configuration.
@@ -72,7 +72,7 @@ PRECISIONS = ("float32", "bfloat16", "int8")
 
 
 def format_of(path: str | Path) -> Format | None:
-    """The format of the export in a directory; None if the directory is not an export."""
+    """Returns the format of the export in a directory; None if the directory is not an export."""
     return next((format for format in FORMATS.values() if (Path(path) / format.file).is_file()), None)
 
 
@@ -83,7 +83,7 @@ def get_format(name: str, precision: str) -> Format:
         InputError: there is none, or it does not support the precision.
     """
     if name not in FORMATS:
-        raise InputError(f"No format is named {name!r}; there are {', '.join(FORMATS)}.")
+        raise InputError(f"No format is named {name!r}; the formats are {', '.join(FORMATS)}.")
     if precision not in FORMATS[name].precisions:
         others = ", ".join(key for key, format in FORMATS.items() if precision in format.precisions)
         raise InputError(

@@ -9,7 +9,7 @@ from keras_bert_impl.tasks.base import Run
 
 
 def write(parts: Parts, path: Path) -> None:
-    """Converts; int8 by LiteRT's dynamic range quantization."""
+    """Converts with LiteRT's converter; int8 by its dynamic range quantization."""
     import_library("ai_edge_litert", "litert")
     tensorflow = import_library("tensorflow", "tensorflow")
     settings = {"optimizations": [tensorflow.lite.Optimize.DEFAULT]} if parts.precision == "int8" else {}
@@ -17,7 +17,7 @@ def write(parts: Parts, path: Path) -> None:
 
 
 def open(path: Path) -> Run:
-    """The model in LiteRT's interpreter."""
+    """Loads the model into LiteRT's interpreter."""
     interpreter = import_library("ai_edge_litert.interpreter", "litert").Interpreter(
         str(path), num_threads=count_cores()
     )
@@ -26,7 +26,7 @@ def open(path: Path) -> Run:
 
 
 def guide(parts: Parts, path: Path) -> str:
-    """The README of an export."""
+    """Returns the README of an export."""
     return runtime_guide(
         parts,
         title="LiteRT",

@@ -23,7 +23,7 @@ def write(parts: Parts, path: Path) -> None:
 
 
 def open(path: Path) -> Run:
-    """The model in ONNX Runtime."""
+    """Loads the model into ONNX Runtime."""
     runtime = import_library("onnxruntime", "onnx")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = count_cores()
@@ -33,7 +33,7 @@ def open(path: Path) -> Run:
 
 
 def guide(parts: Parts, path: Path) -> str:
-    """The README of an export."""
+    """Returns the README of an export."""
     return runtime_guide(
         parts,
         title="ONNX Runtime",

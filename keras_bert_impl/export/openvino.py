@@ -12,7 +12,7 @@ from keras_bert_impl.tasks.base import Run
 def write(parts: Parts, path: Path) -> None:
     """Writes one file with the graph and one with the weights.
 
-    By way of a SavedModel: on Python 3.13, OpenVINO 2026.4 cannot convert TensorFlow functions in memory.
+    It converts a temporary SavedModel: on Python 3.13, OpenVINO 2026.4 cannot convert TensorFlow functions in memory.
     """
     openvino = import_library("openvino", "openvino")
     with tempfile.TemporaryDirectory() as directory, quiet():
@@ -22,7 +22,7 @@ def write(parts: Parts, path: Path) -> None:
 
 
 def open(path: Path) -> Run:
-    """The model in OpenVINO, in float32: by default OpenVINO computes in bfloat16 where the processor supports it."""
+    """Loads the model into OpenVINO in float32: its default is bfloat16 where the processor supports it."""
     openvino = import_library("openvino", "openvino")
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     compiled = openvino.Core().compile_model(str(path), "CPU", settings)
@@ -35,7 +35,7 @@ def open(path: Path) -> Run:
 
 
 def guide(parts: Parts, path: Path) -> str:
-    """The README of an export."""
+    """Returns the README of an export."""
     return runtime_guide(
         parts,
         title="OpenVINO",

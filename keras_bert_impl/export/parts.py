@@ -1,4 +1,4 @@
-"""The parts of an export."""
+"""The contents of an export: model, task, configuration, tokenizer and options."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ class Parts:
     """A model with everything that is exported with it.
 
     Attributes:
-        model: the Keras model; in bfloat16 for that precision.
+        model: the Keras model, in bfloat16 if that is the precision.
         task: its task.
         config: its configuration.
         tokenizer: its tokenizer.

@@ -1,4 +1,4 @@
-"""Shared by the formats over ids: the conversion of the Keras model, and the README."""
+"""Common code of the formats that take ids: the conversion of the Keras model, and the README."""
 
 import contextlib
 import importlib
@@ -38,8 +38,8 @@ for name, values in outputs.items():
     print(name, values.shape)
 ```
 
-In the directory above, `keras-bert predict {name} {arguments}` and `keras-bert evaluate` use the export
-as it is.
+In the directory above, `keras-bert predict {name} {arguments}` and `keras-bert evaluate` can run this
+export.
 """
 
 
@@ -67,7 +67,7 @@ def convert(parts: Parts, path: Path, format: str, **settings: Any) -> None:
 
 
 def select_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
-    """The inputs of an exported model."""
+    """Returns the inputs of an exported model."""
     return {name: inputs[name] for name in INPUTS}
 
 
@@ -84,7 +84,7 @@ def quiet() -> Iterator[None]:
 
 
 def runtime_guide(parts: Parts, *, title: str, package: str, imports: str, code: str) -> str:
-    """The README of an export.
+    """Returns the README of an export.
 
     Args:
         parts: the export.

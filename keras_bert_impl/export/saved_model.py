@@ -1,4 +1,4 @@
-"""SavedModels in TF Serving's layout ``NAME/VERSION/``: from text to answer, with everything inside."""
+"""SavedModels in TF Serving's layout ``NAME/VERSION/``: the graph contains tokenizer, model and decoding."""
 
 import json
 import re
@@ -14,20 +14,20 @@ from keras_bert_impl.tasks.base import Run
 
 _PAGE = """# {name}
 
-Made by keras_bert_impl. A TensorFlow SavedModel that takes raw text; any TensorFlow or TF Serving of version 2 runs it.
+Made by keras_bert_impl. A TensorFlow SavedModel that takes raw text; TensorFlow 2 and TF Serving 2 can run it.
 In the directory that contains the versions:
 
     docker run -p 8500:8500 -p 8501:8501 \\
         --mount type=bind,source="$PWD",target=/models/{name} \\
         -e MODEL_NAME={name} -e TF_ONEDNN_ASSUME_FROZEN_WEIGHTS=1 tensorflow/serving
 
-With the second setting oneDNN arranges the weights once instead of for each request, which makes short requests faster.
+`TF_ONEDNN_ASSUME_FROZEN_WEIGHTS=1` makes short requests faster: oneDNN arranges the weights once, not in each request.
 
 ## REST
 
     curl -X POST http://localhost:8501/v1/models/{name}:predict -d {body}
 
-answers
+The response is
 
 ```json
 {answer}
@@ -69,7 +69,7 @@ def check_version(directory: Path) -> None:
 
 
 def write(parts: Parts, path: Path) -> None:
-    """Writes a SavedModel that takes raw text, for a TensorFlow without Keras and TF Text.
+    """Writes a SavedModel that takes raw text, which runs on TensorFlow without Keras and TF Text.
 
     The signatures are those of `keras_bert_impl.export.signatures`. ``assets.extra`` holds the requests that TF Serving
     runs before a version receives traffic.
@@ -93,7 +93,7 @@ def write(parts: Parts, path: Path) -> None:
 
 
 def open(path: Path) -> Run:
-    """The signature over ids of a SavedModel, without Keras.
+    """Opens a SavedModel without Keras, and returns its signature over ids.
 
     Raises:
         InputError: TensorFlow is not installed.
@@ -105,7 +105,7 @@ def open(path: Path) -> Run:
     loaded = tf.saved_model.load(str(path.parent))
 
     def run(inputs: dict[str, Any]) -> dict[str, Any]:
-        # Through `loaded`, because the signature alone does not keep the variables alive.
+        # Uses `loaded`, because the signature alone does not keep a reference to the variables.
         outputs = loaded.signatures["ids"](**{name: tf.constant(value) for name, value in inputs.items()})
         return {name: value.numpy() for name, value in outputs.items()}
 
@@ -113,7 +113,7 @@ def open(path: Path) -> Run:
 
 
 def guide(parts: Parts, path: Path) -> str:
-    """The README: how to serve the export, with an example request and its response."""
+    """Returns the README: how to serve the export, with an example request and its response."""
     import tensorflow as tf
 
     from keras_bert_impl.export.signatures import find_graph
@@ -139,7 +139,7 @@ def guide(parts: Parts, path: Path) -> str:
 
 
 def _format_answer(answer: Mapping[str, Any]) -> str:
-    """The body of an answer, an output per line; vectors are abbreviated."""
+    """Formats the body of a response, one output per line; vectors are abbreviated."""
     lines = []
     for name, value in answer.items():
         text = json.dumps(value, ensure_ascii=False)

@@ -38,12 +38,12 @@ def attention_endpoint(served: ServedModel) -> Endpoint:
 
 
 def find_graph(parts: Parts) -> Any:
-    """The module of the graph that serves the model's task."""
+    """Returns the module of the graph that serves the model's task."""
     return importlib.import_module(f"keras_bert_impl.export.graphs.{parts.task.graph}")
 
 
 def make_signatures(parts: Parts) -> tuple[dict[str, Any], list[Any]]:
-    """The signatures of a model, and the variables that they read.
+    """Returns the signatures of a model, and the variables that they read.
 
     Returns:
         concrete functions by name, and everything that must be saved with them.
@@ -71,7 +71,7 @@ def make_signatures(parts: Parts) -> tuple[dict[str, Any], list[Any]]:
 
 
 def _inference(parts: Parts) -> tuple[Callable[[Any, Tensors], Tensors], list[Any]]:
-    """A function of a model over these weights and of inputs; and the weights that are not the model's variables."""
+    """Makes the function ``run(model, inputs)``, and its weights that are not variables of the model."""
     stored: list[Any] = []
 
     def store(values: np.ndarray, axis: int = 0) -> Any:

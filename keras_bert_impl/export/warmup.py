@@ -1,4 +1,4 @@
-"""Warm-up requests: TF Serving runs them before a version receives traffic, so that the first user does not wait.
+"""Warm-up requests: TF Serving runs them before a version receives traffic, so that the first request is fast.
 
 The file is a TFRecord of ``PredictionLog`` messages (tensorflow_serving/apis/prediction_log.proto). This module writes
 the few fields that a request needs, which avoids a dependency on the package that defines the messages.
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 NAME = "tf_serving_warmup_requests"
 
-# TF Serving reads at most a thousand requests; a short and a longer batch execute every branch of the graphs.
+# TF Serving reads at most 1,000 requests; one short and one longer batch run every branch of the graphs.
 _SENTENCES = (
     ["It was a great movie."],
     ["It was a great movie.", "Nobody [MASK] unaffable naïveté – 日本語 👍!", "", "so " * 40, "A", "b", "c", "d"],
@@ -50,7 +50,7 @@ def write_warmup(path: Path, model: str, signatures: Mapping[str, Any]) -> None:
 
 
 def prediction_log(model: str, signature: str, inputs: Mapping[str, Any]) -> bytes:
-    """A serialized ``PredictionLog`` with one request."""
+    """Returns a serialized ``PredictionLog`` with one request."""
     spec = _field(_SPEC_NAME, model.encode()) + _field(_SPEC_SIGNATURE, signature.encode())
     request = _field(_REQUEST_SPEC, spec)
     # The order of a loaded signature's inputs differs between processes.
@@ -61,7 +61,7 @@ def prediction_log(model: str, signature: str, inputs: Mapping[str, Any]) -> byt
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """A length-delimited field in protocol buffers' encoding."""
+    """Returns a length-delimited field in protocol buffers' encoding."""
     return _varint(number << 3 | 2) + _varint(len(content)) + content
 
 

@@ -1,1 +1,1 @@
-"""Beside other libraries: verification against transformers on torch, and weights for KerasHub and back."""
+"""Interoperability: verification against transformers on torch, and conversion to KerasHub and back."""

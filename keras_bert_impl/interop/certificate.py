@@ -49,7 +49,7 @@ class Row:
         """Why the output does not pass, one sentence each; empty if it passes."""
         limit = MAX_DIFFERENCE * max(1.0, self.size)
         problems = []
-        # Written so that NaN is a problem.
+        # The comparison is negated so that NaN is reported.
         if not self.largest <= limit:
             problems.append(f"{self.name}: the largest difference is {self.largest:.1e}; the limit is {limit:.1e}")
         if self.vectors >= MIN_TOKENS and not self.ratio <= MAX_RATIO:
@@ -100,7 +100,7 @@ class Verification:
         if self.problems:
             return "\n".join(("NOT VERIFIED", *(f"- {problem}" for problem in self.problems)))
         return (
-            f"VERIFIED (limits: largest difference {MAX_DIFFERENCE:.0e}, multiplied by the output's RMS where that is "
+            f"VERIFIED (limits: largest difference {MAX_DIFFERENCE:.0e}, multiplied by the output's RMS if the RMS is "
             f"above 1; ratio {MAX_RATIO}, checked for {MIN_TOKENS:,} tokens or more)"
         )
 
@@ -143,6 +143,6 @@ class Differences:
         self._squares += [np.square(part).sum() for part in parts]
 
     def row(self, name: str) -> Row:
-        """The row for everything that was added."""
+        """Returns the row for everything that was added."""
         size, rms, ours, torch = np.sqrt(self._squares / self._numbers).tolist()
         return Row(name, self._vectors, size, largest=float(self._largest), rms=rms, ours=ours, torch=torch)

@@ -103,7 +103,7 @@ def random_batches(config: BertConfig) -> list[Batch]:
 
 
 def count_tokens(batches: Sequence[Batch]) -> int:
-    """The number of tokens in batches, without padding."""
+    """Returns the number of tokens in batches, without padding."""
     return sum(int(batch["attention_mask"].sum()) for batch in batches)
 
 

@@ -63,7 +63,7 @@ def to_keras_hub(model: BertPreTrainedModel, *, dropout: float | None = None) ->
         task = keras_hub.models.BertTextClassifier(to_keras_hub(model), num_classes=model.config.num_labels)
         task.output_dense.set_weights(model.classifier.get_weights())
 
-    The head of ``keras_hub.models.BertMaskedLM`` computes other numbers than BERT's: the epsilon of its layer norm is
+    The head of ``keras_hub.models.BertMaskedLM`` computes other values than BERT's: the epsilon of its layer norm is
     1e-5.
 
     The backbone's inputs are ``token_ids``, ``segment_ids`` and ``padding_mask``; all three are required. It does not
@@ -96,7 +96,7 @@ def to_keras_hub(model: BertPreTrainedModel, *, dropout: float | None = None) ->
     if config.layer_norm_eps != _LAYER_NORM_EPS:
         raise InputError(
             f"layer_norm_eps is {config.layer_norm_eps}; KerasHub's BertBackbone always uses {_LAYER_NORM_EPS}, so it "
-            "would compute other numbers."
+            "would compute other values."
         )
     if dropout is None:
         dropout = config.hidden_dropout_prob
@@ -104,7 +104,7 @@ def to_keras_hub(model: BertPreTrainedModel, *, dropout: float | None = None) ->
             raise InputError(
                 f"hidden_dropout_prob is {dropout} and attention_probs_dropout_prob "
                 f"{config.attention_probs_dropout_prob}; KerasHub's BertBackbone has one dropout rate for both. Choose "
-                "it: to_keras_hub(model, dropout=…)."
+                "one: to_keras_hub(model, dropout=…)."
             )
     ours = {variable.path: variable for variable in model.weights}
     _check_names(ours, f"the {type(model).__name__}")
@@ -227,7 +227,7 @@ def _activations() -> dict[str, Callable[[Any], Any]]:
 
 
 def _find_hidden_act(backbone: Any) -> str:
-    """The first name of the activation that a backbone computes."""
+    """Returns the first name of the activation that a backbone computes."""
     function = backbone.transformer_layers[0].activation
     for name, known in _activations().items():
         if known is function:
@@ -236,7 +236,7 @@ def _find_hidden_act(backbone: Any) -> str:
 
 
 def _map_to_paths(backbone: Any) -> dict[str, keras.Variable]:
-    """The variables of a backbone by the paths of the same variables here."""
+    """Returns the variables of a backbone by the paths of the same variables here."""
     layers = {
         theirs.format(i=i): ours.format(i=i) for i in range(backbone.num_layers) for theirs, ours in _LAYERS.items()
     }

@@ -1,7 +1,7 @@
 """Calls functions in another Python process, for libraries that must not share a process with TensorFlow.
 
 PyPI's torch for Linux brings triton, and importing triton after TensorFlow ends the process with a segmentation fault.
-Two processes have no import order, and the death of one can be reported by the other.
+With two processes the import order does not matter, and one process can report that the other died.
 """
 
 import contextlib
@@ -36,9 +36,9 @@ class ProcessDiedError(RuntimeError):
 class PythonProcess:
     """Another Python process, with the same interpreter and import paths, that runs functions by name.
 
-    Arguments, results and exceptions travel as pickles over pipes, which only these two processes can write to. The
-    process is started by the first call. It ends with `close`, or when this process ends in any way. What it prints is
-    kept for `ProcessDiedError`.
+    Arguments, results and exceptions are sent as pickles over pipes that only these two processes can write to. The
+    process is started by the first call. It ends with `close`, or when this process ends in any way. Its output is
+    saved for `ProcessDiedError`.
 
     >>> with PythonProcess() as process:
     ...     process.call("math", "hypot", 3, 4)
@@ -136,9 +136,9 @@ def _answer(module: str, function: str, arguments: tuple[Any, ...], options: dic
 def _serve() -> None:
     """Answers calls until the other process closes the pipe."""
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    # From here on, what libraries print goes to standard error, because standard output carries the answers.
+    # From here on, output of libraries is redirected to standard error, because standard output carries the results.
     os.dup2(2, 1)
-    # Ctrl-C in a terminal reaches both processes; the other one decides.
+    # Ctrl-C in a terminal sends SIGINT to both processes; only the other one handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:

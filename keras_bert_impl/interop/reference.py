@@ -1,4 +1,4 @@
-"""The same checkpoint in transformers on torch, read by their own code. Imported in a process without TensorFlow."""
+"""Runs a checkpoint in transformers on torch. This module is imported in a process without TensorFlow."""
 
 import copy
 import functools
@@ -31,11 +31,11 @@ except (ImportError, OSError) as error:
 # The weights that transformers looks for in a directory.
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 
-# Plain matrix product and softmax: torch's fused attention adds in another order, and its RMS error to float64 is
-# 1.3 times as large.
+# Plain matrix product and softmax: torch's fused attention sums in another order, and its RMS error to float64 is
+# larger by a factor of 1.3.
 ATTENTION = "eager"
 
-_ADVICE = "Run `keras-bert convert` and verify its result: that compares everything but the reading of the file."
+_ADVICE = "Run `keras-bert convert` and verify its output; this checks everything except reading the original file."
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
@@ -65,13 +65,13 @@ def tokenize(source: Source, columns: list[list[str]], *, max_length: int) -> di
 
 
 def versions() -> str:
-    """The libraries' versions, and which attention is used."""
+    """Returns the libraries' versions, and which attention is used."""
     return f"transformers {transformers.__version__} on torch {torch.__version__} ({ATTENTION} attention)"
 
 
 @functools.lru_cache(maxsize=1)
 def _load(name: str, source: Source) -> tuple[Any, Any]:
-    """The model in float32 and in float64."""
+    """Returns the model in float32 and in float64."""
     if not source.weights and not any(source.file(name) for name in _WEIGHTS):
         raise InputError(f"transformers finds none of {', '.join(_WEIGHTS)} in {source.name}. {_ADVICE}")
     float32 = getattr(transformers, name).from_pretrained(
@@ -86,7 +86,7 @@ def _load(name: str, source: Source) -> tuple[Any, Any]:
 
 @functools.lru_cache(maxsize=1)
 def _tokenizer(source: Source) -> Any:
-    # With the configuration, because old tokenizers do not say which model they belong to.
+    # Pass the configuration, because old tokenizers do not name their model type.
     return transformers.AutoTokenizer.from_pretrained(_directory(source), config=_config(source))
 
 
@@ -111,7 +111,7 @@ def _config(source: Source) -> Any:
 
 
 def _directory(source: Source) -> Path:
-    """The local directory of the files; those of a hub name are in one directory of the hub's cache."""
+    """Returns the local directory of the files; those of a hub name are in one directory of the hub's cache."""
     return _config_file(source).parent
 
 

@@ -20,17 +20,17 @@ from keras_bert_impl.models.heads import HEADS, find_head_classes
 from keras_bert_impl.sources import Source, open_source
 from keras_bert_impl.tokenization import BertTokenizer
 
-# The module that the process of its own runs.
+# The module that runs in the other process.
 _REFERENCE = "keras_bert_impl.interop.reference"
 
 _POOLER = {"pooler.dense.weight", "pooler.dense.bias"}
 
 
 def verify(source: str | Path, texts: Sequence[str] | None = None, *, revision: str | None = None) -> Verification:
-    """Compares this package with transformers on torch, on one checkpoint that each reads with its own code.
+    """Compares this package with transformers on torch, on one checkpoint; each reads the files with its own code.
 
     The backbone and every head in the checkpoint run on texts, on pairs of texts and on rows of random ids, with
-    padding. transformers runs them in float32 and in float64, in a process of its own.
+    padding. transformers runs them in float32 and in float64, in another process.
 
     Args:
         source: a directory, a weights file, the name of a bundled model, or a hub name.
@@ -114,7 +114,7 @@ def _measure(
     """Runs the batches through a model and its reference, and adds the outputs to ``differences``."""
     for batch in batches:
         shaped = {name: ids[:, None] for name, ids in batch.items()} if model.input_rank == 3 else batch
-        # `predict_on_batch` runs the traced graph, in which operations are fused, as users run it.
+        # Users run the traced graph with fused operations; `predict_on_batch` does too.
         results = (model.predict_on_batch(shaped), *reference(shaped))
         ours, torch, exact = (_select_outputs(model, outputs, batch["attention_mask"]) for outputs in results)
         for name in ours:
@@ -122,7 +122,7 @@ def _measure(
 
 
 def _select_outputs(model: BertPreTrainedModel, outputs: dict[str, Any], mask: np.ndarray) -> dict[str, np.ndarray]:
-    """The outputs that the certificate compares, without those of padding, by their names in the table."""
+    """Returns the outputs that the certificate compares, without those of padding, by their names in the table."""
     is_token = mask.astype(bool)
     states = outputs["hidden_states"] if type(model) is BertModel else ()
     selected = {f"layer {number}" if number else "embeddings": state[is_token] for number, state in enumerate(states)}

@@ -32,7 +32,8 @@ class AttentionView(TextView):
     def rollout(self) -> np.ndarray:
         """Attention rollout: the contribution of each input token to each state, float32 ``[layers, n, n]``.
 
-        Per layer the mean of the heads, averaged with the identity for the residual connection; multiplied over layers.
+        For each layer: the mean of the heads, averaged with the identity for the residual connection; the layers are
+        multiplied.
 
         Source: https://arxiv.org/abs/2005.00928, section 3.
         """
@@ -43,7 +44,7 @@ class AttentionView(TextView):
         return np.stack(steps).astype(np.float32)
 
     def page(self) -> Page:
-        """The content of the page."""
+        """Returns the content of the page."""
         return self._page("Attention", attentions=self.attentions, rollout=self.rollout())
 
 

@@ -19,12 +19,12 @@ from keras_bert_impl.tasks.base import Summary, TargetLogit
 from keras_bert_impl.tasks.words import Row, encode_row
 from keras_bert_impl.tokenization import BertTokenizer
 
-# The largest difference of the sum over the words to the change of the logit: relative to the change or absolute.
+# The max. difference between the sum over the words and the change of the logit: relative and absolute.
 TOLERANCE, ABSOLUTE_TOLERANCE = 0.01, 1e-3
 _MAX_STEPS = 1000
-# The factor of steps for a path whose sum differs more.
+# The number of steps is multiplied by this if the difference is larger.
 _REFINEMENT = 4
-# Tokens in one pass over all steps: more are not faster on a CPU, and take memory.
+# Max. tokens in one pass over all steps: more take memory, and are not faster on a CPU.
 MAX_TOKENS = 4096
 
 
@@ -70,7 +70,7 @@ class Attribution(TextView):
         return [word.text for word in self.row.words]
 
     def table(self) -> str:
-        """The words with the largest contributions to each target, for a terminal."""
+        """Returns the words with the largest contributions to each target, for a terminal."""
         lines = []
         for target in self.targets:
             lines.append(
@@ -81,7 +81,7 @@ class Attribution(TextView):
         return "\n".join(lines)
 
     def page(self) -> Page:
-        """The content of the page."""
+        """Returns the content of the page."""
         attributions = [(target.name, target.scores, target.total, target.change) for target in self.targets]
         return self._page("Contributions of the words", attributions=attributions)
 
@@ -124,14 +124,14 @@ def attribute_all(
         model: a model with a head.
         tokenizer: its tokenizer.
         texts: the texts; for question answering the questions.
-        text_pairs: as many second texts.
+        text_pairs: the second texts, one for each text.
         target: what to explain. Classification: a label; None: the predicted one. Tagging: a word of the text, for its
             predicted tag; None: each word with a tag. Question answering: words of the context, as an answer; None: the
             likeliest start and end. Masked words: a token; None: the likeliest at each ``[MASK]``.
         steps: points of the integral (Gauss-Legendre).
 
     Raises:
-        InputError: the model's predictions are not explained, the target is unknown, a text is too long or has no
+        InputError: the task does not support explanations, the target is unknown, a text is too long or has no
             words, or there is nothing to explain, as in a text without ``[MASK]``.
 
     Warns:
@@ -142,7 +142,9 @@ def attribute_all(
     if not 1 <= steps <= _MAX_STEPS:
         raise InputError(f"steps is {steps}; an integer from 1 to {_MAX_STEPS} was expected.")
     if text_pairs is not None and len(texts) != len(text_pairs):
-        raise InputError(f"there are {len(texts)} texts but {len(text_pairs)} second ones; a pair needs one of each.")
+        raise InputError(
+            f"there are {len(texts)} texts but {len(text_pairs)} second texts; the same number was expected."
+        )
     pairs = text_pairs if text_pairs is not None else itertools.repeat(None)
     rows = [encode_row(tokenizer, model.config, *pair) for pair in zip(texts, pairs, strict=False)]
     task = task_of(model)
@@ -219,14 +221,14 @@ def _integrate(model: Any, tokenizer: BertTokenizer, paths: Sequence[_Path], ste
 
 
 def _other_inputs(model: Any) -> list[str]:
-    """The inputs of a model in addition to the embeddings' output."""
+    """Returns the inputs of a model in addition to the embeddings' output."""
     return [name for name in ("input_ids", "attention_mask", "masked_lm_positions") if name in model.input_names]
 
 
 def _passes(model: Any, output: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The compiled functions for one output: the change between both ends, and a part of the integral.
+    """Compiles two functions for one output: the change of the logit between both ends, and a part of the integral.
 
-    They are cached, because compilation takes as long as several texts.
+    They are cached, because compiling them is slower than explaining several texts.
     """
     names = _other_inputs(model)
     from_embeddings = model.from_embedding_output(*names)
@@ -241,7 +243,7 @@ def _passes(model: Any, output: str) -> tuple[Callable[..., Any], Callable[..., 
         return logit(states, *others) - logit(baseline, *others)
 
     def mean_gradient(states: Any, baseline: Any, positions: Any, weights: Any, *others: Any) -> Any:
-        """The part of the integral at some positions between 0 and 1: ``[rows, tokens]``."""
+        """Returns the part of the integral at some positions between 0 and 1: ``[rows, tokens]``."""
         shape, count = ops.shape(states), ops.shape(positions)[0]
         line = states - baseline
         points = baseline[:, None] + positions[None, :, None, None] * line[:, None]  # [rows, positions, tokens, hidden]

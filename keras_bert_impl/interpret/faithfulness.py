@@ -40,12 +40,14 @@ def removal_curves(
     if task_of(model).problem_type != "single_label_classification":
         raise InputError(
             f"this {type(model).__name__} does not predict one label per text; a BertForSequenceClassification with "
-            "labels does."
+            "labels was expected."
         )
     attributions = attribute_all(model, tokenizer, texts, steps=steps)
     attributions = [one for one in attributions if _words(one.row).size >= words]
     if not attributions:
-        raise InputError(f"none of the {len(texts)} texts has {words} words. Remove fewer, or give longer texts.")
+        raise InputError(
+            f"none of the {len(texts)} texts has {words} words. Choose a smaller number of words, or give longer texts."
+        )
     names = list(model.config.id2label.values())
     labels = np.array([names.index(one.prediction[0][0]) for one in attributions])
     with_attentions = cached_on(model, "attentions", lambda: model.with_outputs(output_attentions=True))
@@ -67,14 +69,14 @@ def removal_curves(
 
 
 def _words(row: Row) -> np.ndarray:
-    """The numbers of a row's words, without special tokens and punctuation."""
+    """Returns the numbers of a row's words, without special tokens and punctuation."""
     return np.array(
         [k for k, word in enumerate(row.words) if any(letter.isalnum() for letter in word.text) and not word.is_special]
     )
 
 
 def _remove_words(row: Row, numbers: np.ndarray) -> str:
-    """The text without some words."""
+    """Returns the text without some words."""
     text = row.text
     for word in sorted((row.words[number] for number in numbers), key=lambda word: -word.begin):
         text = text[: word.begin] + text[word.end :]
@@ -82,7 +84,7 @@ def _remove_words(row: Row, numbers: np.ndarray) -> str:
 
 
 def _probabilities(model: Any, tokenizer: BertTokenizer, texts: Sequence[str], labels: np.ndarray) -> np.ndarray:
-    """The probability of each text's label."""
+    """Returns the probability of each text's label."""
     logits = [
         ops.convert_to_numpy(model.predict_on_batch(tokenizer(texts[begin : begin + _ROWS]))["logits"])
         for begin in range(0, len(texts), _ROWS)

@@ -7,7 +7,7 @@ import keras
 
 
 def gradient(function: Callable[[Any], Any], point: Any) -> Any:
-    """The gradient of the sum of a function's values.
+    """Returns the gradient of the sum of a function's values.
 
     Args:
         function: a function of the point with values ``[rows]``.

@@ -1,4 +1,4 @@
-"""Shared by the views of a text: the text, the model's prediction, and an HTML page."""
+"""Common code of the views of a text: the text, the model's prediction, and an HTML page."""
 
 import abc
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ class TextView(abc.ABC):
     Attributes:
         row: the text with its tokens and words.
         heading: the kind of prediction; empty if there is none.
-        prediction: the answers, the likeliest first, with their probabilities.
+        prediction: the predictions with their probabilities, most likely first.
         model: the model's class and size.
     """
 
@@ -35,7 +35,7 @@ class TextView(abc.ABC):
 
     @abc.abstractmethod
     def page(self) -> Page:
-        """The content of the page."""
+        """Returns the content of the page."""
 
     def save(self, path: str | Path) -> None:
         """Writes the page: one HTML file without other files.
@@ -50,7 +50,7 @@ class TextView(abc.ABC):
         return to_iframe(self.page())
 
     def _page(self, title: str, **parts: Any) -> Page:
-        """A page with the parts that all views share."""
+        """Makes a page with the fields that are common to all views."""
         row = self.row
         return Page(
             title=f"{title}: {row.text if row.text_pair is None else f'{row.text} | {row.text_pair}'}",
@@ -65,13 +65,13 @@ class TextView(abc.ABC):
 
 
 def describe_model(model: Any) -> str:
-    """A model's class and size, for headings."""
+    """Returns a model's class and size, for headings."""
     config = model.config
     return f"{type(model).__name__}, {config.num_hidden_layers} layers, {config.num_attention_heads} heads"
 
 
 def task_of(model: Any) -> Task:
-    """The task of a model, by its class and configuration."""
+    """Returns the task of a model, by its class and configuration."""
     return find_task(model.config, [type(model).__name__])
 
 
@@ -89,7 +89,7 @@ def cached_on(model: Any, name: str, make: Callable[[], Any]) -> Any:
 
 
 def summarize(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Mapping[str, Any]) -> Summary:
-    """A model's prediction for a text, in a few words.
+    """Returns a model's prediction for a text, in a few words.
 
     Args:
         model: any of the ``Bert…`` models.
@@ -102,7 +102,7 @@ def summarize(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Mapping[s
         return NO_SUMMARY
     columns = task.from_texts([row.text], None if row.text_pair is None else [row.text_pair])
     features = task.encode(columns, tokenizer, model.config, max_length=model.config.max_position_embeddings)
-    # Use the given outputs, unless the task encodes the text differently: it truncates questions, and splits words.
+    # Use the given outputs, unless the task encodes the text differently (truncated questions, split words).
     is_same = np.array_equal(features.inputs["input_ids"].flat.ravel(), row.inputs["input_ids"][0])
     arrays = {name: ops.convert_to_numpy(value) for name, value in outputs.items() if name.endswith("logits")}
     run = (lambda _: dict(arrays)) if is_same else model.predict_on_batch

@@ -63,7 +63,7 @@ class WordVectors:
         return [occurrence.name for occurrence in self.occurrences]
 
     def at(self, layer: int = -1) -> np.ndarray:
-        """The vectors at one layer, ``[occurrences, hidden]``.
+        """Returns the vectors at one layer, ``[occurrences, hidden]``.
 
         Args:
             layer: 0 for the embeddings, 1 for the first block …; negative numbers count from the last.
@@ -83,7 +83,7 @@ class WordVectors:
         return np.clip(vectors @ vectors.T, -1, 1)
 
     def by_sense(self, senses: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """The similarity of occurrences with the same sense, and with different senses, at each layer.
+        """Compares the similarity of occurrences with the same sense and with different senses, at each layer.
 
         Args:
             senses: the sense of the word in each text, in the texts' order.
@@ -98,19 +98,21 @@ class WordVectors:
         first, second = np.triu_indices(len(sense), k=1)
         same = sense[first] == sense[second]
         if same.all() or not same.any():
-            raise InputError("at least two senses are needed, one with two occurrences.")
+            raise InputError(
+                f"the senses are {sorted(set(sense.tolist()))}; at least two were expected, one with two occurrences."
+            )
         pairs = np.stack([self.cosines(layer)[first, second] for layer in range(self.vectors.shape[1])])
         return pairs[:, same].mean(axis=1), pairs[:, ~same].mean(axis=1)
 
     def _senses(self, senses: Sequence[str]) -> list[str]:
-        """The sense of each occurrence, from those of the texts."""
+        """Returns the sense of each occurrence, from those of the texts."""
         texts = 1 + max(occurrence.number for occurrence in self.occurrences)
         if len(senses) != texts:
             raise InputError(f"there are {len(senses)} senses for {texts} texts; one per text was expected.")
         return [senses[occurrence.number] for occurrence in self.occurrences]
 
     def table(self, layer: int = -1) -> str:
-        """The occurrences and their cosines, for a terminal of 80 columns."""
+        """Returns the occurrences and their cosines, for a terminal of 80 columns."""
         cosines, names = self.cosines(layer), self.names
         width = max(map(len, names))
         lines = [_excerpt(occurrence, _COLUMNS - width - 2) for occurrence in self.occurrences]
@@ -155,7 +157,10 @@ class WordVectors:
                 written.
         """
         if len(self.occurrences) < 3:
-            raise InputError(f"a picture needs three occurrences of {self.word!r}; there are {len(self.occurrences)}.")
+            raise InputError(
+                f"a picture needs three occurrences of {self.word!r}; there are {len(self.occurrences)}. Give more "
+                "texts."
+            )
         groups = None if senses is None else self._senses(senses)
         vectors = self.at(layer)
         title = f"‘{self.word}’ at layer {layer % self.vectors.shape[1]}"
@@ -168,7 +173,7 @@ class WordVectors:
 
 
 def _excerpt(occurrence: Occurrence, width: int) -> str:
-    """An excerpt around the marked word that fits the width."""
+    """Returns an excerpt around the marked word that fits the width."""
     text = occurrence.marked(">", "<")
     begin = max(0, min((occurrence.begin + occurrence.end - width) // 2, len(text) - width))
     cut = text[begin : begin + width]
@@ -178,7 +183,7 @@ def _excerpt(occurrence: Occurrence, width: int) -> str:
 
 
 def _cell(value: float) -> str:
-    """A table cell; a higher cosine has a darker blue."""
+    """Returns a table cell; a higher cosine has a darker blue."""
     return f"<td style='background:rgba(0,114,178,{max(0.0, value) ** 2 * 0.6:.2f})'>{value:.2f}</td>"
 
 
@@ -203,7 +208,9 @@ def word_vectors(model: Any, tokenizer: BertTokenizer, texts: Sequence[str], wor
     matches_by_text = [row.find(word) for row in rows]
     for number, (text, matches) in enumerate(zip(texts, matches_by_text, strict=True), 1):
         if not matches:
-            raise InputError(f"text {number} does not contain the word {word!r}: {text!r:.100}.")
+            raise InputError(
+                f"text {number} does not contain the word {word!r}: {text!r:.100}. Omit this text, or correct the word."
+            )
     with_states = cached_on(model, "hidden states", lambda: model.with_outputs(output_hidden_states=True))
     occurrences, vectors = [], []
     for number, (row, matches) in enumerate(zip(rows, matches_by_text, strict=True)):

@@ -1,4 +1,4 @@
-"""The HTML page of attention and attributions: one file, without network access; texts are never markup."""
+"""The HTML page of attention and attributions: one file, without network access; texts are escaped."""
 
 import base64
 import html
@@ -16,7 +16,7 @@ from keras_bert_impl import files
 from keras_bert_impl.errors import InputError
 
 _TEMPLATE = Path(__file__).with_name("view.html")
-# In a script element these characters could end it or start a comment. As escapes they are the same JSON.
+# These characters could end a script element or start a comment. JSON escapes of them have the same meaning.
 _MARKUP = {"<": r"\u003c", ">": r"\u003e", "&": r"\u0026"}
 
 
@@ -27,8 +27,8 @@ class Page:
     Attributes:
         title: the heading, and the title of the browser's tab.
         model: a line about the model.
-        prediction: answers, the likeliest first, with probabilities where they have one.
-        prediction_title: the heading of these answers.
+        prediction: the predictions, most likely first, each with its probability or None.
+        prediction_title: the heading of the predictions.
         tokens: the ``n`` tokens, as spelled in the vocabulary.
         words: the words: text, first token, and the token after the last one. They cover all tokens.
         segments: the segment of each token, 0 or 1.
@@ -56,7 +56,9 @@ class Page:
         ends = [0, *(end for _, _, end in self.words)]
         starts = [*(start for _, start, _ in self.words), size]
         if not size or starts != ends or any(start >= end for _, start, end in self.words):
-            raise InputError(f"words goes from token {starts[:-1]} to {ends[1:]}; all {size} in order were expected.")
+            raise InputError(
+                f"words cover the tokens from {starts[:-1]} to {ends[1:]}; all {size} tokens in order were expected."
+            )
         if len(self.segments) != size:
             raise InputError(f"segments has {len(self.segments)} numbers for {size} tokens; one each was expected.")
         layers = "layers" if self.attentions is None else len(self.attentions)
@@ -68,7 +70,7 @@ class Page:
 
 
 def to_html(page: Page) -> str:
-    """The complete document. It loads nothing, and its content security policy forbids loading.
+    """Returns the complete document. It loads nothing, and its content security policy forbids loading.
 
     Attention of 12 layers, 12 heads and 128 tokens takes about 1 MB.
 
@@ -85,7 +87,7 @@ def to_html(page: Page) -> str:
         "page": _json(_values(page)),
         "arrays": "\n".join([*_arrays("attention", page.attentions), *_arrays("rollout", page.rollout)]),
     }
-    # In one pass, so that a text that looks like a placeholder stays text.
+    # In one pass, so that a text that looks like a placeholder is not replaced.
     return re.sub(r"\{\{(\w+)\}\}", lambda placeholder: parts[placeholder[1]], files.read_text(_TEMPLATE))
 
 
@@ -104,7 +106,7 @@ def to_iframe(page: Page, height: int = 640) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A text as HTML in ASCII, for an element or an attribute."""
+    """Returns a text as HTML in ASCII, for an element or an attribute."""
     return html.escape(text).encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
@@ -155,10 +157,10 @@ def _json(value: Any) -> str:
 def _arrays(name: str, values: np.ndarray | None) -> list[str]:
     """One script element per layer with its attention.
 
-    A byte holds ``round(255 * sqrt(a))`` for an attention ``a``. Without the root, 1/512 would become 0, which each of
-    512 tokens gets in a head with uniform attention; with it the error is below 0.4 % even for large values. The bytes
-    also compress to about half. One element per layer, so that a page of 512 tokens shows the first layer before the
-    last is decompressed.
+    A byte holds ``round(255 * sqrt(a))`` for an attention ``a``. Without the root, 1/512, the uniform attention to 512
+    tokens, would become 0; with it the error is below 0.4 % even for large values. The bytes compress to about half
+    their size. There is one element per layer, so that a page of 512 tokens can show the first layer before the last
+    is decompressed.
     """
     return [
         f'<script type="text/plain" id="{name}-{layer}">{_encode(value)}</script>'

@@ -1,4 +1,4 @@
-"""What the layers share: the configuration, the layer norm, the tail of a sublayer, the dense layer for logits."""
+"""Base classes and common layers: configuration, layer norm, tail of a sublayer, dense layer for logits."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ class BertBaseLayer(keras.layers.Layer):
 
     Args:
         config: the configuration of the model, or a dictionary of it.
-        **kwargs: ``dtype``, ``name`` and what else every Keras layer takes.
+        **kwargs: ``dtype``, ``name`` and the other arguments of ``keras.layers.Layer``.
     """
 
     def __init__(self, config: Config, **kwargs: Any) -> None:
@@ -73,7 +73,7 @@ class BertResidual(BertBaseLayer):
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class BertLayerNorm(keras.layers.LayerNormalization):
-    """Layer norm over the last axis; where TensorFlow trains, its gradient needs only its input."""
+    """Layer norm over the last axis; when training on TensorFlow, its gradient needs only its input."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         return layer_norm(inputs, self.gamma, self.beta, self.epsilon, training=training)

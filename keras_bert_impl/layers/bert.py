@@ -56,7 +56,8 @@ class BertEmbeddings(BertBaseLayer):
         return self.dropout(self.LayerNorm(hidden_states + self.token_type_embeddings(token_type_ids)))
 
 
-# Added to the scores of masked pairs: exactly 0 after the softmax where any pair is not masked. float16 ends at 65504.
+# Added to the scores of masked pairs, so that the softmax gives exactly 0 if another pair is not masked. float16 ends
+# at 65504.
 _MASKED = {"float16": -3e4}
 _MASKED_OTHERWISE = -1e9
 
@@ -99,12 +100,13 @@ class BertSelfAttention(BertBaseLayer):
         hidden_states: ``[batch, length, hidden_size]``; or flattened to ``[batch * length, hidden_size]``, and then the
             bias gives batch and length.
         attention_bias: ``[batch, 1, 1 or queries, length]`` from ``BertAttentionBias``; None masks nothing.
-        query_states: ``[batch, hidden_size]``, the first token of each row, if it alone asks; None if all tokens ask.
+        query_states: ``[batch, hidden_size]``, the queries, if only the first token of each row is one; None: all
+            tokens are queries.
         output_attentions: whether to return the attention probabilities as well.
 
     Returns:
-        the context, shaped like ``hidden_states``, or like ``query_states`` if given; with ``output_attentions`` the
-        pair of it and the probabilities ``[batch, heads, queries, keys]``.
+        the context, shaped like ``hidden_states``, or like ``query_states`` if given; with ``output_attentions`` a
+        pair of the context and the probabilities ``[batch, heads, queries, keys]``.
 
     >>> from keras_bert_impl import BertConfig
     >>> tuple(BertSelfAttention(BertConfig.preset("tiny"))(ops.ones((13, 7, 128))).shape)
@@ -141,7 +143,7 @@ class BertSelfOutput(BertResidual):
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class BertAttention(BertBaseLayer):
-    """Self-attention and its tail: the first sublayer of a block. It is called as ``BertSelfAttention`` is."""
+    """Self-attention and its tail: the first sublayer of a block. It is called like ``BertSelfAttention``."""
 
     def __init__(self, config: Config, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
@@ -184,7 +186,7 @@ class BertOutput(BertResidual):
 class BertLayer(BertBaseLayer):
     """One block: self-attention, then the feed-forward, each followed by a residual connection and a layer norm.
 
-    It is called as ``BertSelfAttention`` is.
+    Its call arguments are those of ``BertSelfAttention``.
 
     >>> from keras_bert_impl import BertConfig
     >>> tuple(BertLayer(BertConfig.preset("tiny"))(ops.ones((13, 7, 128))).shape)
@@ -203,7 +205,7 @@ class BertLayer(BertBaseLayer):
         attention_bias: Any = None,
         query_states: Any = None,
         output_attentions: bool = False,
-        training: bool | None = None,  # Keras passes it on to the layers inside.
+        training: bool | None = None,  # Keras passes it to the inner layers.
     ) -> Any:
         outputs = self.attention(hidden_states, attention_bias, query_states, output_attentions=output_attentions)
         hidden_states, probabilities = outputs if output_attentions else (outputs, None)
@@ -222,8 +224,8 @@ class BertEncoder(BertBaseLayer):
         attention_bias: ``[batch, 1, 1 or length, length]`` from ``BertAttentionBias``.
         output_hidden_states: whether to return the hidden states before and after each block.
         output_attentions: whether to return each block's attention probabilities.
-        first_token_only: whether only the last hidden state of the first token is needed; the last block then does a
-            fraction of its work.
+        first_token_only: whether only the last hidden state of the first token is needed; the last block then computes
+            only that.
 
     Returns:
         a dictionary of ``last_hidden_state``, ``[batch, length, hidden_size]`` (``[batch, 1, hidden_size]`` with

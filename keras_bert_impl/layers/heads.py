@@ -68,7 +68,7 @@ class BertLMPredictionHead(BertBaseLayer):
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class BertOnlyMLMHead(BertBaseLayer):
-    """The masked-LM head alone. It is called as ``BertLMPredictionHead`` is."""
+    """The masked-LM head alone. Its call arguments are those of ``BertLMPredictionHead``."""
 
     def __init__(self, config: Config, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
@@ -80,7 +80,7 @@ class BertOnlyMLMHead(BertBaseLayer):
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class BertOnlyNSPHead(BertBaseLayer):
-    """The next-sentence head alone: ``[..., hidden_size]`` to float32 ``[..., 2]``; label 0 means that it follows."""
+    """The next-sentence head alone: ``[..., hidden_size]`` to float32 ``[..., 2]``; label 0: it follows."""
 
     def __init__(self, config: Config, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
@@ -94,7 +94,7 @@ class BertOnlyNSPHead(BertBaseLayer):
 class BertPreTrainingHeads(BertBaseLayer):
     """Both heads: ``predictions`` for masked tokens and ``seq_relationship`` for the next sentence.
 
-    Call arguments: those of ``BertLMPredictionHead``, and second
+    Call arguments: those of ``BertLMPredictionHead``, and as the second argument
         pooled_output: ``[batch, hidden_size]`` or ``[batch, sequences, hidden_size]``.
 
     Returns:

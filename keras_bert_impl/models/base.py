@@ -1,4 +1,4 @@
-"""What all BERT models share: inputs, backbone, loading and saving."""
+"""Base class of all BERT models: inputs, backbone, loading and saving."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -92,7 +92,7 @@ class BertPreTrainedModel(MultiWorkerModel):
         self.config = config
         self.load_report: LoadReport | None = None
         self._extra_outputs = extra
-        self.dtype_policy = policy  # Keras scales the loss in float16 if this says so.
+        self.dtype_policy = policy  # Keras scales the loss if this policy is float16.
         for name, part in parts.items():
             setattr(self, name, part)
         self._part_names = tuple(parts)
@@ -151,8 +151,8 @@ class BertPreTrainedModel(MultiWorkerModel):
         """Returns a model with the same weights whose input is the output of the embeddings, for gradients to it.
 
         Args:
-            names: its inputs besides ``embedding_output``, ``[batch, length, hidden]``; a call needs all of them. The
-                embedding output contains segments and positions; of ``input_ids`` only the shape is used.
+            names: its inputs in addition to ``embedding_output``, ``[batch, length, hidden]``; all of them are
+                required. The embedding output contains segments and positions; of ``input_ids`` only the shape is used.
         """
         output = keras.Input((None, self.config.hidden_size), dtype=self.compute_dtype, name="embedding_output")
         inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
@@ -163,7 +163,7 @@ class BertPreTrainedModel(MultiWorkerModel):
     def gradient_checkpointing_enable(self, enable: bool = True) -> None:
         """Makes training store only the inputs of each block, and compute the rest again in the backward pass.
 
-        The gradients stay the same. Call it before ``fit``.
+        The gradients are the same. Call it before ``fit``.
 
         Args:
             enable: False turns it off.
@@ -177,7 +177,7 @@ class BertPreTrainedModel(MultiWorkerModel):
 
     @property
     def input_spec(self) -> None:
-        """None, since Keras' own check demands optional inputs; ``call`` checks instead."""
+        """None: Keras would require the optional inputs; ``call`` checks the inputs instead."""
         return None
 
     def _complete(self, inputs: Any) -> Tensors:
@@ -216,7 +216,7 @@ class BertPreTrainedModel(MultiWorkerModel):
         ):
             raise InputError(
                 f"input_ids go from {ids.min()} to {ids.max()}; the vocabulary of this model has "
-                f"{self.config.vocab_size} words. Does the tokenizer belong to this model?"
+                f"{self.config.vocab_size} tokens. Use the tokenizer of this model."
             )
         return super().__call__(inputs, *args, **kwargs)
 
@@ -241,7 +241,7 @@ class BertPreTrainedModel(MultiWorkerModel):
         dtype: Any = None,
         **config_changes: Any,
     ) -> Self:
-        """Creates the model of a checkpoint and loads its weights. ``load_report`` says what happened to each tensor.
+        """Creates the model of a checkpoint and loads its weights. ``load_report`` has the status of each tensor.
 
         Args:
             source: a directory, a weights file, the name of a bundled model, or a hub name, tried in this order.
@@ -279,7 +279,10 @@ class BertPreTrainedModel(MultiWorkerModel):
             new_heads=new_heads,
         )
         if strict and report.names("unexpected"):
-            raise InputError(f"{opened.name} has unexpected tensors: {', '.join(report.names('unexpected'))}.")
+            raise InputError(
+                f"{opened.name} has unexpected tensors: {', '.join(report.names('unexpected'))}. Omit strict to "
+                "ignore them."
+            )
         for path, array in arrays.items():
             variables[path].assign(array)
         self.load_report = report
@@ -293,12 +296,12 @@ class BertPreTrainedModel(MultiWorkerModel):
     def save_pretrained(self, directory: str | Path, *, dtype: str = "float32") -> None:
         """Writes ``config.json`` and ``model.safetensors``, which transformers opens as the same model.
 
-        Other files in the directory stay, so that a tokenizer can be saved there too. Each file is written under a
-        temporary name and renamed.
+        Other files in the directory are not changed, so that a tokenizer can be saved there too. Each file is written
+        under a temporary name and renamed.
 
         Args:
             directory: where to write.
-            dtype: of the weights in the file: ``float32``, or ``float16`` or ``bfloat16``, half the size.
+            dtype: the dtype of the weights in the file: ``float32``; ``float16`` and ``bfloat16`` take half the size.
 
         Raises:
             InputError: the directory is a file, the dtype is another, or float16 cannot represent a weight.

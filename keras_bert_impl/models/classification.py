@@ -18,7 +18,7 @@ def _dropout_and_classifier(config: BertConfig, policy: Any, units: int) -> Part
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class BertForSequenceClassification(BertPreTrainedModel):
-    """A label for a text or a pair of texts, or with one label a number (regression).
+    """Classification of a text or a pair of texts; with one label, regression.
 
     Args: see ``BertPreTrainedModel``; ``config.id2label`` has the labels.
 
@@ -119,7 +119,7 @@ class FlattenChoices(keras.layers.Layer):
         return None if values is None else ops.reshape(values, (-1, ops.shape(values)[-1]))
 
     def compute_output_shape(self, values_shape: Any) -> tuple[int | None, ...]:
-        """Stated explicitly: Keras cannot infer it for unknown lengths."""
+        """Returns the shape, because Keras cannot infer it for unknown lengths."""
         return (None, values_shape[-1])
 
 
@@ -132,13 +132,13 @@ class UnflattenChoices(keras.layers.Layer):
         return ops.reshape(scores, ops.shape(input_ids)[:2])
 
     def compute_output_shape(self, scores_shape: Any, input_ids_shape: Any) -> tuple[int | None, ...]:
-        """Stated explicitly, for the same reason."""
+        """Returns the shape, because Keras cannot infer it for unknown lengths."""
         return tuple(input_ids_shape[:2])
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class BertForMultipleChoice(BertPreTrainedModel):
-    """A score for each of several texts, of which one is to be chosen.
+    """Multiple choice: a score for each of several texts.
 
     Args: see ``BertPreTrainedModel``.
 

@@ -1,4 +1,4 @@
-"""The one table of model classes, and which of them a checkpoint contains."""
+"""The table of model classes, and functions that find the classes of a checkpoint."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ def get_model_class(name: str) -> type[BertPreTrainedModel]:
         InputError: there is none.
     """
     if name not in HEADS:
-        raise InputError(f"No model class is named {name!r}; there are {', '.join(HEADS)}.")
+        raise InputError(f"No model class is named {name!r}; the classes are {', '.join(HEADS)}.")
     return HEADS[name].model_class
 
 
@@ -119,7 +119,7 @@ def find_head_classes(names: Iterable[str], architectures: Sequence[str] = ()) -
 
 
 def find_model_class(source: Source) -> type[BertPreTrainedModel]:
-    """Returns the class that uses the most of a checkpoint: the class of its first head, or the backbone.
+    """Returns the class that uses the largest part of a checkpoint: that of its first head, or the backbone.
 
     Raises:
         InputError: the checkpoint cannot be read.

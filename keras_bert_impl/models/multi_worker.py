@@ -11,7 +11,7 @@ class MultiWorkerModel(keras.Model):
     """A model whose ``fit`` works on several workers and whose training step can be replaced.
 
     Under that strategy ``fit`` of Keras 3.12 to 3.15 fails twice: it builds the model from the first batch, whose
-    values it cannot read on several workers, and it averages the logs over an axis that they do not have.
+    values it cannot read on several workers, and it averages the logs over an axis that does not exist.
     ``tests/training/test_distribution.py`` shows when these fixes are no longer needed.
 
     Attributes:

@@ -1,1 +1,1 @@
-"""Every operation that needs more than plain ``keras.ops``, one file each: the plain form first, then its variants."""
+"""Operations with variants for backends and exports, one file per operation: the plain form, then the variants."""

@@ -52,5 +52,5 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
 def get_activation(hidden_act: str) -> Callable[[Any], Any]:
     """Returns the function that a ``hidden_act`` names; raises ``InputError`` if there is none."""
     if hidden_act not in ACTIVATIONS:
-        raise InputError(f"hidden_act {hidden_act!r} is not supported; there are {', '.join(ACTIVATIONS)}.")
+        raise InputError(f"hidden_act {hidden_act!r} is not supported; supported: {', '.join(ACTIVATIONS)}.")
     return ACTIVATIONS[hidden_act]

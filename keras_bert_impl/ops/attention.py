@@ -1,6 +1,6 @@
 """Multi-head self-attention (https://arxiv.org/abs/1706.03762, section 3.2).
 
-Dimensions: B batch, T tokens, Q queries (T, or 1 if the first token of each row alone asks), N heads, S size of a head,
+Dimensions: B batch, T tokens, Q queries (T, or 1 for the first token of each row only), N heads, S size of a head,
 H = N * S hidden size.
 """
 
@@ -68,7 +68,7 @@ def _attend(
 
 
 def _fused_attend(query: Any, key: Any, value: Any, bias: Any, **options: Any) -> tuple[Any, Any]:
-    """Keras' fused attention, cuDNN's on GPUs, where nothing is dropped and no probabilities are wanted."""
+    """Keras' fused attention, cuDNN's on GPUs, if nothing is dropped and the probabilities are not needed."""
     drops = options["training"] and options["dropout"].rate > 0
     # cuDNN's fused attention has no gradient for odd lengths.
     is_even = all(isinstance(length, int) and length % 2 == 0 for length in (query.shape[1], key.shape[1]))
@@ -86,7 +86,7 @@ def _drop_and_multiply(dropout: keras.layers.Dropout, probabilities: Any, value:
 def _remasked_drop_and_multiply(dropout: keras.layers.Dropout, probabilities: Any, value: Any) -> Any:
     """``_drop_and_multiply`` with a custom gradient that saves the dropout mask instead of the dropped probabilities.
 
-    TensorFlow saves both the probabilities and the dropped ones: a twentieth of all that BERT-base saves.
+    TensorFlow saves both; the dropped probabilities are 5 % of the memory that BERT-base saves for the gradient.
     """
     import tensorflow as tf
 
@@ -130,7 +130,7 @@ def _merged_self_attention(
 def merge_projections(projections: Projections, *, num_heads: int) -> list[np.ndarray]:
     """Concatenates the weights of query, key and value to a kernel ``[H, 3 * H]`` and a bias ``[3 * H]``.
 
-    Those of the query are scaled by ``1 / sqrt(S)``.
+    The weights of the query are scaled by ``1 / sqrt(S)``.
     """
     scales = (1 / math.sqrt(projections[0].units // num_heads), 1, 1)
     merged = []

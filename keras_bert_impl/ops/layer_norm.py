@@ -19,7 +19,7 @@ def _layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
 
 
 def _recomputed_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
-    """Its gradient saves the input only; that of Keras saves a second array: a tenth of all that BERT-base saves."""
+    """Saves only the input for the gradient; Keras saves a second array, 10 % of the memory that BERT-base saves."""
 
     @ops.custom_gradient
     def normalize(x: Any, gamma: Any, beta: Any) -> Any:

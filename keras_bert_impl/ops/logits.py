@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-# How many products torch adds up in a row on CPU. TensorFlow adds up 384; its logits of a vocabulary then came out
-# twice as far from float64, and those of the next sentence three times.
+# The number of consecutive products that torch sums on CPU. TensorFlow sums 384, which increased the error to float64
+# by a factor of 2 for the logits of a vocabulary, and of 3 for those of the next sentence.
 _BLOCK = 128
 
 

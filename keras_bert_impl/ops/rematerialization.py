@@ -10,7 +10,8 @@ def rematerialize(layer: keras.layers.Layer, *inputs: Any, training: bool | None
     """Calls a built layer with one output; for its gradient only the inputs are stored, and the layer runs again.
 
     Keras' own ``RematScope`` draws other dropout masks the second time on TensorFlow. Here the states of the random
-    generators are passed in as values. ``training`` is passed on, since the second run has no caller to take it from.
+    generators are passed in as values. ``training`` is passed on, since the second call cannot inherit it from a
+    caller.
     """
     weights, others = layer.trainable_variables, layer.non_trainable_variables
     weight_ids = {id(weight) for weight in layer.weights}

@@ -16,7 +16,7 @@ _scope: ContextVar[tuple[str | None, Mapping[int, Any]]] = ContextVar("scope", d
 
 
 def choose(plain: Callable[..., Any], variants: Mapping[str, Callable[..., Any]], *, training: Any = False) -> Any:
-    """Returns the variant for the purpose in force, else for the backend; ``plain`` if the table has none."""
+    """Returns the variant for the current purpose, otherwise for the backend; ``plain`` if the table has neither."""
     backend = keras.backend.backend()
     key = _scope.get()[0] or (f"{backend} training" if training else backend)
     return variants.get(key, plain)

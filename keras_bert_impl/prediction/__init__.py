@@ -1,4 +1,4 @@
-"""From text to answers in Python."""
+"""Predictions from texts or files, in Python."""
 
 from keras_bert_impl.prediction.fill_mask import fill_mask
 from keras_bert_impl.prediction.next_sentence import next_sentence

@@ -1,4 +1,4 @@
-"""``next_sentence``: how likely one text follows another."""
+"""``next_sentence``: the probability that one text follows another."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +8,12 @@ from keras_bert_impl.tasks.next_sentence import IS_NEXT
 
 
 def next_sentence(source: str | Path, firsts: Sequence[str], seconds: Sequence[str]) -> list[float]:
-    """Predicts how likely each second text follows its first one.
+    """Predicts the probability that each second text follows its first text.
 
     Args:
         source: a checkpoint with a next-sentence head: a directory, a bundled model or a hub name.
         firsts: first texts.
-        seconds: as many second texts.
+        seconds: the second texts, one for each first text.
 
     Returns:
         the probabilities.

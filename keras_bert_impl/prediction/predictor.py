@@ -25,7 +25,8 @@ class Predictor:
             same checkpoint may serve another task.
         max_length: the maximum length of a row in tokens; None: the number of the model's positions.
         allow_no_answer: for question answering, whether a question may have no answer in its context; None: as the
-            configuration says, which `keras_bert_impl.training.finetune` writes. Public checkpoints do not say it.
+            configuration says, which `keras_bert_impl.training.finetune` writes. Public checkpoints do not have this
+            setting.
 
     Raises:
         InputError: nothing at ``source``, or the model does not fit the task.
@@ -87,7 +88,7 @@ class Predictor:
             InputError: the file cannot be used; the examples before the error have been predicted.
 
         Warns:
-            UserWarning: once, after the last example: texts were longer than ``max_length`` and were truncated.
+            UserWarning: after the last example, once: texts were longer than ``max_length`` and were truncated.
         """
         truncated = seen = 0
         for chunk in self.task.read_chunks(path, size, columns=columns or {}):
@@ -101,7 +102,7 @@ class Predictor:
         """Computes the task's metrics on columns with labels.
 
         Raises:
-            InputError: a label that the model does not know, or a task that is not evaluated.
+            InputError: a label that the model does not know, or a task without metrics.
 
         Warns:
             UserWarning: texts were longer than ``max_length`` and were truncated.

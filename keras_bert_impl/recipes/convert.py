@@ -26,7 +26,7 @@ def convert(
         directory: the directory to write; must not exist or be empty.
         revision: branch, tag or commit of a hub name.
         strict: whether an unexpected tensor, which no BERT has, is an error.
-        cased: whether the vocabulary is cased; None: as in the tokenizer's files, or uncased if they do not tell.
+        cased: whether the vocabulary is cased; None: as in the tokenizer's files, or uncased if they do not say.
         dtype: the dtype of the written weights: ``float32``, ``float16`` or ``bfloat16``.
 
     Returns:

@@ -36,7 +36,7 @@ CHECKPOINTS = {
 
 
 def cache_root() -> Path:
-    """The directory of downloaded files: ``KERAS_BERT_CACHE``, or ``~/.cache/keras_bert_impl``."""
+    """Returns the directory of downloaded files: ``KERAS_BERT_CACHE``, or ``~/.cache/keras_bert_impl``."""
     return Path(os.environ.get("KERAS_BERT_CACHE") or Path.home() / ".cache" / "keras_bert_impl")
 
 

@@ -39,7 +39,7 @@ def quickstart(
         output: the directory of the run.
         export: the directory of the export.
         epochs: number of passes over the training data.
-        precision: precision of the training, ``float32`` or ``bfloat16``.
+        precision: precision of training, ``float32`` or ``bfloat16``.
 
     Returns:
         the label of each of ``SENTENCES``, predicted by the export in a new process.
@@ -81,7 +81,7 @@ def quickstart(
 
 
 def _classify(export: Path) -> list[str]:
-    """The labels that the export predicts for ``SENTENCES``, by the command line in a new process."""
+    """Returns the labels that the export predicts for ``SENTENCES``, by the command line in a new process."""
     command = [sys.executable, "-m", "keras_bert_impl.cli.main", "predict", str(export), *SENTENCES]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:

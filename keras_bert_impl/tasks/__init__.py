@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class _Tasks(MutableMapping[str, "Task"]):
-    """Tasks by name. A task's module is imported when the task is first used, so that its name alone costs nothing."""
+    """Tasks by name. A task's module is imported when the task is first used, so that listing the names is fast."""
 
     def __init__(self, locations: dict[str, str]) -> None:
         self._tasks: dict[str, Any] = dict(locations)
@@ -37,7 +37,7 @@ class _Tasks(MutableMapping[str, "Task"]):
         return len(self._tasks)
 
 
-# The one list of tasks. By name: the module in this package, and the class.
+# The list of all tasks, by name: the module in this package, and the class.
 TASKS: MutableMapping[str, "Task"] = _Tasks(
     {
         "classification": "classification.Classification",
@@ -60,7 +60,7 @@ def get_task(name: str) -> "Task":
         InputError: there is none.
     """
     if name not in TASKS:
-        raise InputError(f"No task is named {name!r}; there are {', '.join(TASKS)}.")
+        raise InputError(f"No task is named {name!r}; the tasks are {', '.join(TASKS)}.")
     return TASKS[name]
 
 

@@ -1,4 +1,4 @@
-"""``Task``: everything that is true of one task, in one class."""
+"""``Task``: the interface of a task, which contains everything specific to it."""
 
 import abc
 import importlib
@@ -23,7 +23,7 @@ Run = Callable[[dict[str, np.ndarray]], dict[str, Any]]
 Outputs = Mapping[str, Any]
 Prediction = dict[str, Any]
 
-# Longer lists of answers do not help in a summary.
+# The max. number of predictions in a summary.
 _MAX_ANSWERS = 5
 
 
@@ -32,8 +32,8 @@ class Summary:
     """A prediction in a few words, for the top of a view.
 
     Attributes:
-        heading: the kind of answer; empty if there is none.
-        answers: answers, the likeliest first, each with its probability where it has one.
+        heading: the kind of prediction; empty if there is none.
+        answers: the predictions, most likely first, each with its probability or None.
     """
 
     heading: str
@@ -61,7 +61,7 @@ class TargetLogit:
 
 
 class Serving(Protocol):
-    """What the graph of an export offers to `Task.serve`."""
+    """The part of a served model that `Task.serve` uses."""
 
     config: BertConfig
     tokenizer: BertTokenizer
@@ -73,8 +73,7 @@ class Serving(Protocol):
 class Task(abc.ABC):
     """One task: its model class, and how its examples are read, encoded, learned, predicted, scored, served, explained.
 
-    These facts are in the subclass only. It is listed in ``TASKS``; training, `Predictor`, exports and views then
-    support it.
+    Only the subclass contains them. It is listed in ``TASKS``; training, `Predictor`, exports and views use the list.
 
     Attributes:
         name: the name in ``TASKS``, on the command line and in reports.
@@ -168,7 +167,8 @@ class Task(abc.ABC):
         """Returns columns without labels for the fields of lines: a text each, or two texts each."""
         if len({len(fields) for fields in rows}) > 1 or len(rows[0]) > 2:
             raise InputError(
-                "some lines have a TAB and others have none, or several; single texts or pairs were expected."
+                "the lines have different numbers of TABs, or several; either no TAB (single texts) or one (pairs) "
+                "was expected."
             )
         texts, *pairs = (list(column) for column in zip(*rows, strict=True))
         return self.from_texts(texts, *pairs)
@@ -184,11 +184,11 @@ class Task(abc.ABC):
     # -- training
 
     def labels(self, columns: Columns) -> list[str]:
-        """The names of the model's labels, from training data."""
+        """Returns the names of the model's labels, from training data."""
         return []
 
     def config_changes(self, labels: list[str]) -> dict[str, Any]:
-        """The fields of a ``BertConfig`` that this task sets, as keywords for ``from_pretrained``."""
+        """Returns the fields of a ``BertConfig`` that this task sets, as keywords for ``from_pretrained``."""
         return {"id2label": dict(enumerate(labels)), "problem_type": self.problem_type}
 
     def config_extra(self, columns: Columns) -> dict[str, Any]:
@@ -197,7 +197,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def loss(self) -> dict[str, Any]:
-        """A Keras loss for each output of the model."""
+        """Returns a Keras loss for each output of the model."""
 
     @abc.abstractmethod
     def metrics(self) -> dict[str, Any]:
@@ -210,7 +210,7 @@ class Task(abc.ABC):
     # -- prediction
 
     def allow_no_answer(self, config: BertConfig, allow: bool) -> BertConfig:
-        """The configuration with questions allowed to have no answer, or not.
+        """Returns the configuration that allows, or does not allow, questions without an answer.
 
         Raises:
             InputError: the task is not question answering.
@@ -241,7 +241,7 @@ class Task(abc.ABC):
         max_tokens: int = 4096,
         lengths: tuple[int, ...] = (),
     ) -> list[Prediction]:
-        """Predicts examples, in their order. Rows of similar length share batches.
+        """Predicts examples, in their order. Rows of similar length are in the same batch.
 
         Args:
             run: the model.
@@ -260,37 +260,37 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def score(self, predictions: list[Prediction], columns: Columns) -> dict[str, float]:
-        """The task's metrics by name."""
+        """Returns the task's metrics by name."""
 
     # -- exports
 
     @abc.abstractmethod
     def serve(self, outputs: Outputs, serving: Serving) -> dict[str, Any]:
-        """The tensors that a SavedModel answers, from the model's outputs as tensors; written with ``keras.ops``."""
+        """Converts the model's outputs to the outputs of a SavedModel; implementations use ``keras.ops``."""
 
     # -- views
 
     def view_inputs(self, inputs: Mapping[str, np.ndarray], tokenizer: BertTokenizer) -> dict[str, np.ndarray]:
-        """The model's inputs for one encoded text ``[1, tokens]``."""
+        """Returns the model's inputs for one encoded text ``[1, tokens]``."""
         return dict(inputs)
 
     def can_summarize(self, row: "Row") -> bool:
-        """Whether the model has an answer for such a text."""
+        """Whether the model can make a prediction for this text."""
         return True
 
     @abc.abstractmethod
     def summarize(self, prediction: Prediction) -> Summary:
-        """A prediction in a few words."""
+        """Summarizes a prediction."""
 
     def explained_model(self, model: Any) -> Any:
-        """The model whose logits are explained: it has the same weights, and rows of tokens as inputs."""
+        """Returns the model whose logits are explained: it has the same weights, and rows of tokens as inputs."""
         return model
 
     @abc.abstractmethod
     def find_targets(
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
-        """The logits to explain.
+        """Returns the logits to explain.
 
         Args:
             row: the text.
@@ -319,7 +319,7 @@ class TextTask(Task):
 
 
 def sort_answers(scores: Mapping[str, float]) -> list[tuple[str, float | None]]:
-    """The likeliest names with their probabilities, the likeliest first."""
+    """Returns the most likely names with their probabilities, most likely first."""
     names = sorted(scores, key=lambda name: -scores[name])
     return [(name, scores[name]) for name in names[:_MAX_ANSWERS]]
 
@@ -327,16 +327,16 @@ def sort_answers(scores: Mapping[str, float]) -> list[tuple[str, float | None]]:
 def refuse_target(target: str | None, reason: str) -> None:
     """Raises ``InputError`` if there is a target where none can be chosen."""
     if target is not None:
-        raise InputError(f"target is {target!r}, but there is nothing to choose: {reason}. Omit it.")
+        raise InputError(f"target is {target!r}, but this task has no choice of targets: {reason}. Omit it.")
 
 
 def find_words(row: "Row", target: str) -> list[tuple[Any, ...]]:
-    """The occurrences of a word, or of several consecutive words, in a text.
+    """Returns the occurrences of a word, or of several consecutive words, in a text.
 
     Raises:
         InputError: there are none.
     """
     occurrences = row.find(target)
     if not occurrences:
-        raise InputError(f"{row.text!r:.60} does not contain the word {target!r}.")
+        raise InputError(f"{row.text!r:.60} does not contain the word {target!r}. Name a word of the text.")
     return occurrences

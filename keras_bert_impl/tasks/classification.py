@@ -32,7 +32,7 @@ class SequenceTask(TextTask):
         return self.problem_type == (config.problem_type or default)
 
     def encode(self, columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> Features:
-        """Encodes texts or pairs, a row each; long ones are truncated. Labels are those of `read_labels`.
+        """Encodes each text or pair as one row; long rows are truncated. Labels are those of `read_labels`.
 
         Raises:
             InputError: a label that cannot be used, or ``max_length`` exceeds the model's positions.
@@ -46,7 +46,7 @@ class SequenceTask(TextTask):
 
     @abc.abstractmethod
     def read_labels(self, columns: Columns, config: BertConfig) -> np.ndarray:
-        """The labels in the form that the loss expects, ``[examples, ...]``."""
+        """Returns the labels in the form that the loss expects, ``[examples, ...]``."""
 
 
 class Classification(SequenceTask):
@@ -57,11 +57,11 @@ class Classification(SequenceTask):
     main_metric: ClassVar[str] = "accuracy"
 
     def label_names(self, config: BertConfig) -> Sequence[str]:
-        """The names of the labels, in the order of the logits."""
+        """Returns the names of the labels, in the order of the logits."""
         return list(config.id2label.values())
 
     def labels(self, columns: Columns) -> list[str]:
-        """The distinct labels, sorted; as numbers if all of them are integers.
+        """Returns the distinct labels, sorted; as numbers if all of them are integers.
 
         >>> Classification().labels({"text": ["a", "b", "c"], "label": ["10", "9", "10"]})
         ['9', '10']
@@ -76,7 +76,7 @@ class Classification(SequenceTask):
         return sorted(names, key=lambda name: (int(name) if are_integers else 0, name))
 
     def read_labels(self, columns: Columns, config: BertConfig) -> np.ndarray:
-        """The ids of the labels, int32 ``[examples]``.
+        """Returns the ids of the labels, int32 ``[examples]``.
 
         Raises:
             InputError: a label that the model does not know.
@@ -130,13 +130,13 @@ class Classification(SequenceTask):
         return {"label": serving.gather(names, ops.argmax(logits, axis=-1)), "scores": ops.softmax(logits)}
 
     def summarize(self, prediction: Prediction) -> Summary:
-        """The likeliest labels."""
+        """Returns the likeliest labels."""
         return Summary("Prediction", sort_answers(prediction["scores"]))
 
     def find_targets(
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
-        """The logit of the label ``target``, or of the likeliest."""
+        """Returns the logit of the label ``target``, or of the likeliest."""
         names = self.label_names(config)
         if target is not None and target not in names:
             raise InputError(f"the model has no label {target!r}; it has {', '.join(map(repr, names))}.")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Embedding(TextTask):
-    """Vectors of texts from the encoder, which needs no training; for pairs the cosine similarity of their means.
+    """Text embeddings from the encoder, without training; for pairs, the cosine similarity of their means.
 
     The mean over the last hidden states of all tokens, special ones included, is the pooling of sentence-transformers.
     """
@@ -32,12 +32,12 @@ class Embedding(TextTask):
     refusals: ClassVar[Mapping[str, str]] = {
         "finetune": "train for a task with labels, such as '--task regression' for the similarity of pairs, or adapt "
         "the model to your texts with '--task masked-lm'.",
-        "explain": "a vector is not one answer. Explain a model with a head, or see 'keras-bert similar' and "
+        "explain": "a vector is not a single logit. Explain a model with a head, or see 'keras-bert similar' and "
         "'keras-bert attention'.",
     }
 
     def encode(self, columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> Features:
-        """Encodes texts, a row each; the second texts of pairs are rows of their own, after all first ones.
+        """Encodes each text as one row; the rows of second texts follow those of all first texts.
 
         Raises:
             InputError: labels without pairs, a label that is not a number, or ``max_length`` exceeds the positions.
@@ -53,11 +53,11 @@ class Embedding(TextTask):
         return Features(model_inputs(rows, tokenizer), {}, {}, example=example, truncated=truncated)
 
     def loss(self) -> dict[str, Any]:
-        """None: the encoder alone is not trained."""
+        """Returns no entries: the encoder alone is not trained."""
         return {}
 
     def metrics(self) -> dict[str, Any]:
-        """None: the encoder alone is not trained."""
+        """Returns no entries: the encoder alone is not trained."""
         return {}
 
     def reduce(
@@ -99,11 +99,11 @@ class Embedding(TextTask):
         return False
 
     def summarize(self, prediction: Prediction) -> Summary:
-        """None."""
+        """Returns `NO_SUMMARY`."""
         return NO_SUMMARY
 
     def find_targets(
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
-        """None: see ``refusals``."""
+        """Returns no targets: see ``refusals``."""
         return []

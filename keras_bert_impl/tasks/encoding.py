@@ -1,4 +1,4 @@
-"""Encoding that tasks share: checks against the model, truncation, and tokenizer rows as features."""
+"""Common encoding functions of tasks: checks against the model, truncation, and model inputs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +22,10 @@ def check_fit(tokenizer: BertTokenizer, config: BertConfig, *, max_length: int, 
             f"Choose at most {config.max_position_embeddings}."
         )
     if pairs and config.type_vocab_size < 2:
-        raise InputError("pairs of texts need two segments, but the model has one (type_vocab_size is 1).")
+        raise InputError(
+            "pairs of texts need two segments, but the model has one (type_vocab_size is 1). Use single texts, or "
+            "another model."
+        )
     check_vocabulary(tokenizer, config)
 
 
@@ -52,7 +55,7 @@ def truncate(
 
 
 def model_inputs(rows: Mapping[str, Sequence[np.ndarray]], tokenizer: BertTokenizer) -> dict[str, Ragged]:
-    """The model's inputs from the tokenizer's unpadded rows."""
+    """Returns the model's inputs from the tokenizer's unpadded rows."""
     ids = Ragged.from_rows(rows["input_ids"], dtype=np.int32, pad=tokenizer.pad_token_id)
     return {
         "input_ids": ids,
@@ -63,7 +66,7 @@ def model_inputs(rows: Mapping[str, Sequence[np.ndarray]], tokenizer: BertTokeni
 
 
 def label_id(name: str, label2id: Mapping[str, int], *, location: str) -> int:
-    """The id of a label.
+    """Returns the id of a label.
 
     Raises:
         InputError: the model does not know the label; ``location`` begins the message.

@@ -26,7 +26,7 @@ class MeanCrossEntropy(keras.losses.Loss):
         return cross_entropy(y_true, y_pred)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return {"name": self.name, "dtype": "float32"}
 
 
@@ -64,5 +64,5 @@ class Perplexity(CrossEntropy):
         super().__init__(name=name, dtype=dtype)
 
     def result(self) -> Any:
-        """The perplexity so far; a scalar."""
+        """Returns the perplexity so far; a scalar."""
         return ops.exp(super().result())

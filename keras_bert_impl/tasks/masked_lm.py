@@ -28,7 +28,7 @@ class MaskedFeatures(Features):
     """Rows with positions to predict.
 
     Args:
-        vocabulary: the tokens by id, the model's surplus ids included.
+        vocabulary: the tokens by id, with empty strings for ids that only the model has.
         counts: int32 ``[rows]``, the number of predicted positions of each row.
     """
 
@@ -40,8 +40,8 @@ class MaskedLM(Task):
     """Masked language modeling: predicts the tokens at ``[MASK]``. Fine-tuning adapts a model to a domain.
 
     A file is a ``.txt`` with one text per line, or a table with a column of texts. For training and evaluation the
-    column ``label`` holds the complete texts, and 15 % of their tokens are masked as in the paper, always the same ones
-    for the same ``seed``. Texts that exceed ``max_length`` are split then; for prediction they are truncated.
+    column ``label`` holds the complete texts, and 15 % of their tokens are masked as in the paper; the same ``seed``
+    gives the same masks. Texts longer than ``max_length`` are split; for prediction they are truncated.
 
     Args:
         top_k: the number of tokens predicted for each ``[MASK]``.
@@ -65,11 +65,11 @@ class MaskedLM(Task):
         self.seed = seed
 
     def config_changes(self, labels: list[str]) -> dict[str, Any]:
-        """None: the head has no labels."""
+        """Returns no fields: the head has no labels."""
         return {}
 
     def labels(self, columns: Columns) -> list[str]:
-        """None: the model predicts tokens.
+        """Returns no labels: the model predicts tokens.
 
         Raises:
             InputError: the column ``label`` is missing.
@@ -163,7 +163,7 @@ class MaskedLM(Task):
         )
 
     def loss(self) -> dict[str, Any]:
-        """The mean cross entropy over the masked tokens."""
+        """Returns the mean cross entropy over the masked tokens."""
         from keras_bert_impl.tasks.losses import MeanCrossEntropy
 
         return {self.output: MeanCrossEntropy()}
@@ -230,7 +230,7 @@ class MaskedLM(Task):
         """
         masks = [mask for prediction in predictions for mask in prediction["masks"]]
         if not masks:
-            raise InputError("none of the texts has a word that could be masked.")
+            raise InputError("none of the texts has a word that could be masked; give texts with words.")
         loss = -float(np.mean([mask["log_probability"] for mask in masks]))
         accuracy = float(np.mean([mask["tokens"][0] == mask["label"] for mask in masks]))
         return {"accuracy": accuracy, "loss": loss, "perplexity": float(np.exp(loss))}
@@ -251,26 +251,26 @@ class MaskedLM(Task):
         return {**inputs, "masked_lm_positions": positions[None].astype(np.int32)}
 
     def summarize(self, prediction: Prediction) -> Summary:
-        """The likeliest tokens of the first ``[MASK]``."""
+        """Returns the likeliest tokens of the first ``[MASK]``."""
         masks = prediction["masks"]
         if not masks:
             return NO_SUMMARY
         which = "first " if len(masks) > 1 else ""
         return Summary(
-            f"Likeliest words for the {which}[MASK]", list(zip(masks[0]["tokens"], masks[0]["scores"], strict=True))
+            f"Most likely words for the {which}[MASK]", list(zip(masks[0]["tokens"], masks[0]["scores"], strict=True))
         )
 
     def find_targets(
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
-        """The logit of the token ``target``, or of the likeliest, at each ``[MASK]``."""
+        """Returns the logit of the token ``target``, or of the likeliest, at each ``[MASK]``."""
         positions = np.flatnonzero(row.inputs["input_ids"][0] == tokenizer.mask_token_id).tolist()
         if not positions:
             raise InputError(
                 f"{row.text!r:.60} has no {tokenizer.mask_token}; put it where a word should be predicted."
             )
         if target is not None and target not in tokenizer.vocabulary:
-            raise InputError(f"{target!r} is not a token of the vocabulary; name one that is.")
+            raise InputError(f"{target!r} is not a token of the vocabulary. Name a token of vocab.txt.")
         targets = []
         for number, position in enumerate(positions):
             likeliest = int(outputs[self.output][0, number].argmax())

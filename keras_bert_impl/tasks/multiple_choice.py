@@ -27,7 +27,7 @@ class _ChoiceRows(Ragged):
         return (None, self.flat.shape[1], None)
 
     def padded(self, rows: np.ndarray, *, length: int) -> np.ndarray:
-        """The given rows, each padded at the end: ``[len(rows), choices, length]``."""
+        """Returns the given rows, each padded at the end: ``[len(rows), choices, length]``."""
         return super().padded(rows, length=length).swapaxes(1, 2)
 
 
@@ -35,7 +35,7 @@ class MultipleChoice(Task):
     """Multiple choice: the best of several choices for a text.
 
     Files are tables with the columns ``text``, ``choice0``, ``choice1`` … and ``label``, or JSONL with ``text``, a list
-    ``choices`` and ``label``. The label is the number of the right choice, from 0. All examples of a file have the
+    ``choices`` and ``label``. The label is the number of the correct choice, from 0. All examples of a file have the
     same number of choices.
     """
 
@@ -47,14 +47,14 @@ class MultipleChoice(Task):
     file_columns: ClassVar[tuple[str, ...]] = ("text", "label")
 
     def config_changes(self, labels: list[str]) -> dict[str, Any]:
-        """None: the model has one logit per choice and no labels."""
+        """Returns no fields: the model has one logit per choice and no labels."""
         return {}
 
     def examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
         """Reads a file; see the class.
 
         Raises:
-            InputError: a column is missing, or a value is not of its kind.
+            InputError: a column is missing, or a value has the wrong type.
         """
         text, label = columns.get("text", "text"), columns.get("label", "label")
         for source, record in read_records(path, header=True):
@@ -171,7 +171,7 @@ class MultipleChoice(Task):
         return {"label": ops.argmax(logits, axis=-1), "scores": ops.softmax(logits)}
 
     def view_inputs(self, inputs: Mapping[str, np.ndarray], tokenizer: BertTokenizer) -> dict[str, np.ndarray]:
-        """The row as the only choice."""
+        """Returns the row as the only choice."""
         return {name: values[:, None] for name, values in inputs.items()}
 
     def can_summarize(self, row: "Row") -> bool:
@@ -179,12 +179,12 @@ class MultipleChoice(Task):
         return row.text_pair is not None
 
     def summarize(self, prediction: Prediction) -> Summary:
-        """The logit of each choice."""
+        """Returns the logit of each choice."""
         heading = "Score of this choice" if len(prediction["logits"]) == 1 else "Scores of the choices"
         return Summary(heading, [(f"{logit:.3f}", None) for logit in prediction["logits"]])
 
     def explained_model(self, model: Any) -> Any:
-        """A classifier with one label over the same weights: its logit is the score of a choice."""
+        """Returns a classifier with one label over the same weights: its logit is the score of a choice."""
         from keras_bert_impl.models import BertForSequenceClassification
 
         names = ("attention_bias", "embeddings", "encoder", "pooler", "dropout", "classifier")
@@ -194,7 +194,7 @@ class MultipleChoice(Task):
     def find_targets(
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
-        """The score of the choice."""
+        """Returns the score of the choice."""
         refuse_target(target, "the score of the choice is explained")
         if row.text_pair is None:
             raise InputError("there is no choice; give it as the second text.")
@@ -206,7 +206,7 @@ def _number(key: str) -> int:
 
 
 def _label(value: Any, count: int, location: str) -> int:
-    """The number of the right choice."""
+    """Returns the number of the right choice."""
     try:
         number = int(value)
     except (TypeError, ValueError):

@@ -27,7 +27,7 @@ class NextSentence(Classification):
     needs_pair: ClassVar[bool] = True
 
     def fits(self, config: BertConfig) -> bool:
-        """True: the labels are always the same."""
+        """Returns True: this head always has the same labels."""
         return True
 
     def label_names(self, config: BertConfig) -> Sequence[str]:
@@ -39,7 +39,7 @@ class NextSentence(Classification):
         return list(LABELS)
 
     def config_changes(self, labels: list[str]) -> dict[str, Any]:
-        """None: the labels of this head are not in the configuration."""
+        """Returns no fields: the labels of this head are not in the configuration."""
         return {}
 
     def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
@@ -49,7 +49,9 @@ class NextSentence(Classification):
             InputError: there are no second texts.
         """
         if text_pairs is None:
-            raise InputError("there is one text; give two to predict whether the second follows the first.")
+            raise InputError(
+                "there are no second texts; give pairs, to predict whether the second text follows the first."
+            )
         return super().from_texts(texts, text_pairs)
 
     def can_summarize(self, row: "Row") -> bool:
@@ -63,12 +65,12 @@ class NextSentence(Classification):
     def find_targets(
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
-        """The logit of the likelier label."""
+        """Returns the logit of the likelier label."""
         return following_target(row, outputs, "logits", target)
 
 
 def following_target(row: "Row", outputs: Outputs, output: str, target: str | None) -> list[TargetLogit]:
-    """The logit of the likelier label in the output of that name."""
+    """Returns the logit of the likelier label in the output of that name."""
     refuse_target(target, "the likelier of the two labels is explained")
     if row.text_pair is None:
         raise InputError("there is one text; give two to explain whether the second follows the first.")

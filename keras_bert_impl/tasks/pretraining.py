@@ -50,7 +50,7 @@ class Pretraining(MaskedLM):
         return {"text": list(texts), **({} if text_pairs is None else {"text_pair": list(text_pairs)})}
 
     def loss(self) -> dict[str, Any]:
-        """The mean cross entropy of each head; the total loss is their sum, as in the paper."""
+        """Returns the mean cross entropy of each head; the total loss is their sum, as in the paper."""
         from keras_bert_impl.tasks.losses import MeanCrossEntropy
 
         return {self.output: MeanCrossEntropy(), _NEXT_SENTENCE: MeanCrossEntropy()}
@@ -81,7 +81,7 @@ class Pretraining(MaskedLM):
         return predictions
 
     def summarize(self, prediction: Prediction) -> Summary:
-        """The masked words if there are some, else whether the second text follows."""
+        """Returns the masked words if there are some, else whether the second text follows."""
         if prediction["masks"] or "scores" not in prediction:
             return super().summarize(prediction)
         return Summary("Second text", sort_answers(prediction["scores"]))
@@ -89,7 +89,7 @@ class Pretraining(MaskedLM):
     def find_targets(
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
-        """The logits at each ``[MASK]`` if there are some, else that of the next-sentence head."""
+        """Returns the logits at each ``[MASK]`` if there are some, else that of the next-sentence head."""
         if row.text_pair is not None and tokenizer.mask_token_id not in row.inputs["input_ids"]:
             return following_target(row, outputs, _NEXT_SENTENCE, target)
         return super().find_targets(row, outputs, tokenizer, config, target)

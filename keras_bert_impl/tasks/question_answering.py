@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from keras_bert_impl.tasks.words import Row
 
 # Values of the published run_squad.py: the maximum number of tokens of a question and of an answer, and the number of
-# candidates over which the score is a probability.
+# candidates over which the score is normalized.
 MAX_QUESTION = 64
 MAX_ANSWER = 30
 CANDIDATES = 20
@@ -63,7 +63,7 @@ class QuestionAnswering(Task):
         return {"id": [str(i) for i in range(len(texts))], "question": list(texts), "context": list(text_pairs)}
 
     def labels(self, columns: Columns) -> list[str]:
-        """The names of the model's two outputs per token."""
+        """Returns the names of the model's two outputs per token."""
         return ["start", "end"]
 
     def config_extra(self, columns: Columns) -> dict[str, Any]:
@@ -71,15 +71,15 @@ class QuestionAnswering(Task):
         return {NO_ANSWER_KEY: not all(answers["text"] for answers in columns["answers"])}
 
     def allow_no_answer(self, config: BertConfig, allow: bool) -> BertConfig:
-        """The configuration with "no answer" allowed, or not."""
+        """Returns the configuration with "no answer" allowed, or not."""
         return replace(config, extra={**config.extra, NO_ANSWER_KEY: allow})
 
     def encode(self, columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> Features:
         """Encodes question and context; a long context becomes several windows that overlap by a third of a row.
 
-        Labels are int32 ``[rows]``: first and last token of the first answer, 0 if the row does not contain all of it.
-        ``alignment["characters"]`` holds each token's first character and the one after its last, ``[tokens, 2]``, -1
-        outside of contexts.
+        Labels are int32 ``[rows]``: first and last token of the first answer, 0 if the row does not contain the
+        complete answer. ``alignment["characters"]`` holds each token's first character and the one after its last,
+        ``[tokens, 2]``, -1 outside of contexts.
 
         Raises:
             InputError: ``max_length`` exceeds the model's positions.
@@ -114,7 +114,7 @@ class QuestionAnswering(Task):
         }
 
     def metrics(self) -> dict[str, Any]:
-        """The fractions of rows with the right start and the right end."""
+        """Returns the fractions of rows with the right start and the right end."""
         import keras
 
         return {
@@ -125,9 +125,9 @@ class QuestionAnswering(Task):
     def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
         """Per question its ``id``, ``answer``, ``start`` and ``end`` (characters of the context), and ``score``.
 
-        The answer is the span with the largest sum of logits in any of the question's windows that ends not before its
-        start and has at most 30 tokens. If the configuration allows "no answer" and its logit is larger, ``answer`` is
-        empty and ``start`` and ``end`` are None. ``score`` is the probability among the 20 best candidates.
+        The answer is the span with the largest sum of logits in any of the question's windows. A span has 1 to 30
+        tokens. If the configuration allows "no answer" and its logit is larger, ``answer`` is empty and ``start`` and
+        ``end`` are None. ``score`` is the probability among the 20 best candidates.
         """
         start_logits, end_logits = outputs["start_logits"], outputs["end_logits"]
         characters = features.alignment["characters"]
@@ -157,20 +157,20 @@ class QuestionAnswering(Task):
         return {name: outputs[name] for name in ("answer", "start", "end", "score")}
 
     def summarize(self, prediction: Prediction) -> Summary:
-        """The answer."""
+        """Returns the answer."""
         return Summary("Answer", [(prediction["answer"] or "none", prediction["score"])])
 
     def find_targets(
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
-        """The logits of start and end, at the words ``target`` of the context or at the likeliest span."""
+        """Returns the logits of start and end, at the words ``target`` of the context or at the likeliest span."""
         context = [word for word in row.words if word.segment == 1 and not word.is_special]
         if not context:
             raise InputError("a question needs a context: give two texts, the question and the text with its answer.")
         if target is not None:
             words = next((words for words in find_words(row, target) if words[0].segment == 1), None)
             if words is None:
-                raise InputError(f"{target!r} is only in the question; name words of the context.")
+                raise InputError(f"the target {target!r} is only in the question. Name words of the context.")
             begin, end = words[0], words[-1]
         else:
             starts = outputs["start_logits"][0, [word.first for word in context]]
@@ -206,7 +206,7 @@ def _truncate_questions(questions: Sequence[str], tokenizer: BertTokenizer, *, l
 def _answer_tokens(
     answers: Sequence[Mapping[str, list[Any]]], example: np.ndarray, characters: np.ndarray, offsets: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The first and last token of the first answer in each row, 0 if the row does not contain all of it."""
+    """Finds the first and last token of the first answer in each row, 0 if the row does not contain it completely."""
     spans = [(a["answer_start"][0], a["answer_start"][0] + len(a["text"][0])) if a["text"] else (0, 0) for a in answers]
     start, end = np.repeat(np.array(spans)[example], np.diff(offsets), axis=0).T
     inside = characters[:, 0] >= 0
@@ -225,7 +225,7 @@ def _answer_tokens(
 
 
 def _best_spans(start: np.ndarray, end: np.ndarray, characters: np.ndarray) -> list[_Span]:
-    """The best candidates of one row; all arrays have an entry per token."""
+    """Returns the best candidates of one row; all arrays have an entry per token."""
     tokens = np.flatnonzero(characters[:, 0] >= 0)
     if not tokens.size:
         return []

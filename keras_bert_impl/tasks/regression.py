@@ -1,4 +1,4 @@
-"""One number for a text or a pair of texts."""
+"""Regression: one number for a text or a pair of texts."""
 
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,11 +25,11 @@ class Regression(SequenceTask):
     main_metric: ClassVar[str] = "pearson"
 
     def labels(self, columns: Columns) -> list[str]:
-        """The name of the only output."""
+        """Returns the name of the only output."""
         return ["value"]
 
     def read_labels(self, columns: Columns, config: BertConfig) -> np.ndarray:
-        """The numbers, float32 ``[examples, 1]``.
+        """Returns the numbers, float32 ``[examples, 1]``.
 
         Raises:
             InputError: a label that is not a number.
@@ -37,13 +37,13 @@ class Regression(SequenceTask):
         return read_numbers(columns)[:, None]
 
     def loss(self) -> dict[str, Any]:
-        """The mean squared error."""
+        """Returns the mean squared error."""
         import keras
 
         return {"logits": keras.losses.MeanSquaredError()}
 
     def metrics(self) -> dict[str, Any]:
-        """The mean absolute error."""
+        """Returns the mean absolute error."""
         import keras
 
         return {"logits": [keras.metrics.MeanAbsoluteError(name="mean_absolute_error")]}
@@ -72,12 +72,12 @@ class Regression(SequenceTask):
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
         """The number."""
-        refuse_target(target, "the model predicts one number, which is explained")
+        refuse_target(target, "the only number that the model predicts is explained")
         return [TargetLogit("the number", "logits", 0)]
 
 
 def read_numbers(columns: Columns) -> np.ndarray:
-    """The labels as numbers, float32 ``[examples]``.
+    """Returns the labels as numbers, float32 ``[examples]``.
 
     Raises:
         InputError: a label that is not a finite number.
@@ -91,7 +91,10 @@ def _number(label: str, location: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise InputError(f"{location}: the label {label!r} is not a number, but this task predicts numbers.")
+        raise InputError(
+            f"{location}: the label {label!r} is not a finite number, which regression needs. Correct the label, or "
+            "choose another task."
+        )
     return value
 
 

@@ -12,7 +12,7 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalize(answer: str) -> str:
-    """Lower-cased, without ASCII punctuation, without articles, with single spaces.
+    """Converts to lower case, removes ASCII punctuation and articles, and joins the words by single spaces.
 
     >>> normalize("The  U.S.  Army")
     'us army'
@@ -27,12 +27,12 @@ def exact_match(answer: str, references: Sequence[str]) -> float:
 
 
 def f1(answer: str, references: Sequence[str]) -> float:
-    """The F1 of the words that answer and reference share, for the best reference; from 0 to 1."""
+    """Computes the F1 of the words of answer and reference, for the best reference; from 0 to 1."""
     return max(_overlap(normalize(answer).split(), reference.split()) for reference in _normalize_all(references))
 
 
 def _normalize_all(references: Sequence[str]) -> list[str]:
-    """The normalized references that are not empty; without any, the empty text, which means no answer."""
+    """Returns the normalized references that are not empty; without any, the empty text, which means no answer."""
     return [normalized for reference in references if (normalized := normalize(reference))] or [""]
 
 

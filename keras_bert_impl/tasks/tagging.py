@@ -51,11 +51,11 @@ class Tagging(Task):
         }
 
     def labels(self, columns: Columns) -> list[str]:
-        """The distinct tags, ``O`` first."""
+        """Returns the distinct tags, ``O`` first."""
         return sorted({tag for tags in columns["label"] for tag in tags}, key=lambda tag: (tag != "O", tag))
 
     def encode(self, columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> Features:
-        """Encodes sentences; one that is too long becomes several windows that overlap by a quarter.
+        """Encodes sentences; long sentences become several windows that overlap by a quarter.
 
         Each word is predicted at its first token, in the window where it has the most context; all other tokens have
         weight 0. Labels are int32 and weights float32, an entry per token; ``alignment["word"]`` holds the number of
@@ -91,7 +91,7 @@ class Tagging(Task):
         """Cross entropy over the tokens at which words are predicted."""
         import keras
 
-        # The default would divide by all tokens, those of weight 0 and the padding included.
+        # The default reduction would divide by the number of all tokens, including padding and tokens with weight 0.
         entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
         return {"logits": entropy}
 
@@ -140,7 +140,7 @@ class Tagging(Task):
         return {"labels": labels, "scores": ops.max(probabilities, axis=-1)}
 
     def summarize(self, prediction: Prediction) -> Summary:
-        """The entities."""
+        """Returns the entities."""
         entities: list[tuple[str, float | None]] = [
             (f"{entity['text']}: {entity['kind']}", entity["score"]) for entity in prediction["entities"]
         ]
@@ -149,7 +149,7 @@ class Tagging(Task):
     def find_targets(
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
-        """The logit of the predicted tag of the word ``target``, or of each word whose tag is not ``O``."""
+        """Returns the logit of the predicted tag of the word ``target``, or of each word whose tag is not ``O``."""
         names = list(config.id2label.values())
         if target is None:
             words = [word for word in row.words if not word.is_special]
@@ -160,7 +160,8 @@ class Tagging(Task):
             tagged = [(word, tag) for word, tag in tagged if names[tag] != "O"]
             if not tagged:
                 raise InputError(
-                    f"the model predicts no tag for the words of {row.text!r:.60}. Name a word (target) to see why."
+                    f"the model predicts only the tag 'O' for {row.text!r:.60}. Name a word (target) to explain its "
+                    "tag."
                 )
         return [
             TargetLogit(f"logit of {names[tag]!r} at {word.text!r}", "logits", word.first * len(names) + tag)
@@ -211,6 +212,6 @@ def _prediction(columns: Columns, i: int, tags: list[str], scores: list[float]) 
 
 
 def _spans_when_joined(words: Sequence[str]) -> list[tuple[int, int]]:
-    """The characters of each word in the words joined by spaces."""
+    """Returns the start and end of each word in the text of all words joined by spaces."""
     ends = np.cumsum([len(word) + 1 for word in words]) - 1
     return [(int(end) - len(word), int(end)) for word, end in zip(words, ends, strict=True)]

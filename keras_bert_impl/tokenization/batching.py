@@ -79,7 +79,7 @@ def one_row_each(lengths: np.ndarray, remaining: np.ndarray) -> Rows:
 
 
 def sliding_windows(lengths: np.ndarray, window: np.ndarray, *, stride: int) -> Rows:
-    """Rows that together contain every token: overlapping windows of the same size.
+    """Makes rows that together contain every token: overlapping windows of equal size.
 
     Args:
         lengths: ``[samples, texts]``, the number of tokens of each text.

@@ -22,8 +22,8 @@ Padding = Literal["longest", "max_length"] | bool
 class BertTokenizer:
     """BERT's tokenizer: clean-up, splitting into words, WordPiece, special tokens, truncation and padding.
 
-    It returns the same ids as the transformers library for the same vocabulary and settings. Calls do not change it, so
-    several threads can use one tokenizer.
+    It returns the same ids as transformers for the same vocabulary and settings. It has no mutable state, so several
+    threads can use one tokenizer.
 
     Args:
         vocabulary: tokens in id order, or a dictionary from token to id.
@@ -31,8 +31,8 @@ class BertTokenizer:
         strip_accents: whether accents are removed; None: if text is lower-cased, as in the original BERT.
         tokenize_chinese_chars: whether each Chinese character is a word.
         pad_token, unk_token, cls_token, sep_token, mask_token: how the vocabulary spells the special tokens.
-        added_tokens: more tokens, which are found in text before it is split into words. Those that the vocabulary
-            lacks get the ids after it.
+        added_tokens: additional tokens, which are matched in text before it is split into words. Tokens that are not in
+            the vocabulary get the ids after it.
         model_max_length: the maximum number of tokens that the model takes, special tokens included.
 
     Attributes:
@@ -95,8 +95,8 @@ class BertTokenizer:
     def from_pretrained(cls, source: str | Path | Source, *, revision: str | None = None, **overrides: Any) -> Self:
         """Reads the tokenizer of a checkpoint.
 
-        It reads ``tokenizer.json``, or ``vocab.txt`` if there is none. A setting is taken from the first of these that
-        has it: the overrides, ``tokenizer_config.json``, ``tokenizer.json``, the constructor's defaults. So a bare
+        It reads ``tokenizer.json``, or ``vocab.txt`` if there is none. A setting is read from the first of these that
+        contains it: the overrides, ``tokenizer_config.json``, ``tokenizer.json``, the constructor's defaults. So a bare
         ``vocab.txt`` (as Google published them) is treated as uncased: pass ``do_lower_case=False`` for a cased one. A
         warning is shown if its tokens look cased. Padding and truncation in files are ignored.
 
@@ -245,12 +245,12 @@ class BertTokenizer:
         return encode(self.backend_tokenizer, text, text_pair, **options)
 
     def tokenize(self, text: str) -> list[str]:
-        """The tokens of one text, without special tokens around them."""
+        """Returns the tokens of one text, without special tokens around them."""
         texts, _ = list_texts([text])
         return self.backend_tokenizer.encode_batch(texts, add_special_tokens=False)[0].tokens
 
     def decode(self, ids: Sequence[int] | np.ndarray, *, skip_special_tokens: bool = True) -> str:
-        """The text of one row of ids: word pieces are joined, spaces before punctuation are removed.
+        """Returns the text of one row of ids: word pieces are joined, spaces before punctuation are removed.
 
         Args:
             ids: integers ``[length]``.
@@ -266,7 +266,7 @@ class BertTokenizer:
     @overload
     def convert_ids_to_tokens(self, ids: Sequence[int] | np.ndarray) -> list[str]: ...
     def convert_ids_to_tokens(self, ids: int | Sequence[int] | np.ndarray) -> str | list[str]:
-        """The token of an id, or the tokens of a row of ids.
+        """Returns the token of an id, or the tokens of a row of ids.
 
         Raises:
             InputError: an id is outside the vocabulary.

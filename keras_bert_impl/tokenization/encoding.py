@@ -56,7 +56,7 @@ def build_backend(
 
 
 def without_special_token_matching(backend: Tokenizer) -> Tokenizer:
-    """A copy that tokenizes ``[SEP]`` in a text like other text."""
+    """Returns a copy that does not match special tokens: ``[SEP]`` in a text is tokenized like other text."""
     copy = Tokenizer.from_str(backend.to_str())
     copy.encode_special_tokens = True
     return copy
@@ -169,7 +169,8 @@ def encode(
     max_tokens = max_length - int(batching.SPECIAL_COUNTS[:per_sample].sum())
     if strategy and max_tokens < 0:
         raise InputError(
-            f"max_length={max_length} has no space for the {max_length - max_tokens} special tokens of a row."
+            f"max_length={max_length} has no space for the {max_length - max_tokens} special tokens of a row. Choose "
+            "a larger one."
         )
     if with_overflow and stride < 0:
         raise InputError(f"stride={stride} is negative; the number of tokens that windows share was expected.")
@@ -250,6 +251,6 @@ def _check_strings(texts: list[Any], name: str) -> None:
             raise InputError(f"{name}[{index}] is {text!r:.50} ({type(text).__name__}); a string was expected.")
         if not text.isascii() and (half := _SURROGATE.search(text)):
             raise InputError(
-                f"{name}[{index}] contains half of a surrogate pair ({half[0]!r}) at position {half.start()}, as after "
-                "cutting a JSON escape in two. Remove it, or repair the file it comes from."
+                f"{name}[{index}] contains half of a surrogate pair ({half[0]!r}) at position {half.start()}, which "
+                "is not valid text. Remove it, or correct the file that it was read from."
             )

@@ -24,7 +24,7 @@ CLASSES = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "PreTrain
 # transformers writes 1e30 if no limit is known.
 NO_LIMIT = 10**9
 
-# What makes a tokenizer BERT's. A missing model type is accepted: files of 2020 do not have it.
+# The settings of a BERT tokenizer. The model type may be missing: files of 2020 do not have it.
 REQUIRED: dict[tuple[str, str], tuple[Any, ...]] = {
     ("model", "type"): ("WordPiece", None),
     ("model", "continuing_subword_prefix"): ("##",),
@@ -107,7 +107,7 @@ def write_files(directory: Path, *, backend_json: str, vocabulary: list[str], se
     """Writes ``tokenizer.json``, ``vocab.txt`` and two files of settings, each completely or not at all.
 
     Args:
-        directory: created if needed; files with the same names are replaced, others stay.
+        directory: created if needed; files with the same names are replaced, others are not changed.
         backend_json: the content of ``tokenizer.json``.
         vocabulary: tokens in id order, without tokens added after it, which only ``tokenizer.json`` can contain.
         settings: the content of ``tokenizer_config.json`` without the class.
@@ -129,13 +129,13 @@ def check_types(settings: Mapping[str, Any]) -> None:
 
 
 def _read(source: Source, name: str) -> dict[str, Any]:
-    """The object in a JSON file of a source; empty if there is no such file."""
+    """Returns the object in a JSON file of a source; empty if there is no such file."""
     path = source.file(name)
     return files.read_json(path) if path else {}
 
 
 def _spelling(token: Any) -> Any:
-    """A token's spelling, which in some files is in a dictionary with flags."""
+    """Returns a token's spelling, which in some files is in a dictionary with flags."""
     return token.get("content") if isinstance(token, dict) else token
 
 
@@ -144,13 +144,13 @@ def _check_class(source: Source, config: Mapping[str, Any]) -> None:
     if str(name).removesuffix("Fast") not in CLASSES:
         raise InputError(
             f"{source.name}: tokenizer_config.json has tokenizer_class {name!r}, whose rules for vocab.txt are not "
-            f"BERT's; one of {', '.join(CLASSES)} was expected. If BERT's rules are right nevertheless, read the "
-            "vocabulary yourself and call BertTokenizer(vocabulary)."
+            f"BERT's; one of {', '.join(CLASSES)} was expected. If BERT's rules apply, read the "
+            "vocabulary and call BertTokenizer(vocabulary)."
         )
 
 
 def _read_added_tokens(source: Source, vocabulary: list[str], spellings: Mapping[str, Any]) -> list[Any]:
-    """The tokens that transformers 4 added to a ``vocab.txt``, which are in one of two other files."""
+    """Returns the tokens that transformers 4 added to a ``vocab.txt``, which are in one of two other files."""
     special = spellings.get("additional_special_tokens") or []
     try:
         entries = [{"id": int(id), **entry} for id, entry in spellings.get("added_tokens_decoder", {}).items()] or [
@@ -165,7 +165,7 @@ def _read_added_tokens(source: Source, vocabulary: list[str], spellings: Mapping
 
 
 def _unwrap(normalizer: Any) -> Any:
-    """The only member of a sequence of normalizers; anything else is returned as it is."""
+    """Returns the only member of a sequence of normalizers; anything else is returned as it is."""
     match normalizer:
         case {"type": "Sequence", "normalizers": [only]}:
             return only
@@ -173,7 +173,7 @@ def _unwrap(normalizer: Any) -> Any:
 
 
 def _read_post_processor(path: Path, post_processor: dict[str, Any] | None) -> dict[str, str]:
-    """The spellings of [CLS] and [SEP] in the post-processor, which must add them as BERT does."""
+    """Returns the spellings of [CLS] and [SEP] in the post-processor, which must add them as BERT does."""
     match post_processor:
         case None:
             return {}
@@ -190,8 +190,8 @@ def _read_post_processor(path: Path, post_processor: dict[str, Any] | None) -> d
         } if first == single and last == sep:
             return {"cls_token": cls, "sep_token": sep}
     raise InputError(
-        f"{path} does not describe a BERT tokenizer: its post_processor does not make [CLS] a [SEP] b [SEP] with the "
-        "types 0 0 0 1 1."
+        f"{path} does not describe a BERT tokenizer: its post_processor "
+        f"({post_processor.get('type')}) does not make [CLS] a [SEP] b [SEP] with the types 0 0 0 1 1."
     )
 
 
@@ -209,7 +209,7 @@ def read_vocabulary(path: Path) -> list[str]:
     """
     text = files.read_text(path).removesuffix("\n")
     if not text:
-        raise InputError(f"{path} is empty; a vocabulary with one token a line was expected.")
+        raise InputError(f"{path} is empty; a vocabulary with one token per line was expected.")
     tokens = [line.removesuffix("\r") for line in text.split("\n")]
     if repeated := _find_repeated(tokens):
         first, second = repeated
@@ -265,7 +265,7 @@ def looks_cased(vocabulary: Sequence[str]) -> bool:
 
 
 def _find_repeated(tokens: Iterable[str]) -> tuple[int, int] | None:
-    """The first and the second index of the first repeated token."""
+    """Returns the first and the second index of the first repeated token."""
     seen: dict[str, int] = {}
     for index, token in enumerate(tokens):
         if seen.setdefault(token, index) != index:

@@ -17,7 +17,8 @@ _FIRST = 104
 # The maximum number of letters that get tokens, at the start of words and inside; rarer letters make a word unknown.
 # The published vocabularies have about as many. Characters that are words by themselves (Chinese ones) do not count.
 _MAX_LETTERS = 1000
-# Longer words are unknown to every tokenizer, and slow the library down: they are left out, except Chinese text.
+# Words of more than 100 letters are unknown to every tokenizer and slow down training: they are omitted. Chinese
+# text, which has no spaces, is not.
 _LONG_WORD = re.compile(r"[^\W\u3400-\u9fff\uf900-\ufaff]{101,}")
 
 
@@ -34,7 +35,7 @@ def train_vocabulary(
         output: the directory to write; must not exist or be empty.
         size: the maximum number of tokens.
         do_lower_case: whether text is lower-cased and accents are removed.
-        min_frequency: how often two pieces must be adjacent to be merged.
+        min_frequency: the min. number of times that two pieces must be adjacent to be merged.
 
     Raises:
         InputError: the texts contain no words, or can be iterated only once.
@@ -43,22 +44,24 @@ def train_vocabulary(
     103
     """
     if iter(texts) is texts:
-        raise InputError("The texts can be iterated only once, like a generator; a list or the like was expected.")
+        raise InputError("texts is an iterator, which can be read only once; a list or another iterable was expected.")
     if size <= _FIRST:
-        raise InputError(f"size is {size}; more than {_FIRST} was expected: that many ids are special or unused.")
+        raise InputError(
+            f"size is {size}; more than {_FIRST} was expected, because the first {_FIRST} ids are reserved."
+        )
     with new_directory(Path(output)) as directory:
         learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
         learner.normalizer = normalizers.BertNormalizer(lowercase=do_lower_case)
         learner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         letters = _find_letters(texts, learner, max_letters=(size - _FIRST) // 2)
         if not letters:
-            raise InputError("The texts contain no words to make a vocabulary from.")
+            raise InputError("The texts contain no words; texts with words were expected.")
         trainer = trainers.WordPieceTrainer(
             vocab_size=size - _FIRST,
             min_frequency=min_frequency,
             initial_alphabet=letters,
             limit_alphabet=len(letters),
-            # In this order: the library's own order differs between runs, and decides between equally frequent pieces.
+            # Fixes the order: the library's order differs between runs, and decides between equally frequent pieces.
             special_tokens=[*letters, *(f"##{letter}" for letter in letters if _continues_words(letter, learner))],
             continuing_subword_prefix="##",
             show_progress=False,
@@ -75,7 +78,7 @@ def train_vocabulary(
 
 
 def _find_letters(texts: Iterable[str], learner: Tokenizer, *, max_letters: int) -> list[str]:
-    """The most frequent characters of the normalized texts, sorted."""
+    """Returns the most frequent characters of the normalized texts, sorted."""
     raw: Counter[str] = Counter()
     for batch in _batches(texts):
         raw.update("".join(batch))

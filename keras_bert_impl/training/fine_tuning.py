@@ -42,9 +42,9 @@ def finetune(
 ) -> dict[str, Any]:
     """Fine-tunes a checkpoint and writes the directory of the run.
 
-    The directory holds the best checkpoint by the task's main metric on the validation data (``config.json``,
+    The directory contains the checkpoint with the best main metric on the validation data (``config.json``,
     ``model.safetensors``, the tokenizer), ``metrics.json``, ``learning_curve.png`` and a model card ``README.md``. It
-    has a temporary name until it is complete.
+    has a temporary name until the run is complete.
 
     Args:
         source: a directory, a weights file, a bundled model, or a hub name.
@@ -96,14 +96,14 @@ def finetune(
         changes = {**spec.config_changes(labels), **settings.config_changes(), "extra": extra}
         config = dataclasses.replace(config, **changes)
         tokenizer = BertTokenizer.from_pretrained(opened)
-        # All splits before training starts: encoding refuses labels that the training data does not have.
+        # Encode all splits before training, because encoding refuses labels that are not in the training data.
         features = {
             name: spec.encode(values, tokenizer, config, max_length=settings.max_length)
             for name, values in data.items()
         }
         for name, encoded in features.items():
             if encoded.truncated:
-                log(f"{name}: {encoded.truncated} of {examples[name]} texts are longer than max_length and were cut.")
+                log(f"{name}: {encoded.truncated} of {examples[name]} texts exceed max_length and were truncated.")
 
         keras.utils.set_random_seed(settings.seed)
         with distribution.scope():
@@ -165,7 +165,7 @@ def finetune(
 
 
 def _rows_per_step(batches: LengthBatches, multiple: int) -> list[int]:
-    """The number of rows of each batch, filled up to a multiple for replicas and accumulated parts."""
+    """Returns the number of rows of each batch, filled up to a multiple for replicas and accumulated parts."""
     return [-(-len(batches.rows(k)) // multiple) * multiple for k in range(len(batches))]
 
 
@@ -175,7 +175,7 @@ class KeepBest(keras.callbacks.Callback):
     Args:
         directory: directory of the best checkpoint.
         score: function that computes the metrics.
-        metric: the metric that decides; of equal epochs the first is kept.
+        metric: the metric that selects the best epoch; if epochs are equal, the first is the best.
 
     Attributes:
         best_epoch: the best epoch so far, counted from 1; 0 before the first.
@@ -198,7 +198,7 @@ class KeepBest(keras.callbacks.Callback):
         self.running_means: list[list[float]] = []
 
     def state_dict(self) -> dict[str, Any]:
-        """The attributes."""
+        """Returns the attributes."""
         return {name: getattr(self, name) for name in self._STATE}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -245,5 +245,5 @@ def _checksum(features: Features, columns: Columns) -> str:
 
 
 def _to_text(columns: Columns) -> str:
-    """The text of columns for checksums. Those on disk contain the column of locations under the name ``where``."""
+    """The text of columns for checksums. Saved runs contain checksums with the locations under the name ``where``."""
     return repr({"where" if name == "location" else name: values for name, values in columns.items()})

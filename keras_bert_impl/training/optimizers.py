@@ -52,9 +52,9 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
 class AdamW(ReplicaSummedOptimizer, keras.optimizers.AdamW):
     """Keras' AdamW, with correct clipping and a faster update on TensorFlow.
 
-    There the gradient of an embedding is sparse and holds a row several times if its word is several times in the
-    batch. Keras takes the norm of these slices for the norm of their sum. And Keras passes over the memory of each
-    variable some twenty times in a step, where four passes are enough.
+    On TensorFlow the gradient of an embedding is sparse, and has duplicate rows if a word occurs several times in the
+    batch. Keras clips by the norm of these slices, not by the norm of their sum. And Keras reads or writes each
+    variable about twenty times in a step, where four times are enough.
     """
 
     @property
@@ -94,7 +94,7 @@ class AdamW(ReplicaSummedOptimizer, keras.optimizers.AdamW):
 class Lamb(ReplicaSummedOptimizer):
     """LAMB, for large batches: AdamW's update, scaled for each variable to the norm of its weights.
 
-    Unlike in Keras' own, weight decay is part of the scaled update, and variables can be excluded: they have neither
+    Unlike in Keras' own, weight decay is part of the scaled update, and variables can be excluded: they get neither
     decay nor scaling. Source: You et al. 2019, algorithm 2, https://arxiv.org/abs/1904.00962.
 
     Args:
@@ -204,12 +204,12 @@ def lamb(
 
 
 def make_schedule(learning_rate: float, *, steps: int, warmup: float, power: float) -> WarmupPolynomialDecay:
-    """The schedule whose warm-up is a fraction of the steps; see `adamw`."""
+    """Returns the schedule whose warm-up is a fraction of the steps; see `adamw`."""
     return WarmupPolynomialDecay(learning_rate, steps=steps, warmup_steps=round(warmup * steps), power=power)
 
 
 def exclude_biases_and_norms(optimizer: Any) -> Any:
-    """The optimizer, without weight decay of biases and layer norms."""
+    """Excludes biases and layer norms from the optimizer's weight decay; returns the optimizer."""
     optimizer.exclude_from_weight_decay(var_names=list(NO_DECAY))
     return optimizer
 
@@ -219,7 +219,7 @@ OPTIMIZERS = {"adamw": adamw, "lamb": lamb}
 
 
 def make_optimizer(settings: TrainingSettings, *, steps: int | None) -> Any:
-    """The optimizer that settings ask for.
+    """Returns the optimizer that settings ask for.
 
     Args:
         settings: their optimizer, learning rate, warm-up, decay and clipping.

@@ -59,9 +59,10 @@ def pretrain(
         preset: the size, tiny to large.
         init: a checkpoint to start from instead, with the same vocabulary: for the second of two phases.
         steps: number of training steps.
-        minutes: minutes of training, evaluations included, instead of ``steps``; the learning rate follows the time.
+        minutes: minutes of training, evaluations included, instead of ``steps``; the learning-rate schedule follows the
+            time.
         objective: the settings of the examples.
-        settings: the settings of the training.
+        settings: the training settings.
         saving: how often the state is saved, to resume an interrupted run.
         resume: whether an interrupted run is continued; the ``minutes`` of its earlier sessions count.
         strategy: devices to train on, see `keras_bert_impl.training.distributed`; ``batch_size`` is the total of all.
@@ -81,7 +82,7 @@ def pretrain(
     """
     durations = [value for value in (steps, minutes) if value is not None]
     if len(durations) != 1 or durations[0] <= 0:
-        raise InputError(f"steps is {steps} and minutes is {minutes}; one of them, above 0, was expected.")
+        raise InputError(f"steps is {steps} and minutes is {minutes}; exactly one of them was expected, above 0.")
     objective, settings = objective or Objective(), settings or PreTraining()
     corpus = TokenCorpus(shards)
     corpus_checksum = checksum({}, to_json(corpus.manifest))
@@ -115,7 +116,7 @@ def pretrain(
         log(f"{len(documents):,} documents for training, {len(held_out):,} held out")
         if batches.pairable < _MIN_PAIRABLE:
             log(f"Only {batches.pairable:.1%} of the examples can be real next sentences: most documents have")
-            log("one sentence. The metrics of the next sentence mean little.")
+            log("one sentence. The metrics of next-sentence prediction are not reliable.")
         clock = Clock()
         progress = ProgressTable(log, batches, clock)
         run.train(
@@ -189,18 +190,19 @@ def _make_model(
     log(str(model.load_report))
     if model.config.max_position_embeddings < objective.max_length:
         raise InputError(
-            f"max_length is {objective.max_length}, but {init} has {model.config.max_position_embeddings} positions."
+            f"max_length is {objective.max_length}, but {init} has {model.config.max_position_embeddings} positions. "
+            "Choose a smaller max_length."
         )
     return model
 
 
 class ProgressTable(keras.callbacks.Callback):
-    """Logs a line of a table after each evaluation, and keeps the history.
+    """Logs a line of a table after each evaluation, and records the history.
 
     Args:
         log: function that prints a line.
         batches: the training data, for the number of epochs.
-        clock: the duration of the training.
+        clock: measures the duration of training.
 
     Attributes:
         steps: number of steps done.
@@ -264,12 +266,12 @@ class ProgressTable(keras.callbacks.Callback):
 
 
 class TimedRate(keras.callbacks.Callback):
-    """Learning-rate schedule over time instead of steps, which ends the training when the time is over.
+    """Learning-rate schedule over time instead of steps, which ends training when the time is over.
 
     Args:
         settings: the settings of the rate.
-        clock: the duration of the training so far.
-        seconds: the duration at which it ends.
+        clock: measures the duration of training.
+        seconds: the duration after which training ends.
     """
 
     # The schedule's steps, onto which the time is mapped.
@@ -294,6 +296,6 @@ class TimedRate(keras.callbacks.Callback):
         self.model.optimizer.learning_rate = float(self.schedule(self.progress * self._STEPS))
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Ends the training in time; one more evaluation follows."""
+        """Ends training when the time is over; one more evaluation follows."""
         if self.progress == 1:
             self.model.stop_training = True

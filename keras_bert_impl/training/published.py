@@ -16,7 +16,7 @@ class Recipe:
     Attributes:
         steps: number of training steps.
         objective: the settings of the examples.
-        settings: the settings of the training.
+        settings: the training settings.
         source: the publication.
     """
 
@@ -26,10 +26,10 @@ class Recipe:
     source: str
 
     def override(self, *, objective: Mapping[str, Any], settings: Mapping[str, Any]) -> "Recipe":
-        """The recipe with other values of some settings.
+        """Returns the recipe with some settings changed.
 
         Args:
-            objective: fields of the objective. ``max_length`` resets ``max_predictions``, which belongs to a length.
+            objective: fields of the objective. A new ``max_length`` resets ``max_predictions``, which depends on it.
             settings: fields of the settings.
 
         >>> recipe = RECIPES["adamw-2"].override(objective={"max_length": 256}, settings={"batch_size": 32})
@@ -44,7 +44,7 @@ class Recipe:
         )
 
 
-# The paper's million steps: nine tenths with short rows, 10,000 of warm-up, plain masking.
+# The paper's million steps: 90 % with short rows, 10,000 steps of warm-up, no whole-word masking.
 _PAPER = "Devlin et al. 2018, appendix A.2, https://arxiv.org/abs/1810.04805"
 _LAMB = "the two phases of BERT-large in 64,000 and 32,000 rows, https://github.com/NVIDIA/DeepLearningExamples"
 _SHORT = Objective(max_length=128, max_predictions=20, whole_words=False)

@@ -125,7 +125,7 @@ def save_weight_curves(path: Path, values: Mapping[str, np.ndarray]) -> None:
 
 
 def model_card(metrics: Mapping[str, Any], *, name: str, main_metric: str) -> str:
-    """The model card of a fine-tuned model.
+    """Returns the model card of a fine-tuned model.
 
     Args:
         metrics: the content of the run's ``metrics.json``.
@@ -193,7 +193,7 @@ it there (`keras-bert evaluate {name} --data FILE`).
 
 
 def pretraining_card(metrics: Mapping[str, Any], *, name: str) -> str:
-    """The model card of a pretrained model.
+    """Returns the model card of a pretrained model.
 
     Args:
         metrics: the content of the run's ``metrics.json``.

@@ -32,7 +32,7 @@ from keras_bert_impl.training.states import SaveStates, Stateful, checksum, has_
 
 # The directory of the states, inside that of the run.
 STATES = "states"
-# The number of steps of a run that a callback ends: more than any machine makes.
+# The number of steps of a run that a callback ends: more than any run reaches.
 ENDLESS = 1 << 40
 
 
@@ -54,7 +54,7 @@ class Clock:
         return self._before + time.perf_counter() - self._start
 
     def state_dict(self) -> float:
-        """The seconds so far."""
+        """Returns the seconds so far."""
         return self.seconds
 
     def load_state_dict(self, state: float) -> None:
@@ -66,18 +66,18 @@ class Clock:
 class Run:
     """A training run: its directory, its lock, its states, and what is written at its end.
 
-    The directory is made under a temporary name and gets its own when the run is complete. Until then it is locked, so
-    that no other process makes the same run, and holds the states from which an interrupted run is resumed.
+    The directory has a temporary name, and is renamed when the run is complete. Until then it is locked, so
+    that no other process writes the same run, and contains the states from which an interrupted run is resumed.
 
     Args:
         output: the directory; must not exist or be empty.
-        settings: the settings of the training.
-        request: what else was asked for, under the names that ``metrics.json`` has for it.
+        settings: the training settings.
+        request: the other arguments of the run, under their names in ``metrics.json``.
         resume: whether an interrupted run is continued.
 
     Attributes:
         directory: the directory under its temporary name, inside the ``with`` block of `open`.
-        distribution: the devices and processes that train together, there too.
+        distribution: the devices and processes that train together, inside the ``with`` block of `open`.
 
     >>> run = Run("runs/sentiment", settings=FineTuning(), request={"source": "bert-base-uncased"})  # doctest: +SKIP
     >>> with run.open():  # doctest: +SKIP
@@ -101,7 +101,7 @@ class Run:
         return self.output.absolute().name
 
     def load_finished(self) -> dict[str, Any] | None:
-        """The content of ``metrics.json`` if the run is resumed and already complete, else None.
+        """Returns the content of ``metrics.json`` if the run is resumed and already complete, else None.
 
         Raises:
             InputError: the directory holds a finished run of a different request.
@@ -127,12 +127,12 @@ class Run:
         return metrics
 
     def _default_settings(self) -> dict[str, Any]:
-        """The values of settings that runs of older versions do not record."""
+        """Returns the values of settings that runs of older versions do not record."""
         return dataclasses.asdict(type(self.settings)())
 
     @contextlib.contextmanager
     def open(self, distribution: Distribution = SINGLE_DEVICE) -> Iterator[Path]:
-        """Makes and locks the directory, which stays if the run is interrupted after a state was saved.
+        """Creates and locks the directory, which is kept if the run is interrupted after a state was saved.
 
         Args:
             distribution: the devices and processes; those other than the chief get a directory that is removed.
@@ -182,7 +182,7 @@ class Run:
         saving: Saving | None,
         **arguments: Any,
     ) -> None:
-        """Compiles the model and trains it, from the newest state on if there is one; inside `open`.
+        """Compiles the model and trains it, starting from the newest state if there is one. Call it inside `open`.
 
         Args:
             model: created in the scope of the distribution, with the weights that training starts from.
@@ -271,8 +271,8 @@ def resumable_fit(
         states: saves the states, and knows the distribution.
         steps: total number of steps, those of earlier sessions included.
         steps_per_epoch: number of steps in an epoch; the last epoch may be shorter.
-        callbacks: other callbacks; those with a state must be in ``states`` as well. An incomplete epoch has a call of
-            ``fit`` of its own, and so of their ``on_train_begin``.
+        callbacks: other callbacks; those with a state must be in ``states`` as well. An incomplete epoch is
+            a separate call of ``fit``, which calls their ``on_train_begin`` again.
         **arguments: other arguments of ``fit``.
 
     Raises:
@@ -307,7 +307,7 @@ def _has_states(directory: Path) -> bool:
 
 
 def versions() -> dict[str, str]:
-    """The versions of this package and of those that determine the numbers."""
+    """Returns the versions of this package and of the libraries that determine the results."""
     return {
         "keras_bert_impl": keras_bert_impl.__version__,
         "keras": keras.__version__,

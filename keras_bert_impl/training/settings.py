@@ -1,4 +1,4 @@
-"""The settings of training runs. Importing them starts no framework: the command line makes its options from them."""
+"""The settings of training runs. Imports no framework: the command line reads them."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mi
 # The names of `keras_bert_impl.training.optimizers.OPTIMIZERS`.
 OPTIMIZERS = ("adamw", "lamb")
 
-# NumPy's global generator takes no larger seeds.
+# NumPy's global generator does not accept larger seeds.
 _SEEDS = 2**32
 
 
@@ -27,7 +27,7 @@ class TrainingSettings:
         clip_norm: max. norm of all gradients together.
         dropout: dropout of hidden states and attention; None: the checkpoint's.
         precision: precision of the matrix products; weights stay in float32.
-        accumulate: gradient accumulation: number of parts of a batch, to save memory.
+        accumulate: gradient accumulation: number of parts into which a batch is split, to save memory.
         remat: rematerialization: compute each block again for the gradient, to save memory.
         seed: seed of new weights, the order of the data, and dropout.
 
@@ -59,7 +59,7 @@ class TrainingSettings:
                 check_field(self, field.name, getattr(self, field.name) in choices, " or ".join(choices))
 
     def config_changes(self) -> dict[str, float]:
-        """The fields of a ``BertConfig`` that these settings change: those of dropout, unless it is None."""
+        """Returns the fields of a ``BertConfig`` that these settings change: those of dropout, unless it is None."""
         names = ("hidden_dropout_prob", "attention_probs_dropout_prob")
         return {} if self.dropout is None else dict.fromkeys(names, self.dropout)
 
@@ -79,7 +79,7 @@ class FineTuning(TrainingSettings):
 
     Args:
         epochs: number of passes over the training data.
-        max_length: max. tokens in a row; longer texts are cut, or split by tasks that can.
+        max_length: max. tokens in a row; longer texts are truncated, or split into windows by some tasks.
 
     Raises:
         InputError: a setting is out of range.
@@ -131,9 +131,9 @@ class Saving:
     """How often the state of a training run is saved, to resume it after an interruption.
 
     Args:
-        minutes: minutes between states; 0: none by time.
-        steps: steps between states; 0: none by steps.
-        keep: number of states kept on disk; each is three times as large as the weights.
+        minutes: minutes between saved states; 0: do not save by time.
+        steps: steps between saved states; 0: do not save by steps.
+        keep: number of states on disk; each takes the disk space of three copies of the weights.
 
     Raises:
         InputError: a number is out of range.

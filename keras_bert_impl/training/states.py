@@ -50,7 +50,7 @@ def write_state(directory: Path, state: State, *, keep: int) -> Path:
     Args:
         directory: the directory of the states; created if it does not exist.
         state: the state.
-        keep: number of states that are kept, this one included.
+        keep: max. number of states on disk, including this one.
 
     Returns:
         the file.
@@ -62,7 +62,7 @@ def write_state(directory: Path, state: State, *, keep: int) -> Path:
     metadata = {"notes": state.notes, "checksum": checksum(state.arrays, state.notes)}
     write_safetensors(path, state.arrays, metadata=metadata)
     others = sorted(other for other in directory.glob(_PATTERN) if other != path)
-    # Newer states are damaged, else training would have continued from them.
+    # Newer states are damaged, otherwise training would have continued from them.
     newer = [other for other in others if other > path]
     older = [other for other in others if other < path]
     for other in newer + older[: max(0, len(older) + 1 - keep)]:
@@ -102,7 +102,7 @@ def remove_states(directory: Path) -> None:
 
 
 def checksum(arrays: Mapping[str, np.ndarray], text: str = "") -> str:
-    """CRC-32 of arrays, with their names, dtypes and shapes, and of a text. It detects damage, not manipulation."""
+    """CRC-32 of arrays, with their names, dtypes and shapes, and of a text. It detects damage, but not manipulation."""
     value = zlib.crc32(text.encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -115,7 +115,7 @@ class Stateful(Protocol):
     """An object with a state besides the variables, such as a callback that counts."""
 
     def state_dict(self) -> Any:
-        """The state, which must be JSON serializable."""
+        """Returns the state, which must be JSON serializable."""
 
     def load_state_dict(self, state: Any) -> None:
         """Restores a state."""
@@ -124,20 +124,20 @@ class Stateful(Protocol):
 class SaveStates(keras.callbacks.Callback):
     """Saves the state of a training run during training, in the background; for `resumable_fit`.
 
-    A state holds everything that determines the following steps: weights, the optimizer's variables and step, the
+    A state contains everything that determines the following steps: weights, the optimizer's variables and step, the
     seeds of dropout, metrics, the number of steps done, which determines the next batch, and those of ``stateful``.
 
     Args:
         directory: directory of the states.
-        saving: how often states are saved, and how many are kept.
+        saving: how often states are saved, and the max. number on disk.
         stateful: other objects with a state, by name: callbacks that count or keep a history.
-        identity: what must be the same when the training is resumed; JSON serializable.
+        identity: values that must be the same when the run is resumed; JSON serializable.
         identity_defaults: values of fields of the identity that states of older versions lack.
-        distribution: devices and processes of the training. All processes take part in saving; the chief writes.
+        distribution: devices and processes of the run. All processes take part in saving; the chief writes.
 
     Attributes:
         step: number of steps done.
-        stopped_early: whether ``model.stop_training`` ended the training before its last step.
+        stopped_early: whether ``model.stop_training`` ended training before its last step.
 
     >>> SaveStates("states", Saving(minutes=5)).step
     0
@@ -231,7 +231,7 @@ class SaveStates(keras.callbacks.Callback):
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """The duration of a training: states are written in the background, signals are handled after the step."""
+        """Context of training: states are written in the background, and signals are handled after the step."""
         with ThreadPoolExecutor(1, thread_name_prefix="states") as self._writer, self._handle_signals():
             self._writing: Future[Any] | None = None
             yield
@@ -320,13 +320,13 @@ class SaveStates(keras.callbacks.Callback):
 
 
 def _named_variables(model: keras.Model) -> dict[str, Any]:
-    """All variables of a compiled model, by names that are the same in each session."""
+    """Returns all variables of a compiled model, by names that are the same in each session."""
     groups = {"model": model.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables}
     return {f"{group}/{n:05}": variable for group, variables in groups.items() for n, variable in enumerate(variables)}
 
 
 def _read(variable: Any) -> np.ndarray:
-    """The value of a variable, without a copy where possible."""
+    """Returns the value of a variable, without a copy where possible."""
     value = variable.value
     # TensorFlow copies a variable that is converted to an array, but not the tensor that was read from it.
     return np.asarray(value.read_value()) if hasattr(value, "read_value") else ops.convert_to_numpy(value)

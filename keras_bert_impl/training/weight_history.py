@@ -21,7 +21,7 @@ class WeightHistory(keras.callbacks.Callback):
     """Records selected weights before the first step and after each step.
 
     It also adds them to Keras' logs of steps and epochs, for ``History``, ``CSVLogger`` and ``TensorBoard`` (with
-    ``update_freq=1`` for steps), if they come after it in the list of callbacks.
+    ``update_freq=1`` for steps), if they are after it in the list of callbacks.
 
     Args:
         names: weights by their names in PyTorch, with an index in PyTorch's layout:
@@ -77,7 +77,7 @@ class WeightHistory(keras.callbacks.Callback):
 
 
 def _find_weight(name: str, variables: dict[str, Any]) -> tuple[Any, tuple[int, ...]]:
-    """The variable that contains a weight, and the weight's index in it."""
+    """Returns the variable that contains a weight, and the weight's index in it."""
     parts = _NAME.fullmatch(name)
     known = find_path(to_torch_name(parts[1])) if parts else None
     if parts is None or known is None or known[1] not in variables:
@@ -89,5 +89,7 @@ def _find_weight(name: str, variables: dict[str, Any]) -> tuple[Any, tuple[int, 
     index = tuple(map(int, re.findall(r"\d+", parts[2])))
     shape = tuple(variables[path].shape)[:: -1 if row.torch_transposed else 1]
     if len(index) != len(shape) or any(position >= size for position, size in zip(index, shape, strict=True)):
-        raise InputError(f"{name!r} is out of range: {parts[1]} has the shape {list(shape)} in PyTorch.")
+        raise InputError(
+            f"{name!r} is out of range: {parts[1]} has the shape {list(shape)} in PyTorch. Choose an index inside it."
+        )
     return variables[path], index[:: -1 if row.torch_transposed else 1]

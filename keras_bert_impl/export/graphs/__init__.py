@@ -1,1 +1,1 @@
-"""What a served model answers, as TensorFlow graphs from text to answer: a module a kind of model."""
+"""TensorFlow graphs of SavedModels, from text to predictions: one module per kind of prediction."""

@@ -1,4 +1,4 @@
-"""Shared by the graphs of all tasks: the served model, endpoints, and windows over long texts."""
+"""Common code of the graphs of all tasks: the served model, endpoints, and windows over long texts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class Endpoint(NamedTuple):
 
 
 def ids_endpoint(served: ServedModel, function: Callable[[Tensors], Tensors]) -> Endpoint:
-    """The signature over the tokenizer's outputs, for a function of them such as ``served.run``."""
+    """Returns the signature over the tokenizer's outputs, for a function of them such as ``served.run``."""
 
     def of_ids(**inputs: Any) -> Tensors:
         return function(inputs)
@@ -69,7 +69,7 @@ def ids_endpoint(served: ServedModel, function: Callable[[Tensors], Tensors]) ->
 
 
 class Windows(NamedTuple):
-    """Windows over long texts, a row each.
+    """Windows over long texts, one row per window.
 
     Attributes:
         text: int32 ``[rows]``, the text of each row.
@@ -101,12 +101,12 @@ def windows(tokens: Any, room: Any, overlap: int) -> Windows:
 
 
 def covered_tokens(rows: Windows) -> Any:
-    """The number of tokens of each text that the windows cover: int32 ``[texts]``."""
+    """Returns the number of tokens of each text that the windows cover: int32 ``[texts]``."""
     return tf.math.unsorted_segment_max(rows.start + rows.length, rows.text, tf.size(rows.count))
 
 
 def max_words(max_length: int) -> int:
-    """The maximum number of words of a text that the windows can cover."""
+    """Returns the maximum number of words of a text that the windows can cover."""
     return MAX_WINDOWS * max_length
 
 

@@ -1,4 +1,4 @@
-"""Graph of the best of several choices for a text."""
+"""Graph that selects the best of several choices for a text."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ EXAMPLE = {"text": "She opened the umbrella because", "choices": ["it rained.", 
 def endpoints(served: ServedModel) -> dict[str, Endpoint]:
     """``serving_default`` over ``text``, strings ``[batch]``, and ``choices``, strings ``[batch, choices]``; ``ids``.
 
-    The first returns the task's answer and ``choice``, strings ``[batch]``, the text of the best choice. ``ids``
-    returns the model's ``logits``.
+    ``serving_default`` returns the task's prediction and ``choice``, strings ``[batch]``, the text of the best choice.
+    ``ids`` returns the model's ``logits``.
     """
 
     def of_choices(text: Any, choices: Any) -> Tensors:

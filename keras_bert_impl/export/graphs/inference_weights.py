@@ -27,7 +27,7 @@ def prepare_inference_weights(model: keras.Model, store: Callable[[np.ndarray], 
 
     Args:
         model: the model.
-        store: creates a variable of an array; the variable has ``value()``.
+        store: a function that makes a variable from an array; the variable has a method ``value``.
     """
     weights = InferenceWeights({}, set())
     for layer in model._flatten_layers():

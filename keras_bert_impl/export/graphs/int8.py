@@ -12,14 +12,14 @@ _MIN_SIZE = 1 << 12
 
 
 class Int8Weight(tf.Module):
-    """A matrix stored as integers with a scale per column or row, and converted to float32 once, on loading.
+    """A matrix stored as integers with a scale per column or row; it is converted to float32 once, when it is loaded.
 
     The export is small, and inference is as fast as in float32.
 
     Args:
         values: float ``[rows, columns]``.
-        axis: the axis that shares a scale: 0 for a scale per column, as for kernels; 1 for one per row, as for
-            embeddings.
+        axis: the axis over which the maximum is taken: 0 gives one scale per column, for kernels; 1 gives one per row,
+            for embeddings.
     """
 
     def __init__(self, values: np.ndarray, axis: int) -> None:
@@ -30,7 +30,7 @@ class Int8Weight(tf.Module):
         self.loaded = _Loaded(self.integers, self.scale)
 
     def value(self) -> Any:
-        """The matrix in float32."""
+        """Returns the matrix in float32."""
         values = tf.raw_ops.ReadVariableOp(resource=self.loaded.resource_handle, dtype=tf.float32)
         return tf.ensure_shape(values, self.integers.shape)
 
@@ -55,5 +55,5 @@ class _Loaded(tf.saved_model.experimental.TrackableResource):
 
 
 def store(values: np.ndarray, axis: int = 0) -> Any:
-    """A variable; large matrices are stored as integers."""
+    """Returns a variable; large matrices are stored as integers."""
     return Int8Weight(values, axis) if values.ndim == 2 and values.size >= _MIN_SIZE else tf.Variable(values)

@@ -1,4 +1,4 @@
-"""Graph of the words at each ``[MASK]``."""
+"""Graph that predicts the words at each ``[MASK]``."""
 
 from typing import Any
 
@@ -14,8 +14,8 @@ EXAMPLE = {"text": "The [MASK] crossed the river."}
 def endpoints(served: ServedModel) -> dict[str, Endpoint]:
     """``serving_default`` over ``text``, and ``ids``.
 
-    The first returns the task's answer for each ``[MASK]`` of a text: ``tokens``, strings ``[batch, masks, k]``, and
-    ``scores``. After the last mask of a text come empty strings and zeros. ``ids`` returns the model's outputs.
+    ``serving_default`` returns the predictions for each ``[MASK]``: ``tokens``, strings ``[batch, masks, k]``, and
+    ``scores``; texts with fewer masks are padded with empty strings and zeros. ``ids`` returns the model's outputs.
     """
 
     def of_text(text: Any) -> Tensors:

@@ -1,4 +1,4 @@
-"""Graph of one answer for a text, or for a pair of texts."""
+"""Graph that makes one prediction for a text, or for a pair of texts."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ EXAMPLE = {"text": "It was a great movie.", "text_pair": "I liked it a lot."}
 def endpoints(served: ServedModel) -> dict[str, Endpoint]:
     """``serving_default`` over ``text``, ``pair`` over ``text`` and ``text_pair``, and ``ids``.
 
-    A task that needs pairs has them as ``serving_default``. Each signature returns the task's answer; ``ids`` also
-    returns the ``logits``.
+    If the task needs pairs, ``serving_default`` takes pairs, and there is no ``pair``. Each signature returns the
+    task's prediction; ``ids`` also returns the ``logits``.
     """
 
     def answer(inputs: Tensors) -> Tensors:

@@ -1,4 +1,4 @@
-"""Graph of answers to questions, as spans of a given context."""
+"""Graph that answers questions with a span of a context."""
 
 from typing import Any
 
@@ -91,7 +91,7 @@ def endpoints(served: ServedModel) -> dict[str, Endpoint]:
 
 
 def _candidates(start: Any, end: Any, first: Any, length: Any) -> tuple[Any, Any, Any]:
-    """The best spans of each row: the sums of their logits, their first and last columns, each ``[rows, 20]``.
+    """Finds the best spans of each row: sums of their logits, first columns and last columns, each ``[rows, 20]``.
 
     Args:
         start: float32 ``[rows, columns]``.

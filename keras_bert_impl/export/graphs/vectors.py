@@ -1,4 +1,4 @@
-"""Graph of vectors of texts."""
+"""Graph that computes embeddings of texts."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Graph of an answer for each word of a text."""
+"""Graph that makes one prediction for each word of a text."""
 
 from typing import Any
 
@@ -28,9 +28,9 @@ def endpoints(served: ServedModel) -> dict[str, Endpoint]:
     """``serving_default`` over ``text``, and ``ids``.
 
     The first returns for each word, as BERT's tokenizer splits words, ``tokens``, strings ``[batch, words]``, the
-    task's answer, each ``[batch, words]``, and the word's characters in the text: ``start`` and ``end``, int32. After
-    the last word of a text come empty strings, zeros and -1. A long text is split into windows that overlap by a
-    quarter; a word's answer comes from the window in which it has the most context. ``ids`` returns the ``logits``.
+    task's predictions, each ``[batch, words]``, and the word's characters in the text: ``start`` and ``end``, int32.
+    Texts with fewer words are padded with empty strings, zeros and -1. A long text is split into windows that overlap
+    by a quarter; a word is predicted in the window in which it has the most context. ``ids`` returns the ``logits``.
     """
 
     def of_text(text: Any) -> Tensors:
@@ -71,7 +71,7 @@ def endpoints(served: ServedModel) -> dict[str, Endpoint]:
 
 
 def _best_row(rows: Windows, owner: Any, number: Any, *, step: int) -> Any:
-    """For each token the window in which it has the most context; ``owner`` is its text, ``number`` its index there."""
+    """Returns the window with the most context for each token ``number`` of text ``owner``."""
     first_row = tf.gather(tf.cumsum(rows.count, exclusive=True), owner)
     later = first_row + tf.minimum(number // step, tf.gather(rows.count, owner) - 1)
     earlier = tf.maximum(later - 1, first_row)

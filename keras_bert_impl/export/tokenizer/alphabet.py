@@ -1,7 +1,7 @@
 """Lookup tables that normalize characters and give them small codes, for the tokenizer in exports.
 
-The rules are observed, not implemented again: the Rust library normalizes each character once. Python's ``unicodedata``
-cannot be used, because it is of another Unicode version.
+The rules are read from the Rust library, which normalizes each character once. Python's ``unicodedata`` cannot be used,
+because it has another Unicode version.
 """
 
 import functools
@@ -15,7 +15,7 @@ from tokenizers import normalizers, pre_tokenizers
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tokenization.bert_tokenizer import BertTokenizer
 
-# The table is stored as pages of this many code points; 128 makes it smallest.
+# The table is stored in pages of this many code points; 128 gives the smallest table.
 PAGE = 128
 _CODE_POINTS = 0x110000
 _SURROGATES = range(0xD800, 0xE000)
@@ -32,13 +32,13 @@ class Alphabet:
 
     Attributes:
         first_token: the start of the codes of special and added tokens, by their number. The codes from 1 to here are
-            characters that are words by themselves; 1 is all of these that the vocabulary does not contain.
-        first_letter: the start of the codes of letters of longer words; the first is all letters that the vocabulary
-            does not contain.
-        dropped: the code of characters that vanish. It and all larger codes are rare: ``expansions`` contains what
-            replaces them. Smaller codes are called plain.
+            characters that are words by themselves; 1 stands for all of these that the vocabulary does not contain.
+        first_letter: the start of the codes of letters of longer words; the first code stands for all letters that the
+            vocabulary does not contain.
+        dropped: the code of characters that are removed. It and all larger codes are rare: ``expansions`` contains
+            their replacements. Smaller codes are called plain.
         first_start: the start of the codes of characters that begin a token of ``literal_starts``.
-        of: the plain code of each character that the vocabulary contains.
+        of: a dictionary from each character of the vocabulary to its plain code.
         pages: ``[pages, 128]``, codes by the lowest bits of the code point.
         page_of: ``[8704]``, the number of the page by the other bits.
         expansions: int32 ``[codes, longest]``, the plain codes that each code stands for, padded with -1.
@@ -69,7 +69,7 @@ class Alphabet:
         return 1
 
     def encode(self, characters: Sequence[Character]) -> list[int]:
-        """The plain codes of characters."""
+        """Returns the plain codes of characters."""
         unknown = {True: self.unknown_word, False: self.unknown_letter}
         return [0 if character == SPACE else self.of.get(character, unknown[character[1]]) for character in characters]
 
@@ -115,7 +115,7 @@ def make_alphabet(
         codes = tuple(alphabet.encode(rule))
         table[point] = codes[0] if len(codes) == 1 else rare.setdefault(codes, dropped + len(rare))
     expansions = [(code,) for code in range(dropped)] + list(rare)
-    # The first characters of literal tokens are rare codes too: one comparison shows whether a text may have any.
+    # The first characters of literal tokens get rare codes too, so that one comparison shows whether a text needs them.
     for start in sorted(literal_starts):
         expansions.append(expansions[table[ord(start)]])
         table[ord(start)] = len(expansions) - 1
@@ -147,7 +147,7 @@ def character_rules(lowercase: bool, strip_accents: bool | None, chinese: bool) 
 
 
 def _find_punctuation(text: str) -> set[str]:
-    """The characters that the pre-tokenizer treats as words."""
+    """Returns the characters that the pre-tokenizer treats as words."""
     text = text.replace(_SEPARATOR, "a")
     words = (word for word, _ in pre_tokenizers.BertPreTokenizer().pre_tokenize_str(f"a{text}a"))
     return {word for word in words if len(word) == 1 and word != "a"} | {_SEPARATOR}

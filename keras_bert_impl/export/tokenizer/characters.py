@@ -1,7 +1,7 @@
-"""Characters of texts as codes of an alphabet, normalized, by TensorFlow operations.
+"""Converts texts to normalized codes of an alphabet with TensorFlow operations.
 
 A code point becomes a code by one lookup, which also normalizes it. Three things are rare, and handled only if a text
-contains them: special and added tokens, characters that vanish, and characters that become several.
+contains them: special and added tokens, characters that are removed, and characters that become several.
 """
 
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class CharacterReader:
     normalized_tokens: TokenTrie
 
     def read(self, texts: Any, *, with_offsets: bool) -> Characters:
-        """The characters of UTF-8 strings ``[texts]``."""
+        """Returns the characters of UTF-8 strings ``[texts]``."""
         points, splits = decode(tf.strings.join([texts, " "]))
         alphabet = self.alphabet
         page, position = divide(points, PAGE)
@@ -75,7 +75,7 @@ class CharacterReader:
         return Characters(*tf.cond(has_rare, lambda: self._handle_rare(points, characters), lambda: characters))
 
     def _handle_rare(self, points: Any, characters: Characters) -> Characters:
-        """Handles tokens, characters that vanish, and characters that become several."""
+        """Handles tokens, characters that are removed, and characters that become several."""
         is_start = characters.codes >= self.alphabet.first_start
         characters = self._mark_tokens(characters, points, self.literal_tokens, is_start)
         characters = self._expand(characters)
@@ -100,7 +100,7 @@ class CharacterReader:
         )
 
     def _mark_tokens(self, characters: Characters, symbols: Any, trie: TokenTrie, is_start: Any) -> Characters:
-        """Replaces the first character of each token by the token's code; its other characters vanish.
+        """Replaces the first character of each token by the token's code; its other characters are removed.
 
         If tokens overlap, the first is taken; if tokens start at the same character, the longest.
 
@@ -144,7 +144,7 @@ class CharacterReader:
 
 
 def _choose_spans(start: Any, length: Any) -> Any:
-    """The indices of spans that do not overlap an earlier chosen span; spans of length 0 are never chosen.
+    """Returns the indices of spans that do not overlap an earlier chosen span; spans of length 0 are never chosen.
 
     Args:
         start: ``[spans]``, ascending.
@@ -170,5 +170,5 @@ def _choose_overlapping(start: Any, end: Any) -> Any:
 
 
 def _small_constant(values: np.ndarray) -> Any:
-    """A constant of 16-bit integers if the values fit."""
+    """Returns a constant of 16-bit integers if the values fit."""
     return tf.constant(values.astype(np.int16 if np.abs(values).max() < 1 << 15 else np.int32))

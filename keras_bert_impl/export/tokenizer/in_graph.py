@@ -2,8 +2,8 @@
 
 Every stage processes all texts at once, as one flat array:
 
-1. `characters`: bytes to code points, and these to codes of the vocabulary's own small alphabet (`alphabet`), which
-   also normalizes them; special and added tokens are found on the way (`token_trie`);
+1. `characters`: bytes to code points, and code points to normalized codes of the vocabulary's alphabet (`alphabet`);
+   special and added tokens are found here too (`token_trie`);
 2. `wordpiece`: codes to words, and words to tokens of the vocabulary (`piece_table`);
 3. rows: special tokens, truncation, padding.
 """
@@ -22,8 +22,8 @@ from keras_bert_impl.export.tokenizer.token_trie import make_token_trie
 from keras_bert_impl.export.tokenizer.wordpiece import SLOT_BITS, WordPiece, find_words, take_first_words
 from keras_bert_impl.tokenization.bert_tokenizer import BertTokenizer
 
-# How many words of each text of a pair are counted to decide which text is longer. If both have more words, either one
-# may be treated as the longer, which can move one token from one to the other.
+# The max. number of words that are counted to decide which text of a pair is longer. If both texts have more words,
+# the decision can be wrong, which moves one token between them.
 _COMPARED_WORDS = 4096
 
 
@@ -95,17 +95,20 @@ class InGraphTokenizer:
             unknown_id=tokenizer.unk_token_id,
         )
         if len(self._word_piece.table.slot_sum) > 1 << SLOT_BITS:
-            raise InputError(f"A vocabulary of {len(words)} tokens is too large for a tokenizer inside a graph.")
+            raise InputError(
+                f"A vocabulary of {len(words)} tokens is too large for a tokenizer inside a TensorFlow graph. Export "
+                "with ids as input."
+            )
 
     def _plain_codes(self, text: str) -> list[int]:
-        """The codes of a text after normalization."""
+        """Returns the codes of a text after normalization."""
         alphabet = self._alphabet
         points = np.array([ord(character) for character in text])
         codes = alphabet.pages[alphabet.page_of[points // PAGE], points % PAGE]
         return [code for code in alphabet.expansions[codes].ravel().tolist() if code >= 0]
 
     def _spellings(self, words: list[tuple[str, int]]) -> list[Spelling]:
-        """The pieces that can occur in text; others, such as those with capitals in an uncased vocabulary, cannot."""
+        """Lists the pieces that can occur in normalized text, which has no capitals if the vocabulary is uncased."""
         alphabet = self._alphabet
         spellings = []
         for token, id in words:
@@ -136,7 +139,7 @@ class InGraphTokenizer:
             tokens = self.tokens(texts, max_words=max_length - 2)
             length = tf.minimum(lengths_of(tokens), max_length - 2)
             return self.rows(tokens.ids, (tokens.splits[:-1], length))[0]
-        # Which text of a pair is longer decides where both are truncated.
+        # Truncation depends on which text of a pair is longer.
         tokens = self.tokens(tf.concat([texts, text_pairs], axis=0), max_words=max(max_length, _COMPARED_WORDS))
         starts, lengths = (tf.split(part, 2) for part in (tokens.splits[:-1], lengths_of(tokens)))
         max_tokens = max_length - 3
@@ -167,7 +170,7 @@ class InGraphTokenizer:
         if second is not None:
             other_start, other_length = (values[:, None] for values in second)
             total += other_length + 1
-        # An empty batch has columns too, because models use the first.
+        # An empty batch has columns too, because models read the first column.
         column = tf.range(tf.maximum(tf.reduce_max(total), 2))[None]
         cls, sep, pad = (tf.size(ids) + i for i in range(3))
         is_row = column < total
@@ -188,7 +191,7 @@ class InGraphTokenizer:
 
     @tf.autograph.experimental.do_not_convert
     def tokens(self, texts: Any, *, max_words: int | None = None, with_offsets: bool = False) -> Tokens:
-        """The tokens of the first words of texts.
+        """Returns the tokens of the first words of texts.
 
         Args:
             texts: UTF-8 strings ``[texts]``.
@@ -209,5 +212,5 @@ class InGraphTokenizer:
 
 
 def lengths_of(tokens: Tokens) -> Any:
-    """The number of tokens of each text: int32 ``[texts]``."""
+    """Returns the number of tokens of each text: int32 ``[texts]``."""
     return tokens.splits[1:] - tokens.splits[:-1]

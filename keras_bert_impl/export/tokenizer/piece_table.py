@@ -78,7 +78,7 @@ def make_piece_table(pieces: Sequence[Spelling], codes: int) -> PieceTable:
     slots = 1 << int(2 * len(pieces)).bit_length()
     generator = np.random.default_rng(0)
     while True:
-        # Odd, so that no bit of a character is lost.
+        # Odd factors, so that the product keeps all bits of a character.
         mix = generator.integers(-(1 << _WEIGHT_BITS), 1 << _WEIGHT_BITS, integers) * 2 + 1
         continued = generator.integers(1 << _WEIGHT_BITS)
         sums = (packed * mix).sum(axis=1) + continued * continues
@@ -102,7 +102,7 @@ def make_piece_table(pieces: Sequence[Spelling], codes: int) -> PieceTable:
 
 
 def hash_bits(slots: int, buckets: int) -> tuple[int, int]:
-    """The lowest bits, in a key, of the number of its bucket and of its slot before the bucket's shift.
+    """Returns the positions of two bit fields in a key: the number of its bucket, and its slot before the shift.
 
     The highest bits are used because each bit of a product depends on all bits below it.
     """

@@ -18,12 +18,12 @@ def decode(texts: Any) -> tuple[Any, Any]:
 
 
 def indices_where(condition: Any) -> Any:
-    """The indices at which a condition is true: ``[number of true values]``."""
+    """Returns the indices at which a condition is true: ``[number of true values]``."""
     return tf.cast(tf.squeeze(tf.where(condition), 1), tf.int32)
 
 
 def prefix_pairs(lengths: Any, max_length: int) -> tuple[Any, Any]:
-    """All pairs ``(row, i)`` with ``i < lengths[row]``, ordered: rows and numbers, both ``[sum of lengths]``.
+    """Returns all pairs ``(row, i)`` with ``i < lengths[row]``, ordered: rows and numbers, both ``[sum of lengths]``.
 
     Args:
         lengths: ``[rows]``, at most ``max_length``.
@@ -40,7 +40,7 @@ def lower_bound(ascending: Any, values: Any) -> Any:
 
 
 def segment_of(starts: Any, indices: Any) -> Any:
-    """The number of the segment that contains each index; segments begin at ascending ``starts``."""
+    """Returns the number of the segment that contains each index; segments begin at ascending ``starts``."""
     return tf.raw_ops.UpperBound(sorted_inputs=starts[None], values=indices[None])[0] - 1
 
 
@@ -51,7 +51,7 @@ def ragged_positions(lengths: Any) -> tuple[Any, Any]:
 
 
 def follow_links(reached: Any, link: Any, count: Any) -> tuple[Any, Any]:
-    """One round of pointer doubling: marks what is reached by the links, then makes each link twice as long.
+    """Runs one round of pointer doubling: marks the targets of the links from marked indices, then doubles each link.
 
     Args:
         reached: 0 or 1, ``[count + 1]``.

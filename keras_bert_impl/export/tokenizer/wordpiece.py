@@ -2,7 +2,7 @@
 
 Words are runs of letters, and characters that are words by themselves. Most words are in the vocabulary and are looked
 up at once. The others are split: at every position in them the longest piece that starts there is found, then the
-longest-match-first walk from the word's start marks which of these pieces are used.
+pieces on the longest-match-first path from the start of the word are selected.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from keras_bert_impl.export.tokenizer.ragged_ops import (
 
 # WordPiece treats longer words as unknown.
 _MAX_WORD = 100
-# Doublings of a link that lead from a word's first character to its last.
+# The number of pointer-doubling rounds that reach from the first character of a word to its last.
 _ROUNDS = (_MAX_WORD - 1).bit_length()
 # Complete words up to this length are looked up at once; longer ones are rare, and are split like unknown words.
 _COMMON_LENGTH = 12
@@ -82,7 +82,7 @@ def find_words(codes: Any, first_letter: int, *, margin: int) -> Words:
 
 
 def take_first_words(words: Words, splits: Any, max_words: int) -> Words:
-    """The first words of each text, whose characters begin at ``splits``."""
+    """Returns the first words of each text, whose characters begin at ``splits``."""
     row_start = lower_bound(words.start, splits)
 
     def cut() -> tuple[Any, Any]:
@@ -127,7 +127,7 @@ class WordPiece:
             last character is not meaningful.
         """
         is_known, ids = self._look_up_words(words)
-        # A word is unknown at once if its first character is.
+        # If the first character of a word is unknown, the word is unknown and need not be split.
         to_split = indices_where(
             ~is_known & (words.length <= _MAX_WORD) & (tf.gather(words.codes, words.start + 1) > self.unknown_letter)
         )
@@ -138,7 +138,7 @@ class WordPiece:
         )
 
     def _look_up_words(self, words: Words) -> tuple[Any, Any]:
-        """Which words the vocabulary contains, and the ids of all words: the unknown token's for the others."""
+        """Returns which words the vocabulary contains, and the ids of all words (``unknown_id`` for the others)."""
         table = self.table
         integers = min(-(-_COMMON_LENGTH // len(table.powers)), table.packed.shape[1])
         packed = self._pack(words, words.start, words.length, integers)
@@ -158,7 +158,8 @@ class WordPiece:
     ) -> tuple[Any, Any, Any]:
         """First and last characters and ids of all tokens, after splitting the words with the numbers ``to_split``."""
         pieces = self._find_pieces(words, to_split, compare_all=False)
-        # Other characters can have the sum of a piece. That is so rare that at first only the pieces used are compared.
+        # Other characters can have the same sum as a piece. This is rare, so at first only the pieces used are
+        # compared.
         start, length, piece = tf.cond(
             pieces.is_exact, lambda: pieces[:3], lambda: self._find_pieces(words, to_split, compare_all=True)[:3]
         )
@@ -176,7 +177,7 @@ class WordPiece:
         return first, last, tf.gather(tokens, first)
 
     def _find_pieces(self, words: Words, to_split: Any, *, compare_all: bool) -> Pieces:
-        """The pieces of some words, longest match first; none for words that pieces cannot cover.
+        """Returns the pieces of some words, longest match first; none for words that pieces cannot cover.
 
         Args:
             words: all words.
@@ -211,7 +212,7 @@ class WordPiece:
     def _find_longest(
         self, words: Words, start: Any, distance: Any, remaining: Any, *, compare_all: bool
     ) -> tuple[Any, Any]:
-        """The length (0 if there is none) and the slot of the longest piece at each position in words.
+        """Returns the length (0 if there is none) and the slot of the longest piece at each position in words.
 
         Args:
             words: all words.
@@ -239,7 +240,7 @@ class WordPiece:
         return divide(tf.maximum(tf.math.unsorted_segment_max(rank, position, count), 0), 1 << SLOT_BITS)
 
     def _look_up(self, sums: Any) -> tuple[Any, Any]:
-        """The slots of sums of weights, and whether the pieces in these slots have the same sums."""
+        """Returns the slots of sums of weights, and whether the pieces in these slots have the same sums."""
         table = self.table
         slots, buckets = len(table.slot_sum), len(table.shifts)
         bucket_bit, slot_bit = hash_bits(slots, buckets)
@@ -276,6 +277,6 @@ def _rows_equal(a: Any, b: Any) -> Any:
 
 
 def _pack_common_words(table: PieceTable, integers: int) -> np.ndarray:
-    """The packed characters of short complete words; -1 for all other pieces."""
+    """Returns the packed characters of short complete words; -1 for all other pieces."""
     is_common = (table.packed[:, integers:] == 0).all(axis=1) & ~table.continues
     return np.where(is_common[:, None], table.packed[:, :integers], -1)

@@ -19,7 +19,7 @@ from keras_bert_impl.training.settings import TrainingSettings
 
 # The backend of each strategy.
 _STRATEGIES = {"mirrored": "tensorflow", "multiworker": "tensorflow", "data_parallel": "jax"}
-# Why a strategy does not exist, and what to use instead.
+# Strategies that are not supported: the reason, and the alternative.
 REFUSED_STRATEGIES = {
     "parameter_server": "Keras 3 does not support parameter servers. Use multiworker, whose workers hold all weights.",
 }
@@ -51,7 +51,7 @@ class Distribution:
         return self.process == 0
 
     def any_process(self, *flags: bool) -> tuple[bool, ...]:
-        """For each flag whether it is true in any process; all processes must call this together."""
+        """Returns for each flag whether it is true in any process. All processes must call this together."""
         return flags if self.processes == 1 else current_backend().any_process(self, flags)
 
     def same_in_all_processes(self, number: int) -> bool:
@@ -60,11 +60,11 @@ class Distribution:
         return sum(self.any_process(*bits, *(not bit for bit in bits))) == len(bits)
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """The scope in which model and optimizer are created."""
+        """Returns the scope in which model and optimizer are created."""
         return contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
 
     def compile(self, model: Any, optimizer: Any, arguments: dict[str, Any], *, settings: TrainingSettings) -> None:
-        """Compiles a model for the batches that `split` gives.
+        """Compiles a model for the batches that `split` returns.
 
         Args:
             model: created in `scope`.
@@ -82,7 +82,7 @@ class Distribution:
         model.gradient_checkpointing_enable(settings.remat)
 
     def split(self, batches: Batches, *, accumulate: int = 1, normalize_weights: bool = True) -> Batches:
-        """The parts of each batch that this process trains on, see `keras_bert_impl.data.BatchSplitter`.
+        """Returns the parts of each batch that this process trains on, see `keras_bert_impl.data.BatchSplitter`.
 
         Raises:
             InputError: the batch size is not divisible by the number of parts.
@@ -104,7 +104,7 @@ class Distribution:
         )
 
     def feed(self, batches: Batches, *, start: int = 0, repeated: bool = False) -> Any:
-        """What `split` gave, from batch ``start`` on, as ``fit`` takes it; see `keras_bert_impl.data.for_fit`."""
+        """Feeds the batches of `split` to ``fit``, from batch ``start`` on; see `keras_bert_impl.data.for_fit`."""
         if isinstance(batches, BatchSplitter):
             start *= len(batches.local_parts)
         if self.strategy is None:
@@ -123,7 +123,7 @@ class Distribution:
         }
 
     def predict_function(self, model: keras.Model) -> Callable[[Any], Any]:
-        """A function like ``model.predict_on_batch`` that each process calls for itself, with complete batches."""
+        """Returns a function like ``model.predict_on_batch`` that each process calls alone, with complete batches."""
         return model.predict_on_batch if self.replicas == 1 else current_backend().make_predict_function(model)
 
 
@@ -161,7 +161,7 @@ def distributed(strategy: str | None = None, *, devices: int | None = None) -> I
     if name in REFUSED_STRATEGIES:
         raise InputError(REFUSED_STRATEGIES[name])
     if name not in _STRATEGIES:
-        raise InputError(f"{strategy!r} is not a strategy; there are {', '.join(_STRATEGIES)}.")
+        raise InputError(f"{strategy!r} is not a strategy; the strategies are {', '.join(_STRATEGIES)}.")
     backend, needed = current_backend(), _STRATEGIES[name]
     if backend.name != needed:
         raise InputError(
@@ -177,10 +177,10 @@ def accumulate(model: keras.Model, parts: int) -> None:
 
     ``fit`` then splits each batch into parts, runs them one after the other, and applies the mean of their gradients
     once. It needs the memory for the activations of one part, and one more copy of the weights for the sum. Steps,
-    epochs, the learning rate and the batch size stay the same.
+    epochs, the learning rate and the batch size do not change.
 
     Unlike ``gradient_accumulation_steps`` of Keras' optimizers it works under a ``tf.distribute`` strategy, with one
-    exchange of gradients in each step. Each part counts the same: where weights or padding make parts unequal, use
+    exchange of gradients in each step. All parts have the same weight: where weights or padding make parts unequal, use
     losses that are sums, and weights that sum to the number of parts, as `BatchSplitter` makes them.
 
     Args:

@@ -1,4 +1,4 @@
-"""What training needs from a backend beyond Keras, and the one place that asks which backend runs."""
+"""Backend-specific parts of training, and the function that selects the backend."""
 
 import functools
 import sys
@@ -13,7 +13,7 @@ from keras_bert_impl.errors import InputError
 
 
 class Backend:
-    """Training as Keras does it, for backends without additions, such as torch. Subclasses add to it.
+    """The default implementation with plain Keras, for backends such as torch. Subclasses override it.
 
     Attributes:
         name: Keras' name of the backend.
@@ -38,7 +38,7 @@ class Backend:
         """Makes the variables show the current values during ``fit``."""
 
     def make_predict_function(self, model: keras.Model) -> Callable[[Any], Any]:
-        """A function like ``model.predict_on_batch`` that one process runs alone, without the others."""
+        """Returns a function like ``model.predict_on_batch`` that one process runs alone, without the others."""
         return model.predict_on_batch
 
     def any_process(self, distribution: Any, flags: tuple[bool, ...]) -> tuple[bool, ...]:
@@ -46,7 +46,7 @@ class Backend:
         return flags
 
     def make_accumulation_step(self, model: keras.Model, parts: int) -> Callable[..., Any]:
-        """A ``train_step`` that averages the gradients of a batch's parts.
+        """Returns a ``train_step`` that averages the gradients of a batch's parts.
 
         Raises:
             InputError: this backend has none.
@@ -54,7 +54,7 @@ class Backend:
         raise InputError(f"Gradients are accumulated on tensorflow and jax, not on {self.name}.")
 
     def sum_gradients(self, gradients: Sequence[Any], *, is_dense: bool) -> Sequence[Any]:
-        """Gradients summed over the replicas; sparse ones have each row once, or are made dense."""
+        """Sums gradients over the replicas; sparse gradients get unique rows, or are converted to dense ones."""
         return gradients
 
     def on_all_replicas(self, is_true: Any) -> Any:
@@ -62,7 +62,7 @@ class Backend:
         return is_true
 
     def clip_by_global_norm(self, gradients: Sequence[Any], norm: float) -> Sequence[Any]:
-        """Gradients scaled so that their norm, of all of them together, is at most ``norm``."""
+        """Scales the gradients so that their global norm is at most ``norm``."""
         raise NotImplementedError
 
     def apply_adamw(
@@ -74,7 +74,7 @@ class Backend:
 
 @functools.cache
 def current_backend() -> Backend:
-    """The backend that Keras runs on."""
+    """Returns the backend that Keras runs on."""
     name = keras.backend.backend()
     if name == "tensorflow":
         from keras_bert_impl.training.distribution.tensorflow import TensorFlowBackend
@@ -88,7 +88,7 @@ def current_backend() -> Backend:
 
 
 class ReplicaSummedOptimizer(keras.optimizers.Optimizer):
-    """Base of optimizers that sum gradients over the replicas first; Keras clips those of each replica before it does.
+    """Base of optimizers that sum gradients over replicas before clipping; Keras clips them in each replica first.
 
     Attributes:
         needs_dense_gradients: whether the update needs all rows of an embedding's gradient.
@@ -108,8 +108,8 @@ class ReplicaSummedOptimizer(keras.optimizers.Optimizer):
 class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     """Loss scaling for float16 that skips a step if the gradients of any replica overflow.
 
-    Keras looks at the first replica alone, before gradients are summed: an overflow on another one spoils all weights,
-    and workers wait for each other forever.
+    Keras checks only the first replica, before gradients are summed: an overflow on another replica makes all weights
+    NaN, and workers deadlock.
 
     >>> from keras_bert_impl.training import adamw
     >>> optimizer = LossScaleOptimizer(adamw(learning_rate=5e-5, steps=100), initial_scale=1024.0)
@@ -123,7 +123,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
 
 
 def map_arrays(function: Callable[[Any], Any], data: Any) -> Any:
-    """``data`` with a function applied to each array; absent inputs and weights are None and stay so."""
+    """Applies a function to each array of ``data``; None (absent inputs and weights) is not changed."""
     return keras.tree.map_structure(lambda array: None if array is None else function(array), data)
 
 
@@ -146,5 +146,5 @@ def update_metrics(model: keras.Model, part: Any, loss: Any, outputs: Any) -> No
 
 
 def current_values(scope: keras.StatelessScope, variables: list[Any]) -> list[Any]:
-    """The values that variables have in a stateless scope."""
+    """Returns the values that variables have in a stateless scope."""
     return [scope.get_current_value(variable) for variable in variables]

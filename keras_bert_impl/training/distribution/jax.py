@@ -15,7 +15,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.training.distribution import LOST_WORKER, Distribution
 from keras_bert_impl.training.distribution.base import Backend, current_values, split_batch, update_metrics
 
-# Parts of JAX's error messages when another process has ended.
+# Words in JAX's error messages that show that another process has ended.
 _LOST_SIGNS = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED")
 
 
@@ -37,7 +37,9 @@ def data_parallel(devices: int | None) -> Iterator[Distribution]:
             jax.config.update("jax_num_cpu_devices", devices)
     available = keras.distribution.list_devices()
     if devices is not None and devices > len(available):
-        raise InputError(f"devices is {devices}; this process has {len(available)}.")
+        raise InputError(
+            f"devices is {devices}, but this process has {len(available)}. Choose at most {len(available)}."
+        )
     parallel = keras.distribution.DataParallel(devices=available[:devices], auto_shard_dataset=False)
     processes = jax.process_count()
     distribution = Distribution(replicas=parallel.num_model_replicas, processes=processes, process=jax.process_index())
@@ -62,7 +64,7 @@ class JaxBackend(Backend):
         model.jax_state_sync()
 
     def make_predict_function(self, model: keras.Model) -> Callable[[Any], Any]:
-        """A compiled function of the variables' current values."""
+        """Returns a compiled function of the variables' current values."""
 
         @jax.jit
         def run(values: list[Any], inputs: Any) -> Any:
@@ -80,7 +82,7 @@ class JaxBackend(Backend):
         return tuple(multihost_utils.process_allgather(np.array(flags)).any(axis=0).tolist())
 
     def make_accumulation_step(self, model: keras.Model, parts: int) -> Callable[..., Any]:
-        """A scan over the parts inside one step."""
+        """Returns a scan over the parts inside one step."""
         return functools.partial(_accumulation_step, model, parts)
 
 

@@ -29,10 +29,10 @@ def mirrored(devices: int | None) -> Iterator[Distribution]:
 
 
 def _device_names(devices: int | None) -> list[str]:
-    """The names of the first devices: GPUs, or where there are none logical devices of the CPU."""
+    """Returns the names of the first devices: GPUs, or where there are none logical devices of the CPU."""
     gpus, cpus = (tf.config.list_physical_devices(kind) for kind in ("GPU", "CPU"))
     if devices is not None and gpus and devices > len(gpus):
-        raise InputError(f"devices is {devices}; this machine has {len(gpus)}.")
+        raise InputError(f"devices is {devices}, but this machine has {len(gpus)} GPUs. Choose at most {len(gpus)}.")
     if devices is not None and not gpus:
         logical = [tf.config.LogicalDeviceConfiguration()] * devices
         try:
@@ -72,7 +72,7 @@ def multiworker(devices: int | None) -> Iterator[Distribution]:
 
 
 class TensorFlowBackend(Backend):
-    """TensorFlow, whose embeddings have sparse gradients and whose strategies spread a step over replicas."""
+    """TensorFlow: embeddings have sparse gradients, and strategies distribute a step over replicas."""
 
     has_fused_adam = True
     strategies: ClassVar = {"mirrored": mirrored, "multiworker": multiworker}
@@ -87,22 +87,22 @@ class TensorFlowBackend(Backend):
         return lambda inputs: keras.tree.map_structure(ops.convert_to_numpy, run(inputs))
 
     def any_process(self, distribution: Distribution, flags: tuple[bool, ...]) -> tuple[bool, ...]:
-        """A sum over the replicas of the strategy."""
+        """Returns a sum over the replicas of the strategy."""
         total = distribution.strategy.reduce("SUM", tf.constant(flags, tf.float32), axis=None)
         return tuple((total.numpy() > 0).tolist())
 
     def make_accumulation_step(self, model: keras.Model, parts: int) -> Callable[..., Any]:
-        """A loop over the parts inside one step."""
+        """Returns a loop over the parts inside one step."""
         return functools.partial(_accumulation_step, model, parts)
 
     def sum_gradients(self, gradients: Sequence[Any], *, is_dense: bool) -> Sequence[Any]:
-        """``all_reduce`` over the replicas; the result may hold a row of an embedding several times again."""
+        """``all_reduce`` over the replicas; duplicate rows of embeddings are merged before and after it."""
         prepare = _to_dense if is_dense else merge_duplicate_rows
         gradients = [prepare(gradient) for gradient in gradients]
         return [prepare(gradient) for gradient in _all_reduce(gradients)] if _has_replicas() else gradients
 
     def on_all_replicas(self, is_true: Any) -> Any:
-        """A sum over the replicas of those where it is false."""
+        """Counts the replicas on which it is false."""
         if not _has_replicas():
             return is_true
         [false_count] = _all_reduce([1.0 - ops.cast(is_true, "float32")])
@@ -147,7 +147,7 @@ def _all_reduce(gradients: Sequence[Any]) -> list[Any]:
 
 
 def merge_duplicate_rows(gradient: Any) -> Any:
-    """The gradient with each row once, if it is sparse (``tf.IndexedSlices``), as those of embeddings are."""
+    """Returns the gradient with each row once, if it is sparse (``tf.IndexedSlices``), as those of embeddings are."""
     if not isinstance(gradient, tf.IndexedSlices):
         return gradient
     rows, row_of_slice = tf.unique(gradient.indices)

@@ -41,7 +41,10 @@ def read_tf_config(text: str) -> tuple[list[str], int]:
     if "ps" in kinds:
         raise InputError(f"TF_CONFIG names parameter servers (ps). {REFUSED_STRATEGIES['parameter_server']}")
     if kind not in ("chief", "worker") or kind not in kinds or not 0 <= index < len(cluster[kind]):
-        raise InputError(f"TF_CONFIG says that this is {kind} {index}; its cluster has {len(workers)} workers.")
+        raise InputError(
+            f"TF_CONFIG says that this is {kind} {index}, which its cluster does not contain ({len(workers)} "
+            "workers). Correct the index."
+        )
     malformed = [address for address in workers if not _is_address(address)]
     if malformed:
         raise InputError(f"TF_CONFIG names the worker {malformed[0]!r}; HOST:PORT was expected.")
@@ -60,11 +63,11 @@ def _is_address(value: Any) -> bool:
 def wait_for_workers(workers: list[str], index: int) -> None:
     """Waits until all workers can be reached; TensorFlow would wait forever.
 
-    Meanwhile this worker listens at its own address; TensorFlow listens there afterwards.
+    While it waits, this worker listens at its own address; later TensorFlow listens there.
 
     Args:
         workers: their addresses.
-        index: which of them is this process.
+        index: the index of this process.
 
     Raises:
         InputError: a worker cannot be reached in time, or the own address is in use.
@@ -75,7 +78,8 @@ def wait_for_workers(workers: list[str], index: int) -> None:
         server = socket.create_server(("", int(port)))
     except OSError as error:
         raise InputError(
-            f"worker {index} cannot listen at {workers[index]}, its address in TF_CONFIG: {error.strerror}."
+            f"worker {index} cannot listen at {workers[index]}, its address in TF_CONFIG: {error.strerror}. Choose a "
+            "free port."
         ) from error
     with server:
         for number, address in enumerate(workers):
@@ -93,6 +97,6 @@ def _wait_for(number: int, address: str, deadline: float) -> None:
             if time.monotonic() > deadline:
                 raise InputError(
                     f"worker {number} cannot be reached at {address}, its address in TF_CONFIG ({error}); waited "
-                    f"{WAIT_SECONDS:.0f} seconds."
+                    f"{WAIT_SECONDS:.0f} seconds. Start all workers, and check the addresses."
                 ) from error
             time.sleep(0.2)
