@@ -21,14 +21,14 @@ def main() -> None:
 
     from keras_bert_impl import BertForSequenceClassification, BertTokenizer
     from keras_bert_impl.data import read_table
-    from keras_bert_impl.interpret import removal_curves
+    from keras_bert_impl.interpret import compute_removal_curves
     from keras_bert_impl.interpret.pictures import save_removal
     from keras_bert_impl.recipes.quickstart import SNIPPETS
 
     model = BertForSequenceClassification.from_pretrained(arguments.run)
     tokenizer = BertTokenizer.from_pretrained(arguments.run)
     texts = [text for text in read_table(SNIPPETS / "test.tsv")["text"] if len(text.split()) > WORDS][:TEXTS]
-    curves = removal_curves(model, tokenizer, texts, words=WORDS)
+    curves = compute_removal_curves(model, tokenizer, texts, words=WORDS)
     falls = {name: values[0] - values[-1] for name, values in curves.items()}
     best = all(falls["attributions"] > fall for name, fall in falls.items() if name != "attributions")
     rows = [(name, *(f"{value:.3f}" for value in values)) for name, values in curves.items()]

@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_impl import BertForSequenceClassification, BertTokenizer
-from keras_bert_impl.data import LengthBatches, for_fit, read_table
+from keras_bert_impl.data import LengthBatches, make_fit_data, read_table
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.training import PRECISIONS, adamw
 
@@ -48,7 +48,7 @@ def main():
     model = BertForSequenceClassification.from_pretrained(
         arguments.checkpoint,
         dtype=PRECISIONS[arguments.precision],
-        **task.config_changes(["negative", "positive"]),
+        **task.make_config_changes(["negative", "positive"]),
     )
     columns = read_table(arguments.data / "train.tsv")
     columns = {name: values[: arguments.limit] for name, values in columns.items()}
@@ -56,9 +56,11 @@ def main():
     features = task.encode(columns, **encode)
     batches = LengthBatches(features, arguments.batch_size, seed=arguments.seed, epochs=arguments.epochs)
     optimizer = adamw(learning_rate=arguments.learning_rate, steps=len(batches))
-    model.compile(optimizer=optimizer, **task.compile_arguments())
+    model.compile(optimizer=optimizer, **task.make_compile_arguments())
     start = time.perf_counter()
-    model.fit(for_fit(batches), steps_per_epoch=batches.per_epoch, epochs=arguments.epochs, shuffle=False, verbose=0)
+    model.fit(
+        make_fit_data(batches), steps_per_epoch=batches.per_epoch, epochs=arguments.epochs, shuffle=False, verbose=0
+    )
     seconds = time.perf_counter() - start
     memory = peak_megabytes() - floor
 

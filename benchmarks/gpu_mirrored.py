@@ -31,7 +31,7 @@ def job(strategy: str | None, devices: int | None) -> None:
     from keras_bert_impl.data import LengthBatches
     from keras_bert_impl.data.batches import Features, Ragged
     from keras_bert_impl.tasks import TASKS
-    from keras_bert_impl.training import PreTraining, adamw, distributed
+    from keras_bert_impl.training import PreTraining, adamw, start_strategy
 
     tf.config.experimental.enable_tensor_float_32_execution(False)  # TF32 products have fewer digits.
     draw = np.random.default_rng(1)
@@ -47,12 +47,12 @@ def job(strategy: str | None, devices: int | None) -> None:
         np.arange(len(texts)),
     )
     none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    with distributed(strategy, devices=devices) as distribution:
+    with start_strategy(strategy, devices=devices) as distribution:
         keras.utils.set_random_seed(1)
         with distribution.scope():
             model = BertForPreTraining(BertConfig.preset("tiny", **none))
             made = adamw(learning_rate=1e-3, steps=STEPS)
-            distribution.compile(model, made, TASKS["pretraining"].compile_arguments(), settings=PreTraining())
+            distribution.compile(model, made, TASKS["pretraining"].make_compile_arguments(), settings=PreTraining())
         feed = distribution.feed(distribution.split(LengthBatches(features, ROWS, seed=1)))
         begin = time.perf_counter()
         losses = model.fit(feed, steps_per_epoch=1, epochs=STEPS, verbose=0, shuffle=False).history["loss"]

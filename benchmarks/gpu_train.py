@@ -28,17 +28,17 @@ LEAST_TIMES, LEAST_USE, LEAST_PACKED = 1.2, 0.35, 1.8
 def keras_bert(size: str, layout: str, rows: int, length: int) -> Callable[[], Any]:
     """Steps of this package by ``fit``."""
     from keras_bert_impl import BertConfig, BertForPreTraining
-    from keras_bert_impl.data import for_fit
+    from keras_bert_impl.data import make_fit_data
     from keras_bert_impl.tasks import TASKS
     from keras_bert_impl.training import adamw
 
     model = BertForPreTraining(BertConfig(**SIZES[size]), dtype="mixed_bfloat16")
-    model.compile(adamw(**TRAINING, steps=1_000_000), **TASKS["pretraining"].compile_arguments())
+    model.compile(adamw(**TRAINING, steps=1_000_000), **TASKS["pretraining"].make_compile_arguments())
     *parts, _ = batch(layout, rows=rows, length=length)
     batches = SameBatch(*parts)
 
     def call() -> float:
-        return model.fit(for_fit(batches), steps_per_epoch=STEPS, verbose=0, shuffle=False).history["loss"][0]
+        return model.fit(make_fit_data(batches), steps_per_epoch=STEPS, verbose=0, shuffle=False).history["loss"][0]
 
     return call
 

@@ -40,14 +40,14 @@ def ours(checkpoint: Path, files: list[Path], count: int) -> Callable[[], Any]:
     from keras_bert_impl.prediction import Predictor
 
     predictor, given = Predictor(checkpoint, max_length=128), sentences(files, count)
-    predictor.texts(given[:64])
+    predictor.predict_texts(given[:64])
 
     def call() -> Any:
         import warnings
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return np.array([list(prediction["scores"].values()) for prediction in predictor.texts(given)])
+            return np.array([list(prediction["scores"].values()) for prediction in predictor.predict_texts(given)])
 
     return call
 

@@ -9,7 +9,7 @@ import keras
 from pretrain_curves import LENGTH, RATE, ROWS, SEED, WARMUP, evaluation
 
 from keras_bert_impl import BertConfig, BertForPreTraining
-from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, for_evaluation, for_fit
+from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, make_evaluation_data, make_fit_data
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.pretraining import summarize_logs
 from keras_bert_impl.training import PreTraining, adamw
@@ -33,7 +33,7 @@ class Evaluate(keras.callbacks.Callback):
         if self.rate.progress < (len(self.history) + 1) / PARTS:
             return
         seconds = self.clock.seconds
-        logs = self.model.evaluate(for_evaluation(self.batches), verbose=0, return_dict=True)
+        logs = self.model.evaluate(make_evaluation_data(self.batches), verbose=0, return_dict=True)
         self.history.append({"minutes": seconds / 60, **summarize_logs(logs)})
         self.clock.load_state_dict(seconds)
 
@@ -52,11 +52,11 @@ def main() -> None:
     )
     none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     model = BertForPreTraining(BertConfig.preset("tiny", vocab_size=corpus.tokenizer.vocab_size, **none))
-    model.compile(adamw(learning_rate=RATE, steps=None), **TASKS["pretraining"].compile_arguments())
+    model.compile(adamw(learning_rate=RATE, steps=None), **TASKS["pretraining"].make_compile_arguments())
     clock = Clock()
     rate = TimedRate(PreTraining(learning_rate=RATE, warmup=WARMUP), clock, seconds=60 * arguments.minutes)
     evaluate = Evaluate(evaluated, clock, rate)
-    model.fit(for_fit(batches), steps_per_epoch=1 << 40, callbacks=[evaluate, rate], shuffle=False, verbose=0)
+    model.fit(make_fit_data(batches), steps_per_epoch=1 << 40, callbacks=[evaluate, rate], shuffle=False, verbose=0)
     print(json.dumps({"steps": evaluate.steps, "history": evaluate.history}))
 
 

@@ -75,7 +75,7 @@ def training(shards: str, precision: str) -> Callable[[], Any]:
     batch = PretrainingBatches(corpus, batch_size=64, steps=1)[0]
     config = BertConfig.preset("tiny", vocab_size=corpus.tokenizer.vocab_size)
     model = BertForPreTraining(config, dtype=PRECISIONS[precision])
-    model.compile(adamw(learning_rate=1e-3, steps=1000), **TASKS["pretraining"].compile_arguments())
+    model.compile(adamw(learning_rate=1e-3, steps=1000), **TASKS["pretraining"].make_compile_arguments())
     return lambda: model.train_on_batch(*batch, return_dict=True)["loss"]
 
 

@@ -34,7 +34,7 @@ def training(shards: str, packing: bool) -> Callable[[], Any]:
     )
     share = float(np.mean([source[k][0]["attention_mask"].mean() for k in range(40)]))
     model = BertForPreTraining(BertConfig.preset("mini", vocab_size=corpus.tokenizer.vocab_size))
-    model.compile(adamw(learning_rate=1e-3, steps=1000), **TASKS["pretraining"].compile_arguments())
+    model.compile(adamw(learning_rate=1e-3, steps=1000), **TASKS["pretraining"].make_compile_arguments())
     batches = itertools.cycle([source[k] for k in range(20)])
 
     def call() -> float:

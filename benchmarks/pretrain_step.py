@@ -46,7 +46,7 @@ def keras_bert(size: str, rows: int, precision: str) -> Callable[[], Any]:
     from keras_bert_impl.training import PRECISIONS, adamw
 
     model = BertForPreTraining(BertConfig(**SIZES[size]), dtype=PRECISIONS[precision])
-    model.compile(adamw(**TRAINING, steps=10_000), **TASKS["pretraining"].compile_arguments())
+    model.compile(adamw(**TRAINING, steps=10_000), **TASKS["pretraining"].make_compile_arguments())
     ids, segments, positions, labels = batch(rows)
     inputs = {
         "input_ids": ids,

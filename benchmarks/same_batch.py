@@ -18,5 +18,5 @@ class SameBatch:
     def __getitem__(self, k: int) -> Any:
         return self.parts
 
-    def spec(self) -> Any:
+    def get_spec(self) -> Any:
         return tuple({name: (array.shape, array.dtype) for name, array in part.items()} for part in self.parts)

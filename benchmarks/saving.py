@@ -45,11 +45,11 @@ def measured(size: str, rounds: int) -> tuple[list[tuple[float, float]], int]:
     """Seconds with a state and without, for the first state and for those of the rounds; how many bytes a state has."""
     from keras_bert_impl import BertConfig, BertForSequenceClassification
     from keras_bert_impl.tasks import TASKS
-    from keras_bert_impl.training import SaveStates, Saving, adamw, resumable_fit
+    from keras_bert_impl.training import SaveStates, Saving, adamw, fit_with_resume
 
     config, shape, _ = SIZES[size]
     model = BertForSequenceClassification(BertConfig(**config))
-    model.compile(optimizer=adamw(**TRAINING, steps=10_000), **TASKS["classification"].compile_arguments())
+    model.compile(optimizer=adamw(**TRAINING, steps=10_000), **TASKS["classification"].make_compile_arguments())
     inputs, labels = batch(shape)
     same = SameBatch(inputs, {"logits": labels})
     parts = Parts(STEPS[size])
@@ -57,7 +57,7 @@ def measured(size: str, rounds: int) -> tuple[list[tuple[float, float]], int]:
     with tempfile.TemporaryDirectory(dir=".") as name:  # Not in memory, as /tmp may be.
         states = SaveStates(name, Saving(minutes=0, steps=steps))
         total = steps * (rounds + 2)
-        resumable_fit(model, same, states=states, steps=total, steps_per_epoch=total, verbose=0, callbacks=[parts])
+        fit_with_resume(model, same, states=states, steps=total, steps_per_epoch=total, verbose=0, callbacks=[parts])
         size_of_state = max(path.stat().st_size for path in Path(name).iterdir())
     # The first moment is that after the first part; the second one a state follows, and so on in turns.
     return list(zip(parts.seconds[1::2], parts.seconds[2::2], strict=False)), size_of_state

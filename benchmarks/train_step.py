@@ -36,7 +36,7 @@ def keras_bert(size: dict[str, int], shape: tuple[int, int], precision: str) -> 
     from keras_bert_impl.training import PRECISIONS, adamw
 
     model = BertForSequenceClassification(BertConfig(**size), dtype=PRECISIONS[precision])
-    model.compile(optimizer=adamw(**TRAINING, steps=10_000), **TASKS["classification"].compile_arguments())
+    model.compile(optimizer=adamw(**TRAINING, steps=10_000), **TASKS["classification"].make_compile_arguments())
     inputs, labels = batch(shape)
     return lambda: model.train_on_batch(inputs, {"logits": labels})
 

@@ -33,13 +33,13 @@ def training(size: str, rows: int, parts: int, remat: bool) -> Callable[[], Any]
     """A step, as `pretrain` makes it; returns the number of weights."""
     from keras_bert_impl import BertConfig, BertForPreTraining
     from keras_bert_impl.tasks import TASKS
-    from keras_bert_impl.training import PreTraining, adamw, distributed
+    from keras_bert_impl.training import PreTraining, adamw, start_strategy
 
     model = BertForPreTraining(BertConfig(**SIZES[size]))
     settings = PreTraining(accumulate=parts, remat=remat)
-    with distributed() as distribution:
+    with start_strategy() as distribution:
         distribution.compile(
-            model, adamw(**TRAINING, steps=10_000), TASKS["pretraining"].compile_arguments(), settings=settings
+            model, adamw(**TRAINING, steps=10_000), TASKS["pretraining"].make_compile_arguments(), settings=settings
         )
     ids, segments, positions, labels = batch(rows)
     inputs = {

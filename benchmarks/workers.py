@@ -37,7 +37,7 @@ def job(kind: str, size: str, cores: list[int]) -> None:
 
     from keras_bert_impl import BertConfig, BertForSequenceClassification
     from keras_bert_impl.tasks import TASKS
-    from keras_bert_impl.training import FineTuning, adamw, distributed
+    from keras_bert_impl.training import FineTuning, adamw, start_strategy
 
     class Timer(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -47,10 +47,10 @@ def job(kind: str, size: str, cores: list[int]) -> None:
             self.seconds = time.perf_counter() - self.begin
 
     config, steps = SIZES[size]
-    with distributed("multiworker" if "TF_CONFIG" in os.environ else None) as distribution:
+    with start_strategy("multiworker" if "TF_CONFIG" in os.environ else None) as distribution:
         with distribution.scope():
             model = BertForSequenceClassification(BertConfig(**config))
-            arguments = TASKS["classification"].compile_arguments()
+            arguments = TASKS["classification"].make_compile_arguments()
             distribution.compile(model, adamw(**TRAINING, steps=10_000), arguments, settings=FineTuning())
         timer = Timer()
         inputs, labels = batch((ROWS // 2 if kind == "two strangers" else ROWS, LENGTH))

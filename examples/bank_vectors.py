@@ -9,7 +9,7 @@ import keras
 from IPython.display import SVG, display
 
 from keras_bert_impl import BertModel, BertTokenizer
-from keras_bert_impl.interpret import word_vectors
+from keras_bert_impl.interpret import compute_word_vectors
 from keras_bert_impl.recipes.material import fetch_checkpoint
 
 keras.utils.set_random_seed(1)
@@ -36,7 +36,7 @@ RIVER = [
     "On the far bank of the Rhine stood a castle.",
 ]
 senses = ["money"] * len(MONEY) + ["river"] * len(RIVER)
-vectors = word_vectors(model, tokenizer, MONEY + RIVER, "bank")
+vectors = compute_word_vectors(model, tokenizer, MONEY + RIVER, "bank")
 vectors
 
 # %% [markdown]
@@ -55,7 +55,7 @@ display(SVG("bank.svg"))
 # %%
 vectors.save_layers("layers.svg", senses)
 display(SVG("layers.svg"))
-same, different = vectors.by_sense(senses)
+same, different = vectors.compare_senses(senses)
 for layer, (first, second) in enumerate(zip(same, different, strict=True)):
     print(f"layer {layer}: same sense {first:.3f}, different senses {second:.3f}, difference {first - second:+.3f}")
 assert abs(same[0] - different[0]) < 0.005
@@ -68,8 +68,8 @@ assert (same[1:] - different[1:] > 0.03).all()
 
 # %%
 text = "He ran from the bank that he had robbed to the river bank where a boat was waiting."
-both = word_vectors(model, tokenizer, [text], "bank")
-pairs = [both.cosines(layer)[0, 1] for layer in range(len(same))]
+both = compute_word_vectors(model, tokenizer, [text], "bank")
+pairs = [both.compute_cosines(layer)[0, 1] for layer in range(len(same))]
 print("cosine similarity of the two banks in one sentence:", *(f"{pair:.3f}" for pair in pairs))
 assert abs(pairs[3] - different[3]) < abs(pairs[3] - same[3])
 assert pairs[-1] > pairs[3]

@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_bert_impl import BertForSequenceClassification, BertTokenizer
 from keras_bert_impl.data import read_table
-from keras_bert_impl.interpret import attend, attribute, removal_curves
+from keras_bert_impl.interpret import attend, attribute, compute_removal_curves
 from keras_bert_impl.recipes.material import fetch_checkpoint
 from keras_bert_impl.recipes.quickstart import SNIPPETS
 from keras_bert_impl.training import adamw
@@ -47,7 +47,7 @@ view
 # attends to in the last layer:
 
 # %%
-attention = view.row.sums(view.attentions[-1].mean(axis=0)[0])
+attention = view.row.sum_per_word(view.attentions[-1].mean(axis=0)[0])
 for word, fraction in sorted(zip(view.row.words, attention, strict=True), key=lambda pair: -pair[1])[:5]:
     print(f"{fraction:6.1%}  {word.text}")
 assert abs(attention.sum() - 1) < 1e-4
@@ -63,7 +63,7 @@ why = attribute(model, tokenizer, "It was a great movie, though the ending is no
 why
 
 # %%
-print(why.table())
+print(why.format_table())
 (target,) = why.targets
 print(f"sum over the words {target.total:.4f}, change of the logit {target.change:.4f}")
 assert target.is_complete
@@ -76,7 +76,7 @@ assert target.is_complete
 
 # %%
 valid = read_table(SNIPPETS / "valid.tsv")
-curves = removal_curves(model, tokenizer, valid["text"][:20], words=3)
+curves = compute_removal_curves(model, tokenizer, valid["text"][:20], words=3)
 print("words removed      0      1      2      3")
 for name, values in curves.items():
     print(f"{name:14}", *(f"{value:6.1%}" for value in values))

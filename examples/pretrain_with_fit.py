@@ -14,7 +14,7 @@ from pathlib import Path
 import keras
 
 from keras_bert_impl import BertConfig, BertForPreTraining
-from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, for_fit, prepare, read_table
+from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, make_fit_data, prepare, read_table
 from keras_bert_impl.recipes.quickstart import SNIPPETS
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tokenization.train import train_vocabulary
@@ -40,8 +40,10 @@ def main():
         objective = Objective(max_length=64, packing=True)
         batches = PretrainingBatches(corpus, batch_size=32, objective=objective, steps=steps)
         model = BertForPreTraining(BertConfig.preset("tiny", vocab_size=corpus.tokenizer.vocab_size))
-        model.compile(adamw(learning_rate=2e-3, steps=steps), **TASKS["pretraining"].compile_arguments())
-        history = model.fit(for_fit(batches), steps_per_epoch=steps // 3, epochs=3, shuffle=False, verbose=0).history
+        model.compile(adamw(learning_rate=2e-3, steps=steps), **TASKS["pretraining"].make_compile_arguments())
+        history = model.fit(
+            make_fit_data(batches), steps_per_epoch=steps // 3, epochs=3, shuffle=False, verbose=0
+        ).history
     for part, values in (("masked words", "prediction_logits"), ("next sentence", "seq_relationship_logits")):
         print(part, *(f"{value:.3f}" for value in history[f"{values}_accuracy"]))
     print("perplexity", *(f"{value:.0f}" for value in history["prediction_logits_perplexity"]))

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from keras_bert_impl import BertConfig, BertForPreTraining
-from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, for_fit, prepare, read_table
+from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, make_fit_data, prepare, read_table
 from keras_bert_impl.prediction import fill_mask, next_sentence
 from keras_bert_impl.recipes.quickstart import SNIPPETS
 from keras_bert_impl.tasks import TASKS
@@ -85,8 +85,8 @@ assert abs(masked - 0.8) < 0.02
 
 # %%
 model = BertForPreTraining(BertConfig.preset("tiny", vocab_size=tokenizer.vocab_size))
-model.compile(adamw(learning_rate=2e-3, steps=steps), **TASKS["pretraining"].compile_arguments())
-history = model.fit(for_fit(batches), steps_per_epoch=steps // 3, epochs=3, shuffle=False, verbose=0).history
+model.compile(adamw(learning_rate=2e-3, steps=steps), **TASKS["pretraining"].make_compile_arguments())
+history = model.fit(make_fit_data(batches), steps_per_epoch=steps // 3, epochs=3, shuffle=False, verbose=0).history
 perplexity = history["prediction_logits_perplexity"]
 print("perplexity of the masked words:", *(f"{value:.0f}" for value in perplexity))
 assert 2000 > perplexity[0] > perplexity[-1]

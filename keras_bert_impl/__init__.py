@@ -43,16 +43,16 @@ _MODULES = {"BertConfig": "config", "BertTokenizer": "tokenization"}
 def __getattr__(name: str) -> Any:
     if name in __all__:
         return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'models')}"), name)
-    if name in _submodules():
+    if name in _list_submodules():
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_submodules()})
+    return sorted({*globals(), *__all__, *_list_submodules()})
 
 
-def _submodules() -> set[str]:
+def _list_submodules() -> set[str]:
     import pkgutil
 
     return {module.name for module in pkgutil.iter_modules(__path__)}

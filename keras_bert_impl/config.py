@@ -93,7 +93,7 @@ class BertConfig:
     pad_token_id: int = 0
     classifier_dropout: float | None = None
     tie_word_embeddings: bool = True
-    id2label: Mapping[int, str] = dataclasses.field(default_factory=lambda: _label_names(2), hash=False)
+    id2label: Mapping[int, str] = dataclasses.field(default_factory=lambda: _make_label_names(2), hash=False)
     problem_type: str | None = None
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
@@ -206,7 +206,7 @@ class BertConfig:
             path = Path(source)
         else:
             opened = open_source(source, revision=revision)
-            path = next((file for name in FILE_NAMES if (file := opened.file(name))), None)
+            path = next((file for name in FILE_NAMES if (file := opened.find_file(name))), None)
             if path is None:
                 raise InputError(f"{opened.name} has neither {' nor '.join(FILE_NAMES)}: it is not a BERT checkpoint.")
         values = read_json(path)
@@ -226,7 +226,7 @@ class BertConfig:
         return to_json(self.to_dict()).rstrip()
 
 
-def _label_names(count: int) -> dict[int, str]:
+def _make_label_names(count: int) -> dict[int, str]:
     return {number: f"LABEL_{number}" for number in range(count)}
 
 
@@ -235,7 +235,7 @@ def _read_labels(id2label: Any, num_labels: Any) -> dict[int, str]:
     if num_labels is not None and not (_is_int(num_labels) and num_labels > 0):
         raise InputError(f"num_labels is {num_labels!r}; a whole number above 0 was expected.")
     if id2label is None:
-        return _label_names(2 if num_labels is None else num_labels)
+        return _make_label_names(2 if num_labels is None else num_labels)
     if not isinstance(id2label, Mapping):
         raise InputError(f"id2label is {id2label!r}; an object of ids and names was expected.")
     try:
@@ -248,7 +248,7 @@ def _read_labels(id2label: Any, num_labels: Any) -> dict[int, str]:
             "named by their numbers.",
             stacklevel=4,
         )
-        return _label_names(num_labels)
+        return _make_label_names(num_labels)
     return dict(sorted(labels.items()))
 
 

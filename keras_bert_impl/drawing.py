@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import output_file
+from keras_bert_impl.files import open_output
 
 # The color-blind safe palette of Okabe and Ito (https://jfly.uni-koeln.de/color/), and one marker for each color.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -32,5 +32,5 @@ def save_figure(figure: Any, path: Path) -> None:
     """
     if path.suffix.lower() not in _FORMATS:
         raise InputError(f"{path} ends in {path.suffix!r}; pictures are written as {' or '.join(_FORMATS)}.")
-    with output_file(path) as temporary:
+    with open_output(path) as temporary:
         figure.savefig(temporary, format=path.suffix.lower()[1:], dpi=150)

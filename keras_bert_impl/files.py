@@ -30,12 +30,12 @@ def read_text(path: Path) -> str:
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise not_utf8_error(path, error, line=line) from error
+        raise make_utf8_error(path, error, line=line) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def not_utf8_error(path: str | Path, error: UnicodeDecodeError, *, line: int, offset: int = 0) -> InputError:
+def make_utf8_error(path: str | Path, error: UnicodeDecodeError, *, line: int, offset: int = 0) -> InputError:
     """The error for bytes of a file that are not UTF-8; ``offset`` is where the decoded bytes start in the file."""
     return InputError(
         f"{path} is not UTF-8: byte {offset + error.start}, in line {line}, is 0x{error.object[error.start]:02x}. "
@@ -127,7 +127,7 @@ def remove_partial_files(directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def output_file(path: str | Path) -> Iterator[Path]:
+def open_output(path: str | Path) -> Iterator[Path]:
     """`atomic_write` for a path that a user named.
 
     Raises:
@@ -159,7 +159,7 @@ def require_empty(directory: Path) -> None:
 
 
 def partial_path(directory: Path, *, unique: str = "") -> Path:
-    """Returns the temporary directory that `new_directory` fills before it is renamed to ``directory``."""
+    """Returns the temporary directory that `create_directory` fills before it is renamed to ``directory``."""
     # A link is resolved, because renaming would replace the link.
     directory = directory.resolve()
     return directory.with_name(f".{directory.name}{unique}.partial")
@@ -193,7 +193,7 @@ def _lock(directory: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def new_directory(directory: Path, *, keep: Callable[[Path], bool] | None = None) -> Iterator[Path]:
+def create_directory(directory: Path, *, keep: Callable[[Path], bool] | None = None) -> Iterator[Path]:
     """Yields a temporary directory next to ``directory`` and renames it to ``directory`` if the block succeeds.
 
     Args:

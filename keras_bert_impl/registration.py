@@ -17,15 +17,23 @@ _PACKAGE = "keras_bert_impl"
 
 # Module: its classes with the decorator `keras.saving.register_keras_serializable`.
 _CLASSES = {
-    "layers.attention": ("BertAttention", "BertAttentionBias", "BertSelfAttention", "BertSelfOutput"),
     "layers.base": ("BertLayerNorm", "LogitsDense"),
-    "layers.embeddings": ("BertEmbeddings",),
-    "layers.encoder": ("BertEncoder", "BertIntermediate", "BertLayer", "BertOutput"),
+    "layers.bert": (
+        "BertAttention",
+        "BertAttentionBias",
+        "BertEmbeddings",
+        "BertEncoder",
+        "BertIntermediate",
+        "BertLayer",
+        "BertOutput",
+        "BertPooler",
+        "BertSelfAttention",
+        "BertSelfOutput",
+    ),
     "layers.heads": (
         "BertLMPredictionHead",
         "BertOnlyMLMHead",
         "BertOnlyNSPHead",
-        "BertPooler",
         "BertPreTrainingHeads",
         "BertPredictionHeadTransform",
     ),

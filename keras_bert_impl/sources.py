@@ -40,18 +40,18 @@ class Source:
     weights: Path | None = None
     revision: str | None = None
 
-    def file(self, name: str) -> Path | None:
+    def find_file(self, name: str) -> Path | None:
         """Returns the local path of a file, or None if the source does not have it.
 
         Raises:
             InputError: the hub has no such model or revision, does not grant access, or cannot be reached.
         """
         if self.directory is None:
-            return _hub_file(self.name, name, self.revision)
+            return _fetch_hub_file(self.name, name, self.revision)
         path = self.directory / name
         return path if path.is_file() else None
 
-    def listing(self) -> list[str]:
+    def list_files(self) -> list[str]:
         """Returns the names of all files, for messages; empty for a model on the hub."""
         return [] if self.directory is None else sorted(path.name for path in self.directory.iterdir())
 
@@ -81,7 +81,7 @@ def open_source(source: str | Path | Source, revision: str | None = None) -> Sou
     name = os.fspath(source)
     if not name:
         raise InputError("The source is empty. Give a directory, a weights file or the name of a model.")
-    local = _local(name)
+    local = _find_local(name)
     if local is None and isinstance(source, Path):
         raise InputError(f"{name}: no such file or directory. Check the path.")
     if local is None:
@@ -91,13 +91,13 @@ def open_source(source: str | Path | Source, revision: str | None = None) -> Sou
     return local
 
 
-def public_name(source: str | Path) -> str:
+def find_public_name(source: str | Path) -> str:
     """Returns the public name of a checkpoint for model cards: never a local path.
 
     A hub name and the name of a bundled model are returned as they are. A directory is named by ``_name_or_path`` in
     its ``config.json`` if that is a hub name with the same last part, and otherwise by its own last part.
 
-    >>> public_name("bert-base-uncased"), public_name("/home/me/models/my-bert")
+    >>> find_public_name("bert-base-uncased"), find_public_name("/home/me/models/my-bert")
     ('bert-base-uncased', 'my-bert')
     """
     name, path = os.fspath(source), Path(source).expanduser()
@@ -111,7 +111,7 @@ def public_name(source: str | Path) -> str:
     return _FETCHED.get(directory.name, directory.name)
 
 
-def _local(name: str) -> Source | None:
+def _find_local(name: str) -> Source | None:
     """Returns the source on this machine with this name, or None if it can only be a hub name."""
     path = Path(os.path.expanduser(name))
     index = Path(f"{path}.index")
@@ -135,7 +135,7 @@ def _local(name: str) -> Source | None:
     return Source(name, directory=BUNDLED / name) if os.path.isdir(BUNDLED / name) else None
 
 
-def _hub_file(model: str, name: str, revision: str | None) -> Path | None:
+def _fetch_hub_file(model: str, name: str, revision: str | None) -> Path | None:
     """Returns the path of one file of a model on the hub, in the hub's cache; downloads it if needed."""
     # Imported here because the import takes a third of a second, and most sources are directories.
     from huggingface_hub import constants, errors, hf_hub_download

@@ -72,12 +72,12 @@ def read_safetensors(path: Path, *, advice: str = "Download it again.") -> Tenso
         raise InputError(f"{path} is truncated or damaged: {error}. {advice}") from error
     start = 8 + int.from_bytes(mapped[:8], "little")
     # The library silently takes the last of two tensors with the same name.
-    header = json.loads(mapped[8:start], object_pairs_hook=lambda pairs: _unique_keys(pairs, path, advice))
+    header = json.loads(mapped[8:start], object_pairs_hook=lambda pairs: _check_unique_keys(pairs, path, advice))
     metadata = header.pop("__metadata__", None) or {}
     tensors = {
         name: np.ndarray(
             entry["shape"],
-            dtype=_dtype(entry["dtype"], name=name, path=path),
+            dtype=_find_dtype(entry["dtype"], name=name, path=path),
             buffer=memoryview(mapped),
             offset=start + entry["data_offsets"][0],
         )
@@ -111,7 +111,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray], *, metadata
     text += b" " * (-len(text) % 8)
     try:
         with atomic_write(path) as temporary:
-            write_chunks(temporary, [len(text).to_bytes(8, "little"), text, *map(_bytes_of, arrays.values())])
+            write_chunks(temporary, [len(text).to_bytes(8, "little"), text, *map(_view_bytes, arrays.values())])
     except OSError as error:
         raise OSError(f"{path} cannot be written: {error.strerror}.") from error
 
@@ -126,7 +126,7 @@ def to_safetensors(tensors: Mapping[str, np.ndarray], *, metadata: dict[str, str
     return save(dict(tensors), metadata=metadata)
 
 
-def _unique_keys(pairs: list[tuple[str, Any]], path: Path, advice: str) -> dict[str, Any]:
+def _check_unique_keys(pairs: list[tuple[str, Any]], path: Path, advice: str) -> dict[str, Any]:
     """Returns the JSON object of ``pairs``; raises ``InputError`` if a key occurs twice."""
     value = dict(pairs)
     if len(value) < len(pairs):
@@ -136,7 +136,7 @@ def _unique_keys(pairs: list[tuple[str, Any]], path: Path, advice: str) -> dict[
     return value
 
 
-def _dtype(dtype_name: str, *, name: str, path: Path) -> np.dtype:
+def _find_dtype(dtype_name: str, *, name: str, path: Path) -> np.dtype:
     """Returns the NumPy dtype of the format's ``dtype_name``."""
     if dtype_name not in DTYPES:
         raise InputError(
@@ -145,5 +145,5 @@ def _dtype(dtype_name: str, *, name: str, path: Path) -> np.dtype:
     return DTYPES[dtype_name]
 
 
-def _bytes_of(array: np.ndarray) -> memoryview:
+def _view_bytes(array: np.ndarray) -> memoryview:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_bert_impl.data import PretrainingBatches, TokenCorpus
-from keras_bert_impl.data.preparation import finish
+from keras_bert_impl.data.preparation import finish_shards
 from keras_bert_impl.data.shards import make_manifest, pack_shard
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -51,5 +51,5 @@ def made_corpus(
         )
         (directory / info.file).write_bytes(packed)
         infos.append(info)
-    finish(directory, make_manifest(infos, tokenizer, corpus=["made"]), tokenizer)
+    finish_shards(directory, make_manifest(infos, tokenizer, corpus=["made"]), tokenizer)
     return TokenCorpus(directory)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import atomic_write, new_directory, read_json, read_text, to_json, write_text
+from keras_bert_impl.files import atomic_write, create_directory, read_json, read_text, to_json, write_text
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_files_have_the_usual_permissions(tmp_path: Path) -> None:
 
 def test_a_directory_appears_when_it_is_complete(tmp_path: Path) -> None:
     target = tmp_path / "a" / "b"
-    with new_directory(target) as temporary:
+    with create_directory(target) as temporary:
         (temporary / "file").write_text("content")
         assert not target.exists()
         assert temporary.parent == target.parent
@@ -84,7 +84,7 @@ def test_a_directory_appears_when_it_is_complete(tmp_path: Path) -> None:
 def test_an_empty_directory_is_replaced_and_a_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    with new_directory(tmp_path / "link") as temporary:
+    with create_directory(tmp_path / "link") as temporary:
         (temporary / "file").touch()
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real" / "file").is_file()
@@ -95,7 +95,7 @@ def test_an_empty_directory_is_replaced_and_a_link_is_followed(tmp_path: Path) -
 )
 def test_a_failure_leaves_nothing_of_a_directory(tmp_path: Path, error: BaseException) -> None:
     def fail() -> None:
-        with new_directory(tmp_path / "a" / "b" / "c") as temporary:
+        with create_directory(tmp_path / "a" / "b" / "c") as temporary:
             write_text(temporary / "deep" / "file", "content")
             raise error
 
@@ -107,7 +107,7 @@ def test_a_failure_leaves_nothing_of_a_directory(tmp_path: Path, error: BaseExce
 
 def test_a_parent_with_other_content_stays(tmp_path: Path) -> None:
     def fail() -> None:
-        with new_directory(tmp_path / "runs" / "mine"):
+        with create_directory(tmp_path / "runs" / "mine"):
             (tmp_path / "runs" / "others").mkdir()
             raise RuntimeError("stop")
 
@@ -118,7 +118,7 @@ def test_a_parent_with_other_content_stays(tmp_path: Path) -> None:
 
 def test_a_full_disk_names_the_directory(tmp_path: Path) -> None:
     message = r"out cannot be written: No space left on device\. Free some space there, or name another directory\."
-    with pytest.raises(OSError, match=message), new_directory(tmp_path / "out"):
+    with pytest.raises(OSError, match=message), create_directory(tmp_path / "out"):
         Path("/dev/full").write_text("content")
     assert not list(tmp_path.iterdir())
 
@@ -138,13 +138,13 @@ def test_directories_with_other_content_are_refused(tmp_path: Path) -> None:
     }
     before = sorted(os.walk(tmp_path))
     for directory, message in wrong.items():
-        with pytest.raises(InputError, match=message), new_directory(directory):
+        with pytest.raises(InputError, match=message), create_directory(directory):
             pytest.fail("the block must not run")
     assert sorted(os.walk(tmp_path)) == before
 
 
 def test_a_directory_that_another_process_filled_stays(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="not empty"), new_directory(tmp_path / "out"):
+    with pytest.raises(OSError, match="not empty"), create_directory(tmp_path / "out"):
         write_text(tmp_path / "out" / "kept", "kept")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out" / "kept").read_text() == "kept"
@@ -153,8 +153,8 @@ def test_a_directory_that_another_process_filled_stays(tmp_path: Path) -> None:
 def hold(directory: Path, *, then: str) -> subprocess.Popen[str]:
     """Another process that is making ``directory``, has written a file in it, and then does something."""
     code = (
-        "import os, signal, sys; from pathlib import Path; from keras_bert_impl.files import new_directory\n"
-        f"with new_directory(Path({str(directory)!r}), keep=lambda directory: True) as work:\n"
+        "import os, signal, sys; from pathlib import Path; from keras_bert_impl.files import create_directory\n"
+        f"with create_directory(Path({str(directory)!r}), keep=lambda directory: True) as work:\n"
         "    (work / 'file').write_text('content'); print('ready', flush=True)\n"
         f"    {then}\n"
     )
@@ -166,7 +166,10 @@ def hold(directory: Path, *, then: str) -> subprocess.Popen[str]:
 def test_one_process_at_a_time_makes_a_directory_that_is_kept(tmp_path: Path) -> None:
     target = tmp_path / "out"
     process = hold(target, then="sys.stdin.read()")
-    with pytest.raises(InputError, match=r"another process is making .*out"), new_directory(target, keep=Path.exists):
+    with (
+        pytest.raises(InputError, match=r"another process is making .*out"),
+        create_directory(target, keep=Path.exists),
+    ):
         pytest.fail("the block must not run")
     process.communicate()
     assert process.returncode == 0
@@ -177,7 +180,7 @@ def test_the_lock_ends_with_a_killed_process(tmp_path: Path) -> None:
     process = hold(tmp_path / "out", then="os.kill(os.getpid(), signal.SIGKILL)")
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    with new_directory(tmp_path / "out", keep=Path.exists) as directory:
+    with create_directory(tmp_path / "out", keep=Path.exists) as directory:
         assert (directory / "file").read_text() == "content"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -188,6 +191,6 @@ def test_file_systems_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    with new_directory(tmp_path / "out", keep=Path.exists) as directory:
+    with create_directory(tmp_path / "out", keep=Path.exists) as directory:
         (directory / "file").touch()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -11,7 +11,7 @@ from hub_server import Hub, commit, serve
 
 from keras_bert_impl import sources
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.sources import Source, open_source, public_name
+from keras_bert_impl.sources import Source, find_public_name, open_source
 
 
 @pytest.fixture
@@ -24,9 +24,9 @@ def directory(tmp_path: Path) -> Path:
 def test_directory(directory: Path) -> None:
     source = open_source(directory)
     assert source == Source(str(directory), directory=directory)
-    assert source.file("config.json") == directory / "config.json"
-    assert source.file("vocab.txt") is None
-    assert source.listing() == ["bert_model.ckpt.index", "config.json", "model.safetensors", "notes.md"]
+    assert source.find_file("config.json") == directory / "config.json"
+    assert source.find_file("vocab.txt") is None
+    assert source.list_files() == ["bert_model.ckpt.index", "config.json", "model.safetensors", "notes.md"]
 
 
 @pytest.mark.parametrize(
@@ -40,13 +40,13 @@ def test_directory(directory: Path) -> None:
 def test_weights_file(directory: Path, name: str, weights: str) -> None:
     source = open_source(str(directory / name))
     assert (source.directory, source.weights) == (directory, directory / weights)
-    assert source.file("config.json") == directory / "config.json"
+    assert source.find_file("config.json") == directory / "config.json"
 
 
 def test_a_relative_path_and_the_home_directory(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(directory)
     monkeypatch.setenv("HOME", str(directory.parent))
-    assert open_source("model.safetensors").file("config.json") == Path("config.json")
+    assert open_source("model.safetensors").find_file("config.json") == Path("config.json")
     assert open_source(f"~/{directory.name}").directory == directory
 
 
@@ -104,13 +104,13 @@ def test_a_revision_of_a_directory(directory: Path) -> None:
 CLIENT = """
 import json, sys
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.sources import open_source, public_name
+from keras_bert_impl.sources import open_source, find_public_name
 name, revision, *files = sys.argv[1:]
 source = open_source(name, revision or None)
 answers = []
 for file in files:
     try:
-        path = source.file(file)
+        path = source.find_file(file)
         answers.append(path and path.read_text())
     except InputError as error:
         answers.append(f"{type(error).__name__}: {error}")
@@ -171,8 +171,8 @@ def test_hub_says_what_is_wrong(files: dict[str, Path], tmp_path: Path) -> None:
 
 
 def test_public_names(tmp_path: Path) -> None:
-    assert public_name("bert-tiny-novels") == "bert-tiny-novels"
-    assert public_name("org/model") == "org/model"
+    assert find_public_name("bert-tiny-novels") == "bert-tiny-novels"
+    assert find_public_name("org/model") == "org/model"
     directory = tmp_path / "my-bert"
     directory.mkdir()
     (directory / "model.safetensors").touch()
@@ -184,8 +184,8 @@ def test_public_names(tmp_path: Path) -> None:
     ):
         (directory / "config.json").write_text(json.dumps({"_name_or_path": origin}), encoding="utf-8")
         for source in (directory, str(directory), f"{directory}/", directory / "model.safetensors"):
-            assert public_name(source) == expected
-    assert public_name(tmp_path / "all-MiniLM-L6-v2") == "sentence-transformers/all-MiniLM-L6-v2"
+            assert find_public_name(source) == expected
+    assert find_public_name(tmp_path / "all-MiniLM-L6-v2") == "sentence-transformers/all-MiniLM-L6-v2"
 
 
 def test_the_cache_serves_an_unreachable_hub(files: dict[str, Path], tmp_path: Path) -> None:

@@ -58,14 +58,14 @@ def trained(
     from keras_bert_impl.data import LengthBatches
     from keras_bert_impl.models.multi_worker import MultiWorkerModel
     from keras_bert_impl.tasks import TASKS
-    from keras_bert_impl.training import PRECISIONS, PreTraining, distributed
+    from keras_bert_impl.training import PRECISIONS, PreTraining, start_strategy
     from keras_bert_impl.training.optimizers import OPTIMIZERS
 
     if plain:  # Keras' own, without what it lacks on workers.
         for name in ("train_step", "test_step", "_maybe_symbolic_build"):
             delattr(MultiWorkerModel, name)
     rows = 138  # The last batch of an epoch is half full.
-    with distributed(strategy, devices=devices) as distribution:
+    with start_strategy(strategy, devices=devices) as distribution:
         keras.utils.set_random_seed(3)
         # JAX compiles for each length.
         lengths = (24,) if keras.backend.backend() == "jax" else ()
@@ -85,15 +85,15 @@ def trained(
             model = BertForPreTraining(config, dtype=PRECISIONS[precision])
             settings = PreTraining(precision=precision, accumulate=parts, remat=remat)
             made = OPTIMIZERS[optimizer](learning_rate=3e-3, steps=steps, clip_norm=0.5)
-            distribution.compile(model, made, TASKS["pretraining"].compile_arguments(), settings=settings)
+            distribution.compile(model, made, TASKS["pretraining"].make_compile_arguments(), settings=settings)
         # An epoch for each step: the loss is that of one step.
         feed = distribution.feed(distribution.split(batches, accumulate=parts))
-        arguments = {"verbose": 0, "shuffle": False, **distribution.validation_arguments(batches)}
+        arguments = {"verbose": 0, "shuffle": False, **distribution.make_validation_arguments(batches)}
         history = model.fit(feed, steps_per_epoch=1, epochs=steps - 1, verbose=0, shuffle=False).history
         last = model.fit(feed, steps_per_epoch=1, **arguments).history
         ids = np.random.default_rng(1).integers(5, WORDS, (3, 11)).astype(np.int32)
         asked = np.tile(np.arange(2, dtype=np.int32), (3, 1))
-        outputs = distribution.predict_function(model)({"input_ids": ids, "masked_lm_positions": asked})
+        outputs = distribution.get_predict_function(model)({"input_ids": ids, "masked_lm_positions": asked})
         return {
             "losses": np.ravel([*history["loss"], *last["loss"]]).tolist(),
             "metrics": {name: float(np.ravel(values[-1])[0]) for name, values in last.items()},

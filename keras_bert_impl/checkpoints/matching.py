@@ -11,9 +11,9 @@ import numpy as np
 from keras_bert_impl.checkpoints.names import (
     DECODER_BIAS,
     IGNORED,
-    all_names,
     find_path,
     find_torch_name,
+    list_names,
     to_torch_name,
 )
 from keras_bert_impl.errors import InputError
@@ -47,13 +47,13 @@ class LoadReport:
     source: str
     entries: tuple[Entry, ...]
 
-    def names(self, status: Status) -> list[str]:
+    def list_names(self, status: Status) -> list[str]:
         """Returns the names of the tensors with this status."""
         return [entry.name for entry in self.entries if entry.status == status]
 
     def __str__(self) -> str:
         loaded = [entry for entry in self.entries if entry.status == "loaded"]
-        numbers = sum(_size(entry.shape) for entry in loaded)
+        numbers = sum(_count_elements(entry.shape) for entry in loaded)
         lines = [self.source, f"  {len(loaded)} tensors loaded, {numbers:,} parameters"]
         groups: dict[tuple[Status, str], list[Entry]] = collections.defaultdict(list)
         for entry in self.entries:
@@ -61,27 +61,27 @@ class LoadReport:
                 groups[entry.status, entry.reason].append(entry)
         for (status, reason), entries in groups.items():
             lines.append(f"  {len(entries)} {status}" + (f": {reason}" if reason else ""))
-            lines += [f"    {entry.name}  {_shape(entry.shape)}" for entry in entries]
+            lines += [f"    {entry.name}  {_format_shape(entry.shape)}" for entry in entries]
         return "\n".join(lines)
 
-    def table(self) -> str:
+    def format_table(self) -> str:
         """One line per tensor, with its shape, its status and the reason."""
         width = max((len(entry.name) for entry in self.entries), default=0)
         return "\n".join(
-            f"{entry.name:<{width}}  {_shape(entry.shape):<13} {entry.status}"
+            f"{entry.name:<{width}}  {_format_shape(entry.shape):<13} {entry.status}"
             + (f": {entry.reason}" if entry.reason else "")
             for entry in self.entries
         )
 
 
-def _size(shape: tuple[int, ...]) -> int:
+def _count_elements(shape: tuple[int, ...]) -> int:
     size = 1
     for length in shape:
         size *= length
     return size
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def _format_shape(shape: tuple[int, ...]) -> str:
     return "×".join(str(length) for length in shape) or "scalar"
 
 
@@ -173,7 +173,7 @@ def state_dict(arrays: Mapping[str, np.ndarray], *, prefix: str, num_hidden_laye
     if unknown:
         raise KeyError(f"no checkpoint name is known for {', '.join(unknown)}")
     result: dict[str, np.ndarray] = {}
-    for path, name in all_names(num_hidden_layers):
+    for path, name in list_names(num_hidden_layers):
         if path not in arrays:
             continue
         match = find_path(name)
@@ -210,7 +210,7 @@ def _report_missing(
 ) -> list[Entry]:
     """Returns the entries of newly initialized variables; raises ``InputError`` if one belongs to the backbone."""
     missing = [path for path in shapes if path not in arrays]
-    needed = [_name(path) for path in missing if path.startswith(_BACKBONE)]
+    needed = [_find_name(path) for path in missing if path.startswith(_BACKBONE)]
     if needed:
         shown = ", ".join(needed[:5]) + (f" and {len(needed) - 5} more" if len(needed) > 5 else "")
         raise InputError(
@@ -218,11 +218,11 @@ def _report_missing(
             "Check that the configuration belongs to these weights."
         )
     return [
-        Entry(_name(path), "newly initialized", tuple(shapes[path]), reasons.get(path, "not in the file"))
+        Entry(_find_name(path), "newly initialized", tuple(shapes[path]), reasons.get(path, "not in the file"))
         for path in missing
     ]
 
 
-def _name(path: str) -> str:
+def _find_name(path: str) -> str:
     match = find_torch_name(path)
     return path if match is None else match[1]

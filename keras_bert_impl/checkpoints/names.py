@@ -24,49 +24,49 @@ class Row:
     tf1_transposed: bool = False
 
 
-def _dense(path: str, torch: str, tf1_kernel: str | None = None, tf1_bias: str | None = None) -> list[Row]:
+def _make_dense_rows(path: str, torch: str, tf1_kernel: str | None = None, tf1_bias: str | None = None) -> list[Row]:
     """Kernel and bias; ``tf1_kernel`` and ``tf1_bias`` if TF1 has other names, then with a transposed kernel."""
     kernel = Row(f"{path}/kernel", f"{torch}.weight", tf1_kernel or f"{path}/kernel", True, tf1_kernel is not None)
     return [kernel, Row(f"{path}/bias", f"{torch}.bias", tf1_bias or f"{path}/bias")]
 
 
-def _norm(path: str, torch: str) -> list[Row]:
+def _make_norm_rows(path: str, torch: str) -> list[Row]:
     return [
         Row(f"{path}/gamma", f"{torch}.weight", f"{path}/gamma"),
         Row(f"{path}/beta", f"{torch}.bias", f"{path}/beta"),
     ]
 
 
-def _table(name: str) -> Row:
+def _make_table_row(name: str) -> Row:
     return Row(f"embeddings/{name}/embeddings", f"embeddings.{name}.weight", f"embeddings/{name}")
 
 
 ROWS: tuple[Row, ...] = (
-    _table("word_embeddings"),
-    _table("position_embeddings"),
-    _table("token_type_embeddings"),
-    *_norm("embeddings/LayerNorm", "embeddings.LayerNorm"),
-    *_dense("encoder/layer_{i}/attention/self/query", "encoder.layer.{i}.attention.self.query"),
-    *_dense("encoder/layer_{i}/attention/self/key", "encoder.layer.{i}.attention.self.key"),
-    *_dense("encoder/layer_{i}/attention/self/value", "encoder.layer.{i}.attention.self.value"),
-    *_dense("encoder/layer_{i}/attention/output/dense", "encoder.layer.{i}.attention.output.dense"),
-    *_norm("encoder/layer_{i}/attention/output/LayerNorm", "encoder.layer.{i}.attention.output.LayerNorm"),
-    *_dense("encoder/layer_{i}/intermediate/dense", "encoder.layer.{i}.intermediate.dense"),
-    *_dense("encoder/layer_{i}/output/dense", "encoder.layer.{i}.output.dense"),
-    *_norm("encoder/layer_{i}/output/LayerNorm", "encoder.layer.{i}.output.LayerNorm"),
-    *_dense("pooler/dense", "pooler.dense"),
-    *_dense("cls/predictions/transform/dense", "cls.predictions.transform.dense"),
-    *_norm("cls/predictions/transform/LayerNorm", "cls.predictions.transform.LayerNorm"),
+    _make_table_row("word_embeddings"),
+    _make_table_row("position_embeddings"),
+    _make_table_row("token_type_embeddings"),
+    *_make_norm_rows("embeddings/LayerNorm", "embeddings.LayerNorm"),
+    *_make_dense_rows("encoder/layer_{i}/attention/self/query", "encoder.layer.{i}.attention.self.query"),
+    *_make_dense_rows("encoder/layer_{i}/attention/self/key", "encoder.layer.{i}.attention.self.key"),
+    *_make_dense_rows("encoder/layer_{i}/attention/self/value", "encoder.layer.{i}.attention.self.value"),
+    *_make_dense_rows("encoder/layer_{i}/attention/output/dense", "encoder.layer.{i}.attention.output.dense"),
+    *_make_norm_rows("encoder/layer_{i}/attention/output/LayerNorm", "encoder.layer.{i}.attention.output.LayerNorm"),
+    *_make_dense_rows("encoder/layer_{i}/intermediate/dense", "encoder.layer.{i}.intermediate.dense"),
+    *_make_dense_rows("encoder/layer_{i}/output/dense", "encoder.layer.{i}.output.dense"),
+    *_make_norm_rows("encoder/layer_{i}/output/LayerNorm", "encoder.layer.{i}.output.LayerNorm"),
+    *_make_dense_rows("pooler/dense", "pooler.dense"),
+    *_make_dense_rows("cls/predictions/transform/dense", "cls.predictions.transform.dense"),
+    *_make_norm_rows("cls/predictions/transform/LayerNorm", "cls.predictions.transform.LayerNorm"),
     Row("cls/predictions/bias", "cls.predictions.bias", "cls/predictions/output_bias"),
     Row("cls/predictions/decoder/kernel", "cls.predictions.decoder.weight", None, True),
-    *_dense(
+    *_make_dense_rows(
         "cls/seq_relationship",
         "cls.seq_relationship",
         "cls/seq_relationship/output_weights",
         "cls/seq_relationship/output_bias",
     ),
-    *_dense("classifier", "classifier", "output_weights", "output_bias"),
-    *_dense("qa_outputs", "qa_outputs", "cls/squad/output_weights", "cls/squad/output_bias"),
+    *_make_dense_rows("classifier", "classifier", "output_weights", "output_bias"),
+    *_make_dense_rows("qa_outputs", "qa_outputs", "cls/squad/output_weights", "cls/squad/output_bias"),
 )
 
 # If a file has this bias of the decoder, PyTorch adds it; the name in the table is an older spelling.
@@ -94,7 +94,7 @@ def to_torch_name(key: str) -> str:
     """
     if "/" in key or key in _TF1_TO_TORCH:
         key = key.removeprefix("bert/")
-        number, template = _template(key)
+        number, template = _split_layer_number(key)
         return _TF1_TO_TORCH[template].replace("{i}", number) if template in _TF1_TO_TORCH else key
     key = key.removeprefix("bert.")
     for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
@@ -105,26 +105,26 @@ def to_torch_name(key: str) -> str:
 
 def find_path(torch: str) -> tuple[Row, str] | None:
     """Returns the row of a PyTorch name, and the path of the variable; None if the table does not contain the name."""
-    number, template = _template(torch)
+    number, template = _split_layer_number(torch)
     row = _BY_TORCH.get(template)
     return None if row is None else (row, row.path.replace("{i}", number))
 
 
 def find_torch_name(path: str) -> tuple[Row, str] | None:
     """Returns the row of a variable, and its PyTorch name; None if the table does not contain the path."""
-    number, template = _template(path)
+    number, template = _split_layer_number(path)
     row = _BY_PATH.get(template)
     return None if row is None else (row, row.torch.replace("{i}", number))
 
 
-def all_names(num_hidden_layers: int) -> Iterator[tuple[str, str]]:
+def list_names(num_hidden_layers: int) -> Iterator[tuple[str, str]]:
     """Yields the path and the PyTorch name of every tensor, in the order of the table."""
     for row in ROWS:
         for number in range(num_hidden_layers) if "{i}" in row.path else (0,):
             yield row.path.replace("{i}", str(number)), row.torch.replace("{i}", str(number))
 
 
-def _template(name: str) -> tuple[str, str]:
+def _split_layer_number(name: str) -> tuple[str, str]:
     """Returns the number of the layer in a name, and the name with ``{i}`` instead of the number."""
     match = _LAYER_NUMBER.match(name)
     if match is None:

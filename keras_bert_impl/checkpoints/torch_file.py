@@ -38,7 +38,7 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
     read = _read_zip if mapped[:4] == b"PK\x03\x04" else _read_legacy
     content, storages = read(mapped, path=path)
     return {
-        name: _array(tensor, storages[tensor.storage.key], name=name, path=path)
+        name: _view_array(tensor, storages[tensor.storage.key], name=name, path=path)
         for name, tensor in _find_state_dict(content, path=path).items()
     }
 
@@ -55,7 +55,7 @@ def _find_state_dict(content: Any, *, path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _array(tensor: Tensor, data: memoryview, *, name: str, path: Path) -> np.ndarray:
+def _view_array(tensor: Tensor, data: memoryview, *, name: str, path: Path) -> np.ndarray:
     """Returns the view of a storage's ``data`` that ``tensor`` describes; nothing is copied."""
     dtype, size = tensor.storage.dtype, math.prod(tensor.shape)
     steps = zip(tensor.shape, tensor.strides, strict=True)
@@ -87,7 +87,7 @@ def _read_legacy(mapped: mmap.mmap, *, path: Path) -> _Content:
     data = {}
     for key in keys:
         start = position + 8
-        position = start + _byte_size(storages[key])
+        position = start + _count_bytes(storages[key])
         if int.from_bytes(view[start - 8 : start], "little") != storages[key].size or position > len(view):
             raise InputError(f"{path} is truncated or damaged: {storages[key].size} numbers were expected in {key!r}.")
         data[key] = view[start:position]
@@ -96,29 +96,29 @@ def _read_legacy(mapped: mmap.mmap, *, path: Path) -> _Content:
 
 def _read_zip(mapped: mmap.mmap, *, path: Path) -> _Content:
     """Reads ``data.pkl`` (the pickle), ``byteorder`` and ``data/KEY`` (the storages) in one folder of the archive."""
-    members = _members(path)
+    members = _list_members(path)
     folder = next((name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")), None)
     if folder is None:
         raise InputError(f"{path} is a zip archive without data.pkl; a file that torch.save wrote was expected.")
-    if f"{folder}byteorder" in members and _member(mapped, members[f"{folder}byteorder"], path=path) != b"little":
+    if f"{folder}byteorder" in members and _read_member(mapped, members[f"{folder}byteorder"], path=path) != b"little":
         raise InputError(f"{path} was written on a big-endian machine. Save it again on a little-endian one.")
-    pickle = io.BytesIO(_member(mapped, members[f"{folder}data.pkl"], path=path))
+    pickle = io.BytesIO(_read_member(mapped, members[f"{folder}data.pkl"], path=path))
     content, storages = read_pickle(pickle, path=path)
     data = {}
     for key, storage in storages.items():
         member = members.get(f"{folder}data/{key}")
-        if member is None or member.file_size != _byte_size(storage):
+        if member is None or member.file_size != _count_bytes(storage):
             problem = "is missing" if member is None else f"has {member.file_size} bytes"
-            raise InputError(f"{path} is damaged: data/{key} {problem}; {_byte_size(storage)} bytes were expected.")
-        data[key] = _member(mapped, member, path=path)
+            raise InputError(f"{path} is damaged: data/{key} {problem}; {_count_bytes(storage)} bytes were expected.")
+        data[key] = _read_member(mapped, member, path=path)
     return content, data
 
 
-def _byte_size(storage: Storage) -> int:
+def _count_bytes(storage: Storage) -> int:
     return storage.size * storage.dtype.itemsize
 
 
-def _members(path: Path) -> dict[str, zipfile.ZipInfo]:
+def _list_members(path: Path) -> dict[str, zipfile.ZipInfo]:
     """Returns the members of a zip archive by name."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -131,7 +131,7 @@ def _members(path: Path) -> dict[str, zipfile.ZipInfo]:
     return members
 
 
-def _member(mapped: mmap.mmap, member: zipfile.ZipInfo, *, path: Path) -> memoryview:
+def _read_member(mapped: mmap.mmap, member: zipfile.ZipInfo, *, path: Path) -> memoryview:
     """Returns the bytes of an uncompressed member, as a view of the file."""
     header = member.header_offset
     # A local header: 26 bytes, the lengths of the name and of the extra field, both of these, and then the data.

@@ -124,7 +124,7 @@ class _Machine:
         module, name = argument.split(" ", 1)
         self.push(_check_name(f"{module}.{name}"))
 
-    def stack_name(self, _: object) -> None:
+    def push_stacked_name(self, _: object) -> None:
         module, name = self.pop_many(2)
         self.push(_check_name(f"{module}.{name}"))
 
@@ -223,7 +223,7 @@ _INSTRUCTIONS: dict[str, _Instruction] = {
     **dict.fromkeys(("BINGET", "LONG_BINGET"), _Machine.recall),
     "MEMOIZE": _Machine.memoize,
     "GLOBAL": _Machine.name,
-    "STACK_GLOBAL": _Machine.stack_name,
+    "STACK_GLOBAL": _Machine.push_stacked_name,
     "BINPERSID": _Machine.load_storage,
     "REDUCE": _Machine.call,
     "BUILD": _Machine.build,

@@ -80,10 +80,10 @@ def _to_float32(array: np.ndarray) -> np.ndarray:
 def _find_weights(source: Source) -> Path:
     """Returns the weights file of a source."""
     for name in WEIGHTS:
-        path = source.file(name)
+        path = source.find_file(name)
         if path is not None:
             return path
-    checkpoints = [name for name in source.listing() if ".ckpt" in name and name.endswith(".index")]
+    checkpoints = [name for name in source.list_files() if ".ckpt" in name and name.endswith(".index")]
     if len(checkpoints) == 1 and source.directory:
         return source.directory / checkpoints[0]
     if checkpoints:
@@ -97,7 +97,7 @@ def _give_advice(source: Source) -> str:
     """What a source without weights contains, and what to do."""
     if source.directory is None:
         return "The hub has none of these files, or they are not in the cache and the hub cannot be reached."
-    listing = source.listing()
+    listing = source.list_files()
     for name, option in _OUTDATED.items():
         if name in listing:
             return f"transformers 4 converts its {name}: AutoModel.from_pretrained(DIR, {option}).save_pretrained(OUT)."
@@ -108,7 +108,7 @@ def _read_file(path: Path, source: Source) -> dict[str, np.ndarray]:
     """Returns the tensors of one file."""
     if path.suffix == ".index":
         # The values are in a second file; this call downloads it if the source is on the hub.
-        source.file(f"{path.stem}.data-00000-of-00001")
+        source.find_file(f"{path.stem}.data-00000-of-00001")
     return _READERS[path.suffix](path)
 
 
@@ -134,7 +134,7 @@ def _find_shard(shard: str, *, index: Path, source: Source) -> Path:
         raise InputError(
             f"{index} names the shard {shard!r}; the bare name of a .safetensors or .bin file was expected."
         )
-    path = source.file(shard)
+    path = source.find_file(shard)
     if path is None:
         raise InputError(f"{index} names the shard {shard}, which is missing. Download it into the same directory.")
     return path

@@ -56,7 +56,7 @@ def _convert(options: argparse.Namespace) -> int:
         cased=options.cased,
         dtype=options.dtype,
     )
-    print(report.table() if options.all else report)
+    print(report.format_table() if options.all else report)
     print(f"written to {options.directory}")
     return 0
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
-from keras_bert_impl.cli.options import column_options
+from keras_bert_impl.cli.options import collect_columns
 from keras_bert_impl.cli.predict import add_task_options
 from keras_bert_impl.export.formats import FORMATS, PRECISIONS
 
@@ -43,7 +43,7 @@ def add_verbs(verbs: Any) -> None:
         "Keras. The exit code is 1 if a check fails.",
     )
     check.add_argument("directory", type=Path, help="NAME/VERSION, for example saved_models/sentiment/1")
-    check.set_defaults(run=_serve_check)
+    check.set_defaults(run=_check_export)
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -60,7 +60,7 @@ def _export(options: argparse.Namespace) -> int:
         allow_no_answer=options.allow_no_answer,
         attentions=options.attentions,
         data=options.data,
-        columns=column_options(options),
+        columns=collect_columns(options),
         force=options.force,
     )
     print(f"on 32 film snippets the outputs differ from the float32 model's by at most {exported.difference:.1e}")
@@ -70,7 +70,7 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _serve_check(options: argparse.Namespace) -> int:
+def _check_export(options: argparse.Namespace) -> int:
     start_framework("tensorflow")
     from keras_bert_impl.export.check import check_export
 

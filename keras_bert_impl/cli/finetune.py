@@ -9,9 +9,9 @@ from keras_bert_impl.cli.options import (
     add_column_options,
     add_run_options,
     add_settings,
-    column_options,
-    given_settings,
-    run_arguments,
+    collect_columns,
+    collect_settings,
+    make_run_arguments,
 )
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.training.settings import FineTuning
@@ -51,9 +51,9 @@ def _finetune(options: argparse.Namespace) -> int:
         valid=options.valid,
         test=options.test,
         output=options.output,
-        settings=FineTuning(**given_settings(options, FineTuning)),
-        columns=column_options(options),
-        **run_arguments(options),
+        settings=FineTuning(**collect_settings(options, FineTuning)),
+        columns=collect_columns(options),
+        **make_run_arguments(options),
     )
     print(f"written to {options.output}" if metrics else "done; results were written by worker 0")
     return 0

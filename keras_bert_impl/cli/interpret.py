@@ -25,7 +25,7 @@ def add_verbs(verbs: Any) -> None:
     similar.add_argument("--layer", type=int, default=-1, metavar="N", help="0: embeddings (default: the last)")
     similar.add_argument("--picture", metavar="F", help="draw the vectors (PCA): a .png or .svg file")
     similar.add_argument("--layers-picture", metavar="F", help="draw the similarity of the senses at each layer")
-    similar.set_defaults(run=_similar)
+    similar.set_defaults(run=_compare_vectors)
 
     attention = verbs.add_parser(
         "attention",
@@ -45,7 +45,7 @@ def add_verbs(verbs: Any) -> None:
             "pair", nargs="?", metavar="TEXT", help="the second text: the context of a question, or a choice"
         )
         verb.add_argument("--output", required=True, metavar="F", help="the HTML file")
-    attention.set_defaults(run=_attention)
+    attention.set_defaults(run=_write_attention)
     attribute.add_argument("--target", metavar="T", help="what to explain: a label, a tagged word, an answer, a token")
     attribute.add_argument("--steps", type=int, default=50, metavar="N", help="points of the integral (default: 50)")
     attribute.set_defaults(run=_attribute)
@@ -61,15 +61,15 @@ def _load(source: str) -> tuple[Any, Any]:
     return find_model_class(opened).from_pretrained(opened), BertTokenizer.from_pretrained(opened)
 
 
-def _similar(options: argparse.Namespace) -> int:
-    texts, senses = _texts(options)
+def _compare_vectors(options: argparse.Namespace) -> int:
+    texts, senses = _read_texts(options)
     if options.layers_picture and senses is None:
         raise InputError("--layers-picture compares senses: give a file with the columns text and sense, not texts.")
     model, tokenizer = _load(options.model)
-    from keras_bert_impl.interpret import word_vectors
+    from keras_bert_impl.interpret import compute_word_vectors
 
-    vectors = word_vectors(model, tokenizer, texts, options.word)
-    print(vectors.table(options.layer))
+    vectors = compute_word_vectors(model, tokenizer, texts, options.word)
+    print(vectors.format_table(options.layer))
     if options.picture:
         vectors.save_picture(options.picture, layer=options.layer, senses=senses)
         print(f"written to {options.picture}")
@@ -79,7 +79,7 @@ def _similar(options: argparse.Namespace) -> int:
     return 0
 
 
-def _texts(options: argparse.Namespace) -> tuple[list[str], list[str] | None]:
+def _read_texts(options: argparse.Namespace) -> tuple[list[str], list[str] | None]:
     """Reads the texts, and their senses if they are in a file."""
     from keras_bert_impl.data import read_table
 
@@ -90,7 +90,7 @@ def _texts(options: argparse.Namespace) -> tuple[list[str], list[str] | None]:
     return columns["text"], columns["label"]
 
 
-def _attention(options: argparse.Namespace) -> int:
+def _write_attention(options: argparse.Namespace) -> int:
     model, tokenizer = _load(options.model)
     from keras_bert_impl.interpret import attend
 
@@ -104,7 +104,7 @@ def _attribute(options: argparse.Namespace) -> int:
     from keras_bert_impl.interpret import attribute
 
     attribution = attribute(model, tokenizer, options.text, options.pair, target=options.target, steps=options.steps)
-    print(attribution.table())
+    print(attribution.format_table())
     attribution.save(options.output)
     print(f"written to {options.output}")
     return 0

@@ -55,7 +55,7 @@ def make_parser(verb: str | None = None) -> argparse.ArgumentParser:
     return result
 
 
-def command() -> NoReturn:
+def run_command() -> NoReturn:
     """Runs the console command and exits at once, because TensorFlow's threads print lines while Python shuts down."""
     code = main()
     sys.stdout.flush()
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = make_parser(*arguments[:1]).parse_args(arguments)
     options.command = shlex.join(["keras-bert", *arguments])
     with warnings.catch_warnings():
-        warnings.showwarning = _warning_printer()
+        warnings.showwarning = _make_warning_printer()
         return _run(options)
 
 
@@ -95,7 +95,7 @@ def _run(options: argparse.Namespace) -> int:
         return 128 + signal.SIGINT
 
 
-def _warning_printer() -> Callable[..., None]:
+def _make_warning_printer() -> Callable[..., None]:
     """Makes a function that prints each user warning once, even if several readers of a file issue it."""
     shown = set()
 
@@ -147,4 +147,4 @@ def start_framework(operations: str = "keras.ops", *, strategy: str | None = Non
 
 
 if __name__ == "__main__":
-    command()
+    run_command()

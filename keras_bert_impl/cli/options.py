@@ -37,7 +37,7 @@ def add_settings(group: Any, settings: type, names: dict[str, str] | None = None
             "--" + name.replace("_", "-"),
             dest=name,
             default=argparse.SUPPRESS,
-            help=_help(descriptions[field.name], field.default),
+            help=_format_help(descriptions[field.name], field.default),
             **details,
         )
 
@@ -56,7 +56,7 @@ def describe_fields(settings: type) -> dict[str, str]:
     return descriptions
 
 
-def _help(description: str, default: Any) -> str:
+def _format_help(description: str, default: Any) -> str:
     """Formats the help of an option. "; None: X" at the end of a description says what the default None means."""
     description, _, meaning = description.partition("; None: ")
     if default is None:
@@ -68,7 +68,9 @@ def _help(description: str, default: Any) -> str:
     return f"{description} (default: {text})".replace("%", "%%")
 
 
-def given_settings(options: argparse.Namespace, settings: type, names: dict[str, str] | None = None) -> dict[str, Any]:
+def collect_settings(
+    options: argparse.Namespace, settings: type, names: dict[str, str] | None = None
+) -> dict[str, Any]:
     """Returns the fields of a dataclass whose options were given."""
     dests = {field.name: (names or {}).get(field.name, field.name) for field in dataclasses.fields(settings)}
     return {field: getattr(options, dest) for field, dest in dests.items() if hasattr(options, dest)}
@@ -94,9 +96,9 @@ def add_run_options(verb: argparse.ArgumentParser) -> None:
     add_settings(saving, Saving, _SAVING)
 
 
-def run_arguments(options: argparse.Namespace) -> dict[str, Any]:
+def make_run_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Returns the options of `add_run_options`, as arguments of ``finetune`` and ``pretrain``."""
-    saving = Saving(**given_settings(options, Saving, _SAVING))
+    saving = Saving(**collect_settings(options, Saving, _SAVING))
     return {"saving": saving, "resume": options.resume, "strategy": options.strategy, "devices": options.devices}
 
 
@@ -111,7 +113,7 @@ def add_column_options(verb: argparse.ArgumentParser) -> None:
         verb.add_argument(f"--{role}-column", metavar="NAME", help=help)
 
 
-def column_options(options: argparse.Namespace) -> dict[str, str]:
+def collect_columns(options: argparse.Namespace) -> dict[str, str]:
     """Returns the names of columns that were given, as arguments for the readers of tables."""
     given = {"text": options.text_column, "text_pair": options.pair_column, "label": options.label_column}
     return {name: value for name, value in given.items() if value is not None}

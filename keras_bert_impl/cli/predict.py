@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
-from keras_bert_impl.cli.options import add_column_options, column_options
+from keras_bert_impl.cli.options import add_column_options, collect_columns
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks import TASKS
 
@@ -45,7 +45,7 @@ def add_verbs(verbs: Any) -> None:
     following.add_argument("model", metavar="DIR", help="directory, bundled model or hub name")
     following.add_argument("first", help="a text")
     following.add_argument("second", help="the text that may follow")
-    following.set_defaults(run=_next_sentence)
+    following.set_defaults(run=_predict_next_sentence)
 
 
 def add_task_options(verb: argparse.ArgumentParser) -> None:
@@ -70,7 +70,7 @@ def add_task_options(verb: argparse.ArgumentParser) -> None:
 
 def _evaluate(options: argparse.Namespace) -> int:
     predictor = _load_predictor(options)
-    columns = predictor.task.read_file(options.data, columns=column_options(options))
+    columns = predictor.task.read_file(options.data, columns=collect_columns(options))
     print(json.dumps({"examples": len(columns["location"]), **predictor.score(columns)}, indent=2))
     return 0
 
@@ -80,11 +80,11 @@ def _predict(options: argparse.Namespace) -> int:
         raise InputError(f"texts and --file {options.file} were given; only one of them was expected. Omit the other.")
     predictor = _load_predictor(options)
     if options.file:
-        predictions = _show_progress(predictor.file(options.file, columns=column_options(options)))
+        predictions = _show_progress(predictor.predict_file(options.file, columns=collect_columns(options)))
     else:
         lines = options.texts or _read_standard_input()
         columns = predictor.task.from_fields([line.split("\t") for line in lines]) if lines else None
-        predictions = iter(predictor.columns(columns) if columns else [])
+        predictions = iter(predictor.predict_columns(columns) if columns else [])
     for prediction in predictions:
         print(json.dumps(prediction, ensure_ascii=False))
     return 0
@@ -105,9 +105,9 @@ def _show_progress(predictions: Iterator[dict[str, Any]]) -> Iterator[dict[str, 
 
 
 def _load_predictor(options: argparse.Namespace) -> Any:
-    from keras_bert_impl.export import FORMATS, format_of
+    from keras_bert_impl.export import FORMATS, find_format
 
-    format = format_of(options.model)
+    format = find_format(options.model)
     if format in (None, FORMATS["saved_model"]):
         start_framework("tensorflow" if format else "keras.ops")
     from keras_bert_impl.prediction import Predictor
@@ -138,7 +138,7 @@ def _fill_mask(options: argparse.Namespace) -> int:
     return 0
 
 
-def _next_sentence(options: argparse.Namespace) -> int:
+def _predict_next_sentence(options: argparse.Namespace) -> int:
     start_framework()
     from keras_bert_impl.prediction import next_sentence
 

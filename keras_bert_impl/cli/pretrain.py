@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
-from keras_bert_impl.cli.options import add_run_options, add_settings, given_settings, run_arguments
+from keras_bert_impl.cli.options import add_run_options, add_settings, collect_settings, make_run_arguments
 from keras_bert_impl.config import PRESETS
 from keras_bert_impl.data.objective import Objective
 from keras_bert_impl.errors import InputError
@@ -157,7 +157,7 @@ def _pretrain(options: argparse.Namespace) -> int:
 
     recipe = RECIPES[options.recipe] if options.recipe else Recipe(None, Objective(), PreTraining(), source="")
     recipe = recipe.override(
-        objective=given_settings(options, Objective, _OBJECTIVE), settings=given_settings(options, PreTraining)
+        objective=collect_settings(options, Objective, _OBJECTIVE), settings=collect_settings(options, PreTraining)
     )
     steps = recipe.steps if options.steps is None and options.minutes is None else options.steps
     if steps is None and options.minutes is None:
@@ -172,7 +172,7 @@ def _pretrain(options: argparse.Namespace) -> int:
         objective=recipe.objective,
         settings=recipe.settings,
         command=options.command,
-        **run_arguments(options),
+        **make_run_arguments(options),
     )
     print(f"written to {options.output}" if metrics else "done; results were written by worker 0")
     return 0

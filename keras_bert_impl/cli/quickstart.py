@@ -28,10 +28,10 @@ def add_verbs(verbs: Any) -> None:
     )
     quickstart.add_argument("--epochs", type=int, default=3, help="default: %(default)s")
     quickstart.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="default: float32")
-    quickstart.set_defaults(run=_quickstart)
+    quickstart.set_defaults(run=_run_quickstart)
 
 
-def _quickstart(options: argparse.Namespace) -> int:
+def _run_quickstart(options: argparse.Namespace) -> int:
     start_framework()
     from keras_bert_impl.recipes.quickstart import quickstart
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from keras_bert_impl.data.batches import BUCKETS, Features, LengthBatches, Ragged, restore_order
     from keras_bert_impl.data.conll import read_conll
     from keras_bert_impl.data.corpus import Lines, find_parts, read_documents
-    from keras_bert_impl.data.feed import Batches, for_evaluation, for_fit, to_grain
+    from keras_bert_impl.data.feed import Batches, make_evaluation_data, make_fit_data, to_grain
     from keras_bert_impl.data.objective import Objective
     from keras_bert_impl.data.preparation import prepare
     from keras_bert_impl.data.pretraining import PretrainingBatches
@@ -33,8 +33,8 @@ _MODULES = {
     "Ragged": "batches",
     "TokenCorpus": "shards",
     "find_parts": "corpus",
-    "for_evaluation": "feed",
-    "for_fit": "feed",
+    "make_evaluation_data": "feed",
+    "make_fit_data": "feed",
     "location": "tables",
     "prepare": "preparation",
     "read_conll": "conll",
@@ -59,9 +59,9 @@ __all__ = [
     "Ragged",
     "TokenCorpus",
     "find_parts",
-    "for_evaluation",
-    "for_fit",
     "location",
+    "make_evaluation_data",
+    "make_fit_data",
     "prepare",
     "read_conll",
     "read_documents",

@@ -81,14 +81,14 @@ class BatchSplitter:
         begin = rows * self.local_parts[part]
         return tuple({name: values[begin : begin + rows] for name, values in fields.items()} for fields in batch)
 
-    def spec(self) -> tuple[dict[str, tuple[tuple[int | None, ...], Any]], ...]:
+    def get_spec(self) -> tuple[dict[str, tuple[tuple[int | None, ...], Any]], ...]:
         """Shapes and dtypes of all parts, with None for dimensions that differ."""
-        inputs, labels, *weights = self.batches.spec()
+        inputs, labels, *weights = self.batches.get_spec()
         shapes = weights[0] if weights else labels
         return (
-            _with_any_rows(inputs),
-            _with_any_rows(labels),
-            _with_any_rows({name: (shape, np.dtype(np.float32)) for name, (shape, _) in shapes.items()}),
+            _drop_row_counts(inputs),
+            _drop_row_counts(labels),
+            _drop_row_counts({name: (shape, np.dtype(np.float32)) for name, (shape, _) in shapes.items()}),
         )
 
 
@@ -100,7 +100,7 @@ def use_sum_reduction(arguments: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def _with_any_rows(fields: dict[str, tuple[tuple[int | None, ...], Any]]) -> dict[str, Any]:
+def _drop_row_counts(fields: dict[str, tuple[tuple[int | None, ...], Any]]) -> dict[str, Any]:
     return {name: ((None, *shape[1:]), dtype) for name, (shape, dtype) in fields.items()}
 
 

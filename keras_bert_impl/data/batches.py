@@ -17,7 +17,7 @@ class Ragged:
         pad: the value that pads shorter rows of a batch.
 
     >>> ragged = Ragged.from_rows([[1, 2, 3], [4], [5, 6]], dtype=np.int32)
-    >>> ragged.padded(np.array([2, 1]), length=3)
+    >>> ragged.to_padded(np.array([2, 1]), length=3)
     array([[5, 6, 0],
            [4, 0, 0]], dtype=int32)
     """
@@ -53,7 +53,7 @@ class Ragged:
         indices = np.repeat(self.offsets[rows] - offsets[:-1], self.lengths[rows]) + np.arange(offsets[-1])
         return Ragged(self.flat[indices], offsets, self.pad)
 
-    def padded(self, rows: np.ndarray, *, length: int) -> np.ndarray:
+    def to_padded(self, rows: np.ndarray, *, length: int) -> np.ndarray:
         """Returns the rows with these numbers, padded at the end: ``[len(rows), length, ...]``."""
         starts, lengths = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
         positions = np.arange(length)
@@ -111,7 +111,7 @@ class Features:
 
 
 def _take(values: Values, rows: np.ndarray, length: int) -> np.ndarray:
-    return values.padded(rows, length=length) if isinstance(values, Ragged) else values[rows]
+    return values.to_padded(rows, length=length) if isinstance(values, Ragged) else values[rows]
 
 
 # Lengths for backends that compile the model for each length (JAX): at most a third of a batch is padding.
@@ -172,27 +172,27 @@ class LengthBatches:
         self._allowed = np.array([*shorter, longest])
         self._epoch: tuple[int, list[np.ndarray]] = (-1, [])
         if max_tokens:
-            self._epoch = (0, self._order(0))
+            self._epoch = (0, self._order_rows(0))
         self.per_epoch = len(self._epoch[1]) or -(-len(features) // batch_size)
 
     def __len__(self) -> int:
         return self.per_epoch * self.epochs
 
     def __getitem__(self, k: int) -> tuple[dict[str, np.ndarray], ...]:
-        rows = self.rows(k)
+        rows = self.get_rows(k)
         bucket = np.searchsorted(self._allowed, self._row_lengths[rows].max())
         return self.features.batch(rows, length=int(self._allowed[bucket]))
 
     def __repr__(self) -> str:
         return f"LengthBatches({len(self.features)} rows, batch_size={self.batch_size}, seed={self.seed})"
 
-    def spec(self) -> tuple[dict[str, tuple[tuple[int | None, ...], Any]], ...]:
+    def get_spec(self) -> tuple[dict[str, tuple[tuple[int | None, ...], Any]], ...]:
         """Shapes and dtypes of all batches, with None for dimensions that differ."""
         features = self.features
         parts = [part for part in (features.inputs, features.labels, features.weights) if part]
-        return tuple({name: _spec(values) for name, values in part.items()} for part in parts)
+        return tuple({name: _get_value_spec(values) for name, values in part.items()} for part in parts)
 
-    def rows(self, k: int) -> np.ndarray:
+    def get_rows(self, k: int) -> np.ndarray:
         """Returns the numbers of the rows of batch ``k``: int64 ``[batch_size]``, or fewer."""
         if not 0 <= k < len(self):
             raise IndexError(f"batch {k} does not exist; the batches are 0 to {len(self) - 1}")
@@ -200,24 +200,24 @@ class LengthBatches:
         cached_epoch, batches = self._epoch
         if cached_epoch != epoch:
             # Both are assigned at once, so that several threads may do this.
-            batches = self._order(epoch)
+            batches = self._order_rows(epoch)
             self._epoch = (epoch, batches)
         return batches[number]
 
-    def _order(self, epoch: int) -> list[np.ndarray]:
+    def _order_rows(self, epoch: int) -> list[np.ndarray]:
         """Returns the rows of each batch of an epoch."""
         rows = len(self.features)
         cuts = range(self.batch_size, rows, self.batch_size)
         if self.seed is None:
             order = np.argsort(-self._row_lengths, kind="stable")
-            return np.split(order, self._token_cuts(order, self.max_tokens) if self.max_tokens else cuts)
+            return np.split(order, self._find_cuts(order, self.max_tokens) if self.max_tokens else cuts)
         generator = np.random.default_rng((self.seed, epoch))
         shuffled = generator.permutation(rows)
         window = np.arange(rows) // (_WINDOW * self.batch_size)
         batches = np.split(shuffled[np.lexsort((self._row_lengths[shuffled], window))], cuts)
         return [batches[i] for i in generator.permutation(len(batches))]
 
-    def _token_cuts(self, order: np.ndarray, max_tokens: int) -> list[int]:
+    def _find_cuts(self, order: np.ndarray, max_tokens: int) -> list[int]:
         """Returns where each batch after the first starts in ``order``, which has the longest rows first."""
         cuts, begin = [], 0
         while begin < len(order):
@@ -227,7 +227,7 @@ class LengthBatches:
         return cuts[:-1]
 
 
-def _spec(values: Values) -> tuple[tuple[int | None, ...], Any]:
+def _get_value_spec(values: Values) -> tuple[tuple[int | None, ...], Any]:
     if isinstance(values, Ragged):
         return values.batch_shape, values.flat.dtype
     return (None, *values.shape[1:]), values.dtype
@@ -250,9 +250,9 @@ def restore_order(outputs: Iterable[dict[str, Any]], batches: LengthBatches, *, 
         for name, padded in batch.items():
             values = np.asarray(padded)
             if per_token:
-                values = values[np.arange(values.shape[1]) < lengths[batches.rows(k), None]]
+                values = values[np.arange(values.shape[1]) < lengths[batches.get_rows(k), None]]
             collected.setdefault(name, []).append(values)
-    order = np.concatenate([batches.rows(k) for k in range(batches.per_epoch)])
+    order = np.concatenate([batches.get_rows(k) for k in range(batches.per_epoch)])
     inverse = np.argsort(order)
     flat = {name: np.concatenate(values) for name, values in collected.items()}
     if per_token:

@@ -72,7 +72,7 @@ def prepare_with_beam(
         raise InputError("Apache Beam is not installed. Run: pip install 'keras_bert_impl[beam]'") from error
     if not isinstance(tokenizer, BertTokenizer):
         tokenizer = BertTokenizer.from_pretrained(tokenizer)
-    files = _file_systems()
+    files = _import_file_systems()
     if files.exists(output) and any(match.metadata_list for match in files.match([files.join(output, "*")])):
         raise InputError(f"{output} exists and is not empty. Name another directory, or remove this one.")
     sources = list_sources(corpus)
@@ -107,7 +107,7 @@ def prepare_with_beam(
     return manifest
 
 
-def _file_systems() -> Any:
+def _import_file_systems() -> Any:
     from apache_beam.io.filesystems import FileSystems
 
     return FileSystems
@@ -117,7 +117,7 @@ def _find_files(source: str) -> list[tuple[str, int]]:
     """Returns the files of one source and their sizes, in the order of `find_parts`."""
     if is_tfds(source):
         return [(source, 0)]
-    files = _file_systems()
+    files = _import_file_systems()
     (match,) = files.match([source])
     # File systems without directories match nothing by a directory's name; others match it without a size.
     if match.metadata_list and not Path(source).is_dir():
@@ -132,14 +132,14 @@ def _find_files(source: str) -> list[tuple[str, int]]:
 def _open(path: str) -> Any:
     from apache_beam.io.filesystem import CompressionTypes
 
-    return _file_systems().open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return _import_file_systems().open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 def _write(path: str, content: bytes) -> None:
     """Writes a file completely or not at all, even if several machines write the same one."""
     from apache_beam.io.filesystem import CompressionTypes
 
-    files = _file_systems()
+    files = _import_file_systems()
     temporary = f"{path}.{uuid.uuid4().hex[:8]}.partial"
     with files.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         file.write(content)
@@ -157,14 +157,14 @@ def _write_shard(unit: Unit | str, maker: ShardMaker, output: str) -> tuple[Shar
         return unit
     info, content = maker(unit)
     if info.tokens:
-        _write(_file_systems().join(output, info.file), content)
+        _write(_import_file_systems().join(output, info.file), content)
     return info, unit.broken
 
 
 def _write_manifest(
     results: list[tuple[ShardInfo, int] | str], tokenizer: BertTokenizer, output: str, facts: dict[str, Any]
 ) -> None:
-    files = _file_systems()
+    files = _import_file_systems()
     shards = [result for result in results if not isinstance(result, str)]
     messages = sorted(result for result in results if isinstance(result, str))
     try:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from keras_bert_impl.data.tables import check_text, is_broken_text, is_tfds
 from keras_bert_impl.data.tfds import read_tfds
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import not_utf8_error
+from keras_bert_impl.files import make_utf8_error
 
 # The files of a directory that are read.
 SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
@@ -172,14 +172,14 @@ def read_units(
         documents.append(document)
         characters += sum(map(len, document))
         if characters >= size:
-            yield Unit(_unit_name(part, number), documents, *counts.reset())
+            yield Unit(_name_unit(part, number), documents, *counts.reset())
             documents, characters, number = [], 0, number + 1
     # A unit without documents still reports the lines that were left out.
     if documents or counts.broken:
-        yield Unit(_unit_name(part, number), documents, *counts.reset())
+        yield Unit(_name_unit(part, number), documents, *counts.reset())
 
 
-def _unit_name(part: Part, number: int) -> str:
+def _name_unit(part: Part, number: int) -> str:
     return f"{part.number:05}-{number:05}"
 
 
@@ -288,7 +288,7 @@ def _read_lines(path: str, counts: ReadCounts, *, strict: bool, open_file: OpenF
                 text = line.decode("utf-8")
             except UnicodeDecodeError as error:
                 if strict:
-                    raise not_utf8_error(path, error, line=number) from error
+                    raise make_utf8_error(path, error, line=number) from error
                 counts.broken += 1
                 continue
             yield f"{path}, line {number}", text.removeprefix("\ufeff") if number == 1 else text

@@ -19,15 +19,15 @@ class Batches(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, k: int) -> tuple[dict[str, np.ndarray], ...]: ...
-    def spec(self) -> tuple[dict[str, tuple[tuple[int | None, ...], Any]], ...]:
+    def get_spec(self) -> tuple[dict[str, tuple[tuple[int | None, ...], Any]], ...]:
         """Shapes and dtypes of all batches, with None for dimensions that differ."""
 
 
 def to_grain(batches: Batches, *, start: int = 0, repeated: bool = False) -> "grain.IterDataset":
     """Returns the batches from number ``start`` as a Grain dataset, whose iterator's state can be saved and restored.
 
-    For ``fit`` use `for_fit`: with a Grain dataset, Keras on TensorFlow derives the length of all batches from the
-    first two, and fails at a later batch of another length if these two have the same length.
+    For ``fit`` use `make_fit_data`: with a Grain dataset, Keras on TensorFlow derives the length of all batches from
+    the first two, and fails at a later batch of another length if these two have the same length.
     """
     grain = _import_grain()
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_PREFETCHED)
@@ -50,14 +50,14 @@ def _import_grain() -> Any:
     return grain
 
 
-def batch_lengths() -> tuple[int, ...]:
+def get_batch_lengths() -> tuple[int, ...]:
     """The lengths that batches may be padded to: a few on JAX, which compiles for each; empty (any) elsewhere."""
     import keras
 
     return BUCKETS if keras.backend.backend() == "jax" else ()
 
 
-def for_fit(batches: Batches, *, start: int = 0, repeated: bool = False) -> Any:
+def make_fit_data(batches: Batches, *, start: int = 0, repeated: bool = False) -> Any:
     """Returns the batches from number ``start``, for ``fit(..., steps_per_epoch=…, shuffle=False)``.
 
     Args:
@@ -73,7 +73,7 @@ def for_fit(batches: Batches, *, start: int = 0, repeated: bool = False) -> Any:
     return _to_tensorflow(dataset, batches) if _is_tensorflow() else dataset
 
 
-def for_evaluation(batches: Batches) -> Any:
+def make_evaluation_data(batches: Batches) -> Any:
     """Returns all batches, for ``evaluate`` and as ``validation_data``, which needs to know their number.
 
     Returns:
@@ -104,7 +104,7 @@ def _is_tensorflow() -> bool:
 def _to_tensorflow(dataset: "grain.IterDataset", batches: Batches) -> Any:
     import tensorflow as tf
 
-    signature = tuple({name: tf.TensorSpec(*values) for name, values in part.items()} for part in batches.spec())
+    signature = tuple({name: tf.TensorSpec(*values) for name, values in part.items()} for part in batches.get_spec())
     options = tf.data.Options()
     # Nothing can be tuned here, and deleting a tuned dataset waits for the tuner's next check, up to a minute.
     options.autotune.enabled = False

@@ -19,13 +19,13 @@ from keras_bert_impl.data.sentences import split_sentences
 from keras_bert_impl.data.shards import (
     MANIFEST,
     ShardInfo,
+    format_settings,
     make_manifest,
     pack_shard,
     read_info,
-    settings_text,
 )
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import atomic_write, new_directory, read_text, to_json, write_text
+from keras_bert_impl.files import atomic_write, create_directory, read_text, to_json, write_text
 from keras_bert_impl.machine import count_cores
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.tokenization.encoding import tokenize, without_special_token_matching
@@ -87,12 +87,12 @@ def prepare(
     if not isinstance(tokenizer, BertTokenizer):
         tokenizer = BertTokenizer.from_pretrained(tokenizer)
     parts = find_parts(corpus, size=shard_size)
-    settings = settings_text(tokenizer, language=language, text_field=text_field, shard_size=shard_size)
+    settings = format_settings(tokenizer, language=language, text_field=text_field, shard_size=shard_size)
     infos: list[ShardInfo] = []
     broken = read = documents = tokens = 0
     total = sum(part.size for part in parts)
     units = (unit for part in parts for unit in read_units(part, strict=strict, text_field=text_field, size=shard_size))
-    with new_directory(Path(output), keep=_has_shards) as work:
+    with create_directory(Path(output), keep=_has_shards) as work:
         _check_same_settings(work, settings)
         maker = ShardMaker(tokenizer, language)
         for info, unit_broken, unit_read in _map_in_processes(units, maker, work, workers=workers):
@@ -104,7 +104,7 @@ def prepare(
         if broken:
             warn_of_broken_lines(broken)
         manifest = make_manifest(infos, tokenizer, corpus=list_sources(corpus), language=language, broken_lines=broken)
-        finish(work, manifest, tokenizer)
+        finish_shards(work, manifest, tokenizer)
     # Removed last, so that a preparation which was interrupted just before can be continued.
     (Path(output) / _SETTINGS).unlink(missing_ok=True)
     return manifest
@@ -153,11 +153,11 @@ class ShardMaker:
             tokens.lengths[tokens.lengths > 0],
             counts[counts > 0],
             vocab_size=self.tokenizer.vocab_size,
-            text=_checksum(unit),
+            text=_compute_checksum(unit),
         )
 
 
-def finish(directory: Path, manifest: dict[str, Any], tokenizer: BertTokenizer) -> None:
+def finish_shards(directory: Path, manifest: dict[str, Any], tokenizer: BertTokenizer) -> None:
     """Writes tokenizer and manifest next to the shards, and removes all other shards and temporary files."""
     tokenizer.save_pretrained(directory)
     named = {ShardInfo(**shard).file for shard in manifest["shards"]}
@@ -168,7 +168,7 @@ def finish(directory: Path, manifest: dict[str, Any], tokenizer: BertTokenizer) 
     write_text(directory / MANIFEST, to_json(manifest))
 
 
-def _checksum(unit: Unit) -> str:
+def _compute_checksum(unit: Unit) -> str:
     text = "\n\n".join("\n".join(document) for document in unit.documents)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -233,7 +233,7 @@ def _exit_with_parent() -> None:
 
 def _make_shard(unit: Unit) -> tuple[ShardInfo, int, int]:
     path = _worker["work"] / f"{unit.name}.safetensors"
-    info = read_info(path, text=_checksum(unit)) if path.exists() else None
+    info = read_info(path, text=_compute_checksum(unit)) if path.exists() else None
     if info is None:
         info, content = _worker["maker"](unit)
         if info.tokens:

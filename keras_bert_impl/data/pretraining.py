@@ -107,7 +107,7 @@ class PretrainingBatches:
             raise IndexError(f"batch {k} does not exist; the batches are 0 to {self.steps - 1}")
         objective = self.objective
         generator = np.random.default_rng((self.seed, k, 1))
-        pairs = self._sampler.draw(generator, self._chunks(k), short=objective.short_share)
+        pairs = self._sampler.draw(generator, self._select_chunks(k), short=objective.short_share)
         row = np.arange(len(pairs))
         if objective.packing:
             lengths = pairs.length.sum(axis=0) + _SPECIAL
@@ -152,7 +152,7 @@ class PretrainingBatches:
             weights["seq_relationship_logits"] = weights["seq_relationship_logits"][:, 0]
         return inputs, labels, weights
 
-    def _chunks(self, k: int) -> np.ndarray:
+    def _select_chunks(self, k: int) -> np.ndarray:
         """Returns the chunks of batch ``k``."""
         epoch, number = divmod(k, self.per_epoch)
         cached_epoch, order = self._epoch
@@ -162,7 +162,7 @@ class PretrainingBatches:
             self._epoch = (epoch, order)
         return order[number * self._chunks_per_batch : (number + 1) * self._chunks_per_batch]
 
-    def spec(self) -> tuple[dict[str, tuple[tuple[int | None, ...], Any]], ...]:
+    def get_spec(self) -> tuple[dict[str, tuple[tuple[int | None, ...], Any]], ...]:
         """Shapes and dtypes of all batches."""
         return tuple({name: (value.shape, value.dtype) for name, value in part.items()} for part in self[0])
 

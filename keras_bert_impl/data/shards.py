@@ -90,10 +90,10 @@ def read_info(path: Path, *, text: str) -> ShardInfo | None:
     if shard.metadata.get("text") != text:
         return None
     tokens, sentences, documents = (len(shard.tensors[name]) for name in _TENSORS)
-    return ShardInfo(path.stem, documents, sentences, tokens, path.stat().st_size, _sha256(path))
+    return ShardInfo(path.stem, documents, sentences, tokens, path.stat().st_size, _hash_file(path))
 
 
-def settings_text(tokenizer: BertTokenizer, **settings: Any) -> str:
+def format_settings(tokenizer: BertTokenizer, **settings: Any) -> str:
     """Formats the settings that shards depend on. A preparation can be continued only with the same settings."""
     library = {"sentencex": version("sentencex"), "tokenizers": version("tokenizers")}
     return to_json({"format": _FORMAT, "tokenizer": fingerprint(tokenizer), **settings, **library})
@@ -222,7 +222,7 @@ class TokenCorpus:
 
 def _check(path: Path, info: ShardInfo) -> None:
     try:
-        size, checksum = path.stat().st_size, _sha256(path)
+        size, checksum = path.stat().st_size, _hash_file(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}. {_ADVICE}") from error
     if size != info.bytes:
@@ -235,7 +235,7 @@ def _check(path: Path, info: ShardInfo) -> None:
         )
 
 
-def _sha256(path: Path) -> str:
+def _hash_file(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import not_utf8_error
+from keras_bert_impl.files import make_utf8_error
 
 Columns = dict[str, list[Any]]
 
@@ -102,7 +102,7 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
                 try:
                     line = raw.decode("utf-8")
                 except UnicodeDecodeError as error:
-                    raise not_utf8_error(path, error, line=number, offset=begin) from error
+                    raise make_utf8_error(path, error, line=number, offset=begin) from error
                 if "\0" in line:
                     raise InputError(
                         f"{path}, line {number} contains a NUL byte; UTF-8 text was expected. Save the file as UTF-8."

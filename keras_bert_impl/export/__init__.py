@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from keras_bert_impl.export.formats import FORMATS, format_of
+from keras_bert_impl.export.formats import FORMATS, find_format
 
 if TYPE_CHECKING:
     from keras_bert_impl.export.exporter import Exported, export_model
 
-__all__ = ["FORMATS", "Exported", "export_model", "format_of"]
+__all__ = ["FORMATS", "Exported", "export_model", "find_format"]
 
 
 def __getattr__(name: str) -> Any:

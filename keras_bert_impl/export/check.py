@@ -11,7 +11,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.export.formats import EXTRA
-from keras_bert_impl.export.warmup import NAME, prediction_log, warmup_inputs
+from keras_bert_impl.export.warmup import NAME, make_prediction_log, make_warmup_inputs
 from keras_bert_impl.tokenization import BertTokenizer
 
 _SENTENCES = [
@@ -61,21 +61,21 @@ def check_export(directory: str | Path) -> Iterator[Check]:
     yield Check(
         "location", is_version, f"version {directory.absolute().name}" if is_version else "not a version number"
     )
-    unknown, count = _unknown_operations(path)
+    unknown, count = _find_unknown_operations(path)
     details = f"not in TensorFlow: {', '.join(unknown)}" if unknown else f"{count} kinds, all in TensorFlow"
     yield Check("operations", not unknown, details)
     loaded = tf.saved_model.load(str(directory))
     names = ", ".join(sorted(loaded.signatures))
-    requests = list(warmup_inputs(loaded.signatures))
+    requests = list(make_warmup_inputs(loaded.signatures))
     for signature, inputs in requests:
         loaded.signatures[signature](**inputs)
     yield Check("signatures", "serving_default" in loaded.signatures, f"{names}: {len(requests)} requests were run")
-    yield _warmup(directory / EXTRA / NAME, directory.absolute().parent.name, requests)
-    if check := _tokenizer(directory, loaded):
+    yield _check_warmup(directory / EXTRA / NAME, directory.absolute().parent.name, requests)
+    if check := _check_tokenizer(directory, loaded):
         yield check
 
 
-def _unknown_operations(path: Path) -> tuple[list[str], int]:
+def _find_unknown_operations(path: Path) -> tuple[list[str], int]:
     """Returns the graph's operations that are not in TensorFlow, and the number of kinds of operations."""
     content = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     used: set[str] = set()
@@ -86,16 +86,16 @@ def _unknown_operations(path: Path) -> tuple[list[str], int]:
     return sorted(operation for operation in used if not hasattr(tf.raw_ops, operation)), len(used)
 
 
-def _warmup(path: Path, model: str, requests: list[tuple[str, dict[str, Any]]]) -> Check:
+def _check_warmup(path: Path, model: str, requests: list[tuple[str, dict[str, Any]]]) -> Check:
     if not path.is_file():
         return Check("warm-up", False, f"{EXTRA}/{NAME} is missing")
     records = [record.numpy() for record in tf.data.TFRecordDataset(str(path), buffer_size=_BUFFER)]
-    expected = [prediction_log(model, signature, inputs) for signature, inputs in requests]
+    expected = [make_prediction_log(model, signature, inputs) for signature, inputs in requests]
     same = sorted(records) == sorted(expected)
     return Check("warm-up", same, f"{len(records)} requests" + ("" if same else f", not the expected ones for {model}"))
 
 
-def _tokenizer(directory: Path, loaded: Any) -> Check | None:
+def _check_tokenizer(directory: Path, loaded: Any) -> Check | None:
     """Compares the scores for texts with those for the ids of the host's tokenizer."""
     text, ids = loaded.signatures["serving_default"], loaded.signatures.get("ids")
     has_text = set(text.structured_input_signature[1]) == {"text"}

@@ -14,7 +14,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.export.formats import Format, get_format
 from keras_bert_impl.export.parts import Parts
 from keras_bert_impl.export.saved_model import check_version
-from keras_bert_impl.files import new_directory, require_empty, to_json, write_text
+from keras_bert_impl.files import create_directory, require_empty, to_json, write_text
 from keras_bert_impl.prediction.predictor import Predictor
 from keras_bert_impl.tasks import find_task, get_task
 from keras_bert_impl.tasks.base import Run
@@ -123,7 +123,7 @@ def export_model(
     model = served.load_model(source, dtype="bfloat16") if precision == "bfloat16" else reference
     name = directory.absolute().parent.name if kind.takes_text else directory.name
     parts = Parts(model, served, config, tokenizer, name, length, precision, attentions)
-    with new_directory(directory) as temporary:
+    with create_directory(directory) as temporary:
         _write(parts, kind, temporary)
         difference, size = _compare(kind.open(temporary / kind.file), reference, parts)
         if precision == "float32" and difference > _ROUNDING * max(size, 1.0):
@@ -148,7 +148,7 @@ def _write(parts: Parts, kind: Format, directory: Path) -> None:
     kind.write(parts, directory / kind.file)
     parts.tokenizer.save_pretrained(directory / kind.extra)
     write_text(directory / kind.extra / "config.json", to_json(parts.config.to_dict()))
-    write_text(directory / "README.md", kind.guide(parts, directory / kind.file))
+    write_text(directory / "README.md", kind.make_guide(parts, directory / kind.file))
 
 
 def _compare(run: Run, reference: Any, parts: Parts) -> tuple[float, float]:

@@ -35,9 +35,9 @@ class Format:
         """Opens a file of this format: the model as a function of ids."""
         return self._import().open(path)
 
-    def guide(self, parts: Any, path: Path) -> str:
+    def make_guide(self, parts: Any, path: Path) -> str:
         """Returns the README of the export at ``path``."""
-        return self._import().guide(parts, path)
+        return self._import().make_guide(parts, path)
 
     def _import(self) -> Any:
         # The table is read for the command line's help, which must not start a framework.
@@ -71,7 +71,7 @@ FORMATS = {
 PRECISIONS = ("float32", "bfloat16", "int8")
 
 
-def format_of(path: str | Path) -> Format | None:
+def find_format(path: str | Path) -> Format | None:
     """Returns the format of the export in a directory; None if the directory is not an export."""
     return next((format for format in FORMATS.values() if (Path(path) / format.file).is_file()), None)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from keras_bert_impl.export.parts import Parts
-from keras_bert_impl.export.runtime import convert, import_library, runtime_guide, select_inputs
+from keras_bert_impl.export.runtime import convert, import_library, make_runtime_guide, select_inputs
 from keras_bert_impl.machine import count_cores
 from keras_bert_impl.tasks.base import Run
 
@@ -25,9 +25,9 @@ def open(path: Path) -> Run:
     return lambda inputs: runner(**select_inputs(inputs))
 
 
-def guide(parts: Parts, path: Path) -> str:
+def make_guide(parts: Parts, path: Path) -> str:
     """Returns the README of an export."""
-    return runtime_guide(
+    return make_runtime_guide(
         parts,
         title="LiteRT",
         package="ai-edge-litert",

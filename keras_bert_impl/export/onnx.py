@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.export.parts import Parts
-from keras_bert_impl.export.runtime import convert, import_library, quiet, runtime_guide, select_inputs
+from keras_bert_impl.export.runtime import convert, import_library, make_runtime_guide, select_inputs, suppress_messages
 from keras_bert_impl.machine import count_cores
 from keras_bert_impl.tasks.base import Run
 
@@ -18,7 +18,7 @@ def write(parts: Parts, path: Path) -> None:
         quantization: Any = import_library("onnxruntime.quantization", "onnx")
         # Weights of 7 bits: the sums of 8-bit products overflow on x86 processors without VNNI.
         options = {"per_channel": True, "reduce_range": True, "weight_type": quantization.QuantType.QInt8}
-        with quiet():
+        with suppress_messages():
             quantization.quantize_dynamic(path, path, **options)
 
 
@@ -32,9 +32,9 @@ def open(path: Path) -> Run:
     return lambda inputs: dict(zip(names, session.run(None, select_inputs(inputs)), strict=True))
 
 
-def guide(parts: Parts, path: Path) -> str:
+def make_guide(parts: Parts, path: Path) -> str:
     """Returns the README of an export."""
-    return runtime_guide(
+    return make_runtime_guide(
         parts,
         title="ONNX Runtime",
         package="onnxruntime",

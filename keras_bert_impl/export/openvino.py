@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.export.parts import Parts
-from keras_bert_impl.export.runtime import convert, import_library, quiet, runtime_guide, select_inputs
+from keras_bert_impl.export.runtime import convert, import_library, make_runtime_guide, select_inputs, suppress_messages
 from keras_bert_impl.tasks.base import Run
 
 
@@ -15,7 +15,7 @@ def write(parts: Parts, path: Path) -> None:
     It converts a temporary SavedModel: on Python 3.13, OpenVINO 2026.4 cannot convert TensorFlow functions in memory.
     """
     openvino = import_library("openvino", "openvino")
-    with tempfile.TemporaryDirectory() as directory, quiet():
+    with tempfile.TemporaryDirectory() as directory, suppress_messages():
         convert(parts, Path(directory) / "saved_model", "tf_saved_model")
         model = openvino.convert_model(Path(directory) / "saved_model")
         openvino.save_model(model, path, compress_to_fp16=False)
@@ -34,9 +34,9 @@ def open(path: Path) -> Run:
     return run
 
 
-def guide(parts: Parts, path: Path) -> str:
+def make_guide(parts: Parts, path: Path) -> str:
     """Returns the README of an export."""
-    return runtime_guide(
+    return make_runtime_guide(
         parts,
         title="OpenVINO",
         package="openvino",

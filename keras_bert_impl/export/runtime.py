@@ -62,7 +62,7 @@ def convert(parts: Parts, path: Path, format: str, **settings: Any) -> None:
     from keras_bert_impl.ops.variants import use_variants
 
     specs = {name: tf.TensorSpec(parts.input_shape, tf.int32, name=name) for name in INPUTS}
-    with use_variants("portable"), quiet():
+    with use_variants("portable"), suppress_messages():
         parts.model.export(str(path), format=format, input_signature=[specs], verbose=False, **settings)
 
 
@@ -72,7 +72,7 @@ def select_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def suppress_messages() -> Iterator[None]:
     """Suppresses the warnings and log messages of converters."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -83,7 +83,7 @@ def quiet() -> Iterator[None]:
             logging.disable(logging.NOTSET)
 
 
-def runtime_guide(parts: Parts, *, title: str, package: str, imports: str, code: str) -> str:
+def make_runtime_guide(parts: Parts, *, title: str, package: str, imports: str, code: str) -> str:
     """Returns the README of an export.
 
     Args:

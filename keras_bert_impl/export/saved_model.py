@@ -112,7 +112,7 @@ def open(path: Path) -> Run:
     return run
 
 
-def guide(parts: Parts, path: Path) -> str:
+def make_guide(parts: Parts, path: Path) -> str:
     """Returns the README: how to serve the export, with an example request and its response."""
     import tensorflow as tf
 
@@ -122,7 +122,7 @@ def guide(parts: Parts, path: Path) -> str:
     default = loaded.signatures["serving_default"]
     example = {key: find_graph(parts).EXAMPLE[key] for key in default.structured_input_signature[1]}
     outputs = default(**{key: tf.constant([value]) for key, value in example.items()})
-    answer = {key: _plain(outputs[key].numpy()[0]) for key in sorted(outputs)}
+    answer = {key: _to_plain(outputs[key].numpy()[0]) for key in sorted(outputs)}
     return _PAGE.format(
         name=parts.name,
         body=shlex.quote(json.dumps({"instances": [example]}, ensure_ascii=False)),
@@ -158,11 +158,11 @@ def _format_specs(specs: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     """Arrays and bytes as JSON values, floats with the digits that float32 always preserves."""
     if isinstance(value, bytes):
         return value.decode("utf-8")
     if hasattr(value, "ndim") and value.ndim:
-        return [_plain(entry) for entry in value]
+        return [_to_plain(entry) for entry in value]
     value = value.item() if hasattr(value, "item") else value
     return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -18,14 +18,14 @@ from keras_bert_impl.export.tokenizer.in_graph import InGraphTokenizer
 from keras_bert_impl.ops.variants import use_variants
 
 
-def attention_endpoint(served: ServedModel) -> Endpoint:
+def make_attention_endpoint(served: ServedModel) -> Endpoint:
     """Attention maps of a text.
 
     For ``text`` returns ``tokens``, strings ``[batch, length]``, and ``attentions``, float32
     ``[batch, layers, heads, length, length]``.
     """
 
-    def of_text(text: tf.Tensor) -> Tensors:
+    def serve_text(text: tf.Tensor) -> Tensors:
         inputs = served.in_graph(text, max_length=served.max_length)
         maps = served.run(inputs)["attentions"]
         words = tf.constant(served.tokenizer.vocabulary)
@@ -34,7 +34,7 @@ def attention_endpoint(served: ServedModel) -> Endpoint:
             "attentions": tf.stack(maps, axis=1),
         }
 
-    return Endpoint(of_text, {"text": TEXT})
+    return Endpoint(serve_text, {"text": TEXT})
 
 
 def find_graph(parts: Parts) -> Any:
@@ -48,7 +48,7 @@ def make_signatures(parts: Parts) -> tuple[dict[str, Any], list[Any]]:
     Returns:
         concrete functions by name, and everything that must be saved with them.
     """
-    run, stored = _inference(parts)
+    run, stored = _make_inference(parts)
     served = ServedModel(
         run=functools.partial(run, parts.model),
         task=parts.task,
@@ -58,10 +58,10 @@ def make_signatures(parts: Parts) -> tuple[dict[str, Any], list[Any]]:
         max_length=parts.max_length,
         ids_spec=tf.TensorSpec(parts.input_shape, tf.int32),
     )
-    endpoints = find_graph(parts).endpoints(served)
+    endpoints = find_graph(parts).make_endpoints(served)
     if parts.attentions:
         run_with_attentions = functools.partial(run, parts.model.with_outputs(output_attentions=True))
-        endpoints["attentions"] = attention_endpoint(dataclasses.replace(served, run=run_with_attentions))
+        endpoints["attentions"] = make_attention_endpoint(dataclasses.replace(served, run=run_with_attentions))
     functions = {}
     for name, endpoint in endpoints.items():
         specs = {key: tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in endpoint.inputs.items()}
@@ -70,7 +70,7 @@ def make_signatures(parts: Parts) -> tuple[dict[str, Any], list[Any]]:
     return functions, [*stored, *variables.values()]
 
 
-def _inference(parts: Parts) -> tuple[Callable[[Any, Tensors], Tensors], list[Any]]:
+def _make_inference(parts: Parts) -> tuple[Callable[[Any, Tensors], Tensors], list[Any]]:
     """Makes the function ``run(model, inputs)``, and its weights that are not variables of the model."""
     stored: list[Any] = []
 

@@ -23,7 +23,7 @@ _LOG_PREDICT, _PREDICT_REQUEST, _REQUEST_SPEC, _REQUEST_INPUTS = 6, 1, 1, 2
 _SPEC_NAME, _SPEC_SIGNATURE, _ENTRY_KEY, _ENTRY_VALUE = 1, 3, 1, 2
 
 
-def warmup_inputs(signatures: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def make_warmup_inputs(signatures: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Names of signatures, and inputs for them.
 
     Args:
@@ -33,10 +33,10 @@ def warmup_inputs(signatures: Mapping[str, Any]) -> Iterator[tuple[str, dict[str
     for name, function in signatures.items():
         for sentences in _SENTENCES:
             specs = function.structured_input_signature[1]
-            yield name, {key: _example(spec, sentences) for key, spec in specs.items()}
+            yield name, {key: _make_example(spec, sentences) for key, spec in specs.items()}
 
 
-def _example(spec: tf.TensorSpec, sentences: list[str]) -> Any:
+def _make_example(spec: tf.TensorSpec, sentences: list[str]) -> Any:
     if spec.dtype == tf.string:
         return tf.constant(sentences if spec.shape.rank == 1 else [[text, "It was."] for text in sentences])
     return tf.ones([len(sentences), *[2] * (spec.shape.rank - 2), 16], spec.dtype)
@@ -45,27 +45,29 @@ def _example(spec: tf.TensorSpec, sentences: list[str]) -> Any:
 def write_warmup(path: Path, model: str, signatures: Mapping[str, Any]) -> None:
     """Writes the requests for a model of that name."""
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for signature, inputs in warmup_inputs(signatures):
-            writer.write(prediction_log(model, signature, inputs))
+        for signature, inputs in make_warmup_inputs(signatures):
+            writer.write(make_prediction_log(model, signature, inputs))
 
 
-def prediction_log(model: str, signature: str, inputs: Mapping[str, Any]) -> bytes:
+def make_prediction_log(model: str, signature: str, inputs: Mapping[str, Any]) -> bytes:
     """Returns a serialized ``PredictionLog`` with one request."""
-    spec = _field(_SPEC_NAME, model.encode()) + _field(_SPEC_SIGNATURE, signature.encode())
-    request = _field(_REQUEST_SPEC, spec)
+    spec = _encode_field(_SPEC_NAME, model.encode()) + _encode_field(_SPEC_SIGNATURE, signature.encode())
+    request = _encode_field(_REQUEST_SPEC, spec)
     # The order of a loaded signature's inputs differs between processes.
     for name, value in sorted(inputs.items()):
         tensor = tf.make_tensor_proto(value).SerializeToString(deterministic=True)
-        request += _field(_REQUEST_INPUTS, _field(_ENTRY_KEY, name.encode()) + _field(_ENTRY_VALUE, tensor))
-    return _field(_LOG_PREDICT, _field(_PREDICT_REQUEST, request))
+        request += _encode_field(
+            _REQUEST_INPUTS, _encode_field(_ENTRY_KEY, name.encode()) + _encode_field(_ENTRY_VALUE, tensor)
+        )
+    return _encode_field(_LOG_PREDICT, _encode_field(_PREDICT_REQUEST, request))
 
 
-def _field(number: int, content: bytes) -> bytes:
+def _encode_field(number: int, content: bytes) -> bytes:
     """Returns a length-delimited field in protocol buffers' encoding."""
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
+    return _encode_varint(number << 3 | 2) + _encode_varint(len(content)) + content
 
 
-def _varint(value: int) -> bytes:
+def _encode_varint(value: int) -> bytes:
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)

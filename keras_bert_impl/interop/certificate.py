@@ -125,7 +125,7 @@ class Differences:
 
     >>> differences = Differences()
     >>> differences.add(ours=np.array([1.5, 2]), torch=np.array([1.0, 2]), exact=np.array([1.0, 2]))
-    >>> differences.row("pooler").largest
+    >>> differences.make_row("pooler").largest
     0.5
     """
 
@@ -142,7 +142,7 @@ class Differences:
         self._largest = np.maximum(self._largest, np.abs(parts[1]).max())
         self._squares += [np.square(part).sum() for part in parts]
 
-    def row(self, name: str) -> Row:
+    def make_row(self, name: str) -> Row:
         """Returns the row for everything that was added."""
         size, rms, ours, torch = np.sqrt(self._squares / self._numbers).tolist()
         return Row(name, self._vectors, size, largest=float(self._largest), rms=rms, ours=ours, torch=torch)

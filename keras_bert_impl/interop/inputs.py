@@ -41,7 +41,7 @@ class Encoded:
     differing: list[tuple[str, ...]]
 
 
-def snippets() -> list[str]:
+def read_snippets() -> list[str]:
     """Film snippets that ship with the package, and a few hard texts."""
     table = files("keras_bert_impl").joinpath("assets/movie_snippets/test.tsv").read_text(encoding="utf-8")
     return [line.rsplit("\t", 1)[0] for line in table.splitlines()[1 : _SNIPPETS + 1]] + list(_HARD_TEXTS)
@@ -73,16 +73,16 @@ def encode(
     singles = [(text,) for text in texts]
     pairs = list(zip(texts[::2], texts[1::2], strict=False)) if config.type_vocab_size > 1 else []
     batches, differing = [], []
-    for rows in (*_chunks(singles), *_chunks(pairs)):
+    for rows in (*_split_rows(singles), *_split_rows(pairs)):
         columns = [list(column) for column in zip(*rows, strict=True)]
         batch = tokenizer(*columns, max_length=config.max_position_embeddings)
         other = reference(columns)
-        differing += [row for row, a, b in zip(rows, _tokens(batch), _tokens(other), strict=True) if a != b]
+        differing += [row for row, a, b in zip(rows, _list_tokens(batch), _list_tokens(other), strict=True) if a != b]
         batches.append(batch)
     return Encoded(batches, rows=len(singles) + len(pairs), differing=differing)
 
 
-def random_batches(config: BertConfig) -> list[Batch]:
+def draw_batches(config: BertConfig) -> list[Batch]:
     """Rows of random ids and segments that use all positions. They are the same in each call."""
     rng = np.random.default_rng(0)
     max_length = config.max_position_embeddings
@@ -107,12 +107,12 @@ def count_tokens(batches: Sequence[Batch]) -> int:
     return sum(int(batch["attention_mask"].sum()) for batch in batches)
 
 
-def _chunks(rows: Sequence[tuple[str, ...]]) -> Iterator[Sequence[tuple[str, ...]]]:
+def _split_rows(rows: Sequence[tuple[str, ...]]) -> Iterator[Sequence[tuple[str, ...]]]:
     for start in range(0, len(rows), _BATCH_SIZE):
         yield rows[start : start + _BATCH_SIZE]
 
 
-def _tokens(batch: Any) -> list[list[list[int]]]:
+def _list_tokens(batch: Any) -> list[list[list[int]]]:
     """Ids and segments of each row, without padding."""
     names = ("input_ids", "token_type_ids")
     return [

@@ -92,7 +92,7 @@ def to_keras_hub(model: BertPreTrainedModel, *, dropout: float | None = None) ->
     >>> tuple(outputs["sequence_output"].shape), tuple(outputs["pooled_output"].shape)
     ((1, 3, 128), (1, 128))
     """
-    library, config = _keras_hub(), model.config
+    library, config = _import_keras_hub(), model.config
     if config.layer_norm_eps != _LAYER_NORM_EPS:
         raise InputError(
             f"layer_norm_eps is {config.layer_norm_eps}; KerasHub's BertBackbone always uses {_LAYER_NORM_EPS}, so it "
@@ -148,7 +148,7 @@ def from_keras_hub(backbone: Any, *, hidden_act: str | None = None, **config: An
     >>> model.config.hidden_size, model.config.max_position_embeddings
     (32, 512)
     """
-    library = _keras_hub()
+    library = _import_keras_hub()
     if not isinstance(backbone, library.models.BertBackbone):
         inner = ", as in its .backbone" if hasattr(backbone, "backbone") else ""
         raise InputError(f"backbone is a {type(backbone).__name__}; a keras_hub BertBackbone was expected{inner}.")
@@ -192,7 +192,7 @@ def set_hidden_act(backbone: Any, hidden_act: str) -> None:
     ...     vocabulary_size=99, num_layers=2, num_heads=4, hidden_dim=32, intermediate_dim=37)
     >>> set_hidden_act(backbone, "gelu")
     """
-    activations = _activations()
+    activations = _list_activations()
     if hidden_act not in activations:
         raise InputError(f"hidden_act {hidden_act!r} is not supported; supported are {', '.join(activations)}.")
     for layer in backbone.transformer_layers:
@@ -200,7 +200,7 @@ def set_hidden_act(backbone: Any, hidden_act: str) -> None:
         layer.activation = layer._feedforward_intermediate_dense.activation = activations[hidden_act]
 
 
-def _keras_hub() -> ModuleType:
+def _import_keras_hub() -> ModuleType:
     try:
         import keras_hub
     except ImportError as error:
@@ -210,9 +210,9 @@ def _keras_hub() -> ModuleType:
     return keras_hub
 
 
-def _activations() -> dict[str, Callable[[Any], Any]]:
+def _list_activations() -> dict[str, Callable[[Any], Any]]:
     """The function of each ``hidden_act``; files of KerasHub and Keras can refer to them without this package."""
-    _keras_hub()  # It registers its function.
+    _import_keras_hub()  # It registers its function.
     exact = keras.activations.gelu
     tanh = keras.saving.get_registered_object("keras_hub>gelu_approximate")
     plain = ("relu", "relu6", "silu", "swish", "mish", "tanh", "sigmoid", "linear")
@@ -229,7 +229,7 @@ def _activations() -> dict[str, Callable[[Any], Any]]:
 def _find_hidden_act(backbone: Any) -> str:
     """Returns the first name of the activation that a backbone computes."""
     function = backbone.transformer_layers[0].activation
-    for name, known in _activations().items():
+    for name, known in _list_activations().items():
         if known is function:
             return name
     raise InputError(f"the backbone's activation is {function}, which has no known name: pass hidden_act=….")

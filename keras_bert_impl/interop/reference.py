@@ -60,11 +60,13 @@ def run(name: str, source: Source, inputs: dict[str, np.ndarray]) -> tuple[Array
 
 def tokenize(source: Source, columns: list[list[str]], *, max_length: int) -> dict[str, np.ndarray]:
     """Encodes texts, or pairs of texts as two columns, with the tokenizer that transformers finds in a source."""
-    encoded = _tokenizer(source)(*columns, max_length=max_length, truncation=True, padding=True, return_tensors="np")
+    encoded = _load_tokenizer(source)(
+        *columns, max_length=max_length, truncation=True, padding=True, return_tensors="np"
+    )
     return dict(encoded)
 
 
-def versions() -> str:
+def list_versions() -> str:
     """Returns the libraries' versions, and which attention is used."""
     return f"transformers {transformers.__version__} on torch {torch.__version__} ({ATTENTION} attention)"
 
@@ -72,11 +74,11 @@ def versions() -> str:
 @functools.lru_cache(maxsize=1)
 def _load(name: str, source: Source) -> tuple[Any, Any]:
     """Returns the model in float32 and in float64."""
-    if not source.weights and not any(source.file(name) for name in _WEIGHTS):
+    if not source.weights and not any(source.find_file(name) for name in _WEIGHTS):
         raise InputError(f"transformers finds none of {', '.join(_WEIGHTS)} in {source.name}. {_ADVICE}")
     float32 = getattr(transformers, name).from_pretrained(
-        None if source.weights else _directory(source),
-        config=_config(source),
+        None if source.weights else _find_directory(source),
+        config=_load_config(source),
         attn_implementation=ATTENTION,
         dtype=torch.float32,
         **({"state_dict": _read(source.weights)} if source.weights else {}),
@@ -85,9 +87,9 @@ def _load(name: str, source: Source) -> tuple[Any, Any]:
 
 
 @functools.lru_cache(maxsize=1)
-def _tokenizer(source: Source) -> Any:
+def _load_tokenizer(source: Source) -> Any:
     # Pass the configuration, because old tokenizers do not name their model type.
-    return transformers.AutoTokenizer.from_pretrained(_directory(source), config=_config(source))
+    return transformers.AutoTokenizer.from_pretrained(_find_directory(source), config=_load_config(source))
 
 
 def _run(model: Any, tensors: dict[str, Any]) -> Arrays:
@@ -99,20 +101,20 @@ def _run(model: Any, tensors: dict[str, Any]) -> Arrays:
     }
 
 
-def _config_file(source: Source) -> Path:
-    path = next((path for name in FILE_NAMES if (path := source.file(name))), None)
+def _find_config(source: Source) -> Path:
+    path = next((path for name in FILE_NAMES if (path := source.find_file(name))), None)
     if path is None:
         raise InputError(f"{source.name} contains neither {' nor '.join(FILE_NAMES)}: it is not a BERT checkpoint.")
     return path
 
 
-def _config(source: Source) -> Any:
-    return transformers.BertConfig.from_json_file(_config_file(source))
+def _load_config(source: Source) -> Any:
+    return transformers.BertConfig.from_json_file(_find_config(source))
 
 
-def _directory(source: Source) -> Path:
+def _find_directory(source: Source) -> Path:
     """Returns the local directory of the files; those of a hub name are in one directory of the hub's cache."""
-    return _config_file(source).parent
+    return _find_config(source).parent
 
 
 def _read(weights: Path) -> dict[str, Any]:

@@ -62,12 +62,12 @@ def _compare(
 ) -> Verification:
     """Compares the models with the reference; ``reference`` calls a function of ``reference.py`` by name."""
     config = models[0].config
-    batches = inputs.random_batches(config)
+    batches = inputs.draw_batches(config)
     described = f"inputs: {inputs.count_tokens(batches):,} random ids"
     same_ids, flaws = "token ids: nothing to compare, the source has no tokenizer", []
-    if source.file("tokenizer.json") or source.file("vocab.txt"):
+    if source.find_file("tokenizer.json") or source.find_file("vocab.txt"):
         encoded = inputs.encode(
-            inputs.snippets() if texts is None else texts,
+            inputs.read_snippets() if texts is None else texts,
             tokenizer=BertTokenizer.from_pretrained(source),
             reference=functools.partial(reference, "tokenize", source, max_length=config.max_position_embeddings),
             config=config,
@@ -80,11 +80,11 @@ def _compare(
     differences: dict[str, Differences] = defaultdict(Differences)
     for model in models:
         _measure(model, functools.partial(reference, "run", type(model).__name__, source), batches, differences)
-    tensors, tensor_flaws = _check_tensors([_report(model) for model in models])
+    tensors, tensor_flaws = _check_tensors([_get_report(model) for model in models])
     return Verification(
         title=f"{source.name}: {', '.join(type(model).__name__ for model in models)} in keras_bert_impl {__version__} "
-        f"(Keras {keras.__version__} on {keras.backend.backend()}) and in {reference('versions')}",
-        rows=tuple(difference.row(name) for name, difference in differences.items()),
+        f"(Keras {keras.__version__} on {keras.backend.backend()}) and in {reference('list_versions')}",
+        rows=tuple(difference.make_row(name) for name, difference in differences.items()),
         inputs=described,
         tokenizer=same_ids,
         tensors=tensors,
@@ -95,12 +95,12 @@ def _compare(
 def _load_models(source: Source) -> list[BertPreTrainedModel]:
     """Loads the backbone, and a model for each head in the checkpoint."""
     backbone = BertModel.from_pretrained(source, output_hidden_states=True, dtype="float32")
-    names = [entry.name for entry in _report(backbone).entries if entry.status != "newly initialized"]
+    names = [entry.name for entry in _get_report(backbone).entries if entry.status != "newly initialized"]
     heads = find_head_classes(names, backbone.config.architectures)
     return [backbone, *(head.from_pretrained(source, dtype="float32") for head in heads)]
 
 
-def _report(model: BertPreTrainedModel) -> LoadReport:
+def _get_report(model: BertPreTrainedModel) -> LoadReport:
     assert model.load_report is not None
     return model.load_report
 
@@ -128,7 +128,7 @@ def _select_outputs(model: BertPreTrainedModel, outputs: dict[str, Any], mask: n
     selected = {f"layer {number}" if number else "embeddings": state[is_token] for number, state in enumerate(states)}
     for name, output in HEADS[type(model).__name__].outputs.items():
         selected[output.title] = outputs[name][is_token] if output.per_token else outputs[name]
-    if set(_report(model).names("newly initialized")) >= _POOLER:
+    if set(_get_report(model).list_names("newly initialized")) >= _POOLER:
         del selected[HEADS["BertModel"].outputs["pooler_output"].title]
     return selected
 
@@ -139,7 +139,7 @@ def _check_tensors(reports: list[LoadReport]) -> tuple[str, list[str]]:
     names = {entry.name for entry in entries}
     loaded = {entry.name for entry in entries if entry.status == "loaded"}
     reasons = {entry.name: entry.reason for entry in entries if entry.reason not in ("", NO_SUCH_HEAD)}
-    missing = {name for report in reports for name in report.names("newly initialized")} - _POOLER
+    missing = {name for report in reports for name in report.list_names("newly initialized")} - _POOLER
     compared = f"tensors: {len(loaded)} of {len(names)} compared"
     for reason, count in Counter(reasons[name] for name in sorted(reasons.keys() - loaded)).items():
         compared += f"; {count} not compared: {reason}"

@@ -2,8 +2,8 @@
 
 from keras_bert_impl.interpret.attention import AttentionView, attend
 from keras_bert_impl.interpret.attribution import Attribution, Target, attribute, attribute_all
-from keras_bert_impl.interpret.faithfulness import removal_curves
-from keras_bert_impl.interpret.vectors import WordVectors, word_vectors
+from keras_bert_impl.interpret.faithfulness import compute_removal_curves
+from keras_bert_impl.interpret.vectors import WordVectors, compute_word_vectors
 
 __all__ = [
     "AttentionView",
@@ -13,6 +13,6 @@ __all__ = [
     "attend",
     "attribute",
     "attribute_all",
-    "removal_curves",
-    "word_vectors",
+    "compute_removal_curves",
+    "compute_word_vectors",
 ]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_bert_impl.interpret.pages import TextView, cached_on, describe_model, summarize, task_of
+from keras_bert_impl.interpret.pages import TextView, cached_on, describe_model, find_model_task, summarize
 from keras_bert_impl.interpret.view import Page
 from keras_bert_impl.tasks.words import encode_row
 from keras_bert_impl.tokenization import BertTokenizer
@@ -43,9 +43,9 @@ class AttentionView(TextView):
             steps.append(result)
         return np.stack(steps).astype(np.float32)
 
-    def page(self) -> Page:
+    def make_page(self) -> Page:
         """Returns the content of the page."""
-        return self._page("Attention", attentions=self.attentions, rollout=self.rollout())
+        return self._make_page("Attention", attentions=self.attentions, rollout=self.rollout())
 
 
 def attend(model: Any, tokenizer: BertTokenizer, text: str, text_pair: str | None = None) -> AttentionView:
@@ -65,7 +65,7 @@ def attend(model: Any, tokenizer: BertTokenizer, text: str, text_pair: str | Non
     """
     row = encode_row(tokenizer, model.config, text, text_pair)
     with_attentions = cached_on(model, "attentions", lambda: model.with_outputs(output_attentions=True))
-    outputs = with_attentions(task_of(model).view_inputs(row.inputs, tokenizer))
+    outputs = with_attentions(find_model_task(model).make_view_inputs(row.inputs, tokenizer))
     attentions = np.stack([ops.convert_to_numpy(layer)[0] for layer in outputs["attentions"]]).astype(np.float32)
     summary = summarize(model, tokenizer, row, outputs)
     return AttentionView(row, summary.heading, summary.answers, describe_model(model), attentions)

@@ -12,8 +12,8 @@ import numpy as np
 from keras import ops
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.interpret.gradients import compile_function, gradient
-from keras_bert_impl.interpret.pages import TextView, cached_on, describe_model, summarize, task_of
+from keras_bert_impl.interpret.gradients import compile_function, compute_gradient
+from keras_bert_impl.interpret.pages import TextView, cached_on, describe_model, find_model_task, summarize
 from keras_bert_impl.interpret.view import Page
 from keras_bert_impl.tasks.base import Summary, TargetLogit
 from keras_bert_impl.tasks.words import Row, encode_row
@@ -69,7 +69,7 @@ class Attribution(TextView):
         """The words of `Target.scores`, special tokens included."""
         return [word.text for word in self.row.words]
 
-    def table(self) -> str:
+    def format_table(self) -> str:
         """Returns the words with the largest contributions to each target, for a terminal."""
         lines = []
         for target in self.targets:
@@ -80,10 +80,10 @@ class Attribution(TextView):
             lines += [f"  {target.scores[n]:+7.3f}  {self.words[n]}" for n in order[:10]]
         return "\n".join(lines)
 
-    def page(self) -> Page:
+    def make_page(self) -> Page:
         """Returns the content of the page."""
         attributions = [(target.name, target.scores, target.total, target.change) for target in self.targets]
-        return self._page("Contributions of the words", attributions=attributions)
+        return self._make_page("Contributions of the words", attributions=attributions)
 
 
 def attribute(
@@ -98,7 +98,7 @@ def attribute(
     """Computes the contribution of each word of a text to a prediction; see `attribute_all`.
 
     >>> why = attribute(model, tokenizer, "It was a great movie.")  # doctest: +SKIP
-    >>> print(why.table())  # doctest: +SKIP
+    >>> print(why.format_table())  # doctest: +SKIP
     """
     pairs = None if text_pair is None else [text_pair]
     return attribute_all(model, tokenizer, [text], pairs, target=target, steps=steps)[0]
@@ -147,16 +147,16 @@ def attribute_all(
         )
     pairs = text_pairs if text_pairs is not None else itertools.repeat(None)
     rows = [encode_row(tokenizer, model.config, *pair) for pair in zip(texts, pairs, strict=False)]
-    task = task_of(model)
+    task = find_model_task(model)
     task.require("explain")
     summaries: list[Summary] = []
     paths: list[_Path] = []
     for number, row in enumerate(rows):
-        outputs = model.predict_on_batch(task.view_inputs(row.inputs, tokenizer))
+        outputs = model.predict_on_batch(task.make_view_inputs(row.inputs, tokenizer))
         logits = task.find_targets(row, outputs, tokenizer, model.config, target)
         paths += [_Path(number, row, logit) for logit in logits]
         summaries.append(summarize(model, tokenizer, row, outputs))
-    explained = cached_on(model, "explained model", lambda: task.explained_model(model))
+    explained = cached_on(model, "explained model", lambda: task.get_explained_model(model))
     results = _integrate(explained, tokenizer, paths, steps)
     rough = [k for k, result in enumerate(results) if not result.is_complete]
     finer = _integrate(explained, tokenizer, [paths[k] for k in rough], _REFINEMENT * steps)
@@ -193,10 +193,10 @@ def _integrate(model: Any, tokenizer: BertTokenizer, paths: Sequence[_Path], ste
     # From [-1, 1] to [0, 1].
     positions, weights = ((positions + 1) / 2).astype(np.float32), (weights / 2).astype(np.float32)
     results: dict[int, Target] = {}
-    for chosen in _batches(paths, steps):
+    for chosen in _make_batches(paths, steps):
         batch = [paths[k] for k in chosen]
         output = batch[0].logit.output
-        ends, mean_gradient = cached_on(model, f"passes to {output}", functools.partial(_passes, model, output))
+        ends, compute_mean_gradient = cached_on(model, f"passes to {output}", functools.partial(_passes, model, output))
         rows = _pad_rows([path.row.inputs for path in batch])
         ids = rows["input_ids"]
         blanks = np.where(np.isin(ids, special), ids, tokenizer.pad_token_id).astype(np.int32)
@@ -213,10 +213,10 @@ def _integrate(model: Any, tokenizer: BertTokenizer, paths: Sequence[_Path], ste
         for begin in range(0, steps, at_once):
             part = slice(begin, begin + at_once)
             points = (positions[part], weights[part])
-            scores += ops.convert_to_numpy(mean_gradient(*states, *points, *others))
+            scores += ops.convert_to_numpy(compute_mean_gradient(*states, *points, *others))
         changes = ops.convert_to_numpy(ends(*states, *others))
         for k, path, values, change in zip(chosen, batch, scores, changes, strict=True):
-            results[k] = Target(path.logit.name, path.row.sums(values[: len(path.row)]), float(change))
+            results[k] = Target(path.logit.name, path.row.sum_per_word(values[: len(path.row)]), float(change))
     return [results[k] for k in range(len(paths))]
 
 
@@ -242,22 +242,22 @@ def _passes(model: Any, output: str) -> tuple[Callable[..., Any], Callable[..., 
     def ends(states: Any, baseline: Any, *others: Any) -> Any:
         return logit(states, *others) - logit(baseline, *others)
 
-    def mean_gradient(states: Any, baseline: Any, positions: Any, weights: Any, *others: Any) -> Any:
+    def compute_mean_gradient(states: Any, baseline: Any, positions: Any, weights: Any, *others: Any) -> Any:
         """Returns the part of the integral at some positions between 0 and 1: ``[rows, tokens]``."""
         shape, count = ops.shape(states), ops.shape(positions)[0]
         line = states - baseline
         points = baseline[:, None] + positions[None, :, None, None] * line[:, None]  # [rows, positions, tokens, hidden]
         points = ops.reshape(points, (-1, *shape[1:]))
         repeated = [ops.repeat(values, count, axis=0) for values in others]
-        gradients = gradient(lambda point: logit(point, *repeated), points)
+        gradients = compute_gradient(lambda point: logit(point, *repeated), points)
         gradients = ops.reshape(gradients, (shape[0], count, *shape[1:]))
         mean = ops.sum(weights[None, :, None, None] * gradients, axis=1)  # [rows, tokens, hidden]
         return ops.sum(mean * line, axis=-1)
 
-    return compile_function(ends, model), compile_function(mean_gradient, model)
+    return compile_function(ends, model), compile_function(compute_mean_gradient, model)
 
 
-def _batches(paths: Sequence[_Path], steps: int) -> Iterator[list[int]]:
+def _make_batches(paths: Sequence[_Path], steps: int) -> Iterator[list[int]]:
     """Batches of paths, by their numbers: with the same output and similar length, within `MAX_TOKENS`."""
     order = sorted(range(len(paths)), key=lambda k: (paths[k].logit.output, -len(paths[k].row)))
     for _, group in itertools.groupby(order, key=lambda k: paths[k].logit.output):

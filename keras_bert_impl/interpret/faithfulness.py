@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.interpret.attribution import attribute_all
-from keras_bert_impl.interpret.pages import cached_on, task_of
+from keras_bert_impl.interpret.pages import cached_on, find_model_task
 from keras_bert_impl.tasks.encoding import softmax
 from keras_bert_impl.tasks.words import Row
 from keras_bert_impl.tokenization import BertTokenizer
@@ -16,7 +16,7 @@ from keras_bert_impl.tokenization import BertTokenizer
 _ROWS = 64
 
 
-def removal_curves(
+def compute_removal_curves(
     model: Any, tokenizer: BertTokenizer, texts: Sequence[str], *, words: int = 5, steps: int = 50, seed: int = 1
 ) -> dict[str, np.ndarray]:
     """The probability of a classifier's predicted label while words are removed from its texts, in three orders.
@@ -37,13 +37,13 @@ def removal_curves(
     Raises:
         InputError: no text has enough words; or see `attribute_all`.
     """
-    if task_of(model).problem_type != "single_label_classification":
+    if find_model_task(model).problem_type != "single_label_classification":
         raise InputError(
             f"this {type(model).__name__} does not predict one label per text; a BertForSequenceClassification with "
             "labels was expected."
         )
     attributions = attribute_all(model, tokenizer, texts, steps=steps)
-    attributions = [one for one in attributions if _words(one.row).size >= words]
+    attributions = [one for one in attributions if _find_words(one.row).size >= words]
     if not attributions:
         raise InputError(
             f"none of the {len(texts)} texts has {words} words. Choose a smaller number of words, or give longer texts."
@@ -54,9 +54,9 @@ def removal_curves(
     draw = np.random.default_rng(seed)
     orders: dict[str, list[np.ndarray]] = {"attributions": [], "attention": [], "random words": []}
     for one in attributions:
-        numbers = _words(one.row)
+        numbers = _find_words(one.row)
         last = ops.convert_to_numpy(with_attentions(one.row.inputs)["attentions"][-1])
-        attention = one.row.sums(last[0].mean(axis=0)[0])
+        attention = one.row.sum_per_word(last[0].mean(axis=0)[0])
         orders["attributions"].append(numbers[np.argsort(-one.targets[0].scores[numbers], kind="stable")])
         orders["attention"].append(numbers[np.argsort(-attention[numbers], kind="stable")])
         orders["random words"].append(draw.permutation(numbers))
@@ -64,11 +64,11 @@ def removal_curves(
     for name, each in orders.items():
         for k in range(words + 1):
             remaining = [_remove_words(one.row, order[:k]) for one, order in zip(attributions, each, strict=True)]
-            curves[name][k] = _probabilities(model, tokenizer, remaining, labels).mean()
+            curves[name][k] = _compute_probabilities(model, tokenizer, remaining, labels).mean()
     return curves
 
 
-def _words(row: Row) -> np.ndarray:
+def _find_words(row: Row) -> np.ndarray:
     """Returns the numbers of a row's words, without special tokens and punctuation."""
     return np.array(
         [k for k, word in enumerate(row.words) if any(letter.isalnum() for letter in word.text) and not word.is_special]
@@ -83,7 +83,9 @@ def _remove_words(row: Row, numbers: np.ndarray) -> str:
     return text
 
 
-def _probabilities(model: Any, tokenizer: BertTokenizer, texts: Sequence[str], labels: np.ndarray) -> np.ndarray:
+def _compute_probabilities(
+    model: Any, tokenizer: BertTokenizer, texts: Sequence[str], labels: np.ndarray
+) -> np.ndarray:
     """Returns the probability of each text's label."""
     logits = [
         ops.convert_to_numpy(model.predict_on_batch(tokenizer(texts[begin : begin + _ROWS]))["logits"])

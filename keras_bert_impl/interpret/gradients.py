@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 
-def gradient(function: Callable[[Any], Any], point: Any) -> Any:
+def compute_gradient(function: Callable[[Any], Any], point: Any) -> Any:
     """Returns the gradient of the sum of a function's values.
 
     Args:
@@ -29,7 +29,7 @@ def compile_function(function: Callable[..., Any], model: keras.Model) -> Callab
     return _BACKENDS[keras.backend.backend()][1](function, model)
 
 
-def _tensorflow_gradient(function: Callable[[Any], Any], point: Any) -> Any:
+def _compute_gradient_tensorflow(function: Callable[[Any], Any], point: Any) -> Any:
     import tensorflow as tf
 
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -38,42 +38,42 @@ def _tensorflow_gradient(function: Callable[[Any], Any], point: Any) -> Any:
     return tape.gradient(values, point)
 
 
-def _tensorflow_compile(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
+def _compile_tensorflow(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
     import tensorflow as tf
 
-    traced = None
+    run_traced = None
 
     def run(*arrays: Any) -> Any:
-        nonlocal traced
+        nonlocal run_traced
         tensors = [tf.convert_to_tensor(array) for array in arrays]
-        if traced is None:
+        if run_traced is None:
             # The first two dimensions vary between calls: rows and tokens, or points.
             shapes = [[None, None, *tensor.shape[2:]][: tensor.shape.rank] for tensor in tensors]
             signature = [tf.TensorSpec(shape, tensor.dtype) for shape, tensor in zip(shapes, tensors, strict=True)]
-            traced = tf.function(function, autograph=False, input_signature=signature)
-        return traced(*tensors)
+            run_traced = tf.function(function, autograph=False, input_signature=signature)
+        return run_traced(*tensors)
 
     return run
 
 
-def _jax_gradient(function: Callable[[Any], Any], point: Any) -> Any:
+def _compute_gradient_jax(function: Callable[[Any], Any], point: Any) -> Any:
     import jax
 
     return jax.grad(lambda x: function(x).sum())(point)
 
 
-def _jax_compile(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
+def _compile_jax(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
     import jax
 
     @jax.jit
-    def traced(values: list[Any], *arrays: Any) -> Any:
+    def run_traced(values: list[Any], *arrays: Any) -> Any:
         with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))):
             return function(*arrays)
 
-    return lambda *arrays: traced([variable.value for variable in model.variables], *arrays)
+    return lambda *arrays: run_traced([variable.value for variable in model.variables], *arrays)
 
 
-def _torch_gradient(function: Callable[[Any], Any], point: Any) -> Any:
+def _compute_gradient_torch(function: Callable[[Any], Any], point: Any) -> Any:
     import torch
 
     with torch.enable_grad():
@@ -81,7 +81,7 @@ def _torch_gradient(function: Callable[[Any], Any], point: Any) -> Any:
         return torch.autograd.grad(function(leaf).sum(), leaf)[0]
 
 
-def _torch_compile(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
+def _compile_torch(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
     import torch
 
     def run(*arrays: Any) -> Any:
@@ -92,7 +92,7 @@ def _torch_compile(function: Callable[..., Any], model: keras.Model) -> Callable
 
 
 _BACKENDS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "tensorflow": (_tensorflow_gradient, _tensorflow_compile),
-    "jax": (_jax_gradient, _jax_compile),
-    "torch": (_torch_gradient, _torch_compile),
+    "tensorflow": (_compute_gradient_tensorflow, _compile_tensorflow),
+    "jax": (_compute_gradient_jax, _compile_jax),
+    "torch": (_compute_gradient_torch, _compile_torch),
 }

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_bert_impl.files import output_file
+from keras_bert_impl.files import open_output
 from keras_bert_impl.interpret.view import Page, to_html, to_iframe
 from keras_bert_impl.tasks import Task, find_task
 from keras_bert_impl.tasks.base import NO_SUMMARY, Summary
@@ -34,7 +34,7 @@ class TextView(abc.ABC):
     model: str
 
     @abc.abstractmethod
-    def page(self) -> Page:
+    def make_page(self) -> Page:
         """Returns the content of the page."""
 
     def save(self, path: str | Path) -> None:
@@ -43,13 +43,13 @@ class TextView(abc.ABC):
         Raises:
             InputError: the path cannot be written.
         """
-        with output_file(path) as temporary:
-            temporary.write_text(to_html(self.page()), encoding="utf-8")
+        with open_output(path) as temporary:
+            temporary.write_text(to_html(self.make_page()), encoding="utf-8")
 
     def _repr_html_(self) -> str:
-        return to_iframe(self.page())
+        return to_iframe(self.make_page())
 
-    def _page(self, title: str, **parts: Any) -> Page:
+    def _make_page(self, title: str, **parts: Any) -> Page:
         """Makes a page with the fields that are common to all views."""
         row = self.row
         return Page(
@@ -70,7 +70,7 @@ def describe_model(model: Any) -> str:
     return f"{type(model).__name__}, {config.num_hidden_layers} layers, {config.num_attention_heads} heads"
 
 
-def task_of(model: Any) -> Task:
+def find_model_task(model: Any) -> Task:
     """Returns the task of a model, by its class and configuration."""
     return find_task(model.config, [type(model).__name__])
 
@@ -95,9 +95,9 @@ def summarize(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Mapping[s
         model: any of the ``Bert…`` models.
         tokenizer: its tokenizer.
         row: the text.
-        outputs: the model's outputs for the inputs of `Task.view_inputs`.
+        outputs: the model's outputs for the inputs of `Task.make_view_inputs`.
     """
-    task = task_of(model)
+    task = find_model_task(model)
     if not task.can_summarize(row):
         return NO_SUMMARY
     columns = task.from_texts([row.text], None if row.text_pair is None else [row.text_pair])

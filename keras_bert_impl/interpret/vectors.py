@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.interpret import pictures
-from keras_bert_impl.interpret.pages import cached_on, task_of
+from keras_bert_impl.interpret.pages import cached_on, find_model_task
 from keras_bert_impl.tasks.words import encode_row
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -36,7 +36,7 @@ class Occurrence:
     end: int
     number: int
 
-    def marked(self, left: str, right: str, escape: Callable[[str], str] = str) -> str:
+    def mark(self, left: str, right: str, escape: Callable[[str], str] = str) -> str:
         """The text with marks before and after the word; ``escape`` is applied to the text, not to the marks."""
         cuts = (slice(self.begin), slice(self.begin, self.end), slice(self.end, None))
         before, word, after = (escape(self.text[cut]) for cut in cuts)
@@ -62,7 +62,7 @@ class WordVectors:
         """The occurrences' names."""
         return [occurrence.name for occurrence in self.occurrences]
 
-    def at(self, layer: int = -1) -> np.ndarray:
+    def get_layer(self, layer: int = -1) -> np.ndarray:
         """Returns the vectors at one layer, ``[occurrences, hidden]``.
 
         Args:
@@ -76,13 +76,13 @@ class WordVectors:
             raise InputError(f"there is no layer {layer}; the model has the layers 0 (embeddings) to {layers - 1}.")
         return self.vectors[:, layer]
 
-    def cosines(self, layer: int = -1) -> np.ndarray:
-        """The cosine of each pair of occurrences, float64 ``[occurrences, occurrences]``; for ``layer`` see `at`."""
-        vectors = self.at(layer).astype(np.float64)
+    def compute_cosines(self, layer: int = -1) -> np.ndarray:
+        """Computes the cosine of each pair of occurrences in a layer: float64 ``[occurrences, occurrences]``."""
+        vectors = self.get_layer(layer).astype(np.float64)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.clip(vectors @ vectors.T, -1, 1)
 
-    def by_sense(self, senses: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    def compare_senses(self, senses: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Compares the similarity of occurrences with the same sense and with different senses, at each layer.
 
         Args:
@@ -94,28 +94,28 @@ class WordVectors:
         Raises:
             InputError: the number of senses is not that of the texts, all senses are the same, or all differ.
         """
-        sense = np.array(self._senses(senses))
+        sense = np.array(self._list_senses(senses))
         first, second = np.triu_indices(len(sense), k=1)
         same = sense[first] == sense[second]
         if same.all() or not same.any():
             raise InputError(
                 f"the senses are {sorted(set(sense.tolist()))}; at least two were expected, one with two occurrences."
             )
-        pairs = np.stack([self.cosines(layer)[first, second] for layer in range(self.vectors.shape[1])])
+        pairs = np.stack([self.compute_cosines(layer)[first, second] for layer in range(self.vectors.shape[1])])
         return pairs[:, same].mean(axis=1), pairs[:, ~same].mean(axis=1)
 
-    def _senses(self, senses: Sequence[str]) -> list[str]:
+    def _list_senses(self, senses: Sequence[str]) -> list[str]:
         """Returns the sense of each occurrence, from those of the texts."""
         texts = 1 + max(occurrence.number for occurrence in self.occurrences)
         if len(senses) != texts:
             raise InputError(f"there are {len(senses)} senses for {texts} texts; one per text was expected.")
         return [senses[occurrence.number] for occurrence in self.occurrences]
 
-    def table(self, layer: int = -1) -> str:
+    def format_table(self, layer: int = -1) -> str:
         """Returns the occurrences and their cosines, for a terminal of 80 columns."""
-        cosines, names = self.cosines(layer), self.names
+        cosines, names = self.compute_cosines(layer), self.names
         width = max(map(len, names))
-        lines = [_excerpt(occurrence, _COLUMNS - width - 2) for occurrence in self.occurrences]
+        lines = [_cut_excerpt(occurrence, _COLUMNS - width - 2) for occurrence in self.occurrences]
         result = [f"{name:>{width}}  {line}" for name, line in zip(names, lines, strict=True)]
         per_block = (_COLUMNS - width) // 5
         for begin in range(0, len(names), per_block):
@@ -128,15 +128,15 @@ class WordVectors:
         return "\n".join(result)
 
     def _repr_html_(self) -> str:
-        cosines = self.cosines()
+        cosines = self.compute_cosines()
         texts = "".join(
             f"<tr><th>{occurrence.name}</th><td style='text-align:left'>"
-            f"{occurrence.marked('<b>', '</b>', html.escape)}</td></tr>"
+            f"{occurrence.mark('<b>', '</b>', html.escape)}</td></tr>"
             for occurrence in self.occurrences
         )
         head = "".join(f"<th>{name}</th>" for name in self.names)
         rows = "".join(
-            f"<tr><th>{name}</th>" + "".join(_cell(value) for value in row) + "</tr>"
+            f"<tr><th>{name}</th>" + "".join(_format_cell(value) for value in row) + "</tr>"
             for name, row in zip(self.names, cosines, strict=True)
         )
         return (
@@ -149,7 +149,7 @@ class WordVectors:
 
         Args:
             path: the file; its ending selects the format.
-            layer: see `at`.
+            layer: see `get_layer`.
             senses: the sense of the word in each text, for the colors.
 
         Raises:
@@ -161,20 +161,20 @@ class WordVectors:
                 f"a picture needs three occurrences of {self.word!r}; there are {len(self.occurrences)}. Give more "
                 "texts."
             )
-        groups = None if senses is None else self._senses(senses)
-        vectors = self.at(layer)
+        groups = None if senses is None else self._list_senses(senses)
+        vectors = self.get_layer(layer)
         title = f"‘{self.word}’ at layer {layer % self.vectors.shape[1]}"
         pictures.save_points(Path(path), vectors, self.names, groups, title=title)
 
     def save_layers(self, path: str | Path, senses: Sequence[str]) -> None:
-        """Draws the similarities of `by_sense` over the layers, as PNG or SVG."""
-        same, different = self.by_sense(senses)
+        """Draws the similarities of `compare_senses` over the layers, as PNG or SVG."""
+        same, different = self.compare_senses(senses)
         pictures.save_layers(Path(path), same, different, title=f"‘{self.word}’ over the layers")
 
 
-def _excerpt(occurrence: Occurrence, width: int) -> str:
+def _cut_excerpt(occurrence: Occurrence, width: int) -> str:
     """Returns an excerpt around the marked word that fits the width."""
-    text = occurrence.marked(">", "<")
+    text = occurrence.mark(">", "<")
     begin = max(0, min((occurrence.begin + occurrence.end - width) // 2, len(text) - width))
     cut = text[begin : begin + width]
     if begin:
@@ -182,12 +182,12 @@ def _excerpt(occurrence: Occurrence, width: int) -> str:
     return cut if begin + width >= len(text) else cut[:-1] + "…"
 
 
-def _cell(value: float) -> str:
+def _format_cell(value: float) -> str:
     """Returns a table cell; a higher cosine has a darker blue."""
     return f"<td style='background:rgba(0,114,178,{max(0.0, value) ** 2 * 0.6:.2f})'>{value:.2f}</td>"
 
 
-def word_vectors(model: Any, tokenizer: BertTokenizer, texts: Sequence[str], word: str) -> WordVectors:
+def compute_word_vectors(model: Any, tokenizer: BertTokenizer, texts: Sequence[str], word: str) -> WordVectors:
     """Computes the vectors of a word in texts, at all layers: the mean of its tokens' vectors.
 
     Args:
@@ -199,8 +199,9 @@ def word_vectors(model: Any, tokenizer: BertTokenizer, texts: Sequence[str], wor
     Raises:
         InputError: a text lacks the word or is too long.
 
-    >>> vectors = word_vectors(model, tokenizer, ["A river bank.", "The bank lent it."], "bank")  # doctest: +SKIP
-    >>> vectors.cosines(layer=-1)  # doctest: +SKIP
+    >>> texts = ["A river bank.", "The bank lent it."]
+    >>> vectors = compute_word_vectors(model, tokenizer, texts, "bank")  # doctest: +SKIP
+    >>> vectors.compute_cosines(layer=-1)  # doctest: +SKIP
     """
     if not texts:
         raise InputError("there are no texts; give texts that contain the word.")
@@ -214,7 +215,7 @@ def word_vectors(model: Any, tokenizer: BertTokenizer, texts: Sequence[str], wor
     with_states = cached_on(model, "hidden states", lambda: model.with_outputs(output_hidden_states=True))
     occurrences, vectors = [], []
     for number, (row, matches) in enumerate(zip(rows, matches_by_text, strict=True)):
-        outputs = with_states(task_of(model).view_inputs(row.inputs, tokenizer))
+        outputs = with_states(find_model_task(model).make_view_inputs(row.inputs, tokenizer))
         states = np.stack([ops.convert_to_numpy(state)[0] for state in outputs["hidden_states"]])
         for count, words in enumerate(matches):
             letter = chr(ord("a") + count % 26) if len(matches) > 1 else ""

@@ -83,9 +83,9 @@ def to_html(page: Page) -> str:
         '<!doctype html>'
     """
     parts = {
-        "title": _escaped(page.title),
-        "page": _json(_values(page)),
-        "arrays": "\n".join([*_arrays("attention", page.attentions), *_arrays("rollout", page.rollout)]),
+        "title": _escape(page.title),
+        "page": _dump_json(_collect_values(page)),
+        "arrays": "\n".join([*_format_arrays("attention", page.attentions), *_format_arrays("rollout", page.rollout)]),
     }
     # In one pass, so that a text that looks like a placeholder is not replaced.
     return re.sub(r"\{\{(\w+)\}\}", lambda placeholder: parts[placeholder[1]], files.read_text(_TEMPLATE))
@@ -100,12 +100,12 @@ def to_iframe(page: Page, height: int = 640) -> str:
         '<iframe title="Nothing" sandbox="allow-scripts" st'
     """
     return (
-        f'<iframe title="{_escaped(page.title)}" sandbox="allow-scripts" '
+        f'<iframe title="{_escape(page.title)}" sandbox="allow-scripts" '
         f'style="width: 100%; height: {int(height)}px; border: 0" srcdoc="{html.escape(to_html(page))}"></iframe>'
     )
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     """Returns a text as HTML in ASCII, for an element or an attribute."""
     return html.escape(text).encode("ascii", "xmlcharrefreplace").decode("ascii")
 
@@ -127,7 +127,7 @@ def _check(name: str, values: np.ndarray | None, shape: tuple[int | str, ...], *
         raise InputError(f"{name}: the values range from {low} to {high}; {expected} were expected.")
 
 
-def _values(page: Page) -> dict[str, Any]:
+def _collect_values(page: Page) -> dict[str, Any]:
     """Everything except the attention, as JSON values."""
     attentions, rollout = page.attentions, page.rollout
     return {
@@ -148,13 +148,13 @@ def _values(page: Page) -> dict[str, Any]:
     }
 
 
-def _json(value: Any) -> str:
+def _dump_json(value: Any) -> str:
     """JSON in ASCII that is safe in a script element."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return re.sub("[<>&]", lambda letter: _MARKUP[letter[0]], text)
 
 
-def _arrays(name: str, values: np.ndarray | None) -> list[str]:
+def _format_arrays(name: str, values: np.ndarray | None) -> list[str]:
     """One script element per layer with its attention.
 
     A byte holds ``round(255 * sqrt(a))`` for an attention ``a``. Without the root, 1/512, the uniform attention to 512

@@ -13,7 +13,7 @@ from keras_bert_impl.ops.logits import matmul_in_blocks
 Config = BertConfig | Mapping[str, Any]
 
 
-def truncated_normal(config: BertConfig) -> keras.initializers.Initializer:
+def make_initializer(config: BertConfig) -> keras.initializers.Initializer:
     """Returns the initializer of BERT's weights: a normal distribution, truncated at two standard deviations."""
     return keras.initializers.TruncatedNormal(stddev=config.initializer_range)
 
@@ -40,14 +40,14 @@ class BertBaseLayer(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "config": self.config.to_dict()}
 
-    def _dense(self, units: int, name: str, activation: str | None = None) -> keras.layers.Dense:
-        initializer = truncated_normal(self.config)
+    def _make_dense(self, units: int, name: str, activation: str | None = None) -> keras.layers.Dense:
+        initializer = make_initializer(self.config)
         return keras.layers.Dense(units, activation, kernel_initializer=initializer, dtype=self.dtype_policy, name=name)
 
-    def _layer_norm(self) -> "BertLayerNorm":
+    def _make_layer_norm(self) -> "BertLayerNorm":
         return BertLayerNorm(epsilon=self.config.layer_norm_eps, dtype=self.dtype_policy, name="LayerNorm")
 
-    def _dropout(self, rate: float) -> keras.layers.Dropout:
+    def _make_dropout(self, rate: float) -> keras.layers.Dropout:
         return keras.layers.Dropout(rate, dtype=self.dtype_policy, name="dropout")
 
 
@@ -63,9 +63,9 @@ class BertResidual(BertBaseLayer):
 
     def __init__(self, config: Config, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
-        self.dense = self._dense(self.config.hidden_size, "dense")
-        self.LayerNorm = self._layer_norm()
-        self.dropout = self._dropout(self.config.hidden_dropout_prob)
+        self.dense = self._make_dense(self.config.hidden_size, "dense")
+        self.LayerNorm = self._make_layer_norm()
+        self.dropout = self._make_dropout(self.config.hidden_dropout_prob)
 
     def call(self, hidden_states: Any, input_tensor: Any) -> Any:
         return self.LayerNorm(self.dropout(self.dense(hidden_states)) + input_tensor)
@@ -88,9 +88,9 @@ class LogitsDense(keras.layers.Dense):
         return logits if self.bias is None else logits + self.bias
 
 
-def logits_dense(config: BertConfig, units: int, name: str, **options: Any) -> LogitsDense:
+def make_logits_dense(config: BertConfig, units: int, name: str, **options: Any) -> LogitsDense:
     """Returns the last layer of a head, which is float32 under every policy unless ``options`` say otherwise."""
-    return LogitsDense(units, kernel_initializer=truncated_normal(config), name=name, **{"dtype": "float32", **options})
+    return LogitsDense(units, kernel_initializer=make_initializer(config), name=name, **{"dtype": "float32", **options})
 
 
 def gather_positions(hidden_states: Any, positions: Any) -> Any:

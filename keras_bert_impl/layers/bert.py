@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.layers.base import BertBaseLayer, BertResidual, Config, gather_positions, truncated_normal
+from keras_bert_impl.layers.base import BertBaseLayer, BertResidual, Config, gather_positions, make_initializer
 from keras_bert_impl.ops.activations import get_activation
 from keras_bert_impl.ops.attention import self_attention
 from keras_bert_impl.ops.rematerialization import rematerialize
@@ -32,14 +32,14 @@ class BertEmbeddings(BertBaseLayer):
         super().__init__(config, **kwargs)
 
         def embedding(rows: int, name: str) -> keras.layers.Embedding:
-            initializer, size = truncated_normal(self.config), self.config.hidden_size
+            initializer, size = make_initializer(self.config), self.config.hidden_size
             return keras.layers.Embedding(rows, size, initializer, dtype=self.dtype_policy, name=name)
 
         self.word_embeddings = embedding(self.config.vocab_size, "word_embeddings")
         self.position_embeddings = embedding(self.config.max_position_embeddings, "position_embeddings")
         self.token_type_embeddings = embedding(self.config.type_vocab_size, "token_type_embeddings")
-        self.LayerNorm = self._layer_norm()
-        self.dropout = self._dropout(self.config.hidden_dropout_prob)
+        self.LayerNorm = self._make_layer_norm()
+        self.dropout = self._make_dropout(self.config.hidden_dropout_prob)
 
     def call(self, input_ids: Any, token_type_ids: Any = None, position_ids: Any = None) -> Any:
         length = ops.shape(input_ids)[1]
@@ -115,10 +115,10 @@ class BertSelfAttention(BertBaseLayer):
 
     def __init__(self, config: Config, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
-        self.query = self._dense(self.config.hidden_size, "query")
-        self.key = self._dense(self.config.hidden_size, "key")
-        self.value = self._dense(self.config.hidden_size, "value")
-        self.dropout = self._dropout(self.config.attention_probs_dropout_prob)
+        self.query = self._make_dense(self.config.hidden_size, "query")
+        self.key = self._make_dense(self.config.hidden_size, "key")
+        self.value = self._make_dense(self.config.hidden_size, "value")
+        self.dropout = self._make_dropout(self.config.attention_probs_dropout_prob)
 
     def call(
         self,
@@ -166,7 +166,7 @@ class BertIntermediate(BertBaseLayer):
 
     def __init__(self, config: Config, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
-        self.dense = self._dense(self.config.intermediate_size, "dense")
+        self.dense = self._make_dense(self.config.intermediate_size, "dense")
         self.activation = get_activation(self.config.hidden_act)
 
     def call(self, hidden_states: Any) -> Any:
@@ -307,7 +307,7 @@ class BertPooler(BertBaseLayer):
 
     def __init__(self, config: Config, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
-        self.dense = self._dense(self.config.hidden_size, "dense", activation="tanh")
+        self.dense = self._make_dense(self.config.hidden_size, "dense", activation="tanh")
 
     def call(self, hidden_states: Any, positions: Any = None) -> Any:
         return self.dense(hidden_states[:, 0] if positions is None else gather_positions(hidden_states, positions))

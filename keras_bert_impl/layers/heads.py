@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_bert_impl.layers.base import BertBaseLayer, Config, gather_positions, logits_dense
+from keras_bert_impl.layers.base import BertBaseLayer, Config, gather_positions, make_logits_dense
 from keras_bert_impl.ops.activations import get_activation
 from keras_bert_impl.ops.logits import matmul_in_blocks
 
@@ -16,9 +16,9 @@ class BertPredictionHeadTransform(BertBaseLayer):
 
     def __init__(self, config: Config, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
-        self.dense = self._dense(self.config.hidden_size, "dense")
+        self.dense = self._make_dense(self.config.hidden_size, "dense")
         self.activation = get_activation(self.config.hidden_act)
-        self.LayerNorm = self._layer_norm()
+        self.LayerNorm = self._make_layer_norm()
 
     def call(self, hidden_states: Any) -> Any:
         return self.LayerNorm(self.activation(self.dense(hidden_states)))
@@ -47,7 +47,7 @@ class BertLMPredictionHead(BertBaseLayer):
         self.decoder = None
         if not self.config.tie_word_embeddings:
             options = {"use_bias": False, "dtype": self.dtype_policy}
-            self.decoder = logits_dense(self.config, self.config.vocab_size, "decoder", **options)
+            self.decoder = make_logits_dense(self.config, self.config.vocab_size, "decoder", **options)
 
     def build(self, *_: Any) -> None:
         super().build()
@@ -84,7 +84,7 @@ class BertOnlyNSPHead(BertBaseLayer):
 
     def __init__(self, config: Config, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
-        self.seq_relationship = logits_dense(self.config, 2, "seq_relationship")
+        self.seq_relationship = make_logits_dense(self.config, 2, "seq_relationship")
 
     def call(self, pooled_output: Any) -> Any:
         return self.seq_relationship(pooled_output)
@@ -105,7 +105,7 @@ class BertPreTrainingHeads(BertBaseLayer):
     def __init__(self, config: Config, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
         self.predictions = BertLMPredictionHead(self.config, dtype=self.dtype_policy, name="predictions")
-        self.seq_relationship = logits_dense(self.config, 2, "seq_relationship")
+        self.seq_relationship = make_logits_dense(self.config, 2, "seq_relationship")
 
     def call(
         self, hidden_states: Any, pooled_output: Any, word_embeddings: Any = None, positions: Any = None

@@ -16,7 +16,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import to_json, write_text
 from keras_bert_impl.layers import BertAttentionBias, BertEmbeddings, BertEncoder, BertPooler
 from keras_bert_impl.models.multi_worker import MultiWorkerModel
-from keras_bert_impl.models.tree import module_tree
+from keras_bert_impl.models.tree import format_tree
 from keras_bert_impl.sources import Source, open_source
 
 # The layers of a model by the names of their attributes; and tensors by the names of inputs or outputs.
@@ -82,7 +82,7 @@ class BertPreTrainedModel(MultiWorkerModel):
     ) -> None:
         config = config if isinstance(config, BertConfig) else BertConfig.from_dict(config)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-        parts = parts if parts is not None else {**self.backbone(config, policy), **self.head(config, policy)}
+        parts = parts if parts is not None else {**self.make_backbone(config, policy), **self.make_head(config, policy)}
         inputs = {
             name: keras.Input((None,) * (self.input_rank - 1), dtype="int32", name=name, optional=name != "input_ids")
             for name in self.input_names
@@ -98,7 +98,7 @@ class BertPreTrainedModel(MultiWorkerModel):
         self._part_names = tuple(parts)
 
     @classmethod
-    def backbone(cls, config: BertConfig, policy: Any) -> Parts:
+    def make_backbone(cls, config: BertConfig, policy: Any) -> Parts:
         """Creates the layers of the backbone."""
         parts: Parts = {
             "attention_bias": BertAttentionBias(dtype=policy, name="attention_bias"),
@@ -110,7 +110,7 @@ class BertPreTrainedModel(MultiWorkerModel):
         return parts
 
     @classmethod
-    def head(cls, config: BertConfig, policy: Any) -> Parts:
+    def make_head(cls, config: BertConfig, policy: Any) -> Parts:
         """Creates the layers that this class adds to the backbone."""
         return {}
 
@@ -144,7 +144,7 @@ class BertPreTrainedModel(MultiWorkerModel):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             dtype=self.dtype_policy,
-            parts=self._shared_parts(),
+            parts=self._share_parts(),
         )
 
     def from_embedding_output(self, *names: str) -> keras.Model:
@@ -156,7 +156,7 @@ class BertPreTrainedModel(MultiWorkerModel):
         """
         output = keras.Input((None, self.config.hidden_size), dtype=self.compute_dtype, name="embedding_output")
         inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
-        parts = {**self._shared_parts(), "embeddings": _PrecomputedEmbeddings(self.embeddings, output)}
+        parts = {**self._share_parts(), "embeddings": _PrecomputedEmbeddings(self.embeddings, output)}
         absent = dict.fromkeys(self.input_names)
         return keras.Model({"embedding_output": output, **inputs}, self.connect(parts, {**absent, **inputs}))
 
@@ -171,7 +171,7 @@ class BertPreTrainedModel(MultiWorkerModel):
         self.encoder.gradient_checkpointing = enable
         self.train_function = None  # `fit` traces it again.
 
-    def _shared_parts(self) -> Parts:
+    def _share_parts(self) -> Parts:
         """Returns the layers for another graph with the same weights; the encoder only shares its blocks."""
         return {name: getattr(self, name) for name in self._part_names} | {"encoder": self.encoder.share_blocks()}
 
@@ -180,7 +180,7 @@ class BertPreTrainedModel(MultiWorkerModel):
         """None: Keras would require the optional inputs; ``call`` checks the inputs instead."""
         return None
 
-    def _complete(self, inputs: Any) -> Tensors:
+    def _complete_inputs(self, inputs: Any) -> Tensors:
         """Returns all inputs by name, None for those that are absent."""
         if not isinstance(inputs, Mapping):
             inputs = {"input_ids": inputs}
@@ -192,11 +192,11 @@ class BertPreTrainedModel(MultiWorkerModel):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
         """Runs the graph; optional inputs that are absent become None."""
-        return super().call(self._complete(inputs), training=training, mask=mask, **kwargs)
+        return super().call(self._complete_inputs(inputs), training=training, mask=mask, **kwargs)
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Returns the symbolic outputs for symbolic inputs."""
-        complete = self._complete(inputs)
+        complete = self._complete_inputs(inputs)
         return super().compute_output_spec(
             {name: self.input[name] if value is None else value for name, value in complete.items()}
         )
@@ -278,9 +278,9 @@ class BertPreTrainedModel(MultiWorkerModel):
             source=opened.name,
             new_heads=new_heads,
         )
-        if strict and report.names("unexpected"):
+        if strict and report.list_names("unexpected"):
             raise InputError(
-                f"{opened.name} has unexpected tensors: {', '.join(report.names('unexpected'))}. Omit strict to "
+                f"{opened.name} has unexpected tensors: {', '.join(report.list_names('unexpected'))}. Omit strict to "
                 "ignore them."
             )
         for path, array in arrays.items():
@@ -335,4 +335,4 @@ class BertPreTrainedModel(MultiWorkerModel):
         return cls(**config)
 
     def __str__(self) -> str:
-        return module_tree(self)
+        return format_tree(self)

@@ -6,14 +6,14 @@ import keras
 from keras import ops
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.layers.base import logits_dense
+from keras_bert_impl.layers.base import make_logits_dense
 from keras_bert_impl.models.base import BertPreTrainedModel, Parts, Tensors
 
 
-def _dropout_and_classifier(config: BertConfig, policy: Any, units: int) -> Parts:
+def _make_classifier(config: BertConfig, policy: Any, units: int) -> Parts:
     rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
     dropout = keras.layers.Dropout(rate, dtype=policy, name="dropout")
-    return {"dropout": dropout, "classifier": logits_dense(config, units, "classifier")}
+    return {"dropout": dropout, "classifier": make_logits_dense(config, units, "classifier")}
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
@@ -34,9 +34,9 @@ class BertForSequenceClassification(BertPreTrainedModel):
     """
 
     @classmethod
-    def head(cls, config: BertConfig, policy: Any) -> Parts:
+    def make_head(cls, config: BertConfig, policy: Any) -> Parts:
         """Creates the dropout and the classifier."""
-        return _dropout_and_classifier(config, policy, config.num_labels)
+        return _make_classifier(config, policy, config.num_labels)
 
     @classmethod
     def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
@@ -66,9 +66,9 @@ class BertForTokenClassification(BertPreTrainedModel):
     has_pooler: ClassVar[bool] = False
 
     @classmethod
-    def head(cls, config: BertConfig, policy: Any) -> Parts:
+    def make_head(cls, config: BertConfig, policy: Any) -> Parts:
         """Creates the dropout and the classifier."""
-        return _dropout_and_classifier(config, policy, config.num_labels)
+        return _make_classifier(config, policy, config.num_labels)
 
     @classmethod
     def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
@@ -98,9 +98,9 @@ class BertForQuestionAnswering(BertPreTrainedModel):
     has_pooler: ClassVar[bool] = False
 
     @classmethod
-    def head(cls, config: BertConfig, policy: Any) -> Parts:
+    def make_head(cls, config: BertConfig, policy: Any) -> Parts:
         """Creates the layer with two outputs per token."""
-        return {"qa_outputs": logits_dense(config, 2, "qa_outputs")}
+        return {"qa_outputs": make_logits_dense(config, 2, "qa_outputs")}
 
     @classmethod
     def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
@@ -158,10 +158,10 @@ class BertForMultipleChoice(BertPreTrainedModel):
     input_rank: ClassVar[int] = 3
 
     @classmethod
-    def head(cls, config: BertConfig, policy: Any) -> Parts:
+    def make_head(cls, config: BertConfig, policy: Any) -> Parts:
         """Creates the dropout, the scorer, and the layers that flatten and unflatten the choices."""
         return {
-            **_dropout_and_classifier(config, policy, 1),
+            **_make_classifier(config, policy, 1),
             "flatten": FlattenChoices(dtype=policy, name="flatten"),
             "unflatten": UnflattenChoices(dtype="float32", name="unflatten"),
         }

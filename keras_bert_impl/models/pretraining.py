@@ -9,7 +9,7 @@ from keras_bert_impl.layers import BertOnlyMLMHead, BertOnlyNSPHead, BertPreTrai
 from keras_bert_impl.models.base import BertPreTrainedModel, Parts, Tensors
 
 
-def _decoder(parts: Parts) -> Any:
+def _get_decoder(parts: Parts) -> Any:
     """Returns the word embedding matrix if the decoder is tied to it, else None."""
     return parts["embeddings"].word_embeddings.embeddings if parts["cls"].config.tie_word_embeddings else None
 
@@ -45,7 +45,7 @@ class BertForPreTraining(BertPreTrainedModel):
     )
 
     @classmethod
-    def head(cls, config: BertConfig, policy: Any) -> Parts:
+    def make_head(cls, config: BertConfig, policy: Any) -> Parts:
         """Creates the two heads."""
         return {"cls": BertPreTrainingHeads(config, dtype=policy, name="cls")}
 
@@ -55,7 +55,9 @@ class BertForPreTraining(BertPreTrainedModel):
         outputs = cls.encode(parts, inputs, **extra)
         states = outputs.pop("last_hidden_state")
         pooled = parts["pooler"](states, positions=inputs["next_sentence_positions"])
-        logits = parts["cls"](states, pooled, word_embeddings=_decoder(parts), positions=inputs["masked_lm_positions"])
+        logits = parts["cls"](
+            states, pooled, word_embeddings=_get_decoder(parts), positions=inputs["masked_lm_positions"]
+        )
         return {**logits, **outputs}
 
 
@@ -82,7 +84,7 @@ class BertForMaskedLM(BertPreTrainedModel):
     has_pooler: ClassVar[bool] = False
 
     @classmethod
-    def head(cls, config: BertConfig, policy: Any) -> Parts:
+    def make_head(cls, config: BertConfig, policy: Any) -> Parts:
         """Creates the masked-LM head."""
         return {"cls": BertOnlyMLMHead(config, dtype=policy, name="cls")}
 
@@ -91,7 +93,7 @@ class BertForMaskedLM(BertPreTrainedModel):
         """Connects named inputs to named outputs."""
         outputs = cls.encode(parts, inputs, **extra)
         states = outputs.pop("last_hidden_state")
-        logits = parts["cls"](states, word_embeddings=_decoder(parts), positions=inputs["masked_lm_positions"])
+        logits = parts["cls"](states, word_embeddings=_get_decoder(parts), positions=inputs["masked_lm_positions"])
         return {"logits": logits, **outputs}
 
 
@@ -113,7 +115,7 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
     """
 
     @classmethod
-    def head(cls, config: BertConfig, policy: Any) -> Parts:
+    def make_head(cls, config: BertConfig, policy: Any) -> Parts:
         """Creates the next-sentence head."""
         return {"cls": BertOnlyNSPHead(config, dtype=policy, name="cls")}
 

@@ -10,40 +10,40 @@ from keras_bert_impl.layers import BertLayer
 _BACKBONE = ("embeddings", "encoder", "pooler")
 
 
-def module_tree(model: Any) -> str:
+def format_tree(model: Any) -> str:
     """Returns the names, classes and sizes of all layers, indented.
 
     >>> from keras_bert_impl import BertConfig, BertModel
-    >>> print(module_tree(BertModel(BertConfig.preset("tiny", num_hidden_layers=1))).splitlines()[2])
+    >>> print(format_tree(BertModel(BertConfig.preset("tiny", num_hidden_layers=1))).splitlines()[2])
         (word_embeddings): Embedding(30522, 128)
     """
     parts = {layer.name: layer for layer in model.layers if layer.weights or isinstance(layer, keras.layers.Dropout)}
     lines = [f"{type(model).__name__}("]
     if model.checkpoint_prefix:
         lines.append("  (bert): BertModel(")
-        lines += [line for name in _BACKBONE if name in parts for line in _lines(name, parts[name], 2)]
+        lines += [line for name in _BACKBONE if name in parts for line in _format_lines(name, parts[name], 2)]
         lines.append("  )")
         parts = {name: part for name, part in parts.items() if name not in _BACKBONE}
-    lines += [line for name, part in parts.items() for line in _lines(name, part, 1)]
+    lines += [line for name, part in parts.items() for line in _format_lines(name, part, 1)]
     return "\n".join([*lines, ")"])
 
 
-def _lines(name: str, layer: Any, depth: int) -> list[str]:
+def _format_lines(name: str, layer: Any, depth: int) -> list[str]:
     indent = "  " * depth
     children = list(layer._flatten_layers(include_self=False, recursive=False))
     if not children:
-        return [f"{indent}({name}): {_leaf(layer)}"]
+        return [f"{indent}({name}): {_describe_leaf(layer)}"]
     if all(isinstance(child, BertLayer) for child in children):
         # All blocks are alike, so only the first is printed.
-        first, *inner = _lines(children[0].name, children[0], depth + 1)
+        first, *inner = _format_lines(children[0].name, children[0], depth + 1)
         numbers = f"{indent}  (layer_0-{len(children) - 1}): {len(children)} x BertLayer("
         inner = [numbers if len(children) > 1 else first, *inner]
     else:
-        inner = [line for child in children for line in _lines(child.name, child, depth + 1)]
+        inner = [line for child in children for line in _format_lines(child.name, child, depth + 1)]
     return [f"{indent}({name}): {type(layer).__name__}(", *inner, f"{indent})"]
 
 
-def _leaf(layer: Any) -> str:
+def _describe_leaf(layer: Any) -> str:
     """Describes a layer that has no layers inside."""
     kind = type(layer).__name__
     match layer:

@@ -17,7 +17,7 @@ def gelu(x: Any) -> Any:
     return choose(_gelu, {"portable": lambda x: x * 0.5 * (1.0 + ops.erf(x / math.sqrt(2)))})(x)
 
 
-def _normal_cdf(x: Any) -> Any:
+def _compute_normal_cdf(x: Any) -> Any:
     return 0.5 * (1 + ops.erf(x * math.sqrt(0.5)))
 
 
@@ -31,9 +31,9 @@ def _gelu(x: Any) -> Any:
     def gradient(*args: Any, upstream: Any = None) -> Any:
         (upstream,) = args if upstream is None else (upstream,)
         density = ops.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
-        return upstream * (_normal_cdf(x) + x * density)
+        return upstream * (_compute_normal_cdf(x) + x * density)
 
-    return x * _normal_cdf(x), gradient
+    return x * _compute_normal_cdf(x), gradient
 
 
 _tanh_gelu = functools.partial(keras.activations.gelu, approximate=True)

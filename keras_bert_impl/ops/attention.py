@@ -45,7 +45,7 @@ def _self_attention(
     flat = ops.reshape(hidden_states, (-1, hidden_size))  # [B * T, H]: TensorFlow fuses dense layers on rank 2 only.
     query = project(projections[0], ops.reshape(asking, (-1, hidden_size)), queries)  # [B, Q, N, S]
     key, value = project(projections[1], flat, length), project(projections[2], flat, length)  # [B, T, N, S]
-    attend = choose(_attend, {"jax": _fused_attend, "jax training": _fused_attend}, training=options["training"])
+    attend = choose(_attend, {"jax": _attend_fused, "jax training": _attend_fused}, training=options["training"])
     context, probabilities = attend(query, key, value, attention_bias, **options)
     return ops.reshape(context, ops.shape(asking)), probabilities
 
@@ -61,13 +61,13 @@ def _attend(
     if bias is not None:
         scores = scores + bias
     probabilities = ops.softmax(ops.cast(scores, "float32"))
-    variants = {"tensorflow training": _remasked_drop_and_multiply}
+    variants = {"tensorflow training": _drop_and_save_mask}
     multiply = choose(_drop_and_multiply, variants, training=training and dropout.rate > 0)
     context = multiply(dropout, ops.cast(probabilities, value.dtype), value)
     return ops.transpose(context, (0, 2, 1, 3)), probabilities  # [B, Q, N, S]
 
 
-def _fused_attend(query: Any, key: Any, value: Any, bias: Any, **options: Any) -> tuple[Any, Any]:
+def _attend_fused(query: Any, key: Any, value: Any, bias: Any, **options: Any) -> tuple[Any, Any]:
     """Keras' fused attention, cuDNN's on GPUs, if nothing is dropped and the probabilities are not needed."""
     drops = options["training"] and options["dropout"].rate > 0
     # cuDNN's fused attention has no gradient for odd lengths.
@@ -83,7 +83,7 @@ def _drop_and_multiply(dropout: keras.layers.Dropout, probabilities: Any, value:
     return ops.matmul(dropout(probabilities), value)
 
 
-def _remasked_drop_and_multiply(dropout: keras.layers.Dropout, probabilities: Any, value: Any) -> Any:
+def _drop_and_save_mask(dropout: keras.layers.Dropout, probabilities: Any, value: Any) -> Any:
     """``_drop_and_multiply`` with a custom gradient that saves the dropout mask instead of the dropped probabilities.
 
     TensorFlow saves both; the dropped probabilities are 5 % of the memory that BERT-base saves for the gradient.

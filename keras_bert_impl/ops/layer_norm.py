@@ -10,7 +10,7 @@ from keras_bert_impl.ops.variants import choose
 
 def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float, *, training: Any = False) -> Any:
     """Normalizes the vectors of ``x`` ``[..., size]``, scales by ``gamma`` ``[size]`` and adds ``beta`` ``[size]``."""
-    variants = {"tensorflow training": _recomputed_layer_norm, "portable": _portable_layer_norm}
+    variants = {"tensorflow training": _normalize_and_recompute, "portable": _portable_layer_norm}
     return choose(_layer_norm, variants, training=training)(x, gamma, beta, epsilon)
 
 
@@ -18,7 +18,7 @@ def _layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
     return ops.cast(ops.layer_normalization(x, gamma, beta, axis=-1, epsilon=epsilon), x.dtype)
 
 
-def _recomputed_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+def _normalize_and_recompute(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
     """Saves only the input for the gradient; Keras saves a second array, 10 % of the memory that BERT-base saves."""
 
     @ops.custom_gradient

@@ -26,7 +26,7 @@ def fill_mask(source: str | Path, texts: Sequence[str], *, top_k: int = 5) -> li
     >>> fill_mask("bert-tiny-novels", ["The [MASK] crossed the river."])  # doctest: +SKIP
     """
     predictor = Predictor(source, task=MaskedLM(top_k))
-    predictions = predictor.texts(list(texts))
+    predictions = predictor.predict_texts(list(texts))
     for text, prediction in zip(texts, predictions, strict=True):
         if not prediction["masks"]:
             mask = predictor.tokenizer.mask_token

@@ -23,5 +23,5 @@ def next_sentence(source: str | Path, firsts: Sequence[str], seconds: Sequence[s
 
     >>> next_sentence("bert-tiny-novels", ["He shut the door."], ["Then he sat down."])  # doctest: +SKIP
     """
-    predictions = Predictor(source, task="next-sentence").texts(list(firsts), list(seconds))
+    predictions = Predictor(source, task="next-sentence").predict_texts(list(firsts), list(seconds))
     return [prediction["scores"][IS_NEXT] for prediction in predictions]

@@ -7,7 +7,7 @@ from typing import Any
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Features
-from keras_bert_impl.data.feed import batch_lengths
+from keras_bert_impl.data.feed import get_batch_lengths
 from keras_bert_impl.data.tables import Columns
 from keras_bert_impl.tasks import Task, find_task, get_task
 from keras_bert_impl.tasks.base import Run
@@ -31,7 +31,7 @@ class Predictor:
     Raises:
         InputError: nothing at ``source``, or the model does not fit the task.
 
-    >>> Predictor("runs/sentiment").texts(["A great film."])[0]["label"]  # doctest: +SKIP
+    >>> Predictor("runs/sentiment").predict_texts(["A great film."])[0]["label"]  # doctest: +SKIP
     'positive'
     """
 
@@ -43,9 +43,9 @@ class Predictor:
         max_length: int | None = None,
         allow_no_answer: bool | None = None,
     ) -> None:
-        from keras_bert_impl.export.formats import format_of
+        from keras_bert_impl.export.formats import find_format
 
-        exported = format_of(source)
+        exported = find_format(source)
         files = exported.find_files(Path(source)) if exported else source
         self.config = BertConfig.from_pretrained(files)
         self.task = get_task(task) if isinstance(task, str) else task or find_task(self.config)
@@ -60,13 +60,13 @@ class Predictor:
             self._run = self.task.wrap_export(exported.open(Path(source) / exported.file))
         else:
             self._run = self.task.load_model(source).predict_on_batch
-            self._lengths = batch_lengths()
+            self._lengths = get_batch_lengths()
 
-    def texts(self, texts: list[str], text_pairs: Sequence[Any] | None = None) -> list[dict[str, Any]]:
+    def predict_texts(self, texts: list[str], text_pairs: Sequence[Any] | None = None) -> list[dict[str, Any]]:
         """Predicts texts, pairs of texts, questions and their contexts, or texts and their lists of choices."""
-        return self.columns(self.task.from_texts(texts, text_pairs)) if texts else []
+        return self.predict_columns(self.task.from_texts(texts, text_pairs)) if texts else []
 
-    def columns(self, columns: Columns) -> list[dict[str, Any]]:
+    def predict_columns(self, columns: Columns) -> list[dict[str, Any]]:
         """Predicts columns, as readers of files return them. Labels in them are ignored.
 
         Warns:
@@ -74,7 +74,7 @@ class Predictor:
         """
         return self._predict({name: values for name, values in columns.items() if name not in ("label", "answers")})
 
-    def file(
+    def predict_file(
         self, path: str | Path, *, columns: Mapping[str, str] | None = None, size: int = 4096
     ) -> Iterator[dict[str, Any]]:
         """Predicts the examples of a file in their order, while it is read: it may be larger than the memory.

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.checkpoints.matching import LoadReport
-from keras_bert_impl.files import new_directory
+from keras_bert_impl.files import create_directory
 from keras_bert_impl.models.heads import find_model_class
 from keras_bert_impl.sources import open_source
 from keras_bert_impl.tokenization import BertTokenizer
@@ -38,10 +38,10 @@ def convert(
     >>> print(convert("uncased_L-2_H-128_A-2", "bert-tiny"))  # doctest: +SKIP
     """
     opened = open_source(source, revision=revision)
-    with new_directory(Path(directory)) as temporary:
+    with create_directory(Path(directory)) as temporary:
         model = find_model_class(opened).from_pretrained(opened, strict=strict)
         model.save_pretrained(temporary, dtype=dtype)
-        if opened.file("tokenizer.json") or opened.file("vocab.txt"):
+        if opened.find_file("tokenizer.json") or opened.find_file("vocab.txt"):
             overrides: dict[str, Any] = {} if cased is None else {"do_lower_case": not cased}
             BertTokenizer.from_pretrained(opened, **overrides).save_pretrained(temporary)
     assert model.load_report is not None

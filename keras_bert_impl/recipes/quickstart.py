@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.export import export_model, format_of
+from keras_bert_impl.export import export_model, find_format
 from keras_bert_impl.export.saved_model import check_version
 from keras_bert_impl.files import read_json, require_empty
 from keras_bert_impl.recipes.material import fetch_checkpoint
@@ -44,7 +44,7 @@ def quickstart(
     Returns:
         the label of each of ``SENTENCES``, predicted by the export in a new process.
     """
-    exported = format_of(export)
+    exported = find_format(export)
     if not exported:
         check_version(export)  # Before the training, which takes minutes.
         require_empty(export)

@@ -125,7 +125,7 @@ class Task(abc.ABC):
             InputError: the checkpoint cannot be used, or lacks weights that the task needs.
         """
         model = self.model_class.from_pretrained(source, dtype=dtype)
-        if self.needs_head and (missing := model.load_report.names("newly initialized")):
+        if self.needs_head and (missing := model.load_report.list_names("newly initialized")):
             trains = self.refusals.get("finetune", f"'keras-bert finetune --task {self.name}' trains it.")
             raise InputError(f"{source} lacks {', '.join(missing)}: it was not trained as {self.model_name}. {trains}")
         return model
@@ -133,7 +133,7 @@ class Task(abc.ABC):
     # -- examples
 
     @abc.abstractmethod
-    def examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
+    def read_examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
         """Reads the examples of a file, one after the other; ``columns`` are keywords of ``file_columns``."""
 
     @abc.abstractmethod
@@ -152,12 +152,12 @@ class Task(abc.ABC):
             InputError: names of columns for a format that has none, or the file cannot be used.
         """
         self._check_columns(columns)
-        return next(to_columns(self.examples(path, labeled=labeled, **columns)))
+        return next(to_columns(self.read_examples(path, labeled=labeled, **columns)))
 
     def read_chunks(self, path: str | Path, size: int, *, columns: Mapping[str, str]) -> Iterator[Columns]:
         """Reads a file without labels, ``size`` examples at a time; see `read_file`."""
         self._check_columns(columns)
-        return to_columns(self.examples(path, labeled=False, **columns), size)
+        return to_columns(self.read_examples(path, labeled=False, **columns), size)
 
     def _check_columns(self, columns: Mapping[str, str]) -> None:
         if unknown := sorted(set(columns) - set(self.file_columns)):
@@ -183,29 +183,29 @@ class Task(abc.ABC):
 
     # -- training
 
-    def labels(self, columns: Columns) -> list[str]:
+    def find_labels(self, columns: Columns) -> list[str]:
         """Returns the names of the model's labels, from training data."""
         return []
 
-    def config_changes(self, labels: list[str]) -> dict[str, Any]:
+    def make_config_changes(self, labels: list[str]) -> dict[str, Any]:
         """Returns the fields of a ``BertConfig`` that this task sets, as keywords for ``from_pretrained``."""
         return {"id2label": dict(enumerate(labels)), "problem_type": self.problem_type}
 
-    def config_extra(self, columns: Columns) -> dict[str, Any]:
+    def make_config_extra(self, columns: Columns) -> dict[str, Any]:
         """Further keys of ``config.json`` that depend on the training data."""
         return {}
 
     @abc.abstractmethod
-    def loss(self) -> dict[str, Any]:
+    def make_loss(self) -> dict[str, Any]:
         """Returns a Keras loss for each output of the model."""
 
     @abc.abstractmethod
-    def metrics(self) -> dict[str, Any]:
+    def make_metrics(self) -> dict[str, Any]:
         """Keras metrics for each output, weighted as the loss is."""
 
-    def compile_arguments(self) -> dict[str, Any]:
+    def make_compile_arguments(self) -> dict[str, Any]:
         """Keywords for ``keras.Model.compile``, without the optimizer."""
-        return {"loss": self.loss(), "loss_weights": self.loss_weights, "weighted_metrics": self.metrics()}
+        return {"loss": self.make_loss(), "loss_weights": self.loss_weights, "weighted_metrics": self.make_metrics()}
 
     # -- prediction
 
@@ -270,7 +270,7 @@ class Task(abc.ABC):
 
     # -- views
 
-    def view_inputs(self, inputs: Mapping[str, np.ndarray], tokenizer: BertTokenizer) -> dict[str, np.ndarray]:
+    def make_view_inputs(self, inputs: Mapping[str, np.ndarray], tokenizer: BertTokenizer) -> dict[str, np.ndarray]:
         """Returns the model's inputs for one encoded text ``[1, tokens]``."""
         return dict(inputs)
 
@@ -282,7 +282,7 @@ class Task(abc.ABC):
     def summarize(self, prediction: Prediction) -> Summary:
         """Summarizes a prediction."""
 
-    def explained_model(self, model: Any) -> Any:
+    def get_explained_model(self, model: Any) -> Any:
         """Returns the model whose logits are explained: it has the same weights, and rows of tokens as inputs."""
         return model
 
@@ -309,7 +309,7 @@ class TextTask(Task):
 
     file_columns: ClassVar[tuple[str, ...]] = ("text", "text_pair", "label")
 
-    def examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
+    def read_examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
         """Reads a table; see `keras_bert_impl.data.read_table`."""
         return iterate_table(path, labeled=labeled, **columns)
 

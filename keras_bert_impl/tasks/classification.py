@@ -12,7 +12,7 @@ from keras_bert_impl.data.batches import Features
 from keras_bert_impl.data.tables import Columns, location
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, TextTask, sort_answers
-from keras_bert_impl.tasks.encoding import check_fit, label_id, model_inputs, softmax, truncate
+from keras_bert_impl.tasks.encoding import check_fit, find_label_id, make_model_inputs, softmax, truncate
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class SequenceTask(TextTask):
         labels = {"logits": self.read_labels(columns, config)} if "label" in columns else {}
         rows, truncated = truncate(tokenizer, texts, pairs, max_length=max_length)
         example = np.arange(len(texts), dtype=np.int32)
-        return Features(model_inputs(rows, tokenizer), labels, {}, example=example, truncated=truncated)
+        return Features(make_model_inputs(rows, tokenizer), labels, {}, example=example, truncated=truncated)
 
     @abc.abstractmethod
     def read_labels(self, columns: Columns, config: BertConfig) -> np.ndarray:
@@ -56,14 +56,14 @@ class Classification(SequenceTask):
     problem_type: ClassVar[str | None] = "single_label_classification"
     main_metric: ClassVar[str] = "accuracy"
 
-    def label_names(self, config: BertConfig) -> Sequence[str]:
+    def list_label_names(self, config: BertConfig) -> Sequence[str]:
         """Returns the names of the labels, in the order of the logits."""
         return list(config.id2label.values())
 
-    def labels(self, columns: Columns) -> list[str]:
+    def find_labels(self, columns: Columns) -> list[str]:
         """Returns the distinct labels, sorted; as numbers if all of them are integers.
 
-        >>> Classification().labels({"text": ["a", "b", "c"], "label": ["10", "9", "10"]})
+        >>> Classification().find_labels({"text": ["a", "b", "c"], "label": ["10", "9", "10"]})
         ['9', '10']
         """
         names = set(columns["label"])
@@ -81,17 +81,17 @@ class Classification(SequenceTask):
         Raises:
             InputError: a label that the model does not know.
         """
-        label2id = {name: number for number, name in enumerate(self.label_names(config))}
-        ids = [label_id(name, label2id, location=location(columns, i)) for i, name in enumerate(columns["label"])]
+        label2id = {name: number for number, name in enumerate(self.list_label_names(config))}
+        ids = [find_label_id(name, label2id, location=location(columns, i)) for i, name in enumerate(columns["label"])]
         return np.array(ids, np.int32)
 
-    def loss(self) -> dict[str, Any]:
+    def make_loss(self) -> dict[str, Any]:
         """Cross entropy of the logits."""
         import keras
 
         return {"logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True)}
 
-    def metrics(self) -> dict[str, Any]:
+    def make_metrics(self) -> dict[str, Any]:
         """Accuracy, the fraction of correct labels."""
         import keras
 
@@ -99,7 +99,7 @@ class Classification(SequenceTask):
 
     def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
         """Per example ``label``, its ``score`` (probability), and the ``scores`` of all labels by name."""
-        names = self.label_names(config)
+        names = self.list_label_names(config)
         predictions: list[Prediction] = []
         for probabilities in softmax(outputs["logits"]).tolist():
             scores = dict(zip(names, probabilities, strict=True))
@@ -126,7 +126,7 @@ class Classification(SequenceTask):
         from keras import ops
 
         logits = outputs["logits"]
-        names = self.label_names(serving.config)
+        names = self.list_label_names(serving.config)
         return {"label": serving.gather(names, ops.argmax(logits, axis=-1)), "scores": ops.softmax(logits)}
 
     def summarize(self, prediction: Prediction) -> Summary:
@@ -137,7 +137,7 @@ class Classification(SequenceTask):
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
         """Returns the logit of the label ``target``, or of the likeliest."""
-        names = self.label_names(config)
+        names = self.list_label_names(config)
         if target is not None and target not in names:
             raise InputError(f"the model has no label {target!r}; it has {', '.join(map(repr, names))}.")
         index = int(outputs["logits"][0].argmax()) if target is None else names.index(target)

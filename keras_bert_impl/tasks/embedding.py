@@ -10,8 +10,8 @@ from keras_bert_impl.data.batches import Features
 from keras_bert_impl.data.tables import Columns
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import NO_SUMMARY, Outputs, Prediction, Serving, Summary, TargetLogit, TextTask
-from keras_bert_impl.tasks.encoding import check_fit, model_inputs, truncate
-from keras_bert_impl.tasks.regression import correlations, read_numbers
+from keras_bert_impl.tasks.encoding import check_fit, make_model_inputs, truncate
+from keras_bert_impl.tasks.regression import compute_correlations, read_numbers
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ class Embedding(TextTask):
             read_numbers(columns)
         rows, truncated = truncate(tokenizer, [*columns["text"], *pairs], None, max_length=max_length)
         example = np.arange(len(rows["input_ids"]), dtype=np.int32) % len(columns["text"])
-        return Features(model_inputs(rows, tokenizer), {}, {}, example=example, truncated=truncated)
+        return Features(make_model_inputs(rows, tokenizer), {}, {}, example=example, truncated=truncated)
 
-    def loss(self) -> dict[str, Any]:
+    def make_loss(self) -> dict[str, Any]:
         """Returns no entries: the encoder alone is not trained."""
         return {}
 
-    def metrics(self) -> dict[str, Any]:
+    def make_metrics(self) -> dict[str, Any]:
         """Returns no entries: the encoder alone is not trained."""
         return {}
 
@@ -80,8 +80,8 @@ class Embedding(TextTask):
         return [{"mean": mean, "cls": cls} for mean, cls in vectors]
 
     def score(self, predictions: list[Prediction], columns: Columns) -> dict[str, float]:
-        """Correlations of the cosine similarities with the labels; see `correlations`."""
-        return correlations([prediction["cosine"] for prediction in predictions], columns)
+        """Correlations of the cosine similarities with the labels; see `compute_correlations`."""
+        return compute_correlations([prediction["cosine"] for prediction in predictions], columns)
 
     def serve(self, outputs: Outputs, serving: Serving) -> dict[str, Any]:
         """``mean`` and ``cls``, float32 ``[batch, hidden]``."""

@@ -54,7 +54,7 @@ def truncate(
     return rows, len(long)
 
 
-def model_inputs(rows: Mapping[str, Sequence[np.ndarray]], tokenizer: BertTokenizer) -> dict[str, Ragged]:
+def make_model_inputs(rows: Mapping[str, Sequence[np.ndarray]], tokenizer: BertTokenizer) -> dict[str, Ragged]:
     """Returns the model's inputs from the tokenizer's unpadded rows."""
     ids = Ragged.from_rows(rows["input_ids"], dtype=np.int32, pad=tokenizer.pad_token_id)
     return {
@@ -65,7 +65,7 @@ def model_inputs(rows: Mapping[str, Sequence[np.ndarray]], tokenizer: BertTokeni
     }
 
 
-def label_id(name: str, label2id: Mapping[str, int], *, location: str) -> int:
+def find_label_id(name: str, label2id: Mapping[str, int], *, location: str) -> int:
     """Returns the id of a label.
 
     Raises:

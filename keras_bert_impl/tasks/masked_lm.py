@@ -13,7 +13,7 @@ from keras_bert_impl.data.masking import choose_masked, mask_tokens
 from keras_bert_impl.data.tables import Columns, iterate_table, read_lines
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import NO_SUMMARY, Outputs, Prediction, Run, Serving, Summary, TargetLogit, Task
-from keras_bert_impl.tasks.encoding import check_fit, model_inputs, softmax, truncate
+from keras_bert_impl.tasks.encoding import check_fit, make_model_inputs, softmax, truncate
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ class MaskedLM(Task):
         self.top_k = top_k
         self.seed = seed
 
-    def config_changes(self, labels: list[str]) -> dict[str, Any]:
+    def make_config_changes(self, labels: list[str]) -> dict[str, Any]:
         """Returns no fields: the head has no labels."""
         return {}
 
-    def labels(self, columns: Columns) -> list[str]:
+    def find_labels(self, columns: Columns) -> list[str]:
         """Returns no labels: the model predicts tokens.
 
         Raises:
@@ -78,7 +78,7 @@ class MaskedLM(Task):
             raise InputError("the column 'label' is missing; for masked-lm it holds the texts, as the column 'text'.")
         return []
 
-    def examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
+    def read_examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
         """Reads a ``.txt`` file with a text per line (empty lines are skipped), or a table with a column of texts."""
         if Path(path).suffix.lower() == ".txt":
             lines = read_lines(path)
@@ -117,9 +117,9 @@ class MaskedLM(Task):
         if "label" in columns:
             return self._draw_masks(columns["label"], tokenizer, vocabulary, max_length)
         rows, truncated = truncate(tokenizer, columns["text"], pairs, max_length=max_length)
-        inputs = model_inputs(rows, tokenizer)
+        inputs = make_model_inputs(rows, tokenizer)
         is_mask = Ragged(inputs["input_ids"].flat == tokenizer.mask_token_id, inputs["input_ids"].offsets)
-        positions, counts = _positions(is_mask)
+        positions, counts = _find_positions(is_mask)
         return MaskedFeatures(
             {**inputs, "masked_lm_positions": positions},  # type: ignore[dict-item]
             {},
@@ -134,11 +134,11 @@ class MaskedLM(Task):
         self, texts: Sequence[str], tokenizer: BertTokenizer, vocabulary: Sequence[str], max_length: int
     ) -> MaskedFeatures:
         rows = tokenizer(list(texts), padding=False, max_length=max_length, return_overflowing=True)
-        inputs = model_inputs(rows, tokenizer)
+        inputs = make_model_inputs(rows, tokenizer)
         ids = inputs["input_ids"]
         special = tokenizer.special_token_ids
         generator = np.random.default_rng(self.seed)
-        padded = ids.padded(np.arange(len(ids)), length=int(ids.lengths.max()))
+        padded = ids.to_padded(np.arange(len(ids)), length=int(ids.lengths.max()))
         chosen = choose_masked(
             generator,
             ~np.isin(padded, special),
@@ -149,7 +149,7 @@ class MaskedLM(Task):
         random_ids = np.setdiff1d(np.arange(tokenizer.vocab_size), special)
         masked = mask_tokens(generator, padded, chosen, mask_id=tokenizer.mask_token_id, random_ids=random_ids)
         is_token = np.arange(padded.shape[1]) < ids.lengths[:, None]
-        positions, counts = _positions(Ragged(chosen[is_token], ids.offsets))
+        positions, counts = _find_positions(Ragged(chosen[is_token], ids.offsets))
         is_prediction = np.arange(positions.shape[1]) < counts[:, None]
         true = np.where(is_prediction, np.take_along_axis(padded, positions, axis=1), 0).astype(np.int32)
         inputs["input_ids"] = Ragged(masked[is_token].astype(np.int32), ids.offsets, ids.pad)
@@ -162,13 +162,13 @@ class MaskedLM(Task):
             counts=counts,
         )
 
-    def loss(self) -> dict[str, Any]:
+    def make_loss(self) -> dict[str, Any]:
         """Returns the mean cross entropy over the masked tokens."""
         from keras_bert_impl.tasks.losses import MeanCrossEntropy
 
         return {self.output: MeanCrossEntropy()}
 
-    def metrics(self) -> dict[str, Any]:
+    def make_metrics(self) -> dict[str, Any]:
         """Perplexity, and the fraction of correct tokens."""
         import keras
 
@@ -244,7 +244,7 @@ class MaskedLM(Task):
         scores, best = ops.top_k(probabilities, k=min(self.top_k, serving.config.vocab_size))
         return {"tokens": serving.gather(words, best), "scores": scores}
 
-    def view_inputs(self, inputs: Mapping[str, np.ndarray], tokenizer: BertTokenizer) -> dict[str, np.ndarray]:
+    def make_view_inputs(self, inputs: Mapping[str, np.ndarray], tokenizer: BertTokenizer) -> dict[str, np.ndarray]:
         """Adds the positions of ``[MASK]``; the first position if there is none."""
         masks = np.flatnonzero(inputs["input_ids"][0] == tokenizer.mask_token_id)
         positions = masks if masks.size else np.zeros(1)
@@ -281,7 +281,7 @@ class MaskedLM(Task):
         return targets
 
 
-def _positions(is_predicted: Ragged) -> tuple[np.ndarray, np.ndarray]:
+def _find_positions(is_predicted: Ragged) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the true entries, int32 ``[rows, predictions]``, padded with 0; and their number per row."""
     counts = np.add.reduceat(is_predicted.flat, is_predicted.offsets[:-1], dtype=np.int32)
     flat = np.flatnonzero(is_predicted.flat)

@@ -26,9 +26,9 @@ class _ChoiceRows(Ragged):
         """The shape of a batch."""
         return (None, self.flat.shape[1], None)
 
-    def padded(self, rows: np.ndarray, *, length: int) -> np.ndarray:
+    def to_padded(self, rows: np.ndarray, *, length: int) -> np.ndarray:
         """Returns the given rows, each padded at the end: ``[len(rows), choices, length]``."""
-        return super().padded(rows, length=length).swapaxes(1, 2)
+        return super().to_padded(rows, length=length).swapaxes(1, 2)
 
 
 class MultipleChoice(Task):
@@ -46,11 +46,11 @@ class MultipleChoice(Task):
     needs_pair: ClassVar[bool] = True
     file_columns: ClassVar[tuple[str, ...]] = ("text", "label")
 
-    def config_changes(self, labels: list[str]) -> dict[str, Any]:
+    def make_config_changes(self, labels: list[str]) -> dict[str, Any]:
         """Returns no fields: the model has one logit per choice and no labels."""
         return {}
 
-    def examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
+    def read_examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
         """Reads a file; see the class.
 
         Raises:
@@ -58,7 +58,9 @@ class MultipleChoice(Task):
         """
         text, label = columns.get("text", "text"), columns.get("label", "label")
         for source, record in read_records(path, header=True):
-            numbered = sorted((key for key in record if key.startswith("choice") and key[6:].isdecimal()), key=_number)
+            numbered = sorted(
+                (key for key in record if key.startswith("choice") and key[6:].isdecimal()), key=_parse_choice_number
+            )
             choices = record.get("choices", [record[key] for key in numbered])
             needed = {"text": text, **({"label": label} if labeled else {})}
             missing = [name for name in needed.values() if name not in record]
@@ -72,7 +74,7 @@ class MultipleChoice(Task):
                 "text": check_text(record[text], name=text, location=source),
                 "choices": [check_text(choice, name="a choice", location=source) for choice in choices],
             }
-            yield {**example, "label": _label(record[label], len(choices), source)} if labeled else example
+            yield {**example, "label": _parse_label(record[label], len(choices), source)} if labeled else example
 
     def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
         """Returns columns for texts; ``text_pairs`` holds the choices of each, a list or a single string.
@@ -130,13 +132,13 @@ class MultipleChoice(Task):
         )
         return Features(inputs, labels, {}, example=np.arange(examples, dtype=np.int32), truncated=truncated)
 
-    def loss(self) -> dict[str, Any]:
+    def make_loss(self) -> dict[str, Any]:
         """Cross entropy over the choices."""
         import keras
 
         return {"logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True)}
 
-    def metrics(self) -> dict[str, Any]:
+    def make_metrics(self) -> dict[str, Any]:
         """Accuracy, the fraction of examples with the right choice."""
         import keras
 
@@ -170,7 +172,7 @@ class MultipleChoice(Task):
         logits = outputs["logits"]
         return {"label": ops.argmax(logits, axis=-1), "scores": ops.softmax(logits)}
 
-    def view_inputs(self, inputs: Mapping[str, np.ndarray], tokenizer: BertTokenizer) -> dict[str, np.ndarray]:
+    def make_view_inputs(self, inputs: Mapping[str, np.ndarray], tokenizer: BertTokenizer) -> dict[str, np.ndarray]:
         """Returns the row as the only choice."""
         return {name: values[:, None] for name, values in inputs.items()}
 
@@ -183,7 +185,7 @@ class MultipleChoice(Task):
         heading = "Score of this choice" if len(prediction["logits"]) == 1 else "Scores of the choices"
         return Summary(heading, [(f"{logit:.3f}", None) for logit in prediction["logits"]])
 
-    def explained_model(self, model: Any) -> Any:
+    def get_explained_model(self, model: Any) -> Any:
         """Returns a classifier with one label over the same weights: its logit is the score of a choice."""
         from keras_bert_impl.models import BertForSequenceClassification
 
@@ -201,11 +203,11 @@ class MultipleChoice(Task):
         return [TargetLogit("score of the choice", "logits", 0)]
 
 
-def _number(key: str) -> int:
+def _parse_choice_number(key: str) -> int:
     return int(key[6:])
 
 
-def _label(value: Any, count: int, location: str) -> int:
+def _parse_label(value: Any, count: int, location: str) -> int:
     """Returns the number of the right choice."""
     try:
         number = int(value)

@@ -30,15 +30,15 @@ class NextSentence(Classification):
         """Returns True: this head always has the same labels."""
         return True
 
-    def label_names(self, config: BertConfig) -> Sequence[str]:
+    def list_label_names(self, config: BertConfig) -> Sequence[str]:
         """The two labels."""
         return LABELS
 
-    def labels(self, columns: Columns) -> list[str]:
+    def find_labels(self, columns: Columns) -> list[str]:
         """The two labels."""
         return list(LABELS)
 
-    def config_changes(self, labels: list[str]) -> dict[str, Any]:
+    def make_config_changes(self, labels: list[str]) -> dict[str, Any]:
         """Returns no fields: the labels of this head are not in the configuration."""
         return {}
 
@@ -66,10 +66,10 @@ class NextSentence(Classification):
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
         """Returns the logit of the likelier label."""
-        return following_target(row, outputs, "logits", target)
+        return find_next_sentence_target(row, outputs, "logits", target)
 
 
-def following_target(row: "Row", outputs: Outputs, output: str, target: str | None) -> list[TargetLogit]:
+def find_next_sentence_target(row: "Row", outputs: Outputs, output: str, target: str | None) -> list[TargetLogit]:
     """Returns the logit of the likelier label in the output of that name."""
     refuse_target(target, "the likelier of the two labels is explained")
     if row.text_pair is None:

@@ -12,7 +12,7 @@ from keras_bert_impl.data.tables import Columns, iterate_table
 from keras_bert_impl.tasks.base import Outputs, Prediction, Summary, TargetLogit, sort_answers
 from keras_bert_impl.tasks.encoding import softmax
 from keras_bert_impl.tasks.masked_lm import MaskedLM
-from keras_bert_impl.tasks.next_sentence import LABELS, following_target
+from keras_bert_impl.tasks.next_sentence import LABELS, find_next_sentence_target
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Pretraining(MaskedLM):
 
     It is trained by ``keras-bert pretrain``, on shards.
 
-    >>> sorted(Pretraining().compile_arguments()["loss"])  # doctest: +SKIP
+    >>> sorted(Pretraining().make_compile_arguments()["loss"])  # doctest: +SKIP
     ['prediction_logits', 'seq_relationship_logits']
     """
 
@@ -39,30 +39,30 @@ class Pretraining(MaskedLM):
         "evaluate": "evaluate one head, with '--task masked-lm' or '--task next-sentence'.",
     }
 
-    def examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
+    def read_examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
         """Reads a ``.txt`` file with a text per line, or a table of texts or pairs; without labels."""
         if Path(path).suffix.lower() == ".txt":
-            return super().examples(path, labeled=False, **columns)
+            return super().read_examples(path, labeled=False, **columns)
         return iterate_table(path, labeled=False, **columns)
 
     def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
         """Returns columns for texts, or for pairs of texts."""
         return {"text": list(texts), **({} if text_pairs is None else {"text_pair": list(text_pairs)})}
 
-    def loss(self) -> dict[str, Any]:
+    def make_loss(self) -> dict[str, Any]:
         """Returns the mean cross entropy of each head; the total loss is their sum, as in the paper."""
         from keras_bert_impl.tasks.losses import MeanCrossEntropy
 
         return {self.output: MeanCrossEntropy(), _NEXT_SENTENCE: MeanCrossEntropy()}
 
-    def metrics(self) -> dict[str, Any]:
+    def make_metrics(self) -> dict[str, Any]:
         """Perplexity or cross entropy, and the fraction of correct predictions, of each head."""
         import keras
 
         from keras_bert_impl.tasks.losses import CrossEntropy
 
         accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-        return {**super().metrics(), _NEXT_SENTENCE: [CrossEntropy(), accuracy]}
+        return {**super().make_metrics(), _NEXT_SENTENCE: [CrossEntropy(), accuracy]}
 
     def reduce(
         self, outputs: Outputs, inputs: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray] | None = None
@@ -91,7 +91,7 @@ class Pretraining(MaskedLM):
     ) -> list[TargetLogit]:
         """Returns the logits at each ``[MASK]`` if there are some, else that of the next-sentence head."""
         if row.text_pair is not None and tokenizer.mask_token_id not in row.inputs["input_ids"]:
-            return following_target(row, outputs, _NEXT_SENTENCE, target)
+            return find_next_sentence_target(row, outputs, _NEXT_SENTENCE, target)
         return super().find_targets(row, outputs, tokenizer, config, target)
 
 

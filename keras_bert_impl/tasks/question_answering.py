@@ -13,7 +13,7 @@ from keras_bert_impl.data.squad import iterate_squad
 from keras_bert_impl.data.tables import Columns
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, Task, find_words
-from keras_bert_impl.tasks.encoding import check_fit, model_inputs, softmax
+from keras_bert_impl.tasks.encoding import check_fit, make_model_inputs, softmax
 from keras_bert_impl.tasks.squad_metrics import exact_match, f1
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -48,7 +48,7 @@ class QuestionAnswering(Task):
     # The mean of both cross entropies, as the published model was trained.
     loss_weights: ClassVar[Mapping[str, float] | None] = {"start_logits": 0.5, "end_logits": 0.5}
 
-    def examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
+    def read_examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
         """Reads a SQuAD file; see `keras_bert_impl.data.read_squad`."""
         return iterate_squad(path, labeled=labeled, **columns)
 
@@ -62,11 +62,11 @@ class QuestionAnswering(Task):
             raise InputError("a question needs a context: give two texts, the question and the text with its answer.")
         return {"id": [str(i) for i in range(len(texts))], "question": list(texts), "context": list(text_pairs)}
 
-    def labels(self, columns: Columns) -> list[str]:
+    def find_labels(self, columns: Columns) -> list[str]:
         """Returns the names of the model's two outputs per token."""
         return ["start", "end"]
 
-    def config_extra(self, columns: Columns) -> dict[str, Any]:
+    def make_config_extra(self, columns: Columns) -> dict[str, Any]:
         """Whether some questions have no answer, as in SQuAD 2.0."""
         return {NO_ANSWER_KEY: not all(answers["text"] for answers in columns["answers"])}
 
@@ -95,16 +95,16 @@ class QuestionAnswering(Task):
             return_offsets=True,
             return_overflowing=True,
         )
-        inputs = model_inputs(rows, tokenizer)
+        inputs = make_model_inputs(rows, tokenizer)
         example = rows["overflow_to_sample_mapping"]
         in_context = inputs["token_type_ids"].flat == 1
         offsets = inputs["input_ids"].offsets
         in_context[offsets[1:] - 1] = False  # the last [SEP]
         characters = np.where(in_context[:, None], np.concatenate(rows["offset_mapping"]), -1)
-        labels = _answer_tokens(columns["answers"], example, characters, offsets) if "answers" in columns else {}
+        labels = _find_answer_tokens(columns["answers"], example, characters, offsets) if "answers" in columns else {}
         return Features(inputs, labels, {}, example=example, alignment={"characters": Ragged(characters, offsets)})
 
-    def loss(self) -> dict[str, Any]:
+    def make_loss(self) -> dict[str, Any]:
         """Cross entropies of start and end over the tokens of a row."""
         import keras
 
@@ -113,7 +113,7 @@ class QuestionAnswering(Task):
             "end_logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         }
 
-    def metrics(self) -> dict[str, Any]:
+    def make_metrics(self) -> dict[str, Any]:
         """Returns the fractions of rows with the right start and the right end."""
         import keras
 
@@ -135,7 +135,7 @@ class QuestionAnswering(Task):
         no_answer = np.full(len(spans), np.inf)
         for row, example in enumerate(features.example):
             start, end = start_logits[row].astype(np.float64), end_logits[row].astype(np.float64)
-            spans[example] += _best_spans(start, end, characters[row])
+            spans[example] += _find_best_spans(start, end, characters[row])
             no_answer[example] = min(no_answer[example], start[0] + end[0])
         allow = may_have_no_answer(config)
         return [
@@ -203,7 +203,7 @@ def _truncate_questions(questions: Sequence[str], tokenizer: BertTokenizer, *, l
     return truncated
 
 
-def _answer_tokens(
+def _find_answer_tokens(
     answers: Sequence[Mapping[str, list[Any]]], example: np.ndarray, characters: np.ndarray, offsets: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Finds the first and last token of the first answer in each row, 0 if the row does not contain it completely."""
@@ -224,7 +224,7 @@ def _answer_tokens(
     }
 
 
-def _best_spans(start: np.ndarray, end: np.ndarray, characters: np.ndarray) -> list[_Span]:
+def _find_best_spans(start: np.ndarray, end: np.ndarray, characters: np.ndarray) -> list[_Span]:
     """Returns the best candidates of one row; all arrays have an entry per token."""
     tokens = np.flatnonzero(characters[:, 0] >= 0)
     if not tokens.size:

@@ -24,7 +24,7 @@ class Regression(SequenceTask):
     problem_type: ClassVar[str | None] = "regression"
     main_metric: ClassVar[str] = "pearson"
 
-    def labels(self, columns: Columns) -> list[str]:
+    def find_labels(self, columns: Columns) -> list[str]:
         """Returns the name of the only output."""
         return ["value"]
 
@@ -36,13 +36,13 @@ class Regression(SequenceTask):
         """
         return read_numbers(columns)[:, None]
 
-    def loss(self) -> dict[str, Any]:
+    def make_loss(self) -> dict[str, Any]:
         """Returns the mean squared error."""
         import keras
 
         return {"logits": keras.losses.MeanSquaredError()}
 
-    def metrics(self) -> dict[str, Any]:
+    def make_metrics(self) -> dict[str, Any]:
         """Returns the mean absolute error."""
         import keras
 
@@ -53,8 +53,8 @@ class Regression(SequenceTask):
         return [{"value": value} for value in outputs["logits"][:, 0].tolist()]
 
     def score(self, predictions: list[Prediction], columns: Columns) -> dict[str, float]:
-        """See `correlations`."""
-        return correlations([prediction["value"] for prediction in predictions], columns)
+        """See `compute_correlations`."""
+        return compute_correlations([prediction["value"] for prediction in predictions], columns)
 
     def serve(self, outputs: Outputs, serving: Serving) -> dict[str, Any]:
         """``scores``, float32 ``[batch, 1]``, the numbers; ``label``, strings ``[batch]``, the name of the output."""
@@ -82,10 +82,12 @@ def read_numbers(columns: Columns) -> np.ndarray:
     Raises:
         InputError: a label that is not a finite number.
     """
-    return np.array([_number(label, location(columns, i)) for i, label in enumerate(columns["label"])], np.float32)
+    return np.array(
+        [_parse_number(label, location(columns, i)) for i, label in enumerate(columns["label"])], np.float32
+    )
 
 
-def _number(label: str, location: str) -> float:
+def _parse_number(label: str, location: str) -> float:
     try:
         value = float(label)
     except ValueError:
@@ -98,7 +100,7 @@ def _number(label: str, location: str) -> float:
     return value
 
 
-def correlations(values: list[float], columns: Columns) -> dict[str, float]:
+def compute_correlations(values: list[float], columns: Columns) -> dict[str, float]:
     """``pearson`` and ``spearman`` correlation with the labels; 0 if all predictions or all labels are equal."""
     from scipy.stats import pearsonr, spearmanr
 

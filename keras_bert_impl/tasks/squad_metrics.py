@@ -28,7 +28,7 @@ def exact_match(answer: str, references: Sequence[str]) -> float:
 
 def f1(answer: str, references: Sequence[str]) -> float:
     """Computes the F1 of the words of answer and reference, for the best reference; from 0 to 1."""
-    return max(_overlap(normalize(answer).split(), reference.split()) for reference in _normalize_all(references))
+    return max(_compute_f1(normalize(answer).split(), reference.split()) for reference in _normalize_all(references))
 
 
 def _normalize_all(references: Sequence[str]) -> list[str]:
@@ -36,7 +36,7 @@ def _normalize_all(references: Sequence[str]) -> list[str]:
     return [normalized for reference in references if (normalized := normalize(reference))] or [""]
 
 
-def _overlap(words: list[str], reference: list[str]) -> float:
+def _compute_f1(words: list[str], reference: list[str]) -> float:
     if not words or not reference:
         return float(words == reference)
     return 2 * sum((Counter(words) & Counter(reference)).values()) / (len(words) + len(reference))

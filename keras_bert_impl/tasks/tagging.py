@@ -14,7 +14,7 @@ from keras_bert_impl.data.conll import iterate_conll
 from keras_bert_impl.data.tables import Columns, location
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, Task, find_words
-from keras_bert_impl.tasks.encoding import check_fit, label_id, model_inputs, softmax
+from keras_bert_impl.tasks.encoding import check_fit, find_label_id, make_model_inputs, softmax
 from keras_bert_impl.tasks.entities import find_entities, score_entities
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -31,7 +31,7 @@ class Tagging(Task):
     graph: ClassVar[str] = "words"
     per_token: ClassVar[bool] = True
 
-    def examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
+    def read_examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
         """Reads a CoNLL file; see `keras_bert_impl.data.read_conll`."""
         return iterate_conll(path, labeled=labeled, **columns)
 
@@ -50,7 +50,7 @@ class Tagging(Task):
             "spans": [[match.span() for match in of_text] for of_text in matches],
         }
 
-    def labels(self, columns: Columns) -> list[str]:
+    def find_labels(self, columns: Columns) -> list[str]:
         """Returns the distinct tags, ``O`` first."""
         return sorted({tag for tags in columns["label"] for tag in tags}, key=lambda tag: (tag != "O", tag))
 
@@ -74,20 +74,20 @@ class Tagging(Task):
             return_overflowing=True,
         )
         example = rows["overflow_to_sample_mapping"]
-        inputs = model_inputs(rows, tokenizer)
+        inputs = make_model_inputs(rows, tokenizer)
         all_words = Ragged.from_rows(rows["word_ids"], dtype=np.int32)
         word = Ragged(_select_tokens(all_words, example), inputs["input_ids"].offsets)
         labels, weights = {}, {}
         if "label" in columns:
-            tags = Ragged.from_rows(_tag_ids(columns, config), dtype=np.int32)
+            tags = Ragged.from_rows(_find_tag_ids(columns, config), dtype=np.int32)
             is_predicted = word.flat >= 0
             flat = np.zeros_like(word.flat)
-            flat[is_predicted] = tags.flat[_word_indices(word, example, tags.offsets)]
+            flat[is_predicted] = tags.flat[_find_word_indices(word, example, tags.offsets)]
             labels = {"logits": Ragged(flat, word.offsets)}
             weights = {"logits": Ragged(is_predicted.astype(np.float32), word.offsets)}
         return Features(inputs, labels, weights, example=example, alignment={"word": word})
 
-    def loss(self) -> dict[str, Any]:
+    def make_loss(self) -> dict[str, Any]:
         """Cross entropy over the tokens at which words are predicted."""
         import keras
 
@@ -95,7 +95,7 @@ class Tagging(Task):
         entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
         return {"logits": entropy}
 
-    def metrics(self) -> dict[str, Any]:
+    def make_metrics(self) -> dict[str, Any]:
         """Accuracy, the fraction of correct tags."""
         import keras
 
@@ -111,11 +111,11 @@ class Tagging(Task):
         word = features.alignment["word"]
         offsets = to_offsets(map(len, columns["words"]))
         probabilities = softmax(outputs["logits"].flat[word.flat >= 0])
-        indices = _word_indices(word, features.example, offsets)
+        indices = _find_word_indices(word, features.example, offsets)
         tags, scores = np.zeros(offsets[-1], np.int64), np.zeros(offsets[-1])
         tags[indices], scores[indices] = probabilities.argmax(axis=1), probabilities.max(axis=1)
         return [
-            _prediction(columns, i, [names[tag] for tag in tags[begin:end]], scores[begin:end].tolist())
+            _make_prediction(columns, i, [names[tag] for tag in tags[begin:end]], scores[begin:end].tolist())
             for i, (begin, end) in enumerate(pairwise(offsets))
         ]
 
@@ -183,26 +183,26 @@ def _select_tokens(words: Ragged, example: np.ndarray) -> np.ndarray:
     return once
 
 
-def _word_indices(word: Ragged, example: np.ndarray, sentence_offsets: np.ndarray) -> np.ndarray:
+def _find_word_indices(word: Ragged, example: np.ndarray, sentence_offsets: np.ndarray) -> np.ndarray:
     """For each token at which a word is predicted, the word's number among the words of all sentences."""
     sentence = np.repeat(example, word.lengths)[word.flat >= 0]
     return sentence_offsets[sentence] + word.flat[word.flat >= 0]
 
 
-def _tag_ids(columns: Columns, config: BertConfig) -> list[list[int]]:
+def _find_tag_ids(columns: Columns, config: BertConfig) -> list[list[int]]:
     return [
         [
-            label_id(tag, config.label2id, location=f"{location(columns, i)}, word {number} ({word!r})")
+            find_label_id(tag, config.label2id, location=f"{location(columns, i)}, word {number} ({word!r})")
             for number, (word, tag) in enumerate(zip(words, tags, strict=True), 1)
         ]
         for i, (words, tags) in enumerate(zip(columns["words"], columns["label"], strict=True))
     ]
 
 
-def _prediction(columns: Columns, i: int, tags: list[str], scores: list[float]) -> dict[str, Any]:
+def _make_prediction(columns: Columns, i: int, tags: list[str], scores: list[float]) -> dict[str, Any]:
     words = columns["words"][i]
     text = columns["text"][i] if "text" in columns else " ".join(words)
-    spans = columns["spans"][i] if "spans" in columns else _spans_when_joined(words)
+    spans = columns["spans"][i] if "spans" in columns else _find_joined_spans(words)
     entities = []
     for kind, begin, end in find_entities(tags):
         start, stop = spans[begin][0], spans[end - 1][1]
@@ -211,7 +211,7 @@ def _prediction(columns: Columns, i: int, tags: list[str], scores: list[float]) 
     return {"words": words, "tags": tags, "scores": scores, "entities": entities}
 
 
-def _spans_when_joined(words: Sequence[str]) -> list[tuple[int, int]]:
+def _find_joined_spans(words: Sequence[str]) -> list[tuple[int, int]]:
     """Returns the start and end of each word in the text of all words joined by spaces."""
     ends = np.cumsum([len(word) + 1 for word in words]) - 1
     return [(int(end) - len(word), int(end)) for word, end in zip(words, ends, strict=True)]

@@ -58,7 +58,7 @@ class Row:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def sums(self, values: np.ndarray) -> np.ndarray:
+    def sum_per_word(self, values: np.ndarray) -> np.ndarray:
         """Sums values ``[..., tokens]`` over the tokens of each word: ``[..., words]``."""
         return np.add.reduceat(values, [word.first for word in self.words], axis=-1)
 
@@ -91,7 +91,7 @@ def encode_row(tokenizer: BertTokenizer, config: Any, text: str, text_pair: str 
     >>> from keras_bert_impl import BertConfig
     >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "good", "film", "##s"]
     >>> row = encode_row(BertTokenizer(words), BertConfig.preset("tiny"), "Good films")
-    >>> [word.text for word in row.words], row.sums(np.arange(5)).tolist()
+    >>> [word.text for word in row.words], row.sum_per_word(np.arange(5)).tolist()
     (['[CLS]', 'Good', 'films', '[SEP]'], [0, 1, 5, 4])
     """
     encoded = tokenizer(text, text_pair, truncation=False, return_offsets=True)

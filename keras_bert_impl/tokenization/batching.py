@@ -73,12 +73,12 @@ def truncate(lengths: np.ndarray, *, max_tokens: int, strategy: str) -> np.ndarr
     return remaining
 
 
-def one_row_each(lengths: np.ndarray, remaining: np.ndarray) -> Rows:
+def make_rows(lengths: np.ndarray, remaining: np.ndarray) -> Rows:
     """One row per sample: the first ``remaining`` tokens of each text; both arguments are ``[samples, texts]``."""
-    return Rows(sample=np.arange(len(lengths)), start=_exclusive_sum(lengths), length=remaining)
+    return Rows(sample=np.arange(len(lengths)), start=_compute_starts(lengths), length=remaining)
 
 
-def sliding_windows(lengths: np.ndarray, window: np.ndarray, *, stride: int) -> Rows:
+def make_sliding_windows(lengths: np.ndarray, window: np.ndarray, *, stride: int) -> Rows:
     """Makes rows that together contain every token: overlapping windows of equal size.
 
     Args:
@@ -100,10 +100,10 @@ def sliding_windows(lengths: np.ndarray, window: np.ndarray, *, stride: int) -> 
         )
     windows = np.where(is_cut, -((window - lengths) // step) + 1, 1).max(axis=1)
     sample = np.repeat(np.arange(len(lengths)), windows)
-    skipped = (step * is_cut)[sample] * _ranges(np.zeros_like(windows), windows)[:, None]
+    skipped = (step * is_cut)[sample] * _concatenate_ranges(np.zeros_like(windows), windows)[:, None]
     return Rows(
         sample=sample,
-        start=_exclusive_sum(lengths)[sample] + skipped,
+        start=_compute_starts(lengths)[sample] + skipped,
         length=np.minimum(window[sample], lengths[sample] - skipped),
     )
 
@@ -135,12 +135,12 @@ def lay_out(rows: Rows) -> Layout:
     """Computes the layout of rows with their special tokens."""
     texts = rows.length.shape[1]
     sizes = rows.length + SPECIAL_COUNTS[:texts]
-    begin = _exclusive_sum(sizes)
+    begin = _compute_starts(sizes)
     is_token = np.ones(sizes.sum(), bool)
     is_token[begin[:, 0]] = False
     is_token[begin + sizes - 1] = False
     return Layout(
-        tokens=_ranges(rows.start.ravel(), rows.length.ravel()),
+        tokens=_concatenate_ranges(rows.start.ravel(), rows.length.ravel()),
         is_token=is_token,
         first=begin[:, 0],
         type_ids=np.repeat(np.tile(np.arange(texts, dtype=np.int32), len(sizes)), sizes.ravel()),
@@ -160,11 +160,11 @@ def pad(values: np.ndarray, sizes: np.ndarray, *, length: int, fill: int) -> np.
     return padded
 
 
-def _exclusive_sum(lengths: np.ndarray) -> np.ndarray:
+def _compute_starts(lengths: np.ndarray) -> np.ndarray:
     """Where concatenated parts with these lengths begin; the same shape."""
     return (np.cumsum(lengths) - lengths.ravel()).reshape(lengths.shape)
 
 
-def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def _concatenate_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """``range(start, start + length)`` for each pair, concatenated."""
-    return np.repeat(starts - _exclusive_sum(lengths), lengths) + np.arange(lengths.sum())
+    return np.repeat(starts - _compute_starts(lengths), lengths) + np.arange(lengths.sum())

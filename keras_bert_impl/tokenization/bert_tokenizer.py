@@ -12,7 +12,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import Source, open_source
 from keras_bert_impl.tokenization import pretrained
 from keras_bert_impl.tokenization.encoding import Encoded, build_backend, encode, list_texts
-from keras_bert_impl.tokenization.pretrained import in_id_order, looks_cased
+from keras_bert_impl.tokenization.pretrained import looks_cased, sort_by_id
 
 Texts = str | Sequence[str] | Sequence[Sequence[str]]
 Truncation = Literal["longest_first", "only_first", "only_second"] | bool
@@ -80,11 +80,11 @@ class BertTokenizer:
         self.model_max_length = model_max_length
         pretrained.check_types(self.settings)
         self.backend_tokenizer: Tokenizer = build_backend(
-            in_id_order(vocabulary),
+            sort_by_id(vocabulary),
             settings=self.settings,
             added_tokens=[AddedToken(token) if isinstance(token, str) else token for token in added_tokens],
         )
-        self.vocabulary = in_id_order(self.backend_tokenizer.get_vocab())
+        self.vocabulary = sort_by_id(self.backend_tokenizer.get_vocab())
         self.pad_token_id = self.convert_tokens_to_ids(pad_token)
         self.unk_token_id = self.convert_tokens_to_ids(unk_token)
         self.cls_token_id = self.convert_tokens_to_ids(cls_token)
@@ -210,7 +210,9 @@ class BertTokenizer:
         )
         min_length = length if padding == "max_length" else 0
         result: dict[str, Any] = (
-            encoded.padded(min_length, multiple=multiple, pad_id=self.pad_token_id) if padding else encoded.unpadded()
+            encoded.to_padded(min_length, multiple=multiple, pad_id=self.pad_token_id)
+            if padding
+            else encoded.to_lists()
         )
         if return_overflowing:
             result["overflow_to_sample_mapping"] = encoded.sample.astype(np.int32)
@@ -237,7 +239,7 @@ class BertTokenizer:
             arrays are views of one.
         """
         length = self.model_max_length if max_length is None else max_length
-        columns = self._encode(text, text_pair, truncation=truncation, max_length=length).unpadded()
+        columns = self._encode(text, text_pair, truncation=truncation, max_length=length).to_lists()
         return {key: columns[key] for key in ("input_ids", "token_type_ids")}
 
     def _encode(self, text: Any, text_pair: Any, **options: Any) -> Encoded:

@@ -132,11 +132,11 @@ class Encoded:
     sizes: np.ndarray
     sample: np.ndarray
 
-    def unpadded(self) -> dict[str, list[np.ndarray]]:
+    def to_lists(self) -> dict[str, list[np.ndarray]]:
         """Each column as a list with one array per row; the arrays are views of one."""
         return {key: batching.split(values, self.sizes) for key, values in self.columns.items()}
 
-    def padded(self, min_length: int, *, multiple: int, pad_id: int) -> dict[str, np.ndarray]:
+    def to_padded(self, min_length: int, *, multiple: int, pad_id: int) -> dict[str, np.ndarray]:
         """Each column as an array ``[rows, length, …]``; the length is at least the minimum, and a multiple."""
         length = max(min_length, int(self.sizes.max(initial=0)))
         length += -length % multiple
@@ -181,9 +181,9 @@ def encode(
     lengths = tokens.lengths.reshape(-1, per_sample)
     remaining = batching.truncate(lengths, max_tokens=max_tokens, strategy=strategy) if strategy else lengths
     if with_overflow:
-        rows = batching.sliding_windows(lengths, remaining, stride=stride)
+        rows = batching.make_sliding_windows(lengths, remaining, stride=stride)
     else:
-        rows = batching.one_row_each(lengths, remaining)
+        rows = batching.make_rows(lengths, remaining)
     layout = batching.lay_out(rows)
 
     input_ids = layout.place(tokens.ids, special=sep_id)

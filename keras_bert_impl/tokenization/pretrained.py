@@ -47,9 +47,9 @@ def read_arguments(source: Source) -> dict[str, Any]:
     """
     config = _read(source, "tokenizer_config.json")
     spellings = _read(source, "special_tokens_map.json") | config
-    if path := source.file("tokenizer.json"):
+    if path := source.find_file("tokenizer.json"):
         arguments = read_tokenizer_json(path)
-    elif path := source.file("vocab.txt"):
+    elif path := source.find_file("vocab.txt"):
         _check_class(source, config)
         vocabulary = read_vocabulary(path)
         arguments = {"vocabulary": vocabulary, "added_tokens": _read_added_tokens(source, vocabulary, spellings)}
@@ -61,7 +61,7 @@ def read_arguments(source: Source) -> dict[str, Any]:
     return (
         arguments
         | {key: config[key] for key in SETTINGS if key in config}
-        | {key: _spelling(spellings[key]) for key in SPECIAL_TOKENS if spellings.get(key)}
+        | {key: _get_spelling(spellings[key]) for key in SPECIAL_TOKENS if spellings.get(key)}
         | ({} if length is None else {"model_max_length": length})
     )
 
@@ -88,7 +88,7 @@ def read_tokenizer_json(path: Path) -> dict[str, Any]:
                 f"{path} does not describe a BERT tokenizer: {part}.{key} is {value!r}; {accepted[0]!r} was expected."
             )
     try:
-        vocabulary = in_id_order(content["model"]["vocab"])
+        vocabulary = sort_by_id(content["model"]["vocab"])
         added = added_tokens(vocabulary, content["added_tokens"])
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
@@ -130,11 +130,11 @@ def check_types(settings: Mapping[str, Any]) -> None:
 
 def _read(source: Source, name: str) -> dict[str, Any]:
     """Returns the object in a JSON file of a source; empty if there is no such file."""
-    path = source.file(name)
+    path = source.find_file(name)
     return files.read_json(path) if path else {}
 
 
-def _spelling(token: Any) -> Any:
+def _get_spelling(token: Any) -> Any:
     """Returns a token's spelling, which in some files is in a dictionary with flags."""
     return token.get("content") if isinstance(token, dict) else token
 
@@ -220,7 +220,7 @@ def read_vocabulary(path: Path) -> list[str]:
     return tokens
 
 
-def in_id_order(vocabulary: Sequence[str] | Mapping[str, int]) -> list[str]:
+def sort_by_id(vocabulary: Sequence[str] | Mapping[str, int]) -> list[str]:
     """The tokens of a list, or of a dictionary from token to id, as a list in which each token's index is its id.
 
     Raises:
@@ -248,7 +248,7 @@ def added_tokens(vocabulary: list[str], entries: Iterable[Mapping[str, Any]]) ->
     """
     entries = sorted(entries, key=lambda entry: entry["id"])
     ids = {entry["content"]: entry["id"] for entry in entries} | {token: id for id, token in enumerate(vocabulary)}
-    in_id_order(ids)
+    sort_by_id(ids)
     for entry in entries:
         if ids[entry["content"]] != entry["id"]:
             raise InputError(

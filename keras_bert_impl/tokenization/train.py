@@ -8,7 +8,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import new_directory
+from keras_bert_impl.files import create_directory
 from keras_bert_impl.tokenization.bert_tokenizer import BertTokenizer
 
 # The ids in BERT's own vocabularies. The ids between them are [unused0] and so on, for users' own tokens.
@@ -49,7 +49,7 @@ def train_vocabulary(
         raise InputError(
             f"size is {size}; more than {_FIRST} was expected, because the first {_FIRST} ids are reserved."
         )
-    with new_directory(Path(output)) as directory:
+    with create_directory(Path(output)) as directory:
         learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
         learner.normalizer = normalizers.BertNormalizer(lowercase=do_lower_case)
         learner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -62,11 +62,11 @@ def train_vocabulary(
             initial_alphabet=letters,
             limit_alphabet=len(letters),
             # Fixes the order: the library's order differs between runs, and decides between equally frequent pieces.
-            special_tokens=[*letters, *(f"##{letter}" for letter in letters if _continues_words(letter, learner))],
+            special_tokens=[*letters, *(f"##{letter}" for letter in letters if _can_continue_words(letter, learner))],
             continuing_subword_prefix="##",
             show_progress=False,
         )
-        learner.train_from_iterator(_batches(texts), trainer)
+        learner.train_from_iterator(_make_batches(texts), trainer)
         learned = learner.get_vocab()
         tokens = [f"[unused{number - 1}]" for number in range(_FIRST)]
         for token, id in _SPECIAL.items():
@@ -80,23 +80,23 @@ def train_vocabulary(
 def _find_letters(texts: Iterable[str], learner: Tokenizer, *, max_letters: int) -> list[str]:
     """Returns the most frequent characters of the normalized texts, sorted."""
     raw: Counter[str] = Counter()
-    for batch in _batches(texts):
+    for batch in _make_batches(texts):
         raw.update("".join(batch))
     counts: Counter[str] = Counter()
     for character, count in raw.items():
         for letter in learner.normalizer.normalize_str(character):
             counts[letter] += 0 if letter.isspace() else count
     frequent = sorted((letter for letter in counts if counts[letter]), key=lambda letter: (-counts[letter], letter))
-    rare = {*[letter for letter in frequent if _continues_words(letter, learner)][_MAX_LETTERS:]}
+    rare = {*[letter for letter in frequent if _can_continue_words(letter, learner)][_MAX_LETTERS:]}
     return sorted(letter for letter in frequent[:max_letters] if letter not in rare)
 
 
-def _continues_words(letter: str, learner: Tokenizer) -> bool:
+def _can_continue_words(letter: str, learner: Tokenizer) -> bool:
     """Whether a character can be inside a word."""
     return len(learner.pre_tokenizer.pre_tokenize_str(learner.normalizer.normalize_str(f"a{letter}a"))) == 1
 
 
-def _batches(texts: Iterable[str], size: int = 1 << 18) -> Iterator[list[str]]:
+def _make_batches(texts: Iterable[str], size: int = 1 << 18) -> Iterator[list[str]]:
     """Yields lists of texts with many characters each."""
     batch: list[str] = []
     characters = 0

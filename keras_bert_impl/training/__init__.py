@@ -4,12 +4,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keras_bert_impl.training.distribution import Distribution, LossScaleOptimizer, accumulate, distributed
+    from keras_bert_impl.training.distribution import Distribution, LossScaleOptimizer, accumulate, start_strategy
     from keras_bert_impl.training.fine_tuning import finetune
     from keras_bert_impl.training.optimizers import Lamb, WarmupPolynomialDecay, adamw, lamb
     from keras_bert_impl.training.pretraining import pretrain
     from keras_bert_impl.training.published import RECIPES, Recipe
-    from keras_bert_impl.training.run import resumable_fit
+    from keras_bert_impl.training.run import fit_with_resume
     from keras_bert_impl.training.settings import PRECISIONS, FineTuning, PreTraining, Saving, TrainingSettings
     from keras_bert_impl.training.states import SaveStates
     from keras_bert_impl.training.weight_history import WeightHistory
@@ -31,11 +31,11 @@ _MODULES = {
     "WeightHistory": "weight_history",
     "accumulate": "distribution",
     "adamw": "optimizers",
-    "distributed": "distribution",
+    "start_strategy": "distribution",
     "finetune": "fine_tuning",
     "lamb": "optimizers",
     "pretrain": "pretraining",
-    "resumable_fit": "run",
+    "fit_with_resume": "run",
 }
 
 __all__ = [
@@ -54,11 +54,11 @@ __all__ = [
     "WeightHistory",
     "accumulate",
     "adamw",
-    "distributed",
     "finetune",
+    "fit_with_resume",
     "lamb",
     "pretrain",
-    "resumable_fit",
+    "start_strategy",
 ]
 
 

@@ -11,17 +11,17 @@ import keras
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Features, LengthBatches, Ragged
-from keras_bert_impl.data.feed import batch_lengths
+from keras_bert_impl.data.feed import get_batch_lengths
 from keras_bert_impl.data.tables import Columns, count_examples
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import open_source
 from keras_bert_impl.tasks import get_task
 from keras_bert_impl.tokenization import BertTokenizer
-from keras_bert_impl.training.distribution import distributed
-from keras_bert_impl.training.report import block_means, model_card, save_learning_curve, step_losses
+from keras_bert_impl.training.distribution import start_strategy
+from keras_bert_impl.training.report import average_blocks, compute_step_losses, make_model_card, save_learning_curve
 from keras_bert_impl.training.run import Clock, Run
 from keras_bert_impl.training.settings import PRECISIONS, FineTuning, Saving
-from keras_bert_impl.training.states import checksum
+from keras_bert_impl.training.states import compute_checksum
 
 
 def finetune(
@@ -56,7 +56,7 @@ def finetune(
         settings: the settings.
         saving: how often the state is saved, to resume an interrupted run.
         resume: whether an interrupted run is continued; a complete one is left as it is.
-        strategy: devices to train on, see `keras_bert_impl.training.distributed`; ``batch_size`` is the total of all.
+        strategy: devices to train on, see `start_strategy`; ``batch_size`` is the total of all.
         devices: number of devices of this process.
         columns: names of a table's columns, where they are not ``text``, ``text_pair`` and ``label``.
         log: function that prints a line about the progress.
@@ -82,18 +82,18 @@ def finetune(
     request: dict[str, Any] = {
         "task": spec.name,
         "source": str(source),
-        "data": {name: checksum({}, _to_text(values)) for name, values in data.items()},
+        "data": {name: compute_checksum({}, _to_text(values)) for name, values in data.items()},
     }
     run = Run(output, settings=settings, request=request, resume=resume)
     if metrics := run.load_finished():
         log(f"{output} is already complete")
         return metrics
-    with distributed(strategy, devices=devices) as distribution, run.open(distribution):
+    with start_strategy(strategy, devices=devices) as distribution, run.open(distribution):
         examples = {name: count_examples(values, name=name) for name, values in data.items()}
-        labels = spec.labels(data["train"])
+        labels = spec.find_labels(data["train"])
         config = BertConfig.from_pretrained(opened)
-        extra = {**config.extra, **spec.config_extra(data["train"])}
-        changes = {**spec.config_changes(labels), **settings.config_changes(), "extra": extra}
+        extra = {**config.extra, **spec.make_config_extra(data["train"])}
+        changes = {**spec.make_config_changes(labels), **settings.make_config_changes(), "extra": extra}
         config = dataclasses.replace(config, **changes)
         tokenizer = BertTokenizer.from_pretrained(opened)
         # Encode all splits before training, because encoding refuses labels that are not in the training data.
@@ -111,11 +111,11 @@ def finetune(
                 opened, new_heads=True, dtype=PRECISIONS[settings.precision], **changes
             )
         log(str(model.load_report))
-        lengths = batch_lengths()
+        lengths = get_batch_lengths()
         batches = LengthBatches(
             features["train"], settings.batch_size, seed=settings.seed, epochs=settings.epochs, lengths=lengths
         )
-        run_model = distribution.predict_function(model)
+        run_model = distribution.get_predict_function(model)
 
         def score(name: str) -> dict[str, float]:
             predictions = spec.predict(run_model, features[name], data[name], config=config, lengths=lengths)
@@ -126,11 +126,11 @@ def finetune(
         run.train(
             model,
             batches,
-            losses=spec.compile_arguments(),
+            losses=spec.make_compile_arguments(),
             steps=len(batches),
             steps_per_epoch=batches.per_epoch,
             identity={"task": spec.name},
-            checksums={name: _checksum(values, data[name]) for name, values in features.items()},
+            checksums={name: _checksum_features(values, data[name]) for name, values in features.items()},
             stateful={"keep": best, "clock": clock},
             callbacks=[best],
             saving=saving,
@@ -144,8 +144,10 @@ def finetune(
             return {}
         for name, values in scores.items():
             log(f"{name}: " + ", ".join(f"{key} {value:.4f}" for key, value in values.items()))
-        losses = step_losses(best.running_means, _rows_per_step(batches, distribution.replicas * settings.accumulate))
-        steps, means = block_means(losses)
+        losses = compute_step_losses(
+            best.running_means, _count_rows_per_step(batches, distribution.replicas * settings.accumulate)
+        )
+        steps, means = average_blocks(losses)
         path, metric = run.directory / "learning_curve.png", spec.main_metric
         save_learning_curve(path, losses, best.validation, metric=metric, best_epoch=best.best_epoch)
         return run.finish(
@@ -160,13 +162,13 @@ def finetune(
                 "training_loss": {"step": steps.tolist(), "loss": [round(mean, 5) for mean in means.tolist()]},
             },
             tokenizer=tokenizer,
-            card=lambda metrics, name: model_card(metrics, name=name, main_metric=metric),
+            card=lambda metrics, name: make_model_card(metrics, name=name, main_metric=metric),
         )
 
 
-def _rows_per_step(batches: LengthBatches, multiple: int) -> list[int]:
+def _count_rows_per_step(batches: LengthBatches, multiple: int) -> list[int]:
     """Returns the number of rows of each batch, filled up to a multiple for replicas and accumulated parts."""
-    return [-(-len(batches.rows(k)) // multiple) * multiple for k in range(len(batches))]
+    return [-(-len(batches.get_rows(k)) // multiple) * multiple for k in range(len(batches))]
 
 
 class KeepBest(keras.callbacks.Callback):
@@ -231,7 +233,7 @@ class KeepBest(keras.callbacks.Callback):
         logs.update({f"val_{name}": value for name, value in scores.items()})  # For Keras' progress line and history.
 
 
-def _checksum(features: Features, columns: Columns) -> str:
+def _checksum_features(features: Features, columns: Columns) -> str:
     """Fingerprint of encoded data: inputs, labels and weights of all rows, and the columns that are scored against."""
     parts = {"inputs": features.inputs, "labels": features.labels, "weights": features.weights}
     arrays = {}
@@ -241,7 +243,7 @@ def _checksum(features: Features, columns: Columns) -> str:
                 arrays[f"{part} {name} offsets"] = values.offsets
                 values = values.flat
             arrays[f"{part} {name}"] = values
-    return checksum(arrays, _to_text(columns))
+    return compute_checksum(arrays, _to_text(columns))
 
 
 def _to_text(columns: Columns) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_bert_impl.training.distribution import ReplicaSummedOptimizer, current_backend
+from keras_bert_impl.training.distribution import ReplicaSummedOptimizer, get_backend
 from keras_bert_impl.training.settings import TrainingSettings
 
 # Variables without weight decay: biases and layer norms, as in the published training.
@@ -59,11 +59,11 @@ class AdamW(ReplicaSummedOptimizer, keras.optimizers.AdamW):
 
     @property
     def _is_fused(self) -> bool:
-        return current_backend().has_fused_adam and not self.amsgrad
+        return get_backend().has_fused_adam and not self.amsgrad
 
     def _clip_gradients(self, grads: Sequence[Any]) -> Sequence[Any]:
         if self._is_fused and self.global_clipnorm:
-            return current_backend().clip_by_global_norm(grads, self.global_clipnorm)
+            return get_backend().clip_by_global_norm(grads, self.global_clipnorm)
         return super()._clip_gradients(grads)
 
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
@@ -76,7 +76,7 @@ class AdamW(ReplicaSummedOptimizer, keras.optimizers.AdamW):
             super().update_step(gradient, variable, learning_rate)
             return
         index = self._get_variable_index(variable)
-        current_backend().apply_adamw(
+        get_backend().apply_adamw(
             variable,
             self._momentums[index],
             self._velocities[index],

@@ -18,12 +18,12 @@ from keras_bert_impl.models import BertForPreTraining
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.pretraining import summarize_logs
 from keras_bert_impl.tokenization import BertTokenizer
-from keras_bert_impl.training.distribution import current_backend, distributed
+from keras_bert_impl.training.distribution import get_backend, start_strategy
 from keras_bert_impl.training.optimizers import make_schedule
-from keras_bert_impl.training.report import pretraining_card, save_pretraining_curves
+from keras_bert_impl.training.report import make_pretraining_card, save_pretraining_curves
 from keras_bert_impl.training.run import ENDLESS, Clock, Run
 from keras_bert_impl.training.settings import PRECISIONS, PreTraining, Saving
-from keras_bert_impl.training.states import checksum
+from keras_bert_impl.training.states import compute_checksum
 
 # Warn if a smaller fraction of the examples can be real next sentences.
 _MIN_PAIRABLE = 0.1
@@ -65,7 +65,7 @@ def pretrain(
         settings: the training settings.
         saving: how often the state is saved, to resume an interrupted run.
         resume: whether an interrupted run is continued; the ``minutes`` of its earlier sessions count.
-        strategy: devices to train on, see `keras_bert_impl.training.distributed`; ``batch_size`` is the total of all.
+        strategy: devices to train on, see `start_strategy`; ``batch_size`` is the total of all.
         devices: number of devices of this process.
         command: the command line, for the model card.
         log: function that prints a line about the progress.
@@ -85,7 +85,7 @@ def pretrain(
         raise InputError(f"steps is {steps} and minutes is {minutes}; exactly one of them was expected, above 0.")
     objective, settings = objective or Objective(), settings or PreTraining()
     corpus = TokenCorpus(shards)
-    corpus_checksum = checksum({}, to_json(corpus.manifest))
+    corpus_checksum = compute_checksum({}, to_json(corpus.manifest))
     request: dict[str, Any] = {
         "preset": None if init else preset,
         "init": str(init) if init else None,
@@ -98,14 +98,14 @@ def pretrain(
     if metrics := run.load_finished():
         log(f"{output} is already complete")
         return metrics
-    with distributed(strategy, devices=devices) as distribution, run.open(distribution):
+    with start_strategy(strategy, devices=devices) as distribution, run.open(distribution):
         if minutes and distribution.processes > 1:
             raise InputError("minutes was given for several processes, whose clocks differ. Give steps instead.")
         documents, held_out = corpus.split_documents(settings.held_out, seed=settings.seed)
         common: dict[str, Any] = {"batch_size": settings.batch_size, "objective": objective}
         batches = PretrainingBatches(corpus, documents=documents, steps=ENDLESS, seed=settings.seed, **common)
         try:
-            evaluated = held_out_batches(corpus, held_out, seed=settings.seed, **common)
+            evaluated = make_held_out_batches(corpus, held_out, seed=settings.seed, **common)
         except InputError as error:
             raise InputError(f"The held-out part (held_out, --held-out) is too small: {error}") from error
 
@@ -122,7 +122,7 @@ def pretrain(
         run.train(
             model,
             batches,
-            losses=TASKS["pretraining"].compile_arguments(),
+            losses=TASKS["pretraining"].make_compile_arguments(),
             steps=steps,
             steps_per_epoch=settings.report_every,
             identity={**dataclasses.asdict(objective), "steps": steps, "minutes": minutes},
@@ -131,7 +131,7 @@ def pretrain(
             callbacks=[progress, TimedRate(settings, clock, seconds=60 * minutes)] if minutes else [progress],
             saving=saving,
             verbose=0,
-            **distribution.validation_arguments(evaluated),
+            **distribution.make_validation_arguments(evaluated),
         )
         if not distribution.is_chief:
             return {}
@@ -147,11 +147,11 @@ def pretrain(
                 "history": progress.history,
             },
             tokenizer=corpus.tokenizer,
-            card=pretraining_card,
+            card=make_pretraining_card,
         )
 
 
-def held_out_batches(
+def make_held_out_batches(
     corpus: TokenCorpus, documents: np.ndarray, *, batch_size: int, objective: Objective, seed: int
 ) -> PretrainingBatches:
     """One epoch of the held-out documents, or its first 100 batches; the same ones in each evaluation."""
@@ -172,7 +172,7 @@ def _make_model(
     log: Callable[[str], None],
 ) -> BertForPreTraining:
     policy = PRECISIONS[settings.precision]
-    changes: dict[str, Any] = settings.config_changes()
+    changes: dict[str, Any] = settings.make_config_changes()
     if init is None:
         config = BertConfig.preset(
             preset,
@@ -292,7 +292,7 @@ class TimedRate(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Sets the rate."""
-        current_backend().sync_variables(self.model)  # A compiled loop reads the variables again after it.
+        get_backend().sync_variables(self.model)  # A compiled loop reads the variables again after it.
         self.model.optimizer.learning_rate = float(self.schedule(self.progress * self._STEPS))
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_bert_impl.drawing import COLORS, make_figure, save_figure
-from keras_bert_impl.sources import public_name
+from keras_bert_impl.sources import find_public_name
 
 _BLUE, _ORANGE = COLORS[:2]
 _NOTE: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": "small", "color": "grey"}
@@ -15,7 +15,7 @@ _LABEL: dict[str, Any] = {"ha": "center", "bbox": {"facecolor": "white", "edgeco
 _POINTS = 100
 
 
-def step_losses(running_means: Sequence[Sequence[float]], rows: Sequence[int]) -> np.ndarray:
+def compute_step_losses(running_means: Sequence[Sequence[float]], rows: Sequence[int]) -> np.ndarray:
     """Computes the loss of each step from the running means that Keras logs.
 
     Args:
@@ -25,7 +25,7 @@ def step_losses(running_means: Sequence[Sequence[float]], rows: Sequence[int]) -
     Returns:
         float64 ``[steps]``.
 
-    >>> step_losses([[4.0, 3.5], [2.0, 1.75]], rows=[3, 3, 3, 1]).tolist()
+    >>> compute_step_losses([[4.0, 3.5], [2.0, 1.75]], rows=[3, 3, 3, 1]).tolist()
     [4.0, 3.0, 2.0, 1.0]
     """
     counts = np.split(np.asarray(rows), np.cumsum([len(means) for means in running_means])[:-1])
@@ -33,7 +33,7 @@ def step_losses(running_means: Sequence[Sequence[float]], rows: Sequence[int]) -
     return np.concatenate(sums) / rows
 
 
-def block_means(losses: np.ndarray, *, points: int = _POINTS) -> tuple[np.ndarray, np.ndarray]:
+def average_blocks(losses: np.ndarray, *, points: int = _POINTS) -> tuple[np.ndarray, np.ndarray]:
     """Averages losses over blocks of consecutive steps.
 
     Args:
@@ -43,7 +43,7 @@ def block_means(losses: np.ndarray, *, points: int = _POINTS) -> tuple[np.ndarra
     Returns:
         the last step of each block, counted from 1, and the mean loss of its steps.
 
-    >>> steps, losses = block_means(np.array([4.0, 3.0, 2.0, 1.0]), points=2)
+    >>> steps, losses = average_blocks(np.array([4.0, 3.0, 2.0, 1.0]), points=2)
     >>> steps.tolist(), losses.tolist()
     ([2, 4], [3.5, 1.5])
     """
@@ -65,7 +65,7 @@ def save_learning_curve(
     """
     from matplotlib.ticker import MaxNLocator
 
-    steps, means = block_means(losses)
+    steps, means = average_blocks(losses)
     epochs, values = np.arange(1, len(validation) + 1), [entry[metric] for entry in validation]
     name = metric.replace("_", " ")
     plot, (left, right) = make_figure(8, 3.2, columns=2)
@@ -124,7 +124,7 @@ def save_weight_curves(path: Path, values: Mapping[str, np.ndarray]) -> None:
     save_figure(plot, path)
 
 
-def model_card(metrics: Mapping[str, Any], *, name: str, main_metric: str) -> str:
+def make_model_card(metrics: Mapping[str, Any], *, name: str, main_metric: str) -> str:
     """Returns the model card of a fine-tuned model.
 
     Args:
@@ -141,7 +141,7 @@ def model_card(metrics: Mapping[str, Any], *, name: str, main_metric: str) -> st
         + " |"
         for split in splits
     ]
-    versions, base = metrics["versions"], public_name(metrics["source"])
+    versions, base = metrics["versions"], find_public_name(metrics["source"])
     settings = "\n".join(f"| {key} | {value} |" for key, value in metrics["settings"].items())
     labels = "".join(f"- `{label}`\n" for label in metrics["labels"])
     return f"""---
@@ -192,7 +192,7 @@ it there (`keras-bert evaluate {name} --data FILE`).
 """
 
 
-def pretraining_card(metrics: Mapping[str, Any], *, name: str) -> str:
+def make_pretraining_card(metrics: Mapping[str, Any], *, name: str) -> str:
     """Returns the model card of a pretrained model.
 
     Args:
@@ -203,7 +203,7 @@ def pretraining_card(metrics: Mapping[str, Any], *, name: str) -> str:
     settings = "\n".join(
         f"| {key} | {value} |" for part in ("objective", "settings") for key, value in metrics[part].items()
     )
-    origin = f"from `{public_name(metrics['init'])}`" if metrics["init"] else f"of the size {metrics['preset']}"
+    origin = f"from `{find_public_name(metrics['init'])}`" if metrics["init"] else f"of the size {metrics['preset']}"
     return f"""---
 library_name: keras
 tags:

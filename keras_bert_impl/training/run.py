@@ -17,7 +17,7 @@ import keras_bert_impl
 from keras_bert_impl.data.feed import Batches
 from keras_bert_impl.errors import InputError, Interrupted
 from keras_bert_impl.files import (
-    new_directory,
+    create_directory,
     partial_path,
     read_json,
     remove_partial_files,
@@ -25,10 +25,10 @@ from keras_bert_impl.files import (
     to_json,
     write_text,
 )
-from keras_bert_impl.training.distribution import SINGLE_DEVICE, Distribution, current_backend
+from keras_bert_impl.training.distribution import SINGLE_DEVICE, Distribution, get_backend
 from keras_bert_impl.training.optimizers import make_optimizer
 from keras_bert_impl.training.settings import Saving, TrainingSettings
-from keras_bert_impl.training.states import SaveStates, Stateful, checksum, has_states, remove_states
+from keras_bert_impl.training.states import SaveStates, Stateful, compute_checksum, has_states, remove_states
 
 # The directory of the states, inside that of the run.
 STATES = "states"
@@ -113,7 +113,7 @@ class Run:
         for name, value in json.loads(json.dumps(self.request)).items():
             recorded = metrics.get(name)
             if name == "settings":
-                recorded = {**self._default_settings(), **(recorded or {})}
+                recorded = {**self._get_default_settings(), **(recorded or {})}
             if recorded == value:
                 continue
             if isinstance(recorded, dict) and isinstance(value, dict):
@@ -126,7 +126,7 @@ class Run:
         remove_states(self.output / STATES)
         return metrics
 
-    def _default_settings(self) -> dict[str, Any]:
+    def _get_default_settings(self) -> dict[str, Any]:
         """Returns the values of settings that runs of older versions do not record."""
         return dataclasses.asdict(type(self.settings)())
 
@@ -141,7 +141,7 @@ class Run:
             the directory under its temporary name.
 
         Raises:
-            InputError: the run was interrupted and is not to be resumed; or see `new_directory`.
+            InputError: the run was interrupted and is not to be resumed; or see `create_directory`.
             Interrupted: SIGINT came after a state was saved.
         """
         self.distribution = distribution
@@ -156,7 +156,7 @@ class Run:
                 self.directory = Path(name)
                 yield self.directory
             return
-        with new_directory(self.output, keep=_has_states) as self.directory:
+        with create_directory(self.output, keep=_has_states) as self.directory:
             remove_partial_files(self.directory)
             try:
                 yield self.directory
@@ -186,7 +186,7 @@ class Run:
 
         Args:
             model: created in the scope of the distribution, with the weights that training starts from.
-            batches: see `resumable_fit`; not split yet.
+            batches: see `fit_with_resume`; not split yet.
             losses: losses and metrics, as arguments of ``model.compile``.
             steps: total number of steps, over which the learning rate follows its schedule; None trains with a constant
                 rate until a callback sets ``model.stop_training``.
@@ -211,10 +211,10 @@ class Run:
             saving,
             stateful=stateful,
             identity={**identity, **self._fingerprint(model, checksums)},
-            identity_defaults=self._default_settings(),
+            identity_defaults=self._get_default_settings(),
             distribution=distribution,
         )
-        resumable_fit(
+        fit_with_resume(
             model,
             distribution.split(batches, accumulate=settings.accumulate),
             states=states,
@@ -226,12 +226,12 @@ class Run:
 
     def _fingerprint(self, model: Any, checksums: Mapping[str, str]) -> dict[str, Any]:
         """Fingerprint of a training run, to refuse resuming a different one."""
-        checksums = {"first weights": checksum(model.state_dict()), **checksums}
+        checksums = {"first weights": compute_checksum(model.state_dict()), **checksums}
         return {
             **dataclasses.asdict(self.settings),
             **{f"{name} of the model": value for name, value in model.config.to_dict().items()},
             **{f"checksum of {name}": value for name, value in checksums.items()},
-            **{f"version of {name}": value for name, value in versions().items()},
+            **{f"version of {name}": value for name, value in list_versions().items()},
         }
 
     def finish(self, metrics: Mapping[str, Any], *, tokenizer: Any, card: Callable[..., str]) -> dict[str, Any]:
@@ -240,19 +240,19 @@ class Run:
         Args:
             metrics: the content of ``metrics.json``, without versions.
             tokenizer: the model's tokenizer.
-            card: the function that writes the model card, `model_card` or `pretraining_card`.
+            card: the function that writes the model card, `make_model_card` or `make_pretraining_card`.
 
         Returns:
             the content of ``metrics.json``.
         """
-        metrics = {**metrics, "versions": versions()}
+        metrics = {**metrics, "versions": list_versions()}
         tokenizer.save_pretrained(self.directory)
         write_text(self.directory / "metrics.json", to_json(metrics))
         write_text(self.directory / "README.md", card(metrics, name=self.name))
         return metrics
 
 
-def resumable_fit(
+def fit_with_resume(
     model: keras.Model,
     batches: Batches,
     *,
@@ -281,12 +281,12 @@ def resumable_fit(
         Interrupted: SIGINT or SIGTERM arrived; the state was saved.
 
     >>> batches = LengthBatches(features, 32, seed=1, epochs=3)  # doctest: +SKIP
-    >>> resumable_fit(model, batches, states=SaveStates("states", Saving(minutes=5)),
+    >>> fit_with_resume(model, batches, states=SaveStates("states", Saving(minutes=5)),
     ...               steps=len(batches), steps_per_epoch=batches.per_epoch)  # doctest: +SKIP
     """
     arguments = {**arguments, "callbacks": [*callbacks, states], "shuffle": False}
     step = states.restore(model, batches)
-    with states.running():
+    with states.start_session():
         while step < steps and not states.stopped_early:
             epoch, within = divmod(step, steps_per_epoch)
             epoch_steps = min(steps_per_epoch - within, steps - step)
@@ -306,11 +306,11 @@ def _has_states(directory: Path) -> bool:
     return has_states(directory / STATES)
 
 
-def versions() -> dict[str, str]:
+def list_versions() -> dict[str, str]:
     """Returns the versions of this package and of the libraries that determine the results."""
     return {
         "keras_bert_impl": keras_bert_impl.__version__,
         "keras": keras.__version__,
         "numpy": np.__version__,
-        "backend": current_backend().version(),
+        "backend": get_backend().describe_version(),
     }

@@ -58,7 +58,7 @@ class TrainingSettings:
             if choices := field.metadata.get("choices"):
                 check_field(self, field.name, getattr(self, field.name) in choices, " or ".join(choices))
 
-    def config_changes(self) -> dict[str, float]:
+    def make_config_changes(self) -> dict[str, float]:
         """Returns the fields of a ``BertConfig`` that these settings change: those of dropout, unless it is None."""
         names = ("hidden_dropout_prob", "attention_probs_dropout_prob")
         return {} if self.dropout is None else dict.fromkeys(names, self.dropout)

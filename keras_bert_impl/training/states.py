@@ -22,7 +22,7 @@ from keras_bert_impl.data.feed import Batches
 from keras_bert_impl.errors import InputError, Interrupted
 from keras_bert_impl.files import remove_partial_files
 from keras_bert_impl.tensor_files import read_safetensors, write_safetensors
-from keras_bert_impl.training.distribution import SINGLE_DEVICE, Distribution, current_backend
+from keras_bert_impl.training.distribution import SINGLE_DEVICE, Distribution, get_backend
 from keras_bert_impl.training.settings import Saving
 
 _PATTERN = "step-*.safetensors"
@@ -59,7 +59,7 @@ def write_state(directory: Path, state: State, *, keep: int) -> Path:
         OSError: it cannot be written.
     """
     path = directory / f"step-{state.step:012}.safetensors"
-    metadata = {"notes": state.notes, "checksum": checksum(state.arrays, state.notes)}
+    metadata = {"notes": state.notes, "checksum": compute_checksum(state.arrays, state.notes)}
     write_safetensors(path, state.arrays, metadata=metadata)
     others = sorted(other for other in directory.glob(_PATTERN) if other != path)
     # Newer states are damaged, otherwise training would have continued from them.
@@ -70,7 +70,7 @@ def write_state(directory: Path, state: State, *, keep: int) -> Path:
     return path
 
 
-def newest_state(directory: Path) -> State | None:
+def read_newest_state(directory: Path) -> State | None:
     """Reads the newest undamaged state; None if there is none.
 
     Warns:
@@ -81,7 +81,7 @@ def newest_state(directory: Path) -> State | None:
             file = read_safetensors(path)
             # Copies, because the file may be removed while they are used.
             arrays = {name: np.array(tensor) for name, tensor in file.tensors.items()}
-            if file.metadata["checksum"] == checksum(arrays, file.metadata["notes"]):
+            if file.metadata["checksum"] == compute_checksum(arrays, file.metadata["notes"]):
                 return State(int(path.stem.removeprefix("step-")), arrays, file.metadata["notes"])
         warnings.warn(f"{path} is damaged and is skipped.", stacklevel=2)
     return None
@@ -101,7 +101,7 @@ def remove_states(directory: Path) -> None:
         directory.rmdir()  # It does not exist, or is not empty.
 
 
-def checksum(arrays: Mapping[str, np.ndarray], text: str = "") -> str:
+def compute_checksum(arrays: Mapping[str, np.ndarray], text: str = "") -> str:
     """CRC-32 of arrays, with their names, dtypes and shapes, and of a text. It detects damage, but not manipulation."""
     value = zlib.crc32(text.encode())
     for name in sorted(arrays):
@@ -122,7 +122,7 @@ class Stateful(Protocol):
 
 
 class SaveStates(keras.callbacks.Callback):
-    """Saves the state of a training run during training, in the background; for `resumable_fit`.
+    """Saves the state of a training run during training, in the background; for `fit_with_resume`.
 
     A state contains everything that determines the following steps: weights, the optimizer's variables and step, the
     seeds of dropout, metrics, the number of steps done, which determines the next batch, and those of ``stateful``.
@@ -185,8 +185,8 @@ class SaveStates(keras.callbacks.Callback):
             raise InputError("the optimizer averages weights (use_ema), which cannot be resumed exactly. Turn it off.")
         if self.distribution.is_chief:
             remove_partial_files(self.directory)
-        state = newest_state(self.directory)
-        if not self.distribution.same_in_all_processes(state.step if state else 0):
+        state = read_newest_state(self.directory)
+        if not self.distribution.is_same_in_all_processes(state.step if state else 0):
             raise InputError(
                 f"the processes see different states in {self.directory}. It must be one directory that all can read."
             )
@@ -197,7 +197,7 @@ class SaveStates(keras.callbacks.Callback):
         model.test_on_batch(*batches[state.step % len(batches)])
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
-        variables = _named_variables(model)
+        variables = _name_variables(model)
         shapes = {name: variable.shape for name, variable in variables.items()}
         if shapes != {name: array.shape for name, array in state.arrays.items()}:
             raise InputError(
@@ -230,7 +230,7 @@ class SaveStates(keras.callbacks.Callback):
             )
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
+    def start_session(self) -> Iterator[None]:
         """Context of training: states are written in the background, and signals are handled after the step."""
         with ThreadPoolExecutor(1, thread_name_prefix="states") as self._writer, self._handle_signals():
             self._writing: Future[Any] | None = None
@@ -263,7 +263,7 @@ class SaveStates(keras.callbacks.Callback):
         """Restores the metrics of an interrupted epoch."""
         self._epoch_start = self.step
         if self._metrics:
-            for name, variable in _named_variables(self.model).items():
+            for name, variable in _name_variables(self.model).items():
                 if name in self._metrics:
                     variable.assign(self._metrics[name])
             self._metrics = {}
@@ -284,7 +284,7 @@ class SaveStates(keras.callbacks.Callback):
         by_step = saving.steps and self.step // saving.steps > step // saving.steps
         by_time = saving.minutes and time.perf_counter() - moment >= 60 * saving.minutes
         # All processes must agree, because all of them take part in reading the variables.
-        is_due, has_signal = self.distribution.any_process(bool(by_step or by_time or self._signal), bool(self._signal))
+        is_due, has_signal = self.distribution.reduce_any(bool(by_step or by_time or self._signal), bool(self._signal))
         if is_due:
             self.save()
         if has_signal:
@@ -295,8 +295,8 @@ class SaveStates(keras.callbacks.Callback):
     def save(self) -> None:
         """Saves the state: copies it now, writes it in the background."""
         self._wait_for_write()
-        current_backend().sync_variables(self.model)
-        for name, variable in _named_variables(self.model).items():
+        get_backend().sync_variables(self.model)
+        for name, variable in _name_variables(self.model).items():
             array = _read(variable)  # In all processes, see `_save_if_due`.
             if self.distribution.is_chief:
                 np.copyto(self._copies.setdefault(name, np.empty_like(array)), array)
@@ -319,7 +319,7 @@ class SaveStates(keras.callbacks.Callback):
             self._writing = None
 
 
-def _named_variables(model: keras.Model) -> dict[str, Any]:
+def _name_variables(model: keras.Model) -> dict[str, Any]:
     """Returns all variables of a compiled model, by names that are the same in each session."""
     groups = {"model": model.variables, "optimizer": model.optimizer.variables, "metrics": model.metrics_variables}
     return {f"{group}/{n:05}": variable for group, variables in groups.items() for n, variable in enumerate(variables)}

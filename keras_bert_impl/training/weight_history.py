@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_bert_impl.checkpoints.names import find_path, to_torch_name
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.training.distribution import current_backend
+from keras_bert_impl.training.distribution import get_backend
 from keras_bert_impl.training.report import save_weight_curves
 
 _NAME = re.compile(r"(.+?)((?:\[\d+\])+)")
@@ -57,7 +57,7 @@ class WeightHistory(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Records the weights, and adds them to the logs."""
-        current_backend().sync_variables(self.model)
+        get_backend().sync_variables(self.model)
         for name, value in self._read().items():
             self.values[name].append(value)
             logs[name] = value

@@ -64,11 +64,11 @@ def test_every_head_into_every_other(of: str, into: str, states, shapes) -> None
     have, want = bare(states[of]) - SHARED, bare(states[into]) - SHARED
     heads = {name for name in have & want if name.startswith("classifier")}
     other_labels = {name for name in heads if states[of][name].shape != states[into][name].shape}
-    assert bare(report.names("loaded")) - SHARED == have & want - other_labels
-    assert bare(report.names("newly initialized")) - SHARED == (want - have) | other_labels
-    assert bare(report.names("ignored")) - SHARED == have - want
+    assert bare(report.list_names("loaded")) - SHARED == have & want - other_labels
+    assert bare(report.list_names("newly initialized")) - SHARED == (want - have) | other_labels
+    assert bare(report.list_names("ignored")) - SHARED == have - want
     assert ("cls/predictions/bias" in arrays) == ({of, into} <= {"BertForPreTraining", "BertForMaskedLM"})
-    assert report.names("unexpected") == []
+    assert report.list_names("unexpected") == []
     assert {path: array.shape for path, array in arrays.items()}.items() <= shapes[into].items()
 
 
@@ -91,7 +91,7 @@ def test_spellings_of_pytorch_files(prefixed: bool, old: bool, states, shapes) -
     expected, _ = match_tensors(state, shapes["BertForPreTraining"], source="published")
     found, report = match_tensors(spelled, shapes["BertForPreTraining"], source="spelled otherwise")
     same_arrays(found, expected)
-    assert report.names("newly initialized") == report.names("unexpected") == []
+    assert report.list_names("newly initialized") == report.list_names("unexpected") == []
 
 
 def as_google(name: str, state: Tensors, head: dict[str, str]) -> Tensors:
@@ -139,9 +139,9 @@ def test_google_checkpoints(name: str, head: dict[str, str], states, shapes) -> 
     expected, _ = match_tensors(state, shapes[name], source="PyTorch")
     found, report = match_tensors(google, shapes[name], source="Google")
     same_arrays(found, expected)
-    assert report.names("unexpected") == report.names("newly initialized") == []
+    assert report.list_names("unexpected") == report.list_names("newly initialized") == []
     slots = [key for key in google if key.endswith(("adam_m", "adam_v"))]
-    assert sorted(report.names("ignored")) == sorted([*slots, "global_step"])
+    assert sorted(report.list_names("ignored")) == sorted([*slots, "global_step"])
 
 
 def without(state: Tensors, *names: str) -> Tensors:
@@ -190,7 +190,7 @@ def test_a_head_for_other_labels(states, shapes) -> None:
     ):
         match_tensors(states["BertForSequenceClassification"], other, source="demo")
     arrays, report = match_tensors(states["BertForSequenceClassification"], other, source="demo", new_heads=True)
-    assert report.names("newly initialized") == ["classifier.weight", "classifier.bias"]
+    assert report.list_names("newly initialized") == ["classifier.weight", "classifier.bias"]
     assert "the file's tensor is for other labels, 6×32" in str(report)
     assert not any(path.startswith("classifier") for path in arrays)
 
@@ -203,8 +203,8 @@ def test_other_tensors_are_unexpected(states, shapes) -> None:
         "embeddings.position_ids": np.arange(61)[None],
     }
     _, report = match_tensors(state, shapes["BertModel"], source="demo")
-    assert report.names("unexpected") == ["encoder.layer.2.output.dense.bias", "head.dense.weight"]
-    assert report.names("ignored") == ["embeddings.position_ids"]
+    assert report.list_names("unexpected") == ["encoder.layer.2.output.dense.bias", "head.dense.weight"]
+    assert report.list_names("ignored") == ["embeddings.position_ids"]
 
 
 def test_a_decoder_that_is_tied_by_the_configuration_only(states, shapes) -> None:
@@ -232,7 +232,7 @@ def test_report_as_text(states, shapes) -> None:
         "    pooler.dense.weight  32×32\n"
         "    pooler.dense.bias  32"
     )
-    lines = report.table().splitlines()
+    lines = report.format_table().splitlines()
     assert len(lines) == len(state) + 2
     assert lines[0].split() == ["bert.embeddings.word_embeddings.weight", "99×32", "loaded"]
 
@@ -245,11 +245,11 @@ def write(directory: Path, tensors: Tensors) -> None:
 def test_strict(tmp_path: Path) -> None:
     state = tensors_of("BertModel")
     write(tmp_path, {**state, "head.dense.weight": np.zeros((3, 32), "float32")})
-    assert models.BertModel.from_pretrained(tmp_path).load_report.names("unexpected") == ["head.dense.weight"]
+    assert models.BertModel.from_pretrained(tmp_path).load_report.list_names("unexpected") == ["head.dense.weight"]
     with pytest.raises(InputError, match=r"has unexpected tensors: head\.dense\.weight"):
         models.BertModel.from_pretrained(tmp_path, strict=True)
     write(tmp_path, state)
-    assert models.BertModel.from_pretrained(tmp_path, strict=True).load_report.names("unexpected") == []
+    assert models.BertModel.from_pretrained(tmp_path, strict=True).load_report.list_names("unexpected") == []
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])

@@ -6,7 +6,7 @@ import pytest
 import transformers_models
 from torch_process import in_torch_process
 
-from keras_bert_impl.checkpoints.names import DECODER_BIAS, ROWS, all_names, find_path, find_torch_name, to_torch_name
+from keras_bert_impl.checkpoints.names import DECODER_BIAS, ROWS, find_path, find_torch_name, list_names, to_torch_name
 
 CLASSES = [
     "BertModel",
@@ -33,16 +33,18 @@ def parameter_names(classes: list[str]) -> set[str]:
 
 
 def test_the_table_has_exactly_the_parameters_of_transformers() -> None:
-    ours = {name for _, name in all_names(transformers_models.SIZES["num_hidden_layers"])}
+    ours = {name for _, name in list_names(transformers_models.SIZES["num_hidden_layers"])}
     assert ours | {DECODER_BIAS} == parameter_names(CLASSES)
 
 
 def test_both_directions() -> None:
-    for path, name in all_names(11):
+    for path, name in list_names(11):
         assert find_path(name) == (find_path(name)[0], path)
         assert find_torch_name(path) == (find_path(name)[0], name)
     assert (
-        len(set(all_names(11))) == len({path for path, _ in all_names(11)}) == len({name for _, name in all_names(11)})
+        len(set(list_names(11)))
+        == len({path for path, _ in list_names(11)})
+        == len({name for _, name in list_names(11)})
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_bert_impl import BertForSequenceClassification, BertTokenizer
-from keras_bert_impl.interpret import word_vectors
+from keras_bert_impl.interpret import compute_word_vectors
 
 Run = Callable[..., Any]
 TEXTS = ["A good film.", "Not a film, but a good book.", "film"]
@@ -22,7 +22,7 @@ def test_similar(run: Run, sentiment_run: Path, tmp_path: Path) -> None:
     assert (ran.code, ran.err) == (0, "")
     rows = re.findall(r"^\d((?: +-?\d\.\d\d){3})$", ran.out, re.MULTILINE)
     model, tokenizer = (kind.from_pretrained(sentiment_run) for kind in (BertForSequenceClassification, BertTokenizer))
-    cosines = word_vectors(model, tokenizer, TEXTS, "film").cosines(1)
+    cosines = compute_word_vectors(model, tokenizer, TEXTS, "film").compute_cosines(1)
     np.testing.assert_allclose([[float(value) for value in row.split()] for row in rows], cosines, atol=0.0051)
     assert ">film<" in ran.out
     assert "Film" not in ran.out

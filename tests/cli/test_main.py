@@ -15,7 +15,7 @@ import keras_bert_impl
 from keras_bert_impl.checkpoints.weight_files import FILE_DTYPES
 from keras_bert_impl.cli.main import VERBS as VERB_MODULES
 from keras_bert_impl.cli.main import main, make_parser
-from keras_bert_impl.cli.options import given_settings, run_arguments
+from keras_bert_impl.cli.options import collect_settings, make_run_arguments
 from keras_bert_impl.config import PRESETS
 from keras_bert_impl.data import Objective
 from keras_bert_impl.export import FORMATS
@@ -120,8 +120,8 @@ def test_given_options_are_settings() -> None:
     arguments = "finetune x --train a --valid b --output c --no-remat --dropout 0.2 --optimizer lamb --save-steps 7"
     options = make_parser().parse_args(arguments.split())
     given = {"remat": False, "dropout": 0.2, "optimizer": "lamb"}
-    assert given_settings(options, FineTuning) == given
-    assert run_arguments(options)["saving"] == Saving(steps=7)
+    assert collect_settings(options, FineTuning) == given
+    assert make_run_arguments(options)["saving"] == Saving(steps=7)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_predict_takes_arguments_files_and_standard_input(
 ) -> None:
     directory = request.getfixturevalue(source)
     texts = ["A good film.", "", "so bad 😀"]
-    expected = Predictor(directory).texts(texts)
+    expected = Predictor(directory).predict_texts(texts)
     assert lines(run("predict", directory, *texts).out) == expected
     file = tmp_path / "texts.jsonl"
     file.write_text("".join(json.dumps({"text": text, "label": "unknown"}) + "\n" for text in texts))
@@ -100,7 +100,7 @@ def test_predict_takes_arguments_files_and_standard_input(
         stdin(ending.join([*texts, ""]).encode())
         ran = run("predict", directory)
         assert (lines(ran.out), ran.err) == (expected, "")
-    pairs = Predictor(directory).texts(["one", "two"], ["first", ""])
+    pairs = Predictor(directory).predict_texts(["one", "two"], ["first", ""])
     assert lines(run("predict", directory, "one\tfirst", "two\t").out) == pairs
 
 
@@ -163,7 +163,7 @@ def test_ctrl_c_saves_and_exits(small_bert: Path, snippets: Path, tmp_path: Path
     # A process that a shell started in the background ignores Ctrl-C by default.
     code = (
         "import signal; from keras_bert_impl.cli.main import command; "
-        "signal.signal(signal.SIGINT, signal.default_int_handler); command()"
+        "signal.signal(signal.SIGINT, signal.default_int_handler); run_command()"
     )
     command = [sys.executable, "-c", code, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -15,7 +15,7 @@ BATCHES = LengthBatches(examples(138), 8, seed=5)
 def test_parts_together_are_the_batch(number: int) -> None:
     splitter = BatchSplitter(BATCHES, 4)
     parts = [splitter[4 * number + part] for part in range(4)]
-    rows = len(BATCHES.rows(number))
+    rows = len(BATCHES.get_rows(number))
     for field, fields in enumerate(BATCHES[number]):
         for name, values in fields.items():
             joined = np.concatenate([part[field][name] for part in parts])
@@ -60,7 +60,7 @@ def test_batches_without_weights_get_them() -> None:
 
     splitter = BatchSplitter(Bare(), 2)
     np.testing.assert_allclose([splitter[k][2]["logits"] for k in (0, 1)], [[1 / 3, 1 / 3], [1 / 3, 0]], rtol=1e-6)
-    assert splitter.spec() == (
+    assert splitter.get_spec() == (
         {"input_ids": ((None, None), int)},
         {"logits": ((None,), int)},
         {"logits": ((None,), np.dtype("float32"))},

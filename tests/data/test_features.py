@@ -17,7 +17,7 @@ def some_rows(trailing: tuple[int, ...]) -> tuple[list[np.ndarray], Ragged]:
 @pytest.mark.parametrize("trailing", [(), (2,)])
 def test_rows_are_padded_at_the_end(trailing: tuple[int, ...]) -> None:
     rows, ragged = some_rows(trailing)
-    padded = ragged.padded(np.array([4, 1, 2]), length=8)
+    padded = ragged.to_padded(np.array([4, 1, 2]), length=8)
     assert padded.dtype == np.int32
     for i, row in enumerate([4, 1, 2]):
         filling = np.full((8 - LENGTHS[row], *trailing), -9)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_bert_impl.data import Features, LengthBatches, Ragged, for_evaluation, for_fit, to_grain
+from keras_bert_impl.data import Features, LengthBatches, Ragged, make_evaluation_data, make_fit_data, to_grain
 
 # The model returns the mean id of each row and learns nothing, so its losses tell which batches it was given.
 SCRIPT = """
@@ -17,7 +17,7 @@ import json
 import warnings
 import keras
 import numpy as np
-from keras_bert_impl.data import Features, LengthBatches, Ragged, for_fit
+from keras_bert_impl.data import Features, LengthBatches, Ragged, make_fit_data
 
 warnings.simplefilter("error")
 generator = np.random.default_rng(5)
@@ -44,7 +44,7 @@ class Record(keras.callbacks.Callback):
         seen.append(float(logs["loss"]) * (batch + 1) - sum(seen[len(seen) - batch:]))
 
 # As a run that stopped in its second epoch goes on: two batches of one length come first, longer ones later.
-dataset = for_fit(batches, start=9)
+dataset = make_fit_data(batches, start=9)
 model.fit(dataset, epochs=2, steps_per_epoch=6, shuffle=False, verbose=0, callbacks=[Record()])
 expected = [float(batches[k][0]["input_ids"].mean(axis=1).mean()) for k in range(9, 21)]
 print(json.dumps([seen, expected]))
@@ -101,8 +101,8 @@ def test_no_message_without_jax() -> None:
 def test_the_process_ends_without_waiting_for_a_tuner() -> None:
     ids = Ragged.from_rows([np.arange(length) for length in range(1, 30)], dtype=np.int32)
     batches = LengthBatches(Features({"input_ids": ids}, {}, {}, np.arange(29)), 4)
-    for dataset in (for_fit(batches), for_evaluation(batches)):
+    for dataset in (make_fit_data(batches), make_evaluation_data(batches)):
         assert dataset.options().autotune.enabled is False
-    assert for_evaluation(batches).cardinality() == len(batches) == 8
-    for (inputs,), (expected,) in zip(for_evaluation(batches), (batches[k] for k in range(8)), strict=True):
+    assert make_evaluation_data(batches).cardinality() == len(batches) == 8
+    for (inputs,), (expected,) in zip(make_evaluation_data(batches), (batches[k] for k in range(8)), strict=True):
         np.testing.assert_array_equal(inputs["input_ids"], expected["input_ids"])

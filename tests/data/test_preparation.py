@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from keras_bert_impl.data import TokenCorpus, prepare
 from keras_bert_impl.data.corpus import UNIT
 from keras_bert_impl.data.sentences import split_sentences
-from keras_bert_impl.data.shards import MANIFEST, settings_text
+from keras_bert_impl.data.shards import MANIFEST, format_settings
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -135,7 +135,7 @@ def test_shards_of_changed_text_are_made_again(small_bert: Path, tmp_path: Path)
     shutil.copytree(tmp_path / "whole", work)
     (tmp_path / "a.txt").write_text("A good film.\n\nA very bad one.")
     (work / MANIFEST).unlink()
-    settings = settings_text(
+    settings = format_settings(
         BertTokenizer.from_pretrained(small_bert), language="en", text_field="text", shard_size=UNIT
     )
     (work / "settings.json").write_text(settings)

@@ -152,9 +152,9 @@ def test_a_batch_depends_on_seed_and_number_alone(corpus: TokenCorpus, packing: 
 
 def test_an_epoch_visits_every_chunk_once(corpus: TokenCorpus) -> None:
     source = batches(corpus)
-    chunks = np.concatenate([source._chunks(k) for k in range(source.per_epoch)])
+    chunks = np.concatenate([source._select_chunks(k) for k in range(source.per_epoch)])
     assert len(set(chunks.tolist())) == len(chunks) == BATCH * source.per_epoch
-    again = np.concatenate([source._chunks(k) for k in range(source.per_epoch, 2 * source.per_epoch)])
+    again = np.concatenate([source._select_chunks(k) for k in range(source.per_epoch, 2 * source.per_epoch)])
     assert (again != chunks).any()
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.export.check import check_export
-from keras_bert_impl.export.warmup import prediction_log
+from keras_bert_impl.export.warmup import make_prediction_log
 from keras_bert_impl.tokenization import BertTokenizer
 
 
@@ -67,4 +67,4 @@ def test_a_warm_up_request_does_not_depend_on_the_order_of_inputs() -> None:
     inputs = {name: tf.ones([2, 3], tf.int32) for name in ("input_ids", "token_type_ids", "attention_mask")}
     backwards = dict(reversed(inputs.items()))
     assert list(backwards) != list(inputs)
-    assert prediction_log("x", "ids", backwards) == prediction_log("x", "ids", inputs)
+    assert make_prediction_log("x", "ids", backwards) == make_prediction_log("x", "ids", inputs)

@@ -16,7 +16,7 @@ from torch_process import in_torch_process
 
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.export import FORMATS, export_model, format_of
+from keras_bert_impl.export import FORMATS, export_model, find_format
 from keras_bert_impl.export.graphs import int8
 from keras_bert_impl.prediction import Predictor
 from keras_bert_impl.tokenization import BertTokenizer
@@ -58,7 +58,7 @@ def export(sentiment_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Cal
 
 def outputs(directory: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
     """An export's logits."""
-    kind = format_of(directory)
+    kind = find_format(directory)
     assert kind is not None
     return np.asarray(kind.open(directory / kind.file)(inputs)["logits"])
 
@@ -70,7 +70,7 @@ def test_float32_gives_the_logits_of_torch(export: Callable[..., Path], sentimen
     for texts in (TEXTS, TEXTS[:1], TEXTS[2:4]):
         inputs = tokenizer(texts)
         np.testing.assert_allclose(outputs(directory, inputs), logits(sentiment_run, inputs), atol=1e-5)
-    found, expected = (Predictor(source).texts(TEXTS) for source in (directory, sentiment_run))
+    found, expected = (Predictor(source).predict_texts(TEXTS) for source in (directory, sentiment_run))
     assert [prediction["label"] for prediction in found] == [prediction["label"] for prediction in expected]
 
 
@@ -173,7 +173,9 @@ def test_an_export_whose_metric_falls_is_refused_unless_forced(
 ) -> None:
     # The run's own answers, where it is certain: rounding must not turn one over, and a wreck turns over many.
     texts = [row.split("\t")[0] for row in (snippets / "train.tsv").read_text(encoding="utf-8").splitlines()[1:]]
-    found = sorted(zip(texts, Predictor(sentiment_run).texts(texts), strict=True), key=lambda pair: pair[1]["score"])
+    found = sorted(
+        zip(texts, Predictor(sentiment_run).predict_texts(texts), strict=True), key=lambda pair: pair[1]["score"]
+    )
     rows = [f"{text}\t{answer['label']}\n" for text, answer in found[len(found) // 2 :]]
     data = tmp_path / "certain.tsv"
     data.write_text("text\tlabel\n" + "".join(rows), encoding="utf-8")

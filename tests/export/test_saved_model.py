@@ -75,7 +75,7 @@ class Hiding(PathFinder):
 sys.meta_path = [Hiding if finder is PathFinder else finder for finder in sys.meta_path]
 from keras_bert_impl.prediction import Predictor
 
-print(json.dumps(Predictor(sys.argv[1]).texts(json.loads(sys.argv[2]))))
+print(json.dumps(Predictor(sys.argv[1]).predict_texts(json.loads(sys.argv[2]))))
 assert "keras" not in sys.modules
 """
 
@@ -83,7 +83,7 @@ assert "keras" not in sys.modules
 def test_an_export_is_used_where_keras_is_missing(sentiment_export: Path, sentiment_run: Path) -> None:
     command = [sys.executable, "-c", WITHOUT_KERAS, str(sentiment_export), json.dumps(TEXTS)]
     result = subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8")
-    found, expected = json.loads(result.stdout), Predictor(sentiment_run).texts(TEXTS)
+    found, expected = json.loads(result.stdout), Predictor(sentiment_run).predict_texts(TEXTS)
     assert [prediction["label"] for prediction in found] == [prediction["label"] for prediction in expected]
     for here, there in zip(expected, found, strict=True):
         assert there["scores"] == pytest.approx(here["scores"], abs=1e-5)
@@ -97,7 +97,7 @@ def test_a_model_and_its_export_predict_the_same(small_bert: Path, tmp_path: Pat
     BertTokenizer.from_pretrained(small_bert).save_pretrained(run)
     assert export_model(run, export).directory == export
     pairs = TEXTS[1:] + TEXTS[:1] if model_class is BertForQuestionAnswering else None
-    predictions = [Predictor(source, max_length=31).texts(TEXTS, pairs) for source in (run, export)]
+    predictions = [Predictor(source, max_length=31).predict_texts(TEXTS, pairs) for source in (run, export)]
     assert len(predictions[0]) == len(TEXTS)
     assert _rounded(predictions[0]) == _rounded(predictions[1])
 

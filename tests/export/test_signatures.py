@@ -54,11 +54,11 @@ def test_classification(small_bert: Path, tmp_path: Path) -> None:
     predictor = Predictor(run, max_length=31)
     found = answers(loaded, text=SENT)
     assert found.keys() == {"label", "scores"}
-    expected = predictor.texts(TEXTS)
+    expected = predictor.predict_texts(TEXTS)
     assert strings(found["label"]) == [prediction["label"] for prediction in expected]
     np.testing.assert_allclose(found["scores"], [list(p["scores"].values()) for p in expected], atol=1e-6)
     pairs = answers(loaded, "pair", text=SENT, text_pair=SENT[::-1])
-    expected = predictor.texts(TEXTS, TEXTS[::-1])
+    expected = predictor.predict_texts(TEXTS, TEXTS[::-1])
     np.testing.assert_allclose(pairs["scores"], [list(p["scores"].values()) for p in expected], atol=1e-6)
     assert answers(loaded, text=tf.constant([], tf.string))["scores"].shape == (0, 3)
 
@@ -69,7 +69,7 @@ def test_regression(small_bert: Path, tmp_path: Path) -> None:
     run, loaded = exported(small_bert, tmp_path, "BertForSequenceClassification", **changes)
     found = answers(loaded, text=SENT)
     np.testing.assert_allclose(
-        found["scores"][:, 0], [p["value"] for p in Predictor(run, max_length=31).texts(TEXTS)], atol=1e-5
+        found["scores"][:, 0], [p["value"] for p in Predictor(run, max_length=31).predict_texts(TEXTS)], atol=1e-5
     )
 
 
@@ -77,7 +77,7 @@ def test_tagging(small_bert: Path, tmp_path: Path) -> None:
     run, loaded = exported(small_bert, tmp_path, "BertForTokenClassification", id2label={0: "O", 1: "B-x", 2: "I-x"})
     texts = [text for text in TEXTS if "日" not in text and "\x00" not in text]
     found = answers(loaded, text=texts)
-    for i, (text, expected) in enumerate(zip(texts, Predictor(run, max_length=31).texts(texts), strict=True)):
+    for i, (text, expected) in enumerate(zip(texts, Predictor(run, max_length=31).predict_texts(texts), strict=True)):
         count = len(expected["words"])
         assert strings(found["tokens"][i]) == expected["words"] + [""] * (found["tokens"].shape[1] - count)
         assert strings(found["labels"][i][:count]) == expected["tags"]
@@ -94,7 +94,7 @@ def test_question_answering(small_bert: Path, tmp_path: Path, extra: dict[str, b
     run, loaded = exported(small_bert, tmp_path, "BertForQuestionAnswering", extra=extra)
     questions = ["Who is good?", "What is long, and why is it so far too long for a film?" * 3, "", "bad?", "?"]
     found = answers(loaded, question=questions, context=SENT)
-    for i, expected in enumerate(Predictor(run, max_length=31).texts(questions, TEXTS)):
+    for i, expected in enumerate(Predictor(run, max_length=31).predict_texts(questions, TEXTS)):
         assert found["answer"][i].decode() == expected["answer"]
         place = [None if value < 0 else value for value in (int(found["start"][i]), int(found["end"][i]))]
         assert place == [expected["start"], expected["end"]]

@@ -45,7 +45,7 @@ def test_a_c_program_gets_the_answers_of_keras(
     done = subprocess.run(command, input="\n".join(TEXTS) + "\n", capture_output=True, text=True, check=True)
     labels, scores = (line.split("\t") for line in done.stdout.splitlines())
     with pytest.warns(UserWarning, match="1 of 4 texts are longer"):
-        expected = Predictor(sentiment_run).texts(TEXTS)
+        expected = Predictor(sentiment_run).predict_texts(TEXTS)
     assert labels == [prediction["label"] for prediction in expected]
     flat = [score for prediction in expected for score in prediction["scores"].values()]
     assert [float(score) for score in scores] == pytest.approx(flat, abs=near)

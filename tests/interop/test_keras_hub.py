@@ -326,7 +326,7 @@ def test_without_kerashub(ours: BertModel, monkeypatch: pytest.MonkeyPatch) -> N
 def test_minilm(minilm: Path) -> None:
     """The real checkpoint on film snippets, and the difference with GELU by tanh: the numbers in the docstring."""
     model = BertModel.from_pretrained(minilm)
-    batch = BertTokenizer.from_pretrained(minilm)(inputs.snippets())
+    batch = BertTokenizer.from_pretrained(minilm)(inputs.read_snippets())
     expected = transformers_models.outputs("BertModel", minilm, batch)
     backbone = to_keras_hub(model)
     assert gap(backbone(in_their_words(batch)), expected, batch) < LIMIT

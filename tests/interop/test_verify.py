@@ -195,7 +195,7 @@ def test_differences_are_those_of_numpy() -> None:
     differences = Differences()
     for rows in (slice(0, 3), slice(3, 7)):
         differences.add(ours=ours[rows], torch=torch[rows], exact=exact[rows])
-    row = differences.row("layer 1")
+    row = differences.make_row("layer 1")
     assert (row.name, row.vectors) == ("layer 1", 7)
     assert row.largest == np.abs(ours.astype("float64") - torch).max()
     for found, gap in ((row.rms, ours.astype("float64") - torch), (row.ours, ours - exact), (row.torch, torch - exact)):
@@ -207,7 +207,7 @@ def test_nan_is_not_lost() -> None:
     differences = Differences()
     for value in (1.0, np.nan, 1.0):
         differences.add(ours=np.array([value]), torch=np.array([1.0]), exact=np.array([1.0]))
-    assert np.isnan(differences.row("pooler").largest)
+    assert np.isnan(differences.make_row("pooler").largest)
 
 
 @pytest.mark.parametrize(("source", "message"), [("nowhere/at/all", "no such file or directory"), ("", "is empty")])

@@ -112,7 +112,7 @@ def test_scores_are_those_of_torch(
         scores, change = expected(checkpoints[name], name, texts, output, index, STEPS)
         assert label in ours.name
         assert np.abs(scores).max() > 0.01
-        np.testing.assert_allclose(ours.scores, found.row.sums(scores), rtol=0, atol=2e-5)
+        np.testing.assert_allclose(ours.scores, found.row.sum_per_word(scores), rtol=0, atol=2e-5)
         assert ours.change == pytest.approx(change, abs=2e-5)
         special = [word.is_special or word.text == "[MASK]" for word in found.row.words]
         assert not ours.scores[special].any()
@@ -178,11 +178,11 @@ def test_tags_without_a_target(loaded: dict[str, Any], tokenizer: BertTokenizer,
 
 def test_shown(loaded: dict[str, Any], tokenizer: BertTokenizer, tmp_path: Path) -> None:
     found = attribute(loaded["BertForSequenceClassification"], tokenizer, "A <b>wonderful</b> film.", target="good")
-    lines = found.table().split("\n")
+    lines = found.format_table().split("\n")
     assert lines[0].startswith("logit of 'good': ")
     shown = [abs(float(line.split()[0])) for line in lines[1:]]
     assert shown == sorted(shown, reverse=True)
-    assert "wonderful" in found.table()
+    assert "wonderful" in found.format_table()
     found.save(tmp_path / "why.html")
     assert "<b>wonderful" not in (tmp_path / "why.html").read_text("utf-8")
     assert "<iframe" in found._repr_html_()

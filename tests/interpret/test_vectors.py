@@ -11,7 +11,7 @@ from torch_process import in_torch_process
 from keras_bert_impl import BertModel, BertTokenizer
 from keras_bert_impl.data import read_table
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.interpret import word_vectors
+from keras_bert_impl.interpret import compute_word_vectors
 
 BANK = Path(__file__).resolve().parents[2] / "examples" / "bank.tsv"
 TEXTS = ["An unbelievable film.", "Unbelievable! So unbelievable and bad", "The unbelievable"]
@@ -42,22 +42,22 @@ def word_states(directory: Path, texts: list[str], word: str) -> list[np.ndarray
 
 
 def test_vectors(checkpoints: dict[str, Path], loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
-    found = word_vectors(loaded["BertForSequenceClassification"], tokenizer, TEXTS, "unbelievable")
+    found = compute_word_vectors(loaded["BertForSequenceClassification"], tokenizer, TEXTS, "unbelievable")
     assert found.names == ["1", "2a", "2b", "3"]
-    assert [one.marked("<", ">") for one in found.occurrences[:2]] == [
+    assert [one.mark("<", ">") for one in found.occurrences[:2]] == [
         "An <unbelievable> film.",
         "<Unbelievable>! So unbelievable and bad",
     ]
     expected = word_states(checkpoints["BertForSequenceClassification"], TEXTS, "unbelievable")
     assert found.vectors.shape == (4, 3, 32)
     np.testing.assert_allclose(found.vectors, expected, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(found.cosines(1), cosine_similarity(found.vectors[:, 1]), atol=1e-6)
-    np.testing.assert_array_equal(found.cosines(-1), found.cosines(2))
+    np.testing.assert_allclose(found.compute_cosines(1), cosine_similarity(found.vectors[:, 1]), atol=1e-6)
+    np.testing.assert_array_equal(found.compute_cosines(-1), found.compute_cosines(2))
 
 
 def test_senses(loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
-    found = word_vectors(loaded["BertModel"], tokenizer, TEXTS, "unbelievable")
-    same, different = found.by_sense(["a", "a", "b"])
+    found = compute_word_vectors(loaded["BertModel"], tokenizer, TEXTS, "unbelievable")
+    same, different = found.compare_senses(["a", "a", "b"])
     for layer in range(3):
         cosines = cosine_similarity(found.vectors[:, layer])
         assert same[layer] == pytest.approx(np.mean([cosines[0, 1], cosines[0, 2], cosines[1, 2]]), abs=1e-6)
@@ -67,13 +67,13 @@ def test_senses(loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
         (["a"] * 3, "at least two senses are needed, one with two"),
     ):
         with pytest.raises(InputError, match=message):
-            found.by_sense(senses)
+            found.compare_senses(senses)
 
 
 def test_shown(loaded: dict[str, Any], tokenizer: BertTokenizer, tmp_path: Path) -> None:
     texts = ["<b>" + "very long words " * 9 + "film & so on " + "behind it " * 9, *["A film."] * 17]
-    found = word_vectors(loaded["BertModel"], tokenizer, texts, "film")
-    lines = found.table().split("\n")
+    found = compute_word_vectors(loaded["BertModel"], tokenizer, texts, "film")
+    lines = found.format_table().split("\n")
     assert max(map(len, lines)) <= 80
     assert ">film<" in lines[0]
     assert lines[0].count("…") == 2
@@ -92,26 +92,26 @@ def test_shown(loaded: dict[str, Any], tokenizer: BertTokenizer, tmp_path: Path)
     with pytest.raises(InputError, match="cannot be written"):
         found.save_picture(tmp_path / "file" / "a.png")
     with pytest.raises(InputError, match=r"there is no layer 3; the model has the layers 0 \(embeddings\) to 2"):
-        found.cosines(3)
+        found.compute_cosines(3)
     with pytest.raises(InputError, match="there are 17 senses for 18 texts"):
         found.save_picture(tmp_path / "a.png", senses=["x"] * 17)
     with pytest.raises(InputError, match="needs three occurrences"):
-        word_vectors(loaded["BertModel"], tokenizer, ["A film."], "film").save_picture(tmp_path / "b.png")
+        compute_word_vectors(loaded["BertModel"], tokenizer, ["A film."], "film").save_picture(tmp_path / "b.png")
 
 
 def test_of_choices(checkpoints: dict[str, Path], loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
     """A class whose inputs have a rank more has the same vectors as the model inside of it."""
     inside = BertModel.from_pretrained(checkpoints["BertForMultipleChoice"])
     texts = ["A film.", "Another film by Ada."]
-    found = word_vectors(loaded["BertForMultipleChoice"], tokenizer, texts, "film")
-    np.testing.assert_allclose(found.vectors, word_vectors(inside, tokenizer, texts, "film").vectors, atol=1e-5)
+    found = compute_word_vectors(loaded["BertForMultipleChoice"], tokenizer, texts, "film")
+    np.testing.assert_allclose(found.vectors, compute_word_vectors(inside, tokenizer, texts, "film").vectors, atol=1e-5)
 
 
 def test_texts_without_the_word(loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
     with pytest.raises(InputError, match="text 2 does not contain the word 'film': 'A filmy thing'"):
-        word_vectors(loaded["BertModel"], tokenizer, ["A film", "A filmy thing"], "film")
+        compute_word_vectors(loaded["BertModel"], tokenizer, ["A film", "A filmy thing"], "film")
     with pytest.raises(InputError, match="there are no texts"):
-        word_vectors(loaded["BertModel"], tokenizer, [], "film")
+        compute_word_vectors(loaded["BertModel"], tokenizer, [], "film")
 
 
 def test_the_two_banks(minilm: Path) -> None:
@@ -119,6 +119,6 @@ def test_the_two_banks(minilm: Path) -> None:
     columns = read_table(BANK, label="sense")
     assert len(columns["text"]) >= 12
     model, tokenizer = BertModel.from_pretrained(minilm), BertTokenizer.from_pretrained(minilm)
-    same, different = word_vectors(model, tokenizer, columns["text"], "bank").by_sense(columns["label"])
+    same, different = compute_word_vectors(model, tokenizer, columns["text"], "bank").compare_senses(columns["label"])
     assert abs(same[0] - different[0]) < 0.005
     assert (same[-3:] - different[-3:] > 0.05).all()

@@ -13,7 +13,7 @@ from torch_process import in_torch_process
 from keras_bert_impl import BertConfig, layers
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.ops.activations import ACTIVATIONS, get_activation
-from keras_bert_impl.ops.attention import _remasked_drop_and_multiply
+from keras_bert_impl.ops.attention import _drop_and_save_mask
 
 SETTINGS = {
     **transformers_models.SIZES,
@@ -278,12 +278,12 @@ def test_dropped_attention_and_its_gradients_are_those_of_float64(dtype: str, ex
     compute = keras.DTypePolicy(dtype).compute_dtype
     given = [tf.constant(array, compute) for array in (probabilities, value)]
     unit = tf.constant(np.broadcast_to(np.eye(7), (13, 4, 7, 7)), compute)
-    dropped = _remasked_drop_and_multiply(keras.layers.Dropout(rate, seed=3), given[0], unit)
+    dropped = _drop_and_save_mask(keras.layers.Dropout(rate, seed=3), given[0], unit)
     stays = ops.convert_to_numpy(ops.cast(dropped, "float32")) != 0
     assert 0.7 < stays.mean() < 0.8
     with tf.GradientTape() as tape:
         tape.watch(given)
-        ours = _remasked_drop_and_multiply(keras.layers.Dropout(rate, seed=3), *given)
+        ours = _drop_and_save_mask(keras.layers.Dropout(rate, seed=3), *given)
         total = tf.reduce_sum(tf.cast(ours, "float32") * upstream.astype("float32"))
     gradients = tape.gradient(total, given)
 

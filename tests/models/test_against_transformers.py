@@ -112,8 +112,8 @@ def architectures(name: str, directory: Path) -> list[str]:
 
 def test_all_loaded(pair) -> None:
     report = pair.ours.load_report
-    assert report.names("newly initialized") == report.names("unexpected") == []
-    assert set(report.names("ignored")) <= {"cls.predictions.bias"}
+    assert report.list_names("newly initialized") == report.list_names("unexpected") == []
+    assert set(report.list_names("ignored")) <= {"cls.predictions.bias"}
 
 
 def test_bfloat16_gives_float32_logits_near_those_of_float32(pair) -> None:

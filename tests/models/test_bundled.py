@@ -34,7 +34,7 @@ def test_it_is_small() -> None:
 
 def test_every_model_takes_its_name() -> None:
     model = BertForPreTraining.from_pretrained(NAME)
-    assert not model.load_report.names("newly initialized")
+    assert not model.load_report.list_names("newly initialized")
     tokenizer = BertTokenizer.from_pretrained(NAME)
     states = BertModel.from_pretrained(NAME)(tokenizer(["The sea."]))["last_hidden_state"]
     assert states.shape[-1] == model.config.hidden_size == 128
@@ -84,17 +84,17 @@ def test_the_card_says_what_a_reader_needs() -> None:
 @pytest.mark.slow
 def test_it_is_as_good_as_its_card_says(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own tokenizer makes the shards anew; the documents that the card names were not trained with."""
-    from keras_bert_impl.data import for_evaluation
-    from keras_bert_impl.training.pretraining import held_out_batches
+    from keras_bert_impl.data import make_evaluation_data
+    from keras_bert_impl.training.pretraining import make_held_out_batches
 
     prepare([shared_data / "eltec_eng"], NAME, tmp_path / "shards")
     corpus = TokenCorpus(tmp_path / "shards")
     seed = int(re.search(r"default_rng\((\d+)\)\.permutation\((\d+)\)", CARD)[1])
     _, held_out = corpus.split_documents(0.05, seed=seed)
-    batches = held_out_batches(corpus, held_out, batch_size=32, objective=Objective(packing=True), seed=seed)
+    batches = make_held_out_batches(corpus, held_out, batch_size=32, objective=Objective(packing=True), seed=seed)
     model = BertForPreTraining.from_pretrained(NAME)
-    model.compile(**TASKS["pretraining"].compile_arguments())
-    figures = summarize_logs(model.evaluate(for_evaluation(batches), verbose=0, return_dict=True))
+    model.compile(**TASKS["pretraining"].make_compile_arguments())
+    figures = summarize_logs(model.evaluate(make_evaluation_data(batches), verbose=0, return_dict=True))
     np.testing.assert_allclose(figures["masked_accuracy"], figure("masked tokens: accuracy"), atol=3e-3)
     np.testing.assert_allclose(figures["perplexity"], figure("masked tokens: perplexity"), rtol=1e-2)
     np.testing.assert_allclose(figures["next_sentence_accuracy"], figure("next sentence: accuracy"), atol=1e-2)

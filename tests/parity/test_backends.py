@@ -139,7 +139,7 @@ INTERPRET = """
 import sys
 import numpy as np
 from keras_bert_impl import BertForSequenceClassification, BertTokenizer
-from keras_bert_impl.interpret import attend, attribute_all, word_vectors
+from keras_bert_impl.interpret import attend, attribute_all, compute_word_vectors
 
 directory, outputs, blocked = sys.argv[1:]
 model = BertForSequenceClassification.from_pretrained(directory)
@@ -148,7 +148,7 @@ texts = ["A film.", "A film that is not good, and is not bad.", "A good film."]
 targets = [found.targets[0] for found in attribute_all(model, tokenizer, texts)]
 np.savez(
     outputs,
-    vectors=word_vectors(model, tokenizer, texts, "film").vectors,
+    vectors=compute_word_vectors(model, tokenizer, texts, "film").vectors,
     attentions=attend(model, tokenizer, texts[1]).attentions,
     scores=np.concatenate([target.scores for target in targets]),
     changes=[target.change for target in targets],

@@ -38,30 +38,30 @@ def close(found: list[list[float]], expected: list[list[float]]) -> bool:
 
 def test_texts_and_pairs_in_their_order(predictor: Predictor, sentiment_run: Path, snippets: Path) -> None:
     texts = [text[:49] for text in read_table(snippets / "train.tsv")["text"]] + ["", "😀", " \t "]
-    assert close(scores(predictor.texts(texts)), their_scores(sentiment_run, texts))
-    assert close(scores(predictor.texts(texts, texts[::-1])), their_scores(sentiment_run, texts, texts[::-1]))
-    for prediction in predictor.texts(texts):
+    assert close(scores(predictor.predict_texts(texts)), their_scores(sentiment_run, texts))
+    assert close(scores(predictor.predict_texts(texts, texts[::-1])), their_scores(sentiment_run, texts, texts[::-1]))
+    for prediction in predictor.predict_texts(texts):
         assert prediction["score"] == max(prediction["scores"].values()) == prediction["scores"][prediction["label"]]
 
 
 def test_nothing_to_predict(predictor: Predictor) -> None:
-    assert predictor.texts([]) == []
+    assert predictor.predict_texts([]) == []
 
 
 def test_a_text_beyond_the_positions_is_truncated_with_a_warning(predictor: Predictor, sentiment_run: Path) -> None:
     texts = ["good " * 400, "bad"]
     with pytest.warns(UserWarning, match="1 of 2 texts are longer than 131 tokens and were truncated"):
-        predictions = predictor.texts(texts)
+        predictions = predictor.predict_texts(texts)
     assert close(scores(predictions), their_scores(sentiment_run, texts))
     with pytest.warns(UserWarning, match="1 of 1 texts are longer than 7 tokens"):
-        shorter = Predictor(sentiment_run, max_length=7).texts(texts[:1])
+        shorter = Predictor(sentiment_run, max_length=7).predict_texts(texts[:1])
     assert close(scores(shorter), their_scores(sentiment_run, texts[:1], max_length=7))
 
 
 def test_labels_count_for_scores_alone(predictor: Predictor) -> None:
     locations = ["x.tsv, line 2", "x.tsv, line 3"]
     columns = {"text": ["good", "bad"], "label": ["positive", "surprise"], "location": locations}
-    assert len(predictor.columns(columns)) == 2
+    assert len(predictor.predict_columns(columns)) == 2
     with pytest.raises(InputError, match=r"x\.tsv, line 3: the label 'surprise' was not in the training data"):
         predictor.score(columns)
 
@@ -72,7 +72,7 @@ def test_labels_count_for_scores_alone(predictor: Predictor) -> None:
 )
 def test_lengths_that_do_not_fit(sentiment_run: Path, max_length: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Predictor(sentiment_run, max_length=max_length).texts(["good"])
+        Predictor(sentiment_run, max_length=max_length).predict_texts(["good"])
 
 
 def test_a_tokenizer_of_another_model_is_refused(sentiment_run: Path, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_tokenizer_of_another_model_is_refused(sentiment_run: Path, tmp_path: 
     vocabulary = BertTokenizer.from_pretrained(sentiment_run).vocabulary
     BertTokenizer([*vocabulary, "[more]"]).save_pretrained(run)
     with pytest.raises(InputError, match="the tokenizer has 998 tokens, but the model's vocabulary has 997"):
-        Predictor(run).texts(["good"])
+        Predictor(run).predict_texts(["good"])
 
 
 def test_a_model_without_the_weights_of_the_task_is_refused(small_bert: Path, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_model_without_the_weights_of_the_task_is_refused(small_bert: Path, tm
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(InputError, match=r"fits no task \(architectures none, .*Name the task .*: classification"):
         Predictor(tmp_path)
-    assert Predictor(tmp_path, task="embedding").texts(["good"])[0].keys() == {"mean", "cls"}
+    assert Predictor(tmp_path, task="embedding").predict_texts(["good"])[0].keys() == {"mean", "cls"}
 
 
 def test_a_file_is_predicted_as_it_is_read(predictor: Predictor, tmp_path: Path) -> None:
@@ -120,16 +120,16 @@ def test_a_file_is_predicted_as_it_is_read(predictor: Predictor, tmp_path: Path)
     writer = threading.Thread(target=write)
     writer.start()
     found = []
-    for prediction in predictor.file(pipe, size=257):
+    for prediction in predictor.predict_file(pipe, size=257):
         found.append(prediction)
         first_are_there.set()
     writer.join()
-    assert close(scores(found), scores(predictor.texts(texts)))
+    assert close(scores(found), scores(predictor.predict_texts(texts)))
 
 
 def test_a_file_warns_once_of_truncation(predictor: Predictor, tmp_path: Path) -> None:
     path = tmp_path / "texts.jsonl"
     path.write_text('{"text": "good"}\n' * 5 + f'{{"text": "{"good " * 400}"}}\n' * 2, encoding="utf-8")
     with pytest.warns(UserWarning, match="2 of 7 texts are longer than 131 tokens and were truncated") as warned:
-        assert len(list(predictor.file(path, size=2))) == 7
+        assert len(list(predictor.predict_file(path, size=2))) == 7
     assert len(warned) == 1

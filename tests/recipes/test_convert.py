@@ -51,15 +51,15 @@ def test_real_checkpoints(
     # The vocabulary of reactions does not say that it is cased.
     report = convert(source, target, cased=True if fixture == "rxn" else None)
 
-    assert not report.names("unexpected")
+    assert not report.list_names("unexpected")
     assert json.loads((target / "config.json").read_text())["architectures"] == [architecture]
     before, after = published(source), transformers_models.loaded_state(architecture, target)
-    assert {*report.names("loaded"), *report.names("ignored")} == set(before)
-    for name in report.names("loaded"):
+    assert {*report.list_names("loaded"), *report.list_names("ignored")} == set(before)
+    for name in report.list_names("loaded"):
         today = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
         there = next(key for key in (today, f"bert.{today}", today.removeprefix("bert.")) if key in after)
         np.testing.assert_array_equal(after[there], before[name], err_msg=name)
-    assert all(re.search(r"position_ids|decoder\.|predictions\.bias", name) for name in report.names("ignored"))
+    assert all(re.search(r"position_ids|decoder\.|predictions\.bias", name) for name in report.list_names("ignored"))
 
 
 def test_a_vocabulary_without_a_setting_for_case(rxn: Path, tmp_path: Path) -> None:

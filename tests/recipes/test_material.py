@@ -62,9 +62,9 @@ def test_an_unknown_name(tmp_path: Path) -> None:
 
 def test_the_cache_directory_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_BERT_CACHE", str(tmp_path))
-    assert material.cache_root() == tmp_path
+    assert material.find_cache() == tmp_path
     monkeypatch.delenv("KERAS_BERT_CACHE")
-    assert material.cache_root() == Path.home() / ".cache" / "keras_bert_impl"
+    assert material.find_cache() == Path.home() / ".cache" / "keras_bert_impl"
 
 
 def test_the_shipped_snippets_have_their_sizes_and_license(data_dir: Path) -> None:

@@ -18,7 +18,7 @@ CLASSES, VALUES = TASKS["classification"], TASKS["regression"]
 
 
 def with_labels(config: BertConfig, task_name: str, labels: list[str]) -> BertConfig:
-    return BertConfig.preset("tiny", vocab_size=config.vocab_size, **TASKS[task_name].config_changes(labels))
+    return BertConfig.preset("tiny", vocab_size=config.vocab_size, **TASKS[task_name].make_config_changes(labels))
 
 
 @pytest.mark.parametrize("max_length", [9, 31, 128])
@@ -70,13 +70,13 @@ def test_padding_is_the_tokenizers_own(config: BertConfig) -> None:
     ],
 )
 def test_label_names_are_sorted(labels: list[str], names: list[str]) -> None:
-    assert CLASSES.labels({"text": labels, "label": labels}) == names
+    assert CLASSES.find_labels({"text": labels, "label": labels}) == names
 
 
 def test_one_label_cannot_be_learned() -> None:
     columns = {"text": ["a", "b"], "label": ["1", "1"], "location": ["x.tsv, line 2", "x.tsv, line 3"]}
     with pytest.raises(InputError, match=r"x\.tsv, line 2: this example and all after it have the label '1'"):
-        CLASSES.labels(columns)
+        CLASSES.find_labels(columns)
 
 
 def test_labels_are_numbered_as_in_the_config(letters: BertTokenizer, config: BertConfig) -> None:
@@ -128,8 +128,8 @@ def test_losses_are_those_of_torch() -> None:
     classes = generator.integers(0, 5, 13).astype(np.int32)
     values = generator.normal(size=(13, 1)).astype(np.float32)
     entropy, squared = torch_losses(logits, classes, logits[:, :1], values)
-    np.testing.assert_allclose(float(CLASSES.loss()["logits"](classes, logits)), entropy, rtol=1e-6)
-    np.testing.assert_allclose(float(VALUES.loss()["logits"](values, logits[:, :1])), squared, rtol=1e-6)
+    np.testing.assert_allclose(float(CLASSES.make_loss()["logits"](classes, logits)), entropy, rtol=1e-6)
+    np.testing.assert_allclose(float(VALUES.make_loss()["logits"](values, logits[:, :1])), squared, rtol=1e-6)
 
 
 def test_predictions_have_names_and_probabilities(letters: BertTokenizer, config: BertConfig) -> None:
@@ -178,5 +178,8 @@ def test_correlations_with_a_constant_are_zero(labels: list[str], values: list[f
 
 
 def test_regression_has_one_output() -> None:
-    assert VALUES.config_changes(VALUES.labels({})) == {"id2label": {0: "value"}, "problem_type": "regression"}
-    assert VALUES.labels({}) == ["value"]
+    assert VALUES.make_config_changes(VALUES.find_labels({})) == {
+        "id2label": {0: "value"},
+        "problem_type": "regression",
+    }
+    assert VALUES.find_labels({}) == ["value"]

@@ -211,7 +211,7 @@ def test_evaluate(name: str, runs: Callable[[str], Path], tmp_path: Path, capsys
 def test_predict(name: str, runs: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     predictor = Predictor(runs(name))
     assert predictor.task is TASKS[name]
-    predictions = predictor.texts(*REQUESTS[name].values())
+    predictions = predictor.predict_texts(*REQUESTS[name].values())
     assert len(predictions) == len(TEXTS)
     assert json.loads(json.dumps(predictions)) == predictions
     rows = [list(fields) for fields in zip(*REQUESTS[name].values(), strict=True)]
@@ -220,7 +220,7 @@ def test_predict(name: str, runs: Callable[[str], Path], tmp_path: Path, capsys:
     assert main(["predict", str(runs(name)), *lines]) == 0
     printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert_same(printed, predictions)
-    assert len(list(predictor.file(write_file(tmp_path, name)))) >= 2
+    assert len(list(predictor.predict_file(write_file(tmp_path, name)))) >= 2
 
 
 def assert_same(left: Any, right: Any) -> None:
@@ -314,9 +314,9 @@ def serve(export: Path, request: dict[str, list[Any]]) -> dict[str, np.ndarray]:
 def test_export_with_text_in(name: str, runs: Callable[[str], Path], tmp_path: Path) -> None:
     """The final answers to texts are those of `Predictor` with the Keras model; over ids, those with the export."""
     export = export_model(runs(name), tmp_path / name / "1", max_length=23).directory
-    expected = Predictor(runs(name), max_length=23).texts(*REQUESTS[name].values())
+    expected = Predictor(runs(name), max_length=23).predict_texts(*REQUESTS[name].values())
     SAME[name](serve(export, REQUESTS[name]), expected)
-    assert_same(Predictor(export).texts(*REQUESTS[name].values()), expected)
+    assert_same(Predictor(export).predict_texts(*REQUESTS[name].values()), expected)
     assert "## REST" in (export / "README.md").read_text(encoding="utf-8")
     assert main(["serve-check", str(export)]) == 0
 
@@ -367,7 +367,7 @@ def test_no_answer_is_an_option(
     questions = [f"{first} {second}" for first in ("who", "where", "is it", "was") for second in WORDS[:12]]
     arguments = (questions, ["Ada was in Rome."] * len(questions))
     by_default, never, allowed = (
-        Predictor(public, allow_no_answer=allow).texts(*arguments) for allow in (None, False, True)
+        Predictor(public, allow_no_answer=allow).predict_texts(*arguments) for allow in (None, False, True)
     )
     assert by_default == never
     assert all(prediction["answer"] for prediction in never)
@@ -386,7 +386,7 @@ def test_no_answer_is_an_option(
 
 def test_another_head_of_a_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
     """An option names the task where a checkpoint serves several."""
-    vectors = Predictor(checkpoint, task="embedding").texts(TEXTS[:2])
+    vectors = Predictor(checkpoint, task="embedding").predict_texts(TEXTS[:2])
     model, tokenizer = BertModel.from_pretrained(checkpoint), BertTokenizer.from_pretrained(checkpoint)
     states = keras.ops.convert_to_numpy(model(tokenizer(TEXTS[:1]))["last_hidden_state"])
     np.testing.assert_allclose(vectors[0]["mean"], states[0].mean(axis=0), atol=1e-6)
@@ -405,17 +405,17 @@ class Topics(SequenceTask):
     problem_type: ClassVar[str | None] = "multi_label_classification"
     main_metric: ClassVar[str] = "micro_f1"
 
-    def labels(self, columns: Columns) -> list[str]:
+    def find_labels(self, columns: Columns) -> list[str]:
         return sorted({topic for label in columns["label"] for topic in label.split("+")} - {"none"})
 
     def read_labels(self, columns: Columns, config: BertConfig) -> np.ndarray:
         names = list(config.id2label.values())
         return np.array([[name in label.split("+") for name in names] for label in columns["label"]], np.float32)
 
-    def loss(self) -> dict[str, Any]:
+    def make_loss(self) -> dict[str, Any]:
         return {"logits": keras.losses.BinaryCrossentropy(from_logits=True)}
 
-    def metrics(self) -> dict[str, Any]:
+    def make_metrics(self) -> dict[str, Any]:
         return {"logits": [keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy")]}
 
     def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
@@ -472,14 +472,14 @@ def test_a_task_is_added_by_one_class(
     assert main(["evaluate", str(run), "--data", str(data)]) == 0
     assert json.loads(capsys.readouterr().out)["micro_f1"] > 0.9
     texts = [text for text, _ in TOPICS[:4]]
-    expected = Predictor(run).texts(texts)
+    expected = Predictor(run).predict_texts(texts)
     assert expected[2]["labels"] == ["book", "film"]
 
     export = export_model(run, tmp_path / "topics" / "1").directory
     answer = serve(export, {"text": texts})
     assert [[name for name in row if name] for row in strings(answer["labels"])] == [p["labels"] for p in expected]
     np.testing.assert_allclose(answer["scores"], [list(p["scores"].values()) for p in expected], atol=1e-5)
-    assert_same(Predictor(export).texts(texts), expected)
+    assert_same(Predictor(export).predict_texts(texts), expected)
 
     model, tokenizer = load(run)
     explained = attribute(model, tokenizer, texts[2])

@@ -22,7 +22,7 @@ def test_masks_are_those_of_the_paper(letters: BertTokenizer) -> None:
     texts = [TEXT * 3] * 500
     features = TASK.encode({"text": texts, "label": texts}, letters, CONFIG, max_length=64)
     (original,) = letters(texts[:1])["input_ids"]
-    shown = features.inputs["input_ids"].padded(np.arange(500), length=62)
+    shown = features.inputs["input_ids"].to_padded(np.arange(500), length=62)
     positions, weights = features.inputs["masked_lm_positions"], features.weights["logits"].astype(bool)
     labels = features.labels["logits"]
     assert weights.sum() == pytest.approx(0.15 * 500 * 60, rel=0.02)
@@ -100,7 +100,7 @@ def test_what_cannot_be_used(letters: BertTokenizer) -> None:
     with pytest.raises(InputError, match="omit the second texts"):
         TASK.from_texts(["a"], ["b"])
     with pytest.raises(InputError, match="the column 'label' is missing; for masked-lm it holds the texts"):
-        TASK.labels({"text": ["a"]})
+        TASK.find_labels({"text": ["a"]})
     with pytest.raises(InputError, match="none of the texts has a word that could be masked"):
         TASK.score([{"masks": []}], {"text": [""], "label": [""]})
     with pytest.raises(InputError, match="top_k is 0; an integer above 0 was expected"):

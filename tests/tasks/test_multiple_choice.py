@@ -27,9 +27,9 @@ def test_a_batch_has_an_axis_of_choices(letters: BertTokenizer) -> None:
     assert features.lengths.tolist() == [8, 9, 4]
     batches = LengthBatches(features, 3, seed=1)
     inputs, labels = batches[0]
-    order = batches.rows(0)
+    order = batches.get_rows(0)
     assert labels["logits"].tolist() == [[1, 0, 2][row] for row in order]
-    for values, shape in zip(inputs.values(), batches.spec()[0].values(), strict=True):
+    for values, shape in zip(inputs.values(), batches.get_spec()[0].values(), strict=True):
         assert values.shape == (3, 3, 9)
         assert shape[0] == (None, 3, None)
     for place, row in enumerate(order):

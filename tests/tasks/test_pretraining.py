@@ -87,7 +87,7 @@ def test_a_model_learns_the_sum_of_both_losses(policy: str) -> None:
     words = keras.layers.Dense(WORDS * 7, dtype=keras.DTypePolicy("float32"), name="words")(states)
     pair = keras.layers.Dense(2, dtype=keras.DTypePolicy("float32"), name="pair")(states[:, 0])
     model = keras.Model({"input_ids": inputs}, {"prediction_logits": words, "seq_relationship_logits": pair})
-    model.compile("sgd", **TASKS["pretraining"].compile_arguments())
+    model.compile("sgd", **TASKS["pretraining"].make_compile_arguments())
     draw = np.random.default_rng(5)
     ids = draw.integers(300, WORDS * 7, (11, 4)).astype("int32")
     y = {"prediction_logits": ids, "seq_relationship_logits": draw.integers(0, 2, 11).astype("int32")}

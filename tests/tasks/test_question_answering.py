@@ -30,13 +30,15 @@ def xquad(shared_data: Path) -> Columns:
 
 @pytest.fixture
 def config() -> BertConfig:
-    return BertConfig.preset("tiny", vocab_size=30522, **TASK.config_changes(TASK.labels({"answers": [ALWAYS]})))
+    return BertConfig.preset(
+        "tiny", vocab_size=30522, **TASK.make_config_changes(TASK.find_labels({"answers": [ALWAYS]}))
+    )
 
 
 @pytest.fixture
 def config_v2() -> BertConfig:
     columns = {"answers": [ALWAYS, NEVER]}
-    changes = {**TASK.config_changes(TASK.labels(columns)), "extra": TASK.config_extra(columns)}
+    changes = {**TASK.make_config_changes(TASK.find_labels(columns)), "extra": TASK.make_config_extra(columns)}
     return BertConfig.preset("tiny", vocab_size=30522, **changes)
 
 
@@ -169,7 +171,7 @@ def test_no_answer_only_if_trained_for_it(letters: BertTokenizer, config: BertCo
 def test_no_answer_is_a_key_of_the_configuration(config: BertConfig, config_v2: BertConfig) -> None:
     """Named after the option of transformers' run_qa.py; public checkpoints lack it, and an option sets it."""
     assert config_v2.extra == {"version_2_with_negative": True}
-    assert TASK.config_extra({"answers": [ALWAYS]}) == {"version_2_with_negative": False}
+    assert TASK.make_config_extra({"answers": [ALWAYS]}) == {"version_2_with_negative": False}
     assert not may_have_no_answer(config)
     assert may_have_no_answer(TASK.allow_no_answer(config, True))
     assert not may_have_no_answer(TASK.allow_no_answer(config_v2, False))
@@ -213,7 +215,7 @@ def torch_cross_entropy(logits: np.ndarray, classes: np.ndarray) -> float:
 
 def test_the_loss_is_the_mean_of_both_cross_entropies() -> None:
     generator = np.random.default_rng(3)
-    arguments = TASK.compile_arguments()
+    arguments = TASK.make_compile_arguments()
     total, expected = 0.0, 0.0
     for name in ("start_logits", "end_logits"):
         logits = generator.normal(size=(5, 11)).astype(np.float32) * 4

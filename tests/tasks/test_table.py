@@ -56,10 +56,12 @@ EASY: dict[str, Callable[[], Columns]] = {
 def test_one_loop_serves_every_task(name: str, letters: BertTokenizer) -> None:
     task, columns = TASKS[name], EASY[name]()
     keras.utils.set_random_seed(1)
-    config = BertConfig.preset("tiny", vocab_size=letters.vocab_size, **task.config_changes(task.labels(columns)))
+    config = BertConfig.preset(
+        "tiny", vocab_size=letters.vocab_size, **task.make_config_changes(task.find_labels(columns))
+    )
     features = task.encode(columns, letters, config, max_length=24)
     model = task.model_class(config)
-    model.compile(optimizer=keras.optimizers.Adam(1e-3), **task.compile_arguments())
+    model.compile(optimizer=keras.optimizers.Adam(1e-3), **task.make_compile_arguments())
     # Batches of one shape, which TensorFlow compiles once.
     batches = LengthBatches(features, 8, seed=1, epochs=25, lengths=(1,))
     losses = [float(model.train_on_batch(*batches[k])[0]) for k in range(len(batches))]
@@ -106,4 +108,4 @@ def test_what_does_not_fit_the_model_is_refused(
 
 def test_files_are_read_by_the_task(data_dir: Path) -> None:
     columns = TASKS["classification"].read_file(data_dir / "test.tsv", columns={})
-    assert TASKS["classification"].labels(columns) == ["negative", "positive"]
+    assert TASKS["classification"].find_labels(columns) == ["negative", "positive"]

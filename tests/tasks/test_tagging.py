@@ -21,7 +21,7 @@ NAMES = ["O", "B-x", "I-x"]
 
 @pytest.fixture
 def config() -> BertConfig:
-    return BertConfig.preset("tiny", vocab_size=30522, **TASK.config_changes(NAMES))
+    return BertConfig.preset("tiny", vocab_size=30522, **TASK.make_config_changes(NAMES))
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +43,10 @@ def as_outputs(features: Features, tags: Columns) -> dict[str, Ragged]:
 def test_whole_sentences_are_labelled_at_first_pieces(
     minilm: Path, minilm_tokenizer: BertTokenizer, wnut: Columns
 ) -> None:
-    names = TASK.labels(wnut)
+    names = TASK.find_labels(wnut)
     assert names[0] == "O"
     assert names[1:] == sorted(names[1:])
-    config = BertConfig.preset("tiny", **TASK.config_changes(names))
+    config = BertConfig.preset("tiny", **TASK.make_config_changes(names))
     features = TASK.encode(wnut, minilm_tokenizer, config, max_length=384)
     reference = Tokenizer.from_file(str(minilm / "tokenizer.json"))
     reference.no_padding()
@@ -124,7 +124,7 @@ def test_the_loss_counts_words_alone() -> None:
     weights = (generator.random((4, 7)) < 0.4).astype(np.float32)
     # Torch ignores the label -100.
     expected = torch_cross_entropy(logits.reshape(28, 3), np.where(weights > 0, labels, -100).reshape(28))
-    found = TASK.loss()["logits"](labels, logits, sample_weight=weights)
+    found = TASK.make_loss()["logits"](labels, logits, sample_weight=weights)
     np.testing.assert_allclose(float(found), float(expected), rtol=1e-6)
 
 

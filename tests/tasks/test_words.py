@@ -34,7 +34,7 @@ def test_words(tokenizer: BertTokenizer, text: str, pair: str | None) -> None:
         assert [word.last - word.first for word in found] == [len(places) for places in expected.values()]
     values = np.arange(3 * len(row)).reshape(3, -1) ** 2
     expected_sums = np.stack([values[:, word.first : word.last].sum(axis=1) for word in row.words], axis=1)
-    np.testing.assert_array_equal(row.sums(values), expected_sums)
+    np.testing.assert_array_equal(row.sum_per_word(values), expected_sums)
 
 
 def test_find(tokenizer: BertTokenizer) -> None:

@@ -15,7 +15,7 @@ from trained import free_ports, results, start
 
 from keras_bert_impl import BertConfig, BertForSequenceClassification, BertModel
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.training import Distribution, accumulate, adamw, distributed
+from keras_bert_impl.training import Distribution, accumulate, adamw, start_strategy
 from keras_bert_impl.training.distribution.tensorflow import TensorFlowBackend
 
 JAX = {"KERAS_BACKEND": "jax"}
@@ -114,8 +114,8 @@ def test_rematerialized_blocks_on_replicas_have_the_same_dropout() -> None:
 # First the gradients of the second replica overflow, then none.
 OVERFLOWING = """
 import tensorflow as tf
-from keras_bert_impl.training import LossScaleOptimizer, adamw, distributed
-with distributed("mirrored", devices=2) as distribution:
+from keras_bert_impl.training import LossScaleOptimizer, adamw, start_strategy
+with start_strategy("mirrored", devices=2) as distribution:
     with distribution.scope():
         import keras
         weight = keras.Variable([1.0, 2.0])
@@ -230,13 +230,13 @@ def test_float16_scales_the_loss_in_plain_compile() -> None:
 
 @pytest.mark.parametrize(("mine", "other"), [(0, 0), (0, 7), (7, 0), (12_000, 12_000), (12_000, 12_001)])
 def test_whether_a_number_is_the_same_in_all_processes(mine: int, other: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def any_process(self: Any, distribution: Distribution, flags: tuple[bool, ...]) -> tuple[bool, ...]:
+    def reduce_any(self: Any, distribution: Distribution, flags: tuple[bool, ...]) -> tuple[bool, ...]:
         assert len(flags) == 2 * 64
         bits = [bool(other & 1 << place) for place in range(64)]
         return tuple(map(max, flags, [*bits, *(not bit for bit in bits)]))
 
-    monkeypatch.setattr(TensorFlowBackend, "any_process", any_process)
-    assert Distribution(replicas=2, processes=2).same_in_all_processes(mine) == (mine == other)
+    monkeypatch.setattr(TensorFlowBackend, "reduce_any", reduce_any)
+    assert Distribution(replicas=2, processes=2).is_same_in_all_processes(mine) == (mine == other)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_whether_a_number_is_the_same_in_all_processes(mine: int, other: int, mo
 )
 def test_invalid_strategies(arguments: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    with pytest.raises(InputError, match=message), distributed(**arguments):
+    with pytest.raises(InputError, match=message), start_strategy(**arguments):
         pass
 
 
@@ -284,6 +284,6 @@ TASK = {"type": "worker", "index": 0}
 )
 def test_invalid_configurations_of_workers(config: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_CONFIG", config)
-    with pytest.raises(InputError) as raised, distributed("multiworker"):
+    with pytest.raises(InputError) as raised, start_strategy("multiworker"):
         pass
     assert message in str(raised.value)

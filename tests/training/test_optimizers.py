@@ -274,7 +274,7 @@ def test_pretraining_learns(make, rate) -> None:
     keras.utils.set_random_seed(3)
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37}
     model = BertForPreTraining(BertConfig(vocab_size=101, max_position_embeddings=41, **sizes))
-    model.compile(make(learning_rate=rate, steps=None), **TASKS["pretraining"].compile_arguments())
+    model.compile(make(learning_rate=rate, steps=None), **TASKS["pretraining"].make_compile_arguments())
     draw = np.random.default_rng(1)
     inputs = {
         "input_ids": draw.integers(5, 101, (7, 19)).astype("int32"),

@@ -20,7 +20,7 @@ from keras_bert_impl.models import BertForPreTraining
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.pretraining import summarize_logs
 from keras_bert_impl.training import PreTraining, pretrain
-from keras_bert_impl.training.pretraining import TimedRate, held_out_batches
+from keras_bert_impl.training.pretraining import TimedRate, make_held_out_batches
 from keras_bert_impl.training.run import Clock
 
 OBJECTIVE = Objective(max_length=37)
@@ -93,7 +93,7 @@ def test_it_opens_in_transformers_with_the_same_losses(
     """The metrics of the held-out documents, computed by transformers on torch from the same batches."""
     output, metrics, _ = run
     _, held_out = corpus.split_documents(SETTINGS.held_out, seed=1)
-    batches = held_out_batches(corpus, held_out, batch_size=8, objective=OBJECTIVE, seed=1)
+    batches = make_held_out_batches(corpus, held_out, batch_size=8, objective=OBJECTIVE, seed=1)
     sums = masked_word_sums(output, [batches[k] for k in range(len(batches))])
     np.testing.assert_allclose(metrics["held_out"]["masked_loss"], sums[0] / sums[2], rtol=1e-4)
     np.testing.assert_allclose(metrics["held_out"]["masked_accuracy"], sums[1] / sums[2], rtol=1e-4)
@@ -184,7 +184,7 @@ print(float(model.weights[0].numpy()[0, 0]))
 def test_a_model_learns_from_neighboring_tokens(corpus: TokenCorpus) -> None:
     """Plain `compile` and `fit` with packed rows, as in the guide: the masked loss falls far below chance."""
     from keras_bert_impl import BertConfig
-    from keras_bert_impl.data import for_fit
+    from keras_bert_impl.data import make_fit_data
     from keras_bert_impl.training import adamw
 
     keras.utils.set_random_seed(1)
@@ -192,8 +192,8 @@ def test_a_model_learns_from_neighboring_tokens(corpus: TokenCorpus) -> None:
     config = BertConfig(vocab_size=504, max_position_embeddings=64, hidden_dropout_prob=0.0, **sizes)
     model = BertForPreTraining(config)
     batches = PretrainingBatches(corpus, batch_size=16, objective=Objective(max_length=64, packing=True), steps=400)
-    model.compile(adamw(learning_rate=3e-3, steps=400), **TASKS["pretraining"].compile_arguments())
-    history = model.fit(for_fit(batches), steps_per_epoch=100, epochs=4, shuffle=False, verbose=0).history
+    model.compile(adamw(learning_rate=3e-3, steps=400), **TASKS["pretraining"].make_compile_arguments())
+    history = model.fit(make_fit_data(batches), steps_per_epoch=100, epochs=4, shuffle=False, verbose=0).history
     metrics = [summarize_logs({name: values[epoch] for name, values in history.items()}) for epoch in range(4)]
     assert metrics[-1]["masked_loss"] < 0.75 * np.log(499)
     assert metrics[-1]["masked_accuracy"] > 5 * metrics[0]["masked_accuracy"]

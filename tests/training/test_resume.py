@@ -18,7 +18,7 @@ from made_corpus import made_corpus
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus
 from keras_bert_impl.errors import InputError, Interrupted
-from keras_bert_impl.training import PreTraining, SaveStates, Saving, resumable_fit
+from keras_bert_impl.training import PreTraining, SaveStates, Saving, fit_with_resume
 from keras_bert_impl.training.run import Run
 
 OBJECTIVE = Objective(max_length=37)
@@ -54,7 +54,7 @@ def make_training(corpus: TokenCorpus) -> tuple[keras.Model, PretrainingBatches]
     keras.utils.set_random_seed(1)
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37}
     model = BertForPreTraining(BertConfig(vocab_size=504, max_position_embeddings=64, **sizes))
-    model.compile(adamw(learning_rate=3e-3, steps=17), **TASKS["pretraining"].compile_arguments())
+    model.compile(adamw(learning_rate=3e-3, steps=17), **TASKS["pretraining"].make_compile_arguments())
     return model, PretrainingBatches(corpus, batch_size=8, objective=OBJECTIVE, steps=17)
 
 
@@ -68,7 +68,7 @@ def train(corpus: TokenCorpus, directory: Path, *callbacks: Any, **saving: Any) 
     )
     states = SaveStates(directory, Saving(minutes=0, **saving))
     common = {"steps": 17, "steps_per_epoch": 5, "verbose": 0}
-    resumable_fit(model, batches, states=states, callbacks=[recorder, *callbacks], **common)
+    fit_with_resume(model, batches, states=states, callbacks=[recorder, *callbacks], **common)
     return model, history
 
 
@@ -114,7 +114,7 @@ def test_saving_changes_nothing_and_keeps_the_last(
 def test_saving_by_time(corpus: TokenCorpus, tmp_path: Path) -> None:
     states = SaveStates(tmp_path / "states", Saving(minutes=1e-9, keep=99))
     model, batches = make_training(corpus)
-    resumable_fit(model, batches, states=states, steps=7, steps_per_epoch=4, verbose=0)
+    fit_with_resume(model, batches, states=states, steps=7, steps_per_epoch=4, verbose=0)
     assert len(list((tmp_path / "states").iterdir())) == 7
 
 
@@ -190,7 +190,7 @@ def test_averaged_weights_are_refused(corpus: TokenCorpus, tmp_path: Path) -> No
     model, batches = make_training(corpus)
     model.compile(keras.optimizers.Adam(use_ema=True), loss=model.loss)
     with pytest.raises(InputError, match="use_ema"):
-        resumable_fit(model, batches, states=SaveStates(tmp_path / "states"), steps=17, steps_per_epoch=5)
+        fit_with_resume(model, batches, states=SaveStates(tmp_path / "states"), steps=17, steps_per_epoch=5)
 
 
 def test_two_processes_do_not_make_the_same_run(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_settings_that_older_states_lack_have_their_defaults(corpus: TokenCorpus
     model, batches = make_training(corpus)
     common: dict[str, Any] = {"steps": 3, "steps_per_epoch": 5, "verbose": 0}
     older = SaveStates(tmp_path / "states", Saving(minutes=0, steps=1), identity={"seed": 1})
-    resumable_fit(model, batches, states=older, **common)
+    fit_with_resume(model, batches, states=older, **common)
     defaults = {"optimizer": "adamw"}
     same = SaveStates(tmp_path / "states", identity={"seed": 1, "optimizer": "adamw"}, identity_defaults=defaults)
     assert same.restore(model, batches) == 3
@@ -226,7 +226,7 @@ def test_states_of_a_different_model(corpus: TokenCorpus, tmp_path: Path) -> Non
     model, batches = make_training(corpus)
     model.compile("sgd", loss=model.loss)
     with pytest.raises(InputError, match="states of a different model or optimizer"):
-        resumable_fit(model, batches, states=SaveStates(tmp_path / "states"), steps=17, steps_per_epoch=5)
+        fit_with_resume(model, batches, states=SaveStates(tmp_path / "states"), steps=17, steps_per_epoch=5)
 
 
 def partial(output: Path) -> Path:

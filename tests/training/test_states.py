@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from keras_bert_impl.training.states import State, checksum, has_states, newest_state, remove_states, write_state
+from keras_bert_impl.training.states import (
+    State,
+    compute_checksum,
+    has_states,
+    read_newest_state,
+    remove_states,
+    write_state,
+)
 
 
 def state(step: int) -> State:
@@ -33,11 +40,11 @@ def same(one: State | None, other: State) -> bool:
 
 def test_written_states_are_read_and_the_last_ones_are_kept(tmp_path: Path) -> None:
     directory = tmp_path / "states"
-    assert newest_state(directory) is None
+    assert read_newest_state(directory) is None
     assert not has_states(directory)
     for step in (5, 9, 10, 1_000_000):
         path = write_state(directory, state(step), keep=2)
-        assert same(newest_state(directory), state(step))
+        assert same(read_newest_state(directory), state(step))
     assert path.name == "step-000001000000.safetensors"
     assert sorted(directory.iterdir()) == [directory / "step-000000000010.safetensors", path]
     # Other programs can read it too.
@@ -54,7 +61,7 @@ def test_damaged_states_are_reported_and_skipped(tmp_path: Path) -> None:
     for damaged_content in damaged:
         path.write_bytes(damaged_content)
         with pytest.warns(UserWarning, match=r"step-000000000002\.safetensors is damaged and is skipped"):
-            assert same(newest_state(tmp_path), state(1))
+            assert same(read_newest_state(tmp_path), state(1))
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3, 4, 5, 9])
@@ -74,7 +81,7 @@ def test_a_new_state_replaces_newer_damaged_ones(tmp_path: Path, keep: int) -> N
         (tmp_path / f"step-{step:012}.safetensors").write_bytes(b"broken")
     write_state(tmp_path, state(200), keep=keep)
     assert len(list(tmp_path.iterdir())) == min(keep, 2)
-    assert same(newest_state(tmp_path), state(200))
+    assert same(read_newest_state(tmp_path), state(200))
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
@@ -110,7 +117,7 @@ def test_only_states_are_removed(tmp_path: Path) -> None:
 def test_a_file_of_another_program_is_skipped(tmp_path: Path) -> None:
     save_file({"weights": np.zeros(3)}, tmp_path / "step-000000000003.safetensors")
     with pytest.warns(UserWarning, match="is damaged"):
-        assert newest_state(tmp_path) is None
+        assert read_newest_state(tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -119,5 +126,5 @@ def test_a_file_of_another_program_is_skipped(tmp_path: Path) -> None:
 )
 def test_checksums_depend_on_names_shapes_dtypes_and_values(other: dict[str, np.ndarray]) -> None:
     one = {"a": np.zeros((3, 2))}
-    assert checksum(one) == checksum({"a": np.zeros((2, 3)).T})
-    assert len({checksum(one), checksum(other), checksum(one, "text")}) == 3
+    assert compute_checksum(one) == compute_checksum({"a": np.zeros((2, 3)).T})
+    assert len({compute_checksum(one), compute_checksum(other), compute_checksum(one, "text")}) == 3

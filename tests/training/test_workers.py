@@ -17,10 +17,10 @@ from safetensors.numpy import load_file
 from trained import free_ports
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.training import distributed
+from keras_bert_impl.training import start_strategy
 from keras_bert_impl.training.distribution import workers
 
-COMMAND = [sys.executable, "-c", "from keras_bert_impl.cli.main import command; command()"]
+COMMAND = [sys.executable, "-c", "from keras_bert_impl.cli.main import run_command; run_command()"]
 STEPS = 30
 PRETRAIN = [
     *("pretrain", "shards", "--steps", str(STEPS), "--batch-size", "8", "--max-length", "37", "--held-out", "0.2"),
@@ -128,7 +128,7 @@ def test_a_missing_worker(missing: int, monkeypatch: pytest.MonkeyPatch) -> None
     config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": 1 - missing}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
     message = f"worker {missing} cannot be reached at {addresses[missing]}, its address in TF_CONFIG"
-    with pytest.raises(InputError, match=message), distributed("multiworker"):
+    with pytest.raises(InputError, match=message), start_strategy("multiworker"):
         pass
 
 
@@ -137,5 +137,5 @@ def test_an_address_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
         addresses = [f"127.0.0.1:{taken.getsockname()[1]}", "127.0.0.1:9"]
         config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": 0}}
         monkeypatch.setenv("TF_CONFIG", json.dumps(config))
-        with pytest.raises(InputError, match="worker 0 cannot listen at"), distributed("multiworker"):
+        with pytest.raises(InputError, match="worker 0 cannot listen at"), start_strategy("multiworker"):
             pass

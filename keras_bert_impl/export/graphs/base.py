@@ -9,12 +9,12 @@ import tensorflow as tf
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.export.parts import INPUTS
 from keras_bert_impl.export.tokenizer.in_graph import InGraphTokenizer
-from keras_bert_impl.export.tokenizer.ragged_ops import ragged_positions
+from keras_bert_impl.export.tokenizer.ragged_ops import find_positions
 from keras_bert_impl.tokenization import BertTokenizer
 
 TEXT = tf.TensorSpec([None], tf.string)
 
-# A long text is split into at most this number of windows, so that one request cannot fill the memory.
+# A long text is split into at most this number of split_into_windows, so that one request cannot fill the memory.
 MAX_WINDOWS = 32
 
 Tensors = dict[str, Any]
@@ -59,13 +59,13 @@ class Endpoint(NamedTuple):
     inputs: dict[str, tf.TensorSpec]
 
 
-def ids_endpoint(served: ServedModel, function: Callable[[Tensors], Tensors]) -> Endpoint:
+def make_ids_endpoint(served: ServedModel, function: Callable[[Tensors], Tensors]) -> Endpoint:
     """Returns the signature over the tokenizer's outputs, for a function of them such as ``served.run``."""
 
-    def of_ids(**inputs: Any) -> Tensors:
+    def serve_ids(**inputs: Any) -> Tensors:
         return function(inputs)
 
-    return Endpoint(of_ids, dict.fromkeys(INPUTS, served.ids_spec))
+    return Endpoint(serve_ids, dict.fromkeys(INPUTS, served.ids_spec))
 
 
 class Windows(NamedTuple):
@@ -84,7 +84,7 @@ class Windows(NamedTuple):
     count: Any
 
 
-def windows(tokens: Any, room: Any, overlap: int) -> Windows:
+def split_into_windows(tokens: Any, room: Any, overlap: int) -> Windows:
     """Splits texts into windows of ``room`` tokens that overlap.
 
     Args:
@@ -95,24 +95,24 @@ def windows(tokens: Any, room: Any, overlap: int) -> Windows:
     step = room - overlap
     count = 1 + tf.maximum(tokens - room + step - 1, 0) // step
     count = tf.minimum(count, MAX_WINDOWS)
-    text, number = ragged_positions(count)
+    text, number = find_positions(count)
     start = number * tf.gather(step, text)
     return Windows(text, start, tf.minimum(tf.gather(room, text), tf.gather(tokens, text) - start), count)
 
 
-def covered_tokens(rows: Windows) -> Any:
+def count_covered_tokens(rows: Windows) -> Any:
     """Returns the number of tokens of each text that the windows cover: int32 ``[texts]``."""
     return tf.math.unsorted_segment_max(rows.start + rows.length, rows.text, tf.size(rows.count))
 
 
-def max_words(max_length: int) -> int:
+def count_max_words(max_length: int) -> int:
     """Returns the maximum number of words of a text that the windows can cover."""
     return MAX_WINDOWS * max_length
 
 
-def substrings(points: Any, begin: Any, end: Any) -> Any:
+def cut_substrings(points: Any, begin: Any, end: Any) -> Any:
     """Substrings ``[parts]``: the characters from ``begin`` to ``end`` (exclusive), int32 ``[parts]`` each."""
-    part, number = ragged_positions(end - begin)
+    part, number = find_positions(end - begin)
     splits = tf.concat([[0], tf.cumsum(end - begin)], axis=0)
     return tf.raw_ops.UnicodeEncode(
         input_values=tf.gather(points, tf.gather(begin, part) + number),
@@ -123,6 +123,6 @@ def substrings(points: Any, begin: Any, end: Any) -> Any:
     )
 
 
-def dense(values: Any, splits: Any, fill: Any) -> Any:
+def pad_rows(values: Any, splits: Any, fill: Any) -> Any:
     """Values ``[all, ...]`` as padded rows ``[rows, longest, ...]``."""
     return tf.RaggedTensor.from_row_splits(values, splits, validate=False).to_tensor(default_value=fill)

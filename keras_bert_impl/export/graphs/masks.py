@@ -4,25 +4,25 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_bert_impl.export.graphs.base import TEXT, Endpoint, ServedModel, Tensors, dense, ids_endpoint
+from keras_bert_impl.export.graphs.base import TEXT, Endpoint, ServedModel, Tensors, make_ids_endpoint, pad_rows
 from keras_bert_impl.export.tokenizer.ragged_ops import lower_bound
 
 # One example for the README, by argument.
 EXAMPLE = {"text": "The [MASK] crossed the river."}
 
 
-def endpoints(served: ServedModel) -> dict[str, Endpoint]:
+def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
     """``serving_default`` over ``text``, and ``ids``.
 
     ``serving_default`` returns the predictions for each ``[MASK]``: ``tokens``, strings ``[batch, masks, k]``, and
     ``scores``; texts with fewer masks are padded with empty strings and zeros. ``ids`` returns the model's outputs.
     """
 
-    def of_text(text: Any) -> Tensors:
+    def serve_text(text: Any) -> Tensors:
         inputs = served.in_graph(text, max_length=served.max_length)
         index = tf.cast(tf.where(inputs["input_ids"] == served.tokenizer.mask_token_id), tf.int32)
         splits = lower_bound(index[:, 0], tf.range(tf.size(text) + 1))
-        positions = dense(index[:, 1], splits, 0)
+        positions = pad_rows(index[:, 1], splits, 0)
         masks = tf.shape(positions)[1]
         # The model needs at least one position.
         positions = tf.pad(positions, [[0, 0], [0, tf.maximum(1 - masks, 0)]])
@@ -34,4 +34,4 @@ def endpoints(served: ServedModel) -> dict[str, Endpoint]:
             for name, values in answers.items()
         }
 
-    return {"serving_default": Endpoint(of_text, {"text": TEXT}), "ids": ids_endpoint(served, served.run)}
+    return {"serving_default": Endpoint(serve_text, {"text": TEXT}), "ids": make_ids_endpoint(served, served.run)}

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from keras_bert_impl.export.graphs.base import TEXT, Endpoint, ServedModel, Tensors, ids_endpoint
+from keras_bert_impl.export.graphs.base import TEXT, Endpoint, ServedModel, Tensors, make_ids_endpoint
 
 # One example for the README, by argument.
 EXAMPLE = {"text": "It was a great movie.", "text_pair": "I liked it a lot."}
 
 
-def endpoints(served: ServedModel) -> dict[str, Endpoint]:
+def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
     """``serving_default`` over ``text``, ``pair`` over ``text`` and ``text_pair``, and ``ids``.
 
     If the task needs pairs, ``serving_default`` takes pairs, and there is no ``pair``. Each signature returns the
@@ -18,20 +18,20 @@ def endpoints(served: ServedModel) -> dict[str, Endpoint]:
     def answer(inputs: Tensors) -> Tensors:
         return served.task.serve(served.run(inputs), served)
 
-    def of_ids(inputs: Tensors) -> Tensors:
+    def serve_ids(inputs: Tensors) -> Tensors:
         outputs = served.run(inputs)
         return {**served.task.serve(outputs, served), "logits": outputs["logits"]}
 
-    def of_text(text: Any) -> Tensors:
+    def serve_text(text: Any) -> Tensors:
         return answer(served.in_graph(text, max_length=served.max_length))
 
-    def of_pair(text: Any, text_pair: Any) -> Tensors:
+    def serve_pair(text: Any, text_pair: Any) -> Tensors:
         return answer(served.in_graph(text, text_pair, max_length=served.max_length))
 
-    pair = Endpoint(of_pair, {"text": TEXT, "text_pair": TEXT})
+    pair = Endpoint(serve_pair, {"text": TEXT, "text_pair": TEXT})
     if served.task.needs_pair:
-        return {"serving_default": pair, "ids": ids_endpoint(served, of_ids)}
-    signatures = {"serving_default": Endpoint(of_text, {"text": TEXT}), "ids": ids_endpoint(served, of_ids)}
+        return {"serving_default": pair, "ids": make_ids_endpoint(served, serve_ids)}
+    signatures = {"serving_default": Endpoint(serve_text, {"text": TEXT}), "ids": make_ids_endpoint(served, serve_ids)}
     if served.config.type_vocab_size > 1:
         signatures["pair"] = pair
     return signatures

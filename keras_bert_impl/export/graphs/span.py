@@ -9,12 +9,12 @@ from keras_bert_impl.export.graphs.base import (
     Endpoint,
     ServedModel,
     Tensors,
-    ids_endpoint,
-    max_words,
-    substrings,
-    windows,
+    count_max_words,
+    cut_substrings,
+    make_ids_endpoint,
+    split_into_windows,
 )
-from keras_bert_impl.export.tokenizer.in_graph import lengths_of
+from keras_bert_impl.export.tokenizer.in_graph import count_tokens
 from keras_bert_impl.export.tokenizer.ragged_ops import decode
 from keras_bert_impl.tasks.question_answering import CANDIDATES, MAX_ANSWER, MAX_QUESTION, may_have_no_answer
 
@@ -25,7 +25,7 @@ _NONE = -1e30
 EXAMPLE = {"question": "What was great?", "context": "The book was dull. The movie was great."}
 
 
-def endpoints(served: ServedModel) -> dict[str, Endpoint]:
+def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
     """``serving_default`` over ``question`` and ``context``, and ``ids``.
 
     The first returns ``answer``, strings ``[batch]``, its characters in the context, ``start`` and ``end``, int32
@@ -35,22 +35,22 @@ def endpoints(served: ServedModel) -> dict[str, Endpoint]:
     """
     allow_no_answer = may_have_no_answer(served.config)
 
-    def of_text(question: Any, context: Any) -> Tensors:
+    def serve_text(question: Any, context: Any) -> Tensors:
         batch = tf.size(question)
-        tokens = served.in_graph.tokens(
-            tf.concat([question, context], axis=0), max_words=max_words(served.max_length), with_offsets=True
+        tokens = served.in_graph.tokenize(
+            tf.concat([question, context], axis=0), max_words=count_max_words(served.max_length), with_offsets=True
         )
-        starts, lengths = (tf.split(part, 2) for part in (tokens.splits[:-1], lengths_of(tokens)))
+        starts, lengths = (tf.split(part, 2) for part in (tokens.splits[:-1], count_tokens(tokens)))
         question_length = tf.minimum(lengths[0], min(MAX_QUESTION, served.max_length // 4))
-        rows = windows(lengths[1], served.max_length - 3 - question_length, served.max_length // 3)
+        rows = split_into_windows(lengths[1], served.max_length - 3 - question_length, served.max_length // 3)
         question_length = tf.gather(question_length, rows.text)
         question_part = (tf.gather(starts[0], rows.text), question_length)
         context_part = (tf.gather(starts[1], rows.text) + rows.start, rows.length)
-        inputs, token_index = served.in_graph.rows(tokens.ids, question_part, context_part)
+        inputs, token_index = served.in_graph.arrange_rows(tokens.ids, question_part, context_part)
         outputs = served.run(inputs)
         start, end = outputs["start_logits"], outputs["end_logits"]
 
-        logit, first, last = _candidates(start, end, question_length + 2, rows.length)
+        logit, first, last = _find_candidates(start, end, question_length + 2, rows.length)
         first, last = (tf.gather(token_index, column, batch_dims=1) for column in (first, last))
         # Candidates that do not exist have the logit `_NONE`, so that their characters do not matter.
         size = tf.size(tokens.ids)
@@ -62,7 +62,7 @@ def endpoints(served: ServedModel) -> dict[str, Endpoint]:
             )
         )
         no_answer = tf.math.unsorted_segment_min(start[:, 0] + end[:, 0], rows.text, batch)
-        logit, begin, stop = _best_of_text(rows.count, logit, begin, stop)
+        logit, begin, stop = _select_best(rows.count, logit, begin, stop)
         logits = tf.concat([logit, no_answer[:, None]], axis=1) if allow_no_answer else logit
         is_there = tf.cast(logits > _NONE, tf.float32)
         weights = tf.exp(logits - tf.reduce_max(logits, axis=1, keepdims=True)) * is_there
@@ -73,7 +73,7 @@ def endpoints(served: ServedModel) -> dict[str, Endpoint]:
             has_answer &= logit[:, 0] >= no_answer
         begin, stop = begin[:, 0], stop[:, 0]
         points, splits = decode(context)
-        answer = substrings(
+        answer = cut_substrings(
             points, splits[:-1] + tf.where(has_answer, begin, 0), splits[:-1] + tf.where(has_answer, stop, 0)
         )
         answers = {
@@ -85,12 +85,12 @@ def endpoints(served: ServedModel) -> dict[str, Endpoint]:
         return served.task.serve(answers, served)
 
     return {
-        "serving_default": Endpoint(of_text, {"question": TEXT, "context": TEXT}),
-        "ids": ids_endpoint(served, served.run),
+        "serving_default": Endpoint(serve_text, {"question": TEXT, "context": TEXT}),
+        "ids": make_ids_endpoint(served, served.run),
     }
 
 
-def _candidates(start: Any, end: Any, first: Any, length: Any) -> tuple[Any, Any, Any]:
+def _find_candidates(start: Any, end: Any, first: Any, length: Any) -> tuple[Any, Any, Any]:
     """Finds the best spans of each row: sums of their logits, first columns and last columns, each ``[rows, 20]``.
 
     Args:
@@ -111,16 +111,16 @@ def _candidates(start: Any, end: Any, first: Any, length: Any) -> tuple[Any, Any
     return tf.maximum(logit, _NONE), first, tf.minimum(first + extra, columns - 1)
 
 
-def _best_of_text(count: Any, logit: Any, begin: Any, stop: Any) -> tuple[Any, Any, Any]:
+def _select_best(count: Any, logit: Any, begin: Any, stop: Any) -> tuple[Any, Any, Any]:
     """The best distinct spans of each text from those of its rows: logits and characters, each ``[texts, 20]``."""
 
-    def by_text(values: Any, fill: Any) -> Any:
+    def group_by_text(values: Any, fill: Any) -> Any:
         rows = tf.RaggedTensor.from_row_lengths(values, count, validate=False).to_tensor(default_value=fill)
         flat = tf.reshape(rows, [tf.size(count), tf.shape(rows)[1] * CANDIDATES])
         # Without texts there are no rows, but top_k below needs columns.
         return tf.pad(flat, [[0, 0], [0, CANDIDATES]], constant_values=fill)
 
-    logit, begin, stop = by_text(logit, _NONE), by_text(begin, 0), by_text(stop, 0)
+    logit, begin, stop = group_by_text(logit, _NONE), group_by_text(begin, 0), group_by_text(stop, 0)
     order = tf.argsort(logit, axis=1, direction="DESCENDING", stable=True)
     logit, begin, stop = (tf.gather(values, order, batch_dims=1) for values in (logit, begin, stop))
     # Windows overlap, so that a span can occur twice: keep the better one.

@@ -2,21 +2,21 @@
 
 from typing import Any
 
-from keras_bert_impl.export.graphs.base import TEXT, Endpoint, ServedModel, Tensors, ids_endpoint
+from keras_bert_impl.export.graphs.base import TEXT, Endpoint, ServedModel, Tensors, make_ids_endpoint
 
 # One example for the README, by argument.
 EXAMPLE = {"text": "It was a great movie."}
 
 
-def endpoints(served: ServedModel) -> dict[str, Endpoint]:
+def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
     """``serving_default``, which is also ``embed``, over ``text``; and ``ids``.
 
     The first returns the task's vectors, ``ids`` the model's outputs.
     """
 
-    def of_text(text: Any) -> Tensors:
+    def serve_text(text: Any) -> Tensors:
         inputs = served.in_graph(text, max_length=served.max_length)
         return served.task.serve({**served.run(inputs), "attention_mask": inputs["attention_mask"]}, served)
 
-    embed = Endpoint(of_text, {"text": TEXT})
-    return {"serving_default": embed, "embed": embed, "ids": ids_endpoint(served, served.run)}
+    embed = Endpoint(serve_text, {"text": TEXT})
+    return {"serving_default": embed, "embed": embed, "ids": make_ids_endpoint(served, served.run)}

@@ -10,21 +10,21 @@ from keras_bert_impl.export.graphs.base import (
     ServedModel,
     Tensors,
     Windows,
-    covered_tokens,
-    dense,
-    ids_endpoint,
-    max_words,
-    substrings,
-    windows,
+    count_covered_tokens,
+    count_max_words,
+    cut_substrings,
+    make_ids_endpoint,
+    pad_rows,
+    split_into_windows,
 )
-from keras_bert_impl.export.tokenizer.in_graph import lengths_of
-from keras_bert_impl.export.tokenizer.ragged_ops import decode, indices_where, lower_bound, ragged_positions
+from keras_bert_impl.export.tokenizer.in_graph import count_tokens
+from keras_bert_impl.export.tokenizer.ragged_ops import decode, find_positions, indices_where, lower_bound
 
 # One example for the README, by argument.
 EXAMPLE = {"text": "It was a great movie."}
 
 
-def endpoints(served: ServedModel) -> dict[str, Endpoint]:
+def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
     """``serving_default`` over ``text``, and ``ids``.
 
     The first returns for each word, as BERT's tokenizer splits words, ``tokens``, strings ``[batch, words]``, the
@@ -33,22 +33,22 @@ def endpoints(served: ServedModel) -> dict[str, Endpoint]:
     by a quarter; a word is predicted in the window in which it has the most context. ``ids`` returns the ``logits``.
     """
 
-    def of_text(text: Any) -> Tensors:
+    def serve_text(text: Any) -> Tensors:
         size = served.max_length - 2
         overlap = served.max_length // 4
-        tokens = served.in_graph.tokens(text, max_words=max_words(served.max_length), with_offsets=True)
-        lengths = lengths_of(tokens)
-        rows = windows(lengths, tf.fill([tf.size(lengths)], size), overlap)
+        tokens = served.in_graph.tokenize(text, max_words=count_max_words(served.max_length), with_offsets=True)
+        lengths = count_tokens(tokens)
+        rows = split_into_windows(lengths, tf.fill([tf.size(lengths)], size), overlap)
         first_token = tf.gather(tokens.splits, rows.text) + rows.start
-        inputs, _ = served.in_graph.rows(tokens.ids, (first_token, rows.length))
+        inputs, _ = served.in_graph.arrange_rows(tokens.ids, (first_token, rows.length))
         logits = served.run(inputs)["logits"]
 
         # The first token of each word, as far as the windows reach.
-        owner, number = ragged_positions(lengths)
-        in_reach = number < tf.gather(covered_tokens(rows), owner)
+        owner, number = find_positions(lengths)
+        in_reach = number < tf.gather(count_covered_tokens(rows), owner)
         token = indices_where(tokens.is_first & in_reach)
         owner, number = tf.gather(owner, token), tf.gather(number, token)
-        row = _best_row(rows, owner, number, step=size - overlap)
+        row = _find_best_row(rows, owner, number, step=size - overlap)
         of_words = tf.gather_nd(logits, tf.stack([row, 1 + number - tf.gather(rows.start, row)], 1))
         answers = served.task.serve({"logits": of_words}, served)
 
@@ -61,16 +61,19 @@ def endpoints(served: ServedModel) -> dict[str, Endpoint]:
         points, text_splits = decode(text)
         offset = tf.gather(text_splits, owner)
         return {
-            "tokens": dense(substrings(points, offset + begin, offset + end), splits, ""),
-            **{name: dense(values, splits, "" if values.dtype == tf.string else 0) for name, values in answers.items()},
-            "start": dense(begin, splits, -1),
-            "end": dense(end, splits, -1),
+            "tokens": pad_rows(cut_substrings(points, offset + begin, offset + end), splits, ""),
+            **{
+                name: pad_rows(values, splits, "" if values.dtype == tf.string else 0)
+                for name, values in answers.items()
+            },
+            "start": pad_rows(begin, splits, -1),
+            "end": pad_rows(end, splits, -1),
         }
 
-    return {"serving_default": Endpoint(of_text, {"text": TEXT}), "ids": ids_endpoint(served, served.run)}
+    return {"serving_default": Endpoint(serve_text, {"text": TEXT}), "ids": make_ids_endpoint(served, served.run)}
 
 
-def _best_row(rows: Windows, owner: Any, number: Any, *, step: int) -> Any:
+def _find_best_row(rows: Windows, owner: Any, number: Any, *, step: int) -> Any:
     """Returns the window with the most context for each token ``number`` of text ``owner``."""
     first_row = tf.gather(tf.cumsum(rows.count, exclusive=True), owner)
     later = first_row + tf.minimum(number // step, tf.gather(rows.count, owner) - 1)

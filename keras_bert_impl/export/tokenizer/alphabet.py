@@ -88,7 +88,7 @@ def make_alphabet(
     Raises:
         InputError: the order of combining characters would matter.
     """
-    rules = character_rules(tokenizer.do_lower_case, tokenizer.strip_accents, tokenizer.tokenize_chinese_chars)
+    rules = find_character_rules(tokenizer.do_lower_case, tokenizer.strip_accents, tokenizer.tokenize_chinese_chars)
     changed = set().union(*rules.values())
     used = {
         (letter, alone)
@@ -129,7 +129,9 @@ def make_alphabet(
 
 
 @functools.lru_cache
-def character_rules(lowercase: bool, strip_accents: bool | None, chinese: bool) -> dict[int, tuple[Character, ...]]:
+def find_character_rules(
+    lowercase: bool, strip_accents: bool | None, chinese: bool
+) -> dict[int, tuple[Character, ...]]:
     """How each code point is normalized, for those that change or are not letters: to zero to three characters."""
     normalizer = normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=chinese, strip_accents=strip_accents, lowercase=lowercase

@@ -14,10 +14,10 @@ from keras_bert_impl.export.tokenizer.alphabet import PAGE, Alphabet
 from keras_bert_impl.export.tokenizer.ragged_ops import (
     decode,
     divide,
+    find_positions,
     follow_links,
     indices_where,
     lower_bound,
-    ragged_positions,
 )
 from keras_bert_impl.export.tokenizer.token_trie import TokenTrie
 
@@ -63,10 +63,10 @@ class CharacterReader:
         alphabet = self.alphabet
         page, position = divide(points, PAGE)
         page = tf.gather(tf.constant(alphabet.page_of), page)
-        codes = tf.cast(tf.gather(_small_constant(alphabet.pages.reshape(-1)), page * PAGE + position), tf.int32)
+        codes = tf.cast(tf.gather(_make_small_constant(alphabet.pages.reshape(-1)), page * PAGE + position), tf.int32)
         begin = end = tf.constant([], tf.int32)
         if with_offsets:
-            _, begin = ragged_positions(splits[1:] - splits[:-1])
+            _, begin = find_positions(splits[1:] - splits[:-1])
             end = begin + 1
         characters = Characters(codes, splits, begin, end)
         if self.normalized_tokens.longest:
@@ -169,6 +169,6 @@ def _choose_overlapping(start: Any, end: Any) -> Any:
     return indices_where(chosen[:-1] > 0)
 
 
-def _small_constant(values: np.ndarray) -> Any:
+def _make_small_constant(values: np.ndarray) -> Any:
     """Returns a constant of 16-bit integers if the values fit."""
     return tf.constant(values.astype(np.int16 if np.abs(values).max() < 1 << 15 else np.int32))

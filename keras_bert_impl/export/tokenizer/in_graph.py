@@ -84,11 +84,11 @@ class InGraphTokenizer:
             alphabet,
             literal_tokens=make_token_trie([[ord(c) for c in token] for token in literal], list(literal.values())),
             normalized_tokens=make_token_trie(
-                [self._plain_codes(token) for token in normalized], list(normalized.values())
+                [self._find_plain_codes(token) for token in normalized], list(normalized.values())
             ),
         )
         self._word_piece = WordPiece(
-            make_piece_table(self._spellings(words), alphabet.codes),
+            make_piece_table(self._list_spellings(words), alphabet.codes),
             token_ids=np.array(list(added), np.int32),
             first_token=alphabet.first_token,
             unknown_letter=alphabet.unknown_letter,
@@ -100,14 +100,14 @@ class InGraphTokenizer:
                 "with ids as input."
             )
 
-    def _plain_codes(self, text: str) -> list[int]:
+    def _find_plain_codes(self, text: str) -> list[int]:
         """Returns the codes of a text after normalization."""
         alphabet = self._alphabet
         points = np.array([ord(character) for character in text])
         codes = alphabet.pages[alphabet.page_of[points // PAGE], points % PAGE]
         return [code for code in alphabet.expansions[codes].ravel().tolist() if code >= 0]
 
-    def _spellings(self, words: list[tuple[str, int]]) -> list[Spelling]:
+    def _list_spellings(self, words: list[tuple[str, int]]) -> list[Spelling]:
         """Lists the pieces that can occur in normalized text, which has no capitals if the vocabulary is uncased."""
         alphabet = self._alphabet
         spellings = []
@@ -136,12 +136,12 @@ class InGraphTokenizer:
             ``input_ids``, ``token_type_ids`` and ``attention_mask``, int32 ``[batch, longest row]``.
         """
         if text_pairs is None:
-            tokens = self.tokens(texts, max_words=max_length - 2)
-            length = tf.minimum(lengths_of(tokens), max_length - 2)
-            return self.rows(tokens.ids, (tokens.splits[:-1], length))[0]
+            tokens = self.tokenize(texts, max_words=max_length - 2)
+            length = tf.minimum(count_tokens(tokens), max_length - 2)
+            return self.arrange_rows(tokens.ids, (tokens.splits[:-1], length))[0]
         # Truncation depends on which text of a pair is longer.
-        tokens = self.tokens(tf.concat([texts, text_pairs], axis=0), max_words=max(max_length, _COMPARED_WORDS))
-        starts, lengths = (tf.split(part, 2) for part in (tokens.splits[:-1], lengths_of(tokens)))
+        tokens = self.tokenize(tf.concat([texts, text_pairs], axis=0), max_words=max(max_length, _COMPARED_WORDS))
+        starts, lengths = (tf.split(part, 2) for part in (tokens.splits[:-1], count_tokens(tokens)))
         max_tokens = max_length - 3
         # The shorter text keeps up to half of the row, the longer one gets the rest.
         shorter = tf.minimum(tf.minimum(lengths[0], lengths[1]), max_tokens // 2)
@@ -149,10 +149,10 @@ class InGraphTokenizer:
         first_is_shorter = lengths[0] <= lengths[1]
         first = tf.where(first_is_shorter, shorter, tf.minimum(lengths[0], rest))
         second = tf.where(first_is_shorter, tf.minimum(lengths[1], rest), shorter)
-        return self.rows(tokens.ids, (starts[0], first), (starts[1], second))[0]
+        return self.arrange_rows(tokens.ids, (starts[0], first), (starts[1], second))[0]
 
     @tf.autograph.experimental.do_not_convert
-    def rows(self, ids: Any, first: tuple[Any, Any], second: tuple[Any, Any] | None = None) -> tuple[dict, Any]:
+    def arrange_rows(self, ids: Any, first: tuple[Any, Any], second: tuple[Any, Any] | None = None) -> tuple[dict, Any]:
         """Arranges tokens in rows ``[CLS] a [SEP]`` or ``[CLS] a [SEP] b [SEP]``, padded to the longest.
 
         Args:
@@ -190,7 +190,7 @@ class InGraphTokenizer:
         return inputs, index
 
     @tf.autograph.experimental.do_not_convert
-    def tokens(self, texts: Any, *, max_words: int | None = None, with_offsets: bool = False) -> Tokens:
+    def tokenize(self, texts: Any, *, max_words: int | None = None, with_offsets: bool = False) -> Tokens:
         """Returns the tokens of the first words of texts.
 
         Args:
@@ -211,6 +211,6 @@ class InGraphTokenizer:
         return Tokens(ids, splits, begin, end, is_first=tf.gather(words.is_start, start))
 
 
-def lengths_of(tokens: Tokens) -> Any:
+def count_tokens(tokens: Tokens) -> Any:
     """Returns the number of tokens of each text: int32 ``[texts]``."""
     return tokens.splits[1:] - tokens.splits[:-1]

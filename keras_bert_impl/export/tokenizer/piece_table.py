@@ -101,7 +101,7 @@ def make_piece_table(pieces: Sequence[Spelling], codes: int) -> PieceTable:
     )
 
 
-def hash_bits(slots: int, buckets: int) -> tuple[int, int]:
+def find_hash_bits(slots: int, buckets: int) -> tuple[int, int]:
     """Returns the positions of two bit fields in a key: the number of its bucket, and its slot before the shift.
 
     The highest bits are used because each bit of a product depends on all bits below it.
@@ -116,7 +116,7 @@ def _arrange(sums: np.ndarray, *, slots: int, buckets: int) -> tuple[np.ndarray,
     Returns:
         The shifts ``[buckets]``, and the number of the piece in each slot ``[slots]``.
     """
-    bucket_bit, slot_bit = hash_bits(slots, buckets)
+    bucket_bit, slot_bit = find_hash_bits(slots, buckets)
     bucket = (sums >> bucket_bit) & (buckets - 1)
     home = (sums >> slot_bit) & (slots - 1)
     shifts = np.zeros(buckets, np.int32)

@@ -22,7 +22,7 @@ def indices_where(condition: Any) -> Any:
     return tf.cast(tf.squeeze(tf.where(condition), 1), tf.int32)
 
 
-def prefix_pairs(lengths: Any, max_length: int) -> tuple[Any, Any]:
+def list_prefix_pairs(lengths: Any, max_length: int) -> tuple[Any, Any]:
     """Returns all pairs ``(row, i)`` with ``i < lengths[row]``, ordered: rows and numbers, both ``[sum of lengths]``.
 
     Args:
@@ -44,7 +44,7 @@ def segment_of(starts: Any, indices: Any) -> Any:
     return tf.raw_ops.UpperBound(sorted_inputs=starts[None], values=indices[None])[0] - 1
 
 
-def ragged_positions(lengths: Any) -> tuple[Any, Any]:
+def find_positions(lengths: Any) -> tuple[Any, Any]:
     """For concatenated rows with these lengths: each entry's row and its position there, both ``[sum of lengths]``."""
     row = tf.repeat(tf.range(tf.size(lengths)), lengths)
     return row, tf.range(tf.size(row)) - tf.gather(tf.cumsum(lengths, exclusive=True), row)

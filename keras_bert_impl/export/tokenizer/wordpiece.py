@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_impl.export.tokenizer.piece_table import PieceTable, hash_bits
+from keras_bert_impl.export.tokenizer.piece_table import PieceTable, find_hash_bits
 from keras_bert_impl.export.tokenizer.ragged_ops import (
     divide,
     follow_links,
     indices_where,
+    list_prefix_pairs,
     lower_bound,
-    prefix_pairs,
     segment_of,
 )
 
@@ -143,9 +143,9 @@ class WordPiece:
         integers = min(-(-_COMMON_LENGTH // len(table.powers)), table.packed.shape[1])
         packed = self._pack(words, words.start, words.length, integers)
         slot, is_hit = self._look_up(tf.reduce_sum(packed * table.mix[:integers], axis=1))
-        piece = self._piece_in(slot)
+        piece = self._find_piece(slot)
         is_hit &= words.length <= integers * len(table.powers)
-        is_hit &= _rows_equal(tf.gather(tf.constant(_pack_common_words(table, integers)), piece), packed)
+        is_hit &= _are_rows_equal(tf.gather(tf.constant(_pack_common_words(table, integers)), piece), packed)
         ids = tf.where(is_hit, tf.gather(tf.constant(table.ids), piece), self.unknown_id)
         # Special and added tokens are words of one character.
         number = tf.gather(words.codes, words.start + 1) - self.first_token
@@ -200,9 +200,9 @@ class WordPiece:
             reached, link = follow_links(reached, link, count)
         visited = indices_where(reached[:-1] > 0)
         start, distance, word = (tf.gather(values, visited) for values in (start, distance, word))
-        length, piece = tf.gather(length, visited), self._piece_in(tf.gather(slot, visited))
+        length, piece = tf.gather(length, visited), self._find_piece(tf.gather(slot, visited))
         is_stuck = length == 0
-        is_exact = tf.reduce_all(is_stuck | self._matches(words, start, distance, length, piece))
+        is_exact = tf.reduce_all(is_stuck | self._is_match(words, start, distance, length, piece))
         # A visited position without a piece makes the complete word unknown.
         is_unknown = tf.math.unsorted_segment_max(tf.cast(is_stuck, tf.int32), word, tf.size(to_split))
         used = indices_where(tf.gather(is_unknown, word) < 1)
@@ -225,7 +225,7 @@ class WordPiece:
         count = tf.size(start)
         max_length = tf.minimum(remaining, table.longest)
         # All pairs of a position and the last character of a piece that could start there, ordered.
-        position, last = prefix_pairs(max_length, table.longest)
+        position, last = list_prefix_pairs(max_length, table.longest)
         code = tf.gather(words.codes, tf.gather(start + 1, position) + last)
         # One cumulative sum over all pairs; the sum before a position's first pair is subtracted.
         sums = tf.concat([[0], tf.cumsum(tf.gather(tf.constant(table.weights), code + last * table.codes))], axis=0)
@@ -233,8 +233,8 @@ class WordPiece:
         before -= tf.where(distance > 0, table.continued, 0)
         slot, is_hit = self._look_up(sums[1:] - tf.gather(before, position))
         if compare_all:
-            is_hit &= self._matches(
-                words, tf.gather(start, position), tf.gather(distance, position), last + 1, self._piece_in(slot)
+            is_hit &= self._is_match(
+                words, tf.gather(start, position), tf.gather(distance, position), last + 1, self._find_piece(slot)
             )
         rank = tf.where(is_hit, (last + 1) * (1 << SLOT_BITS) + slot, 0)
         return divide(tf.maximum(tf.math.unsorted_segment_max(rank, position, count), 0), 1 << SLOT_BITS)
@@ -243,21 +243,21 @@ class WordPiece:
         """Returns the slots of sums of weights, and whether the pieces in these slots have the same sums."""
         table = self.table
         slots, buckets = len(table.slot_sum), len(table.shifts)
-        bucket_bit, slot_bit = hash_bits(slots, buckets)
+        bucket_bit, slot_bit = find_hash_bits(slots, buckets)
         bucket = tf.cast(tf.bitwise.right_shift(sums, np.int64(bucket_bit)), tf.int32) & (buckets - 1)
         shift = tf.gather(tf.constant(table.shifts), bucket)
         home = tf.cast(tf.bitwise.right_shift(sums, np.int64(slot_bit)) & (slots - 1), tf.int32)
         slot = (home + shift) & (slots - 1)
         return slot, tf.gather(tf.constant(table.slot_sum), slot) == sums
 
-    def _piece_in(self, slot: Any) -> Any:
+    def _find_piece(self, slot: Any) -> Any:
         return tf.gather(tf.constant(self.table.slot_piece), slot)
 
-    def _matches(self, words: Words, start: Any, distance: Any, length: Any, piece: Any) -> Any:
+    def _is_match(self, words: Words, start: Any, distance: Any, length: Any, piece: Any) -> Any:
         """Whether the characters at these positions are exactly those of these pieces: bool ``[positions]``."""
         table = self.table
         packed = self._pack(words, start, length, table.packed.shape[1])
-        is_same = _rows_equal(tf.gather(tf.constant(table.packed), piece), packed)
+        is_same = _are_rows_equal(tf.gather(tf.constant(table.packed), piece), packed)
         return is_same & (tf.gather(tf.constant(table.continues), piece) == (distance > 0))
 
     def _pack(self, words: Words, start: Any, length: Any, integers: int) -> Any:
@@ -272,7 +272,7 @@ class WordPiece:
         return tf.reduce_sum(tf.reshape(weighted, [-1, integers, len(table.powers)]), axis=2)
 
 
-def _rows_equal(a: Any, b: Any) -> Any:
+def _are_rows_equal(a: Any, b: Any) -> Any:
     return tf.reduce_all(a == b, axis=1)
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import keras
 
 from keras_bert_impl.data.batch_splitter import BatchSplitter, use_sum_reduction
-from keras_bert_impl.data.feed import Batches, for_evaluation, for_fit
+from keras_bert_impl.data.feed import Batches, make_evaluation_data, make_fit_data
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.training.distribution.base import (
     LossScaleOptimizer,
     ReplicaSummedOptimizer,
-    current_backend,
+    get_backend,
 )
 from keras_bert_impl.training.settings import TrainingSettings
 
@@ -31,7 +31,7 @@ LOST_WORKER = (
 
 @dataclasses.dataclass(frozen=True)
 class Distribution:
-    """The devices and processes that train together; `distributed` makes it.
+    """The devices and processes that train together; `start_strategy` makes it.
 
     Args:
         replicas: number of devices that process a batch together, over all processes.
@@ -50,14 +50,14 @@ class Distribution:
         """Whether this process writes files."""
         return self.process == 0
 
-    def any_process(self, *flags: bool) -> tuple[bool, ...]:
+    def reduce_any(self, *flags: bool) -> tuple[bool, ...]:
         """Returns for each flag whether it is true in any process. All processes must call this together."""
-        return flags if self.processes == 1 else current_backend().any_process(self, flags)
+        return flags if self.processes == 1 else get_backend().reduce_any(self, flags)
 
-    def same_in_all_processes(self, number: int) -> bool:
+    def is_same_in_all_processes(self, number: int) -> bool:
         """Whether a non-negative number is the same in all processes, which must call this together."""
         bits = [bool(number >> place & 1) for place in range(64)]
-        return sum(self.any_process(*bits, *(not bit for bit in bits))) == len(bits)
+        return sum(self.reduce_any(*bits, *(not bit for bit in bits))) == len(bits)
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """Returns the scope in which model and optimizer are created."""
@@ -77,7 +77,7 @@ class Distribution:
         if self.replicas * settings.accumulate > 1:
             arguments = use_sum_reduction(arguments)
         # Keras' default is XLA on GPUs, where TensorFlow would compile for each length of rows.
-        model.compile(optimizer=optimizer, jit_compile=current_backend().compiles_steps, **arguments)
+        model.compile(optimizer=optimizer, jit_compile=get_backend().compiles_steps, **arguments)
         accumulate(model, settings.accumulate)
         model.gradient_checkpointing_enable(settings.remat)
 
@@ -104,34 +104,34 @@ class Distribution:
         )
 
     def feed(self, batches: Batches, *, start: int = 0, repeated: bool = False) -> Any:
-        """Feeds the batches of `split` to ``fit``, from batch ``start`` on; see `keras_bert_impl.data.for_fit`."""
+        """Feeds the batches of `split` to ``fit``, from batch ``start`` on; see `make_fit_data`."""
         if isinstance(batches, BatchSplitter):
             start *= len(batches.local_parts)
         if self.strategy is None:
-            return for_fit(batches, start=start, repeated=repeated)
+            return make_fit_data(batches, start=start, repeated=repeated)
         return self.strategy.distribute_datasets_from_function(
-            lambda _: for_fit(batches, start=start, repeated=repeated)
+            lambda _: make_fit_data(batches, start=start, repeated=repeated)
         )
 
-    def validation_arguments(self, batches: Batches) -> dict[str, Any]:
+    def make_validation_arguments(self, batches: Batches) -> dict[str, Any]:
         """Arguments for ``fit`` to validate on all these batches, with the weighted metrics of a single device."""
         if self.replicas == 1 and self.strategy is None:
-            return {"validation_data": for_evaluation(batches)}
+            return {"validation_data": make_evaluation_data(batches)}
         return {
             "validation_data": self.feed(self.split(batches, normalize_weights=False), repeated=True),
             "validation_steps": len(batches),
         }
 
-    def predict_function(self, model: keras.Model) -> Callable[[Any], Any]:
+    def get_predict_function(self, model: keras.Model) -> Callable[[Any], Any]:
         """Returns a function like ``model.predict_on_batch`` that each process calls alone, with complete batches."""
-        return model.predict_on_batch if self.replicas == 1 else current_backend().make_predict_function(model)
+        return model.predict_on_batch if self.replicas == 1 else get_backend().make_predict_function(model)
 
 
 SINGLE_DEVICE = Distribution()
 
 
 @contextlib.contextmanager
-def distributed(strategy: str | None = None, *, devices: int | None = None) -> Iterator[Distribution]:
+def start_strategy(strategy: str | None = None, *, devices: int | None = None) -> Iterator[Distribution]:
     """Starts the strategy of a training run.
 
     Args:
@@ -147,7 +147,7 @@ def distributed(strategy: str | None = None, *, devices: int | None = None) -> I
     Raises:
         InputError: the backend has no such strategy, or the environment names no workers.
 
-    >>> with distributed("mirrored", devices=2) as distribution, distribution.scope():  # doctest: +SKIP
+    >>> with start_strategy("mirrored", devices=2) as distribution, distribution.scope():  # doctest: +SKIP
     ...     model = BertForPreTraining(BertConfig.preset("tiny"))
     """
     if strategy is None:
@@ -162,7 +162,7 @@ def distributed(strategy: str | None = None, *, devices: int | None = None) -> I
         raise InputError(REFUSED_STRATEGIES[name])
     if name not in _STRATEGIES:
         raise InputError(f"{strategy!r} is not a strategy; the strategies are {', '.join(_STRATEGIES)}.")
-    backend, needed = current_backend(), _STRATEGIES[name]
+    backend, needed = get_backend(), _STRATEGIES[name]
     if backend.name != needed:
         raise InputError(
             f"The strategy {strategy} needs the backend {needed}, but Keras runs on {backend.name}, which has "
@@ -195,7 +195,7 @@ def accumulate(model: keras.Model, parts: int) -> None:
     """
     if parts < 1:
         raise InputError(f"accumulate is {parts}; a whole number above 0 was expected.")
-    model.custom_train_step = current_backend().make_accumulation_step(model, parts) if parts > 1 else None
+    model.custom_train_step = get_backend().make_accumulation_step(model, parts) if parts > 1 else None
     model.train_function = None  # `fit` builds it again.
 
 
@@ -207,6 +207,6 @@ __all__ = [
     "LossScaleOptimizer",
     "ReplicaSummedOptimizer",
     "accumulate",
-    "current_backend",
-    "distributed",
+    "get_backend",
+    "start_strategy",
 ]

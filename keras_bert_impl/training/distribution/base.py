@@ -30,7 +30,7 @@ class Backend:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def version(self) -> str:
+    def describe_version(self) -> str:
         """Name and version."""
         return f"{self.name} {sys.modules[self.name].__version__}"
 
@@ -41,7 +41,7 @@ class Backend:
         """Returns a function like ``model.predict_on_batch`` that one process runs alone, without the others."""
         return model.predict_on_batch
 
-    def any_process(self, distribution: Any, flags: tuple[bool, ...]) -> tuple[bool, ...]:
+    def reduce_any(self, distribution: Any, flags: tuple[bool, ...]) -> tuple[bool, ...]:
         """For each flag whether it is true in any process; called by all processes together."""
         return flags
 
@@ -57,7 +57,7 @@ class Backend:
         """Sums gradients over the replicas; sparse gradients get unique rows, or are converted to dense ones."""
         return gradients
 
-    def on_all_replicas(self, is_true: Any) -> Any:
+    def reduce_all(self, is_true: Any) -> Any:
         """Whether a boolean scalar is true on all replicas."""
         return is_true
 
@@ -73,7 +73,7 @@ class Backend:
 
 
 @functools.cache
-def current_backend() -> Backend:
+def get_backend() -> Backend:
     """Returns the backend that Keras runs on."""
     name = keras.backend.backend()
     if name == "tensorflow":
@@ -98,7 +98,7 @@ class ReplicaSummedOptimizer(keras.optimizers.Optimizer):
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         """Updates the variables."""
-        super().apply(current_backend().sum_gradients(grads, is_dense=self.needs_dense_gradients), trainable_variables)
+        super().apply(get_backend().sum_gradients(grads, is_dense=self.needs_dense_gradients), trainable_variables)
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
         return grads_and_vars
@@ -119,7 +119,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
 
     def check_finite(self, grads: Sequence[Any]) -> Any:
         """Whether all gradients of all replicas are finite."""
-        return current_backend().on_all_replicas(super().check_finite(grads))
+        return get_backend().reduce_all(super().check_finite(grads))
 
 
 def map_arrays(function: Callable[[Any], Any], data: Any) -> Any:
@@ -145,6 +145,6 @@ def update_metrics(model: keras.Model, part: Any, loss: Any, outputs: Any) -> No
     model.compute_metrics(x, y, outputs, sample_weight=weights)
 
 
-def current_values(scope: keras.StatelessScope, variables: list[Any]) -> list[Any]:
+def get_values(scope: keras.StatelessScope, variables: list[Any]) -> list[Any]:
     """Returns the values that variables have in a stateless scope."""
     return [scope.get_current_value(variable) for variable in variables]

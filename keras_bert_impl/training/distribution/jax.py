@@ -13,14 +13,14 @@ from keras import ops
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.training.distribution import LOST_WORKER, Distribution
-from keras_bert_impl.training.distribution.base import Backend, current_values, split_batch, update_metrics
+from keras_bert_impl.training.distribution.base import Backend, get_values, split_batch, update_metrics
 
 # Words in JAX's error messages that show that another process has ended.
 _LOST_SIGNS = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED")
 
 
 @contextlib.contextmanager
-def data_parallel(devices: int | None) -> Iterator[Distribution]:
+def start_data_parallel(devices: int | None) -> Iterator[Distribution]:
     """``keras.distribution.DataParallel`` over the devices of this process, or of several processes."""
     if "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ:
         if devices is not None:
@@ -46,7 +46,7 @@ def data_parallel(devices: int | None) -> Iterator[Distribution]:
     try:
         with parallel.scope():
             yield distribution
-        distribution.any_process(True)  # A barrier: a process that leaves early looks lost to the others.
+        distribution.reduce_any(True)  # A barrier: a process that leaves early looks lost to the others.
     except (jax.errors.JaxRuntimeError, ValueError) as error:
         if processes == 1 or not any(sign in str(error) for sign in _LOST_SIGNS):
             raise
@@ -57,7 +57,7 @@ class JaxBackend(Backend):
     """JAX, whose training state is outside the variables during ``fit``."""
 
     compiles_steps = True
-    strategies: ClassVar = {"data_parallel": data_parallel}
+    strategies: ClassVar = {"data_parallel": start_data_parallel}
 
     def sync_variables(self, model: keras.Model) -> None:
         """Copies the training state to the variables."""
@@ -75,7 +75,7 @@ class JaxBackend(Backend):
             ops.convert_to_numpy, run([variable.value for variable in model.variables], inputs)
         )
 
-    def any_process(self, distribution: Distribution, flags: tuple[bool, ...]) -> tuple[bool, ...]:
+    def reduce_any(self, distribution: Distribution, flags: tuple[bool, ...]) -> tuple[bool, ...]:
         """Gathers the flags of all processes."""
         from jax.experimental import multihost_utils
 
@@ -83,14 +83,14 @@ class JaxBackend(Backend):
 
     def make_accumulation_step(self, model: keras.Model, parts: int) -> Callable[..., Any]:
         """Returns a scan over the parts inside one step."""
-        return functools.partial(_accumulation_step, model, parts)
+        return functools.partial(_run_accumulation_step, model, parts)
 
 
-def _accumulation_step(model: keras.Model, parts: int, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
+def _run_accumulation_step(model: keras.Model, parts: int, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
     weights, changing, slots, metrics = state
     loss_and_gradients = jax.value_and_grad(model.compute_loss_and_updates, has_aux=True)
 
-    def one_part(carried: Any, part: Any) -> Any:
+    def run_part(carried: Any, part: Any) -> Any:
         sums, changing, metrics = carried
         (_, (loss, outputs, changing, metrics)), gradients = loss_and_gradients(
             weights, changing, metrics, *part, training=True, optimizer_variables=slots
@@ -98,10 +98,10 @@ def _accumulation_step(model: keras.Model, parts: int, state: Any, data: Any) ->
         with keras.StatelessScope(state_mapping=list(zip(model.metrics_variables, metrics, strict=True))) as scope:
             update_metrics(model, part, loss, outputs)
         sums = [total + gradient for total, gradient in zip(sums, gradients, strict=True)]
-        return (sums, changing, current_values(scope, model.metrics_variables)), None
+        return (sums, changing, get_values(scope, model.metrics_variables)), None
 
     start = ([ops.zeros_like(weight) for weight in weights], changing, metrics)
-    (sums, changing, metrics), _ = jax.lax.scan(one_part, start, split_batch(data, parts))
+    (sums, changing, metrics), _ = jax.lax.scan(run_part, start, split_batch(data, parts))
     weights, slots = model.optimizer.stateless_apply(slots, [total / parts for total in sums], weights)
     with keras.StatelessScope(state_mapping=list(zip(model.metrics_variables, metrics, strict=True))):
         logs = model.get_metrics_result()

@@ -14,7 +14,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.training.distribution import LOST_WORKER, Distribution
 from keras_bert_impl.training.distribution.base import (
     Backend,
-    current_values,
+    get_values,
     map_arrays,
     split_batch,
     update_metrics,
@@ -22,13 +22,13 @@ from keras_bert_impl.training.distribution.base import (
 
 
 @contextlib.contextmanager
-def mirrored(devices: int | None) -> Iterator[Distribution]:
+def start_mirrored(devices: int | None) -> Iterator[Distribution]:
     """``tf.distribute.MirroredStrategy`` over the GPUs of this machine, or over logical devices of its CPU."""
-    strategy = tf.distribute.MirroredStrategy(_device_names(devices))
+    strategy = tf.distribute.MirroredStrategy(_find_devices(devices))
     yield Distribution(replicas=strategy.num_replicas_in_sync, strategy=strategy)
 
 
-def _device_names(devices: int | None) -> list[str]:
+def _find_devices(devices: int | None) -> list[str]:
     """Returns the names of the first devices: GPUs, or where there are none logical devices of the CPU."""
     gpus, cpus = (tf.config.list_physical_devices(kind) for kind in ("GPU", "CPU"))
     if devices is not None and gpus and devices > len(gpus):
@@ -41,13 +41,13 @@ def _device_names(devices: int | None) -> list[str]:
         except RuntimeError as error:
             raise InputError(
                 f"TensorFlow has already started with other devices, so the CPU cannot be split into {devices}. Call "
-                "`distributed` before any other operation of the process."
+                "`start_strategy` before any other operation of the process."
             ) from error
     return [device.name for device in tf.config.list_logical_devices("GPU" if gpus else "CPU")][:devices]
 
 
 @contextlib.contextmanager
-def multiworker(devices: int | None) -> Iterator[Distribution]:
+def start_multiworker(devices: int | None) -> Iterator[Distribution]:
     """``tf.distribute.MultiWorkerMirroredStrategy`` over the workers that ``TF_CONFIG`` names."""
     if devices is not None:
         raise InputError("devices was given for multiworker, whose workers use all GPUs of their machine. Omit it.")
@@ -59,14 +59,14 @@ def multiworker(devices: int | None) -> Iterator[Distribution]:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except (RuntimeError, ValueError, tf.errors.OpError) as error:
         raise InputError(
-            f"TensorFlow cannot join the workers: {error}. Call `distributed` before any other operation of the "
+            f"TensorFlow cannot join the workers: {error}. Call `start_strategy` before any other operation of the "
             "process."
         ) from error
     replicas = strategy.num_replicas_in_sync
     try:
         distribution = Distribution(replicas=replicas, processes=len(workers), process=index, strategy=strategy)
         yield distribution
-        distribution.any_process(True)  # A barrier: a worker that leaves early looks lost to the others.
+        distribution.reduce_any(True)  # A barrier: a worker that leaves early looks lost to the others.
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
         raise InputError(LOST_WORKER) from error
 
@@ -75,7 +75,7 @@ class TensorFlowBackend(Backend):
     """TensorFlow: embeddings have sparse gradients, and strategies distribute a step over replicas."""
 
     has_fused_adam = True
-    strategies: ClassVar = {"mirrored": mirrored, "multiworker": multiworker}
+    strategies: ClassVar = {"mirrored": start_mirrored, "multiworker": start_multiworker}
 
     def make_predict_function(self, model: keras.Model) -> Callable[[Any], Any]:
         """One ``tf.function`` outside the strategy."""
@@ -86,14 +86,14 @@ class TensorFlowBackend(Backend):
 
         return lambda inputs: keras.tree.map_structure(ops.convert_to_numpy, run(inputs))
 
-    def any_process(self, distribution: Distribution, flags: tuple[bool, ...]) -> tuple[bool, ...]:
+    def reduce_any(self, distribution: Distribution, flags: tuple[bool, ...]) -> tuple[bool, ...]:
         """Returns a sum over the replicas of the strategy."""
         total = distribution.strategy.reduce("SUM", tf.constant(flags, tf.float32), axis=None)
         return tuple((total.numpy() > 0).tolist())
 
     def make_accumulation_step(self, model: keras.Model, parts: int) -> Callable[..., Any]:
         """Returns a loop over the parts inside one step."""
-        return functools.partial(_accumulation_step, model, parts)
+        return functools.partial(_run_accumulation_step, model, parts)
 
     def sum_gradients(self, gradients: Sequence[Any], *, is_dense: bool) -> Sequence[Any]:
         """``all_reduce`` over the replicas; duplicate rows of embeddings are merged before and after it."""
@@ -101,7 +101,7 @@ class TensorFlowBackend(Backend):
         gradients = [prepare(gradient) for gradient in gradients]
         return [prepare(gradient) for gradient in _all_reduce(gradients)] if _has_replicas() else gradients
 
-    def on_all_replicas(self, is_true: Any) -> Any:
+    def reduce_all(self, is_true: Any) -> Any:
         """Counts the replicas on which it is false."""
         if not _has_replicas():
             return is_true
@@ -160,7 +160,7 @@ def _to_dense(gradient: Any) -> Any:
     return None if gradient is None else tf.convert_to_tensor(gradient)
 
 
-def _accumulation_step(model: keras.Model, parts: int, data: Any) -> dict[str, Any]:
+def _run_accumulation_step(model: keras.Model, parts: int, data: Any) -> dict[str, Any]:
     strategy = tf.distribute.get_strategy()
     batch = split_batch(data, parts)
     weights = model.trainable_weights
@@ -175,7 +175,7 @@ def _accumulation_step(model: keras.Model, parts: int, data: Any) -> dict[str, A
 
     without_gradient: set[int] = set()  # Indices into `weights`, complete after the loop's body is traced.
 
-    def one_part(k: Any, sums: list[Any], values: list[Any]) -> tuple[Any, list[Any], list[Any]]:
+    def run_part(k: Any, sums: list[Any], values: list[Any]) -> tuple[Any, list[Any], list[Any]]:
         part = map_arrays(lambda array: array[k], batch)
         x, y, sample_weight = part
         with keras.StatelessScope(state_mapping=list(zip(changing, values, strict=True))) as scope:
@@ -187,11 +187,11 @@ def _accumulation_step(model: keras.Model, parts: int, data: Any) -> dict[str, A
         gradients = tape.gradient(scaled, [weight.value for weight in weights])
         without_gradient.update(n for n, gradient in enumerate(gradients) if gradient is None)
         sums = [_add_gradient(*pair) for pair in zip(sums, gradients, strict=True)]
-        return k + 1, sums, current_values(scope, changing)
+        return k + 1, sums, get_values(scope, changing)
 
     _, sums, values = tf.while_loop(
         lambda k, *_: k < parts,
-        one_part,
+        run_part,
         [0, [tf.zeros(weight.shape, weight.dtype) for weight in weights], [ops.copy(value) for value in changing]],
         parallel_iterations=1,
     )

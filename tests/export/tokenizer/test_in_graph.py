@@ -146,7 +146,7 @@ def test_offsets(minilm: Path, texts: list[str]) -> None:
     tokenizer = BertTokenizer.from_pretrained(minilm)
     tables = InGraphTokenizer(tokenizer)
     plain = [text for text in texts if not any(mark in text for mark in "\u0301\u0327\u0308\u0300")]
-    found = tables.tokens(tf.constant(plain), with_offsets=True)
+    found = tables.tokenize(tf.constant(plain), with_offsets=True)
     expected = tokenizer.backend_tokenizer.encode_batch(plain, add_special_tokens=False)
     assert np.diff(found.splits).tolist() == [len(encoding.ids) for encoding in expected]
     spans = np.stack([found.begin, found.end], axis=1)
@@ -185,7 +185,7 @@ def test_characters_that_share_the_sum_of_a_piece(monkeypatch: pytest.MonkeyPatc
     """With weights so small that other characters have a piece's sum, all pieces are compared; otherwise the used."""
     if collide:
         for module in (wordpiece, piece_table):
-            monkeypatch.setattr(module, "hash_bits", lambda slots, buckets: (0, 3))
+            monkeypatch.setattr(module, "find_hash_bits", lambda slots, buckets: (0, 3))
         # One letter per integer, with a small weight.
         monkeypatch.setattr(piece_table, "_PACK_BITS", 8)
         monkeypatch.setattr(piece_table, "_WEIGHT_BITS", 6)
