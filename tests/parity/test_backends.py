@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import small
 import transformers_models
 from made_corpus import made_corpus
+
+from keras_bert_impl import BertConfig, models
 
 BACKENDS = ["tensorflow", "jax", "torch"]
 
@@ -88,10 +91,10 @@ from keras_bert_impl.training import PreTraining, pretrain
 
 shards, init, output, blocked = sys.argv[1:]
 settings = PreTraining(
-    batch_size=4, learning_rate=1e-2, dropout=0.0, held_out=0.2, report_every=4, warmup=0.0
+    batch_size=4, learning_rate=1e-2, dropout=0.0, held_out=0.2, report_every=12, warmup=0.0
 )
 metrics = pretrain(
-    shards, init=init, output=output, steps=8, objective=Objective(max_length=37, packing=True), settings=settings,
+    shards, init=init, output=output, steps=24, objective=Objective(max_length=37, packing=True), settings=settings,
     log=lambda _: None,
 )
 assert not blocked or not [module for module in sys.modules if module.split(".")[0] == blocked]
@@ -100,12 +103,13 @@ print(json.dumps(metrics["history"]))
 
 
 def test_pretraining_is_the_same_on_all_backends(tmp_path: Path) -> None:
-    """Eight steps on packed rows from the same weights: the losses, trained with and held out."""
+    """Twenty-four steps on packed rows from the same weights: the losses, trained with and held out."""
     (tmp_path / "shards").mkdir()
     corpus = made_corpus(tmp_path / "shards", documents=40, sentences=(4, 20), tokens=(3, 11))
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37}
     sizes |= {"vocab_size": corpus.tokenizer.vocab_size, "max_position_embeddings": 41}
-    transformers_models.save("BertForPreTraining", tmp_path / "init", **sizes)
+    keras.utils.set_random_seed(3)
+    models.BertForPreTraining(BertConfig(**sizes)).save_pretrained(tmp_path / "init")
     corpus.tokenizer.save_pretrained(tmp_path / "init")
     processes = {
         backend: start(
@@ -125,13 +129,13 @@ def test_pretraining_is_the_same_on_all_backends(tmp_path: Path) -> None:
         histories[backend] = json.loads(output.splitlines()[-1])
     expected = histories.pop("tensorflow")
     moved = expected[-1]["held_out"]["masked_loss"] - expected[0]["held_out"]["masked_loss"]
-    assert abs(moved) > 0.01
+    assert moved < -0.03  # Hundreds of times the tolerance below.
     for backend, history in histories.items():
         for ours, theirs in zip(expected, history, strict=True):
             for part in ("train", "held_out"):
                 for name, value in ours[part].items():
                     np.testing.assert_allclose(
-                        theirs[part][name], value, rtol=2e-3, err_msg=f"{backend}: {part} {name}"
+                        theirs[part][name], value, rtol=1e-5, err_msg=f"{backend}: {part} {name}"
                     )
 
 
