@@ -17,7 +17,7 @@ from keras_bert_impl.layers import BertAttentionBias, BertEmbeddings, BertLayer,
 keras.utils.set_random_seed(1)
 
 
-def array(tensor):
+def to_numpy(tensor):
     """Converts a tensor of any backend to NumPy."""
     return keras.ops.convert_to_numpy(tensor)
 
@@ -26,7 +26,7 @@ def array(tensor):
 # ## Embeddings: word + position + segment
 #
 # A text is a row of ids. Each id has a vector, each position has one, and each of the two segments has one. BERT adds
-# the three and normalizes the sum. Two rows of 8 tokens, hidden size 24:
+# the three and normalizes the sum. The example has two rows of 8 tokens and a hidden size of 24:
 
 # %%
 config = BertConfig(
@@ -59,8 +59,8 @@ assert np.abs(by_hand - states).max() < 1e-4
 
 
 # %%
-def sinusoidal(length, hidden):
-    """The position embeddings of 'Attention is all you need', section 3.5."""
+def make_sinusoids(length, hidden):
+    """Computes the position embeddings of 'Attention is all you need', section 3.5."""
     angles = np.arange(length)[:, None] / 10000 ** (np.arange(0, hidden, 2) / hidden)
     return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(length, hidden)
 
@@ -89,7 +89,7 @@ print("attention of the first token in a padded row, first head:", weights[1, 0,
 
 
 # %%
-def heads_of(name):
+def split_heads(name):
     """Projects the states and splits them into heads: [rows, heads, tokens, 8]."""
     layer = getattr(attention, name)
     projected = states @ array(layer.kernel) + array(layer.bias)
@@ -167,7 +167,7 @@ print({name: tuple(value.shape) for name, value in outputs.items()})
 
 
 # %%
-def parameters(config):
+def count_parameters(config):
     """Counts the parameters of a backbone from its configuration."""
     hidden, intermediate = config.hidden_size, config.intermediate_size
     tables = (config.vocab_size + config.max_position_embeddings + config.type_vocab_size) * hidden

@@ -2,7 +2,7 @@
 # # Text in, answer out: a SavedModel for TF Serving
 #
 # An export takes raw strings and returns labels. The tokenizer is in the graph, as core TensorFlow operations, so TF
-# Serving loads it as it is and needs no Python. This notebook needs the TensorFlow backend.
+# Serving loads the export without changes and needs no Python. This notebook needs the TensorFlow backend.
 
 # %%
 import json
@@ -19,7 +19,7 @@ from keras_bert_impl.recipes.quickstart import SNIPPETS
 from keras_bert_impl.training import FineTuning, finetune
 
 keras.utils.set_random_seed(1)
-place = Path(tempfile.mkdtemp())
+directory = Path(tempfile.mkdtemp())
 
 # %% [markdown]
 # ## A model to serve

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # What goes into BERT
 #
-# Ids, segments and a mask. And how they relate to courses that use lengths instead of a mask
-# (`get_tokens_and_segments`, `valid_lens`).
+# The inputs are ids, segments and a mask. This notebook also shows how they relate to the lengths that some courses use
+# instead of a mask (`get_tokens_and_segments`, `valid_lens`).
 
 # %%
 import keras
@@ -86,7 +86,7 @@ padded = model(batch)["last_hidden_state"][:1, : valid_lens[0]]
 unmasked = model({"input_ids": batch["input_ids"]})["last_hidden_state"][:1, : valid_lens[0]]
 
 
-def max_difference(first, second):
+def compute_max_difference(first, second):
     """The maximum absolute difference of two tensors."""
     return float(keras.ops.max(keras.ops.abs(first - second)))
 
