@@ -32,7 +32,7 @@ metrics = finetune(
     "bert-tiny-novels",
     train=SNIPPETS / "train.tsv",
     valid=SNIPPETS / "valid.tsv",
-    output=place / "run",
+    output=directory / "run",
     settings=FineTuning(epochs=1, learning_rate=3e-4, max_length=64),
 )
 print("accuracy:", metrics["valid"]["accuracy"])
@@ -42,11 +42,11 @@ assert metrics["valid"]["accuracy"] > 0.6
 # ## Export the model
 
 # %%
-exported = export_model(place / "run", place / "saved_models" / "sentiment" / "1")
+exported = export_model(directory / "run", directory / "saved_models" / "sentiment" / "1")
 print(f"maximum difference between the answers of the export and of the model: {exported.difference:.1e}")
 for path in sorted(exported.directory.rglob("*")):
     if path.is_file():
-        print(f"{path.stat().st_size:12,}  {path.relative_to(place)}")
+        print(f"{path.stat().st_size:12,}  {path.relative_to(directory)}")
 
 # %% [markdown]
 # ## Use the export in a process that has only TensorFlow

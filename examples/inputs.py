@@ -91,9 +91,9 @@ def compute_max_difference(first, second):
     return float(keras.ops.max(keras.ops.abs(first - second)))
 
 
-print(f"padded, with the mask:    {max_difference(alone, padded):.1e}")
-print(f"padded, without the mask: {max_difference(alone, unmasked):.1e}")
-assert max_difference(alone, padded) < 1e-4 < 1e-2 < max_difference(alone, unmasked)
+print(f"padded, with the mask:    {compute_max_difference(alone, padded):.1e}")
+print(f"padded, without the mask: {compute_max_difference(alone, unmasked):.1e}")
+assert compute_max_difference(alone, padded) < 1e-4 < 1e-2 < compute_max_difference(alone, unmasked)
 
 # %% [markdown]
 # ## Texts that are too long
