@@ -18,7 +18,7 @@ WALKTHROUGHS = ("Add a task", "Add a head", "Add an export format", "Add a comma
 # The tests that compare the tables of the package with each other, with the documents and with transformers.
 TABLES = (
     "tests/test_imports.py",
-    "tests/test_registration.py",
+    "tests/test_registration.py::test_all_decorated_classes_are_listed",
     "tests/checkpoints/test_names.py",
     "tests/cli/test_main.py",
     "tests/tasks/test_table.py::test_tasks_name_models_that_exist",
@@ -115,10 +115,11 @@ def test_add_a_head(changed: Path, tmp_path: Path) -> None:
     equal = (
         "for name, array in model.state_dict().items():\n    assert (array == again.state_dict()[name]).all(), name\n"
     )
-    report = run(changed, tmp_path, "-c", textwrap.dedent(code) + equal)
+    report = run(changed, tmp_path, "-c", textwrap.dedent(code) + equal + "model.save('model.keras')\n")
     assert "newly initialized" not in report
+    load = "import keras, keras_bert_impl; print(type(keras.saving.load_model('model.keras')).__name__)\n"
     doctest = "import doctest, keras_bert_impl.models.token_regression as m; assert doctest.testmod(m) == (0, 4)"
-    run(changed, tmp_path, "-c", doctest)
+    assert run(changed, tmp_path, "-c", load + doctest) == "BertForTokenRegression\n"
 
 
 def test_add_a_command(changed: Path, tmp_path: Path) -> None:
