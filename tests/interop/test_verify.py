@@ -112,7 +112,7 @@ def test_a_head_that_transformers_lacks(
     (tmp_path / "own" / "config.json").write_text(json.dumps(config), encoding="utf-8")
     assert main(["verify", str(tmp_path / "own")]) == 2
     assert re.fullmatch(
-        r"keras-bert: error: transformers has no class BertForOwnTask, .*save_pretrained\(\.\.\.\)\.\n",
+        r"keras-bert: error: transformers has no class BertForOwnTask to compare .*save_pretrained\(\.\.\.\)\.\n",
         capsys.readouterr().err,
     )
 
