@@ -37,7 +37,7 @@ def main() -> None:
         f"- after {WORDS} words the answer's probability has fallen by {falls['attributions']:.3f} in the order of "
         f"the attributions, {falls['attention']:.3f} in that of the attention, {falls['random words']:.3f} at random: "
         + ("reached" if best else "**missed**"),
-        f"- {len(texts)} snippets of the test set; picture beside",
+        f"- {len(texts)} snippets of the test set; picture in the same directory",
         table(("order", *map(str, range(WORDS + 1))), rows),
     )
     picture = report.with_suffix(".png")

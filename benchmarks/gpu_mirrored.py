@@ -19,7 +19,7 @@ from gpu_batches import gpu
 from report import table, write
 
 STEPS, ROWS = 50, 48
-MOST = 1e-4
+MAX_DIFFERENCE = 1e-4
 
 
 def job(strategy: str | None, devices: int | None) -> None:
@@ -77,16 +77,16 @@ def main() -> None:
         found[name] = json.loads(output.splitlines()[-1])
     (one, _, _), (many, replicas, _) = found.values()
     apart = max(abs(a - b) / a for a, b in zip(one, many, strict=True))
-    verdict = "reached" if apart <= MOST else "**missed**"
+    verdict = "reached" if apart <= MAX_DIFFERENCE else "**missed**"
     rows = [
         (name, str(count), f"{losses[0]:.5f}", f"{losses[-1]:.5f}", f"{seconds * 1e3:.0f}")
         for name, (losses, count, seconds) in found.items()
     ]
     write(
-        "MirroredStrategy beside one CPU",
+        "MirroredStrategy compared with one CPU",
         f"- GPU: {gpu()}",
         f"- {replicas} replicas, {STEPS} steps: losses differ by {apart:.1e} of their value at most, to be below "
-        f"{MOST}: {verdict}",
+        f"{MAX_DIFFERENCE}: {verdict}",
         table(("where", "replicas", "first loss", "last loss", "ms a step, the compilation included"), rows),
     )
 

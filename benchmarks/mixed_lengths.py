@@ -2,8 +2,8 @@
 
     python benchmarks/mixed_lengths.py CHECKPOINT FILE...      # a classifier; texts, gzip too; 15 minutes on two cores
 
-Ours is `Predictor.texts`, which sorts by length and fills batches by tokens. torch's batches are of 32, each padded to
-its longest row: once in the order of the input, once sorted by length. All tokenize.
+This package uses `Predictor.predict_texts`, which sorts by length and fills batches by tokens. torch's batches have 32
+rows, each padded to its longest row: once in the order of the input, once sorted by length. All tokenize.
 """
 
 import argparse

@@ -18,7 +18,7 @@ from typing import Any
 from interleave import Peer, run
 from report import Ratio, quiet, table, write
 
-LEAST, LEAST_SCALING, LEAST_BATCHES = 0.7, 1.7, 10.0
+MIN_RATE, MIN_SCALING, MIN_BATCHES = 0.7, 1.7, 10.0
 PER_BYTE = 1 / 15 * 18  # Bytes that a fifteenth of ten-fold static masking takes for a byte of text.
 
 
@@ -99,11 +99,11 @@ def main() -> None:
     verdicts = []
     for workers in (1, 2):
         ratio = Ratio.of(prepared[f"prepare, {workers}"], prepared[f"Rust, {workers}"])
-        verdict = "reached" if ratio.medians >= LEAST else "**missed**"
-        verdicts.append(f"- {workers} workers: {ratio} of the Rust tokenizer's rate, at least {LEAST}: {verdict}")
+        verdict = "reached" if ratio.medians >= MIN_RATE else "**missed**"
+        verdicts.append(f"- {workers} workers: {ratio} of the Rust tokenizer's rate, at least {MIN_RATE}: {verdict}")
     scaling = Ratio.of(prepared["prepare, 2"], prepared["prepare, 1"])
-    verdict = "reached" if scaling.medians >= LEAST_SCALING else "**missed**"
-    verdicts.append(f"- from one worker to two: {scaling} times as fast, near 2 ({LEAST_SCALING} at least): {verdict}")
+    verdict = "reached" if scaling.medians >= MIN_SCALING else "**missed**"
+    verdicts.append(f"- from one worker to two: {scaling} times as fast, near 2 ({MIN_SCALING} at least): {verdict}")
     tokens, size = prepared["prepare, 2"].first
     verdict = "reached" if size / text <= PER_BYTE else "**missed**"
     verdicts.append(f"- {size / text:.3f} bytes on the disk for a byte of text, at most {PER_BYTE:.2f}: {verdict}")
@@ -124,7 +124,7 @@ def main() -> None:
         shutil.rmtree(directory)
     fastest = min(("training, float32", "training, bfloat16"), key=lambda name: made[name].median)
     ratio = Ratio.of(made["batches"], made[fastest])
-    verdict = "reached" if ratio.medians >= LEAST_BATCHES else "**missed**"
+    verdict = "reached" if ratio.medians >= MIN_BATCHES else "**missed**"
     verdicts.append(f"- batches are made {ratio} times as fast as {fastest} takes them, at least 10: {verdict}")
     rows = [
         (name, f"{turns.median:.2f}", f"{text / turns.median / 1e6:.2f}", f"{tokens / turns.median / 1e3:,.0f}")

@@ -16,7 +16,7 @@ from interleave import Peer, Ratio, run
 from report import quiet, table, write
 
 ROWS, LENGTH = 16, 512
-LEAST = 0.95
+MIN_FRACTION = 0.95
 
 
 def training(shards: str, packing: bool) -> Callable[[], Any]:
@@ -69,7 +69,7 @@ def main() -> None:
     packed, padded = series["packed"], series["padded"]
     allowed = packed.first / padded.first
     found = allowed * Ratio.of(packed, padded).medians
-    verdict = "reached" if found >= LEAST * allowed else "**missed**"
+    verdict = "reached" if found >= MIN_FRACTION * allowed else "**missed**"
     rows = [
         (name, f"{turns.first:.3f}", f"{turns.median * 1e3:.0f}", f"{turns.first * ROWS * LENGTH / turns.median:,.0f}")
         for name, turns in series.items()
@@ -77,7 +77,7 @@ def main() -> None:
     write(
         "Packed rows on short documents",
         f"- real tokens a second rise to {found:.2f} times, {found / allowed:.3f} of the {allowed:.2f} times that the "
-        f"padding allows, at least {LEAST}: {verdict}",
+        f"padding allows, at least {MIN_FRACTION}: {verdict}",
         quiet(series),
         table(("rows", "share of real tokens", "ms a step, median", "real tokens/s"), rows),
     )

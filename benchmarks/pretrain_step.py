@@ -26,8 +26,8 @@ ROWS = {"tiny": 64, "base": 8}
 MEMORY_ROWS = 64
 LENGTH, PREDICTIONS, WORDS = 128, 20, 30522
 TRAINING = {"learning_rate": 1e-4, "weight_decay": 0.01}
-LEAST = 1.3
-MOST_MEMORY = {"tiny": 0.5, "base": 0.8}
+MIN_RATIO = 1.3
+MAX_MEMORY = {"tiny": 0.5, "base": 0.8}
 
 
 def batch(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -102,7 +102,7 @@ def main() -> None:
         print(json.dumps(peak(IMPORTS[peer], lambda: PEERS[peer](size, MEMORY_ROWS, precision))))
         return
 
-    target = Target("keras_bert_impl", ("torch",), LEAST)
+    target = Target("keras_bert_impl", ("torch",), MIN_RATIO)
     verdicts, sections, runs, rows = [], [], [], []
     for size in arguments.sizes:
         for precision in ("float32", "bfloat16"):
@@ -118,10 +118,10 @@ def main() -> None:
             sections.append(f"## {heading}\n\n{comparison(series, ours='keras_bert_impl', gigaflop=gigaflop)}")
         found = {peer: of_processes("--memory", peer, size, "float32") for peer in PEERS}
         ratio = found["keras_bert_impl"] / found["torch"]
-        verdict = "reached" if ratio <= MOST_MEMORY[size] else "**missed**"
+        verdict = "reached" if ratio <= MAX_MEMORY[size] else "**missed**"
         verdicts.append(
             f"- {size}, {MEMORY_ROWS} × {LENGTH} tokens: peak memory {ratio:.3f} of torch's, at most "
-            f"{MOST_MEMORY[size]}: {verdict}"
+            f"{MAX_MEMORY[size]}: {verdict}"
         )
         rows.append((size, *(f"{found[peer]:,.0f}" for peer in PEERS), f"{ratio:.3f}"))
     memory = table(("size, float32", *(f"MB, {peer}" for peer in PEERS), "ratio"), rows)

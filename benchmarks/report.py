@@ -73,7 +73,7 @@ def quiet(*runs: Mapping[str, Series]) -> str:
     idle = max(statistics.median(turn.idle) for turn in turns)
     return (
         f"Other processes took {statistics.median(others):.1%} of the machine during a turn in the median, "
-        f"{max(others):.1%} at most. A peer that waited for its turn burned at most {idle:.1%} of one core."
+        f"{max(others):.1%} at most. A peer that waited for its turn used at most {idle:.1%} of one core."
     )
 
 

@@ -5,8 +5,8 @@
 - One sentence, text in, mean-pooled vector out: the SavedModel, transformers on torch with its fast tokenizer, and ONNX
   Runtime with the Rust tokenizer in front, on the file that torch exports.
 - What text in adds to the bare model.
-- Our ONNX and OpenVINO exports beside those of torch.
-- The SavedModel of a BERT-base with random weights in bfloat16 beside float32, 8 × 128 tokens; and in int8 its size.
+- ONNX and OpenVINO exports of this package, compared with those of torch.
+- The SavedModel of a BERT-base with random weights in bfloat16 and float32, 8 × 128 tokens; and in int8 its size.
 """
 
 import argparse

@@ -152,7 +152,7 @@ COMPARISONS = (
     ),
 )
 
-# What parts of this package cost, beside the same job without them. ``{ROW|COLUMN}`` is a cell of the report.
+# What parts of this package cost, compared with the same job without them. ``{ROW|COLUMN}`` is a cell of the report.
 COSTS = (
     ("`model.predict`, 32 batches of 8 × 128, BERT-base", "predict", "{predict}; the bare function {bare function}"),
     (

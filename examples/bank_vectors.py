@@ -40,7 +40,7 @@ vectors = compute_word_vectors(model, tokenizer, MONEY + RIVER, "bank")
 vectors
 
 # %% [markdown]
-# The vectors of the last layer in their first two principal components:
+# The picture shows the vectors of the last layer in their first two principal components:
 
 # %%
 vectors.save_picture("bank.svg", senses=senses)

@@ -17,7 +17,7 @@ from keras_bert_impl.layers import BertAttentionBias, BertEmbeddings, BertLayer,
 keras.utils.set_random_seed(1)
 
 
-def array(tensor):
+def to_numpy(tensor):
     """Converts a tensor of any backend to NumPy."""
     return keras.ops.convert_to_numpy(tensor)
 
@@ -26,7 +26,7 @@ def array(tensor):
 # ## Embeddings: word + position + segment
 #
 # A text is a row of ids. Each id has a vector, each position has one, and each of the two segments has one. BERT adds
-# the three and normalizes the sum. Two rows of 8 tokens, hidden size 24:
+# the three and normalizes the sum. The example has two rows of 8 tokens and a hidden size of 24:
 
 # %%
 config = BertConfig(
@@ -40,12 +40,12 @@ config = BertConfig(
 embeddings = BertEmbeddings(config)
 ids = np.array([[2, 11, 12, 13, 3, 21, 22, 3], [2, 31, 32, 3, 0, 0, 0, 0]])
 segments = np.array([[0, 0, 0, 0, 0, 1, 1, 1], [0] * 8])
-states = array(embeddings(ids, token_type_ids=segments))
+states = to_numpy(embeddings(ids, token_type_ids=segments))
 print("rows, tokens, hidden:", states.shape)
 
 # %%
 words, positions, segment_vectors = (
-    array(getattr(embeddings, f"{name}_embeddings").embeddings) for name in ("word", "position", "token_type")
+    to_numpy(getattr(embeddings, f"{name}_embeddings").embeddings) for name in ("word", "position", "token_type")
 )
 summed = words[ids] + positions[np.arange(8)] + segment_vectors[segments]
 by_hand = (summed - summed.mean(-1, keepdims=True)) / np.sqrt(summed.var(-1, keepdims=True) + 1e-12)
@@ -59,14 +59,17 @@ assert np.abs(by_hand - states).max() < 1e-4
 
 
 # %%
-def sinusoidal(length, hidden):
-    """The position embeddings of 'Attention is all you need', section 3.5."""
+def make_sinusoids(length, hidden):
+    """Computes the position embeddings of 'Attention is all you need', section 3.5."""
     angles = np.arange(length)[:, None] / 10000 ** (np.arange(0, hidden, 2) / hidden)
     return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(length, hidden)
 
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
-for axes, table, title in ((left, sinusoidal(16, 24), "sinusoidal, fixed"), (right, positions, "learned (untrained)")):
+for axes, table, title in (
+    (left, make_sinusoids(16, 24), "sinusoidal, fixed"),
+    (right, positions, "learned (untrained)"),
+):
     image = axes.imshow(table, aspect="auto", cmap="cividis")
     axes.set(title=title, xlabel="dimension", ylabel="position")
     figure.colorbar(image, ax=axes)
@@ -83,23 +86,23 @@ plt.show()
 attention = BertSelfAttention(config)
 mask = (ids != 0).astype("int32")
 bias = BertAttentionBias()(ids, attention_mask=mask)
-context, weights = (array(part) for part in attention(states, bias, output_attentions=True))
+context, weights = (to_numpy(part) for part in attention(states, bias, output_attentions=True))
 print("context:", context.shape, " attention (rows, heads, queries, keys):", weights.shape)
 print("attention of the first token in a padded row, first head:", weights[1, 0, 0].round(3))
 
 
 # %%
-def heads_of(name):
+def split_heads(name):
     """Projects the states and splits them into heads: [rows, heads, tokens, 8]."""
     layer = getattr(attention, name)
-    projected = states @ array(layer.kernel) + array(layer.bias)
+    projected = states @ to_numpy(layer.kernel) + to_numpy(layer.bias)
     return projected.reshape(2, 8, 3, 8).transpose(0, 2, 1, 3)
 
 
-scores = heads_of("query") @ heads_of("key").transpose(0, 1, 3, 2) / np.sqrt(8) + array(bias)
+scores = split_heads("query") @ split_heads("key").transpose(0, 1, 3, 2) / np.sqrt(8) + to_numpy(bias)
 probabilities = np.exp(scores - scores.max(-1, keepdims=True))
 probabilities /= probabilities.sum(-1, keepdims=True)
-by_hand = (probabilities @ heads_of("value")).transpose(0, 2, 1, 3).reshape(2, 8, 24)
+by_hand = (probabilities @ split_heads("value")).transpose(0, 2, 1, 3).reshape(2, 8, 24)
 print("maximum difference to NumPy:", np.abs(by_hand - context).max())
 assert np.abs(by_hand - context).max() < 1e-4
 
@@ -125,8 +128,8 @@ plt.show()
 
 # %%
 x = np.linspace(-4, 4, 400, dtype="float32")
-exact = array(keras.activations.gelu(x, approximate=False))
-near = array(keras.activations.gelu(x, approximate=True))
+exact = to_numpy(keras.activations.gelu(x, approximate=False))
+near = to_numpy(keras.activations.gelu(x, approximate=True))
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
 left.plot(x, exact, color="#0072B2", label="GELU")
 left.plot(x, np.maximum(x, 0), color="#D55E00", linestyle="--", label="ReLU")
@@ -143,7 +146,7 @@ print("maximum error of the approximation:", float(np.abs(near - exact).max()))
 
 # %%
 block = BertLayer(config)
-print("through a block:", states.shape, "->", array(block(states, bias)).shape)
+print("through a block:", states.shape, "->", to_numpy(block(states, bias)).shape)
 
 # %% [markdown]
 # ## The pooler
@@ -152,8 +155,8 @@ print("through a block:", states.shape, "->", array(block(states, bias)).shape)
 
 # %%
 pooler = BertPooler(config)
-pooled = array(pooler(states))
-by_hand = np.tanh(states[:, 0] @ array(pooler.dense.kernel) + array(pooler.dense.bias))
+pooled = to_numpy(pooler(states))
+by_hand = np.tanh(states[:, 0] @ to_numpy(pooler.dense.kernel) + to_numpy(pooler.dense.bias))
 print("pooled:", pooled.shape, " maximum difference to NumPy:", np.abs(by_hand - pooled).max())
 assert np.abs(by_hand - pooled).max() < 1e-5
 
@@ -167,7 +170,7 @@ print({name: tuple(value.shape) for name, value in outputs.items()})
 
 
 # %%
-def parameters(config):
+def count_parameters(config):
     """Counts the parameters of a backbone from its configuration."""
     hidden, intermediate = config.hidden_size, config.intermediate_size
     tables = (config.vocab_size + config.max_position_embeddings + config.type_vocab_size) * hidden
@@ -179,6 +182,6 @@ print("size     layers  hidden  heads   parameters")
 for name in PRESETS:
     config = BertConfig.preset(name)
     sizes = (config.num_hidden_layers, config.hidden_size, config.num_attention_heads)
-    print(f"{name:8}{sizes[0]:7}{sizes[1]:8}{sizes[2]:7}{parameters(config):13,}")
-assert parameters(model.config) == model.count_params()
-assert parameters(BertConfig.preset("base")) == 109_482_240
+    print(f"{name:8}{sizes[0]:7}{sizes[1]:8}{sizes[2]:7}{count_parameters(config):13,}")
+assert count_parameters(model.config) == model.count_params()
+assert count_parameters(BertConfig.preset("base")) == 109_482_240

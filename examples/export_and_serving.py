@@ -2,7 +2,7 @@
 # # Text in, answer out: a SavedModel for TF Serving
 #
 # An export takes raw strings and returns labels. The tokenizer is in the graph, as core TensorFlow operations, so TF
-# Serving loads it as it is and needs no Python. This notebook needs the TensorFlow backend.
+# Serving loads the export without changes and needs no Python. This notebook needs the TensorFlow backend.
 
 # %%
 import json
@@ -19,7 +19,7 @@ from keras_bert_impl.recipes.quickstart import SNIPPETS
 from keras_bert_impl.training import FineTuning, finetune
 
 keras.utils.set_random_seed(1)
-place = Path(tempfile.mkdtemp())
+directory = Path(tempfile.mkdtemp())
 
 # %% [markdown]
 # ## A model to serve
@@ -32,7 +32,7 @@ metrics = finetune(
     "bert-tiny-novels",
     train=SNIPPETS / "train.tsv",
     valid=SNIPPETS / "valid.tsv",
-    output=place / "run",
+    output=directory / "run",
     settings=FineTuning(epochs=1, learning_rate=3e-4, max_length=64),
 )
 print("accuracy:", metrics["valid"]["accuracy"])
@@ -42,11 +42,11 @@ assert metrics["valid"]["accuracy"] > 0.6
 # ## Export the model
 
 # %%
-exported = export_model(place / "run", place / "saved_models" / "sentiment" / "1")
+exported = export_model(directory / "run", directory / "saved_models" / "sentiment" / "1")
 print(f"maximum difference between the answers of the export and of the model: {exported.difference:.1e}")
 for path in sorted(exported.directory.rglob("*")):
     if path.is_file():
-        print(f"{path.stat().st_size:12,}  {path.relative_to(place)}")
+        print(f"{path.stat().st_size:12,}  {path.relative_to(directory)}")
 
 # %% [markdown]
 # ## Use the export in a process that has only TensorFlow

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # What goes into BERT
 #
-# Ids, segments and a mask. And how they relate to courses that use lengths instead of a mask
-# (`get_tokens_and_segments`, `valid_lens`).
+# The inputs are ids, segments and a mask. This notebook also shows how they relate to the lengths that some courses use
+# instead of a mask (`get_tokens_and_segments`, `valid_lens`).
 
 # %%
 import keras
@@ -86,14 +86,14 @@ padded = model(batch)["last_hidden_state"][:1, : valid_lens[0]]
 unmasked = model({"input_ids": batch["input_ids"]})["last_hidden_state"][:1, : valid_lens[0]]
 
 
-def max_difference(first, second):
+def compute_max_difference(first, second):
     """The maximum absolute difference of two tensors."""
     return float(keras.ops.max(keras.ops.abs(first - second)))
 
 
-print(f"padded, with the mask:    {max_difference(alone, padded):.1e}")
-print(f"padded, without the mask: {max_difference(alone, unmasked):.1e}")
-assert max_difference(alone, padded) < 1e-4 < 1e-2 < max_difference(alone, unmasked)
+print(f"padded, with the mask:    {compute_max_difference(alone, padded):.1e}")
+print(f"padded, without the mask: {compute_max_difference(alone, unmasked):.1e}")
+assert compute_max_difference(alone, padded) < 1e-4 < 1e-2 < compute_max_difference(alone, unmasked)
 
 # %% [markdown]
 # ## Texts that are too long

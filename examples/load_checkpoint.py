@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Load a PyTorch checkpoint
 #
-# A published BERT consists of three files: `config.json` with its sizes, a weights file with tensors under PyTorch's
+# A published BERT consists of three files: `config.json` with its sizes, a weights file whose tensors have PyTorch's
 # names, and a vocabulary. Here we open all-MiniLM-L6-v2 (Apache-2.0), a BERT with 6 layers, look at its parts, and
 # compare its numbers with PyTorch's.
 
@@ -65,7 +65,7 @@ assert same == len([name for name in names if name in state]) > 100
 # %% [markdown]
 # ## Compare the outputs with PyTorch
 #
-# PyTorch runs in a process of its own: some of its builds crash in one process with TensorFlow.
+# PyTorch runs in a separate process: some of its builds crash in a process that also runs TensorFlow.
 
 # %%
 texts = ["The bank raised its rates.", "We sat on the bank of the river and watched the boats."]

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Which words did it look at?
+# # Which words did the model use?
 #
 # Attention shows which words the vector of a word is computed from. Integrated gradients show which words caused the
 # answer. The two differ, and only the second explains the answer. First we train a small sentiment model, which takes
@@ -69,7 +69,7 @@ print(f"sum over the words {target.total:.4f}, change of the logit {target.chang
 assert target.is_complete
 
 # %% [markdown]
-# ## Test which of the two is right
+# ## Compare both by removing words
 #
 # Remove the words that each of them ranks first, and see how fast the probability of the answer falls. Here we use
 # twenty snippets and three words; `benchmarks/faithfulness.py` uses 200 snippets.

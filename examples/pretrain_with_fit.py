@@ -3,7 +3,8 @@
     python examples/pretrain_with_fit.py --steps 150
 
 The corpus consists of the film snippets, twelve per document. That is far too little text to learn English, but
-enough to see the perplexity of the masked words fall from 2,000 (chance) to about 500 (the word frequencies). Time:
+enough to see the perplexity of the masked words fall from 2,000 (all words equally probable) to about 500 (that of the
+word frequencies). Time:
 half a minute on two cores.
 """
 

@@ -1,4 +1,4 @@
-"""Sentence embeddings with all-MiniLM-L6-v2, and which sentences are similar.
+"""Sentence embeddings with all-MiniLM-L6-v2: prints how similar sentences are.
 
     python examples/sentence_similarity.py
 

@@ -35,7 +35,7 @@ def make_loss():
 # %% [markdown]
 # ## Train on two sentences and follow one weight
 #
-# First a very small training: two sentences, twenty steps. The first weight of the last block's output changes a little
+# First we train for twenty steps on two sentences. The first weight of the last block's output changes a little
 # in each step.
 
 # %%

@@ -69,9 +69,12 @@ def add_task_options(verb: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    from keras_bert_impl.data.tables import count_examples
+
     predictor = _load_predictor(options)
     columns = predictor.task.read_file(options.data, columns=collect_columns(options))
-    print(json.dumps({"examples": len(columns["location"]), **predictor.score(columns)}, indent=2))
+    examples = count_examples(columns, name=options.data)
+    print(json.dumps({"examples": examples, **predictor.score(columns)}, indent=2))
     return 0
 
 
@@ -105,11 +108,12 @@ def _show_progress(predictions: Iterator[dict[str, Any]]) -> Iterator[dict[str, 
 
 
 def _load_predictor(options: argparse.Namespace) -> Any:
-    from keras_bert_impl.export import FORMATS, find_format
+    from keras_bert_impl.export import find_format
 
     format = find_format(options.model)
-    if format in (None, FORMATS["saved_model"]):
-        start_framework("tensorflow" if format else "keras.ops")
+    framework = format.framework if format else "keras.ops"
+    if framework:
+        start_framework(framework)
     from keras_bert_impl.prediction import Predictor
 
     return Predictor(

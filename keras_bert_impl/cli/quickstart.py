@@ -14,7 +14,7 @@ def add_verbs(verbs: Any) -> None:
         help="end to end on real data: checkpoint, fine-tuning, export, predictions",
         description="Fetches a real PyTorch checkpoint (all-MiniLM-L6-v2), fine-tunes it on 8,452 film snippets that "
         "ship with this package, exports it for TF Serving and uses the export in a new process. About 6 minutes on "
-        "two cores; a second run reuses what the first one made.",
+        "two cores, without installation; a second run reuses what the first one made.",
     )
     quickstart.add_argument("--checkpoint", metavar="SOURCE", help="a checkpoint to use instead of fetching one")
     quickstart.add_argument(

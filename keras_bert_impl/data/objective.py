@@ -12,7 +12,7 @@ _TOKENS_PER_SEQUENCE = 8
 
 @dataclass(frozen=True)
 class Objective:
-    """How pretraining examples are made; the defaults are the paper's.
+    """How pretraining examples are made; the defaults are the paper's, except for ``whole_words``.
 
     Args:
         max_length: max. tokens in a row, special tokens included.

@@ -14,10 +14,12 @@ class Format:
     """One export format.
 
     Attributes:
-        module: its module in this package, with the functions ``write``, ``open`` and ``guide``.
+        module: its module in this package, with the functions ``write``, ``open`` and ``make_guide``.
         file: the file that identifies an export of this format.
         precisions: the supported precisions.
         takes_text: whether the tokenizer is part of the exported graph.
+        framework: the module with the operations of the framework that ``open`` uses, ``tensorflow`` or
+            ``keras.ops``, so that a command can start the framework without its messages; empty: it uses none.
         extra: the folder for configuration and tokenizer inside the export; empty: the export's own directory.
     """
 
@@ -25,6 +27,7 @@ class Format:
     file: str
     precisions: tuple[str, ...]
     takes_text: bool = False
+    framework: str = ""
     extra: str = ""
 
     def write(self, parts: Any, path: Path) -> None:
@@ -62,7 +65,12 @@ EXTRA = "assets.extra"
 
 FORMATS = {
     "saved_model": Format(
-        "saved_model", "saved_model.pb", ("float32", "bfloat16", "int8"), takes_text=True, extra=EXTRA
+        "saved_model",
+        "saved_model.pb",
+        ("float32", "bfloat16", "int8"),
+        takes_text=True,
+        framework="tensorflow",
+        extra=EXTRA,
     ),
     "onnx": Format("onnx", "model.onnx", ("float32", "int8")),
     "openvino": Format("openvino", "model.xml", ("float32",)),

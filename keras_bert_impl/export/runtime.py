@@ -38,7 +38,7 @@ for name, values in outputs.items():
     print(name, values.shape)
 ```
 
-In the directory above, `keras-bert predict {name} {arguments}` and `keras-bert evaluate` can run this
+In the parent directory, `keras-bert predict {name} {arguments}` and `keras-bert evaluate` can run this
 export.
 """
 

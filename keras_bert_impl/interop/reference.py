@@ -2,6 +2,7 @@
 
 import copy
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,15 @@ _ADVICE = "Run `keras-bert convert` and verify its output; this checks everythin
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
+
+
+def require_classes(names: Sequence[str]) -> None:
+    """Raises ``InputError`` if transformers lacks one of these model classes."""
+    if missing := [name for name in names if not hasattr(transformers, name)]:
+        raise InputError(
+            f"transformers has no class {' and no class '.join(missing)} to compare this checkpoint with. To verify "
+            "the backbone, save it alone: BertModel.from_pretrained(...).save_pretrained(...)."
+        )
 
 
 def run(name: str, source: Source, inputs: dict[str, np.ndarray]) -> tuple[Arrays, Arrays]:

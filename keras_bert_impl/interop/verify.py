@@ -38,8 +38,8 @@ def verify(source: str | Path, texts: Sequence[str] | None = None, *, revision: 
         revision: branch, tag or commit of a hub name.
 
     Raises:
-        InputError: ``source`` cannot be used, transformers cannot read its format or is not installed, or its process
-            died.
+        InputError: ``source`` cannot be used, transformers cannot read its format, lacks the class of one of its heads
+            or is not installed, or its process died.
 
     >>> verification = verify("runs/sentiment")  # doctest: +SKIP
     >>> verification.passed, max(row.largest for row in verification.rows)  # doctest: +SKIP
@@ -61,6 +61,7 @@ def _compare(
     source: Source, models: list[BertPreTrainedModel], texts: Sequence[str] | None, reference: Callable[..., Any]
 ) -> Verification:
     """Compares the models with the reference; ``reference`` calls a function of ``reference.py`` by name."""
+    reference("require_classes", [type(model).__name__ for model in models])
     config = models[0].config
     batches = inputs.draw_batches(config)
     described = f"inputs: {inputs.count_tokens(batches):,} random ids"

@@ -38,8 +38,8 @@ class _PrecomputedEmbeddings:
 class BertPreTrainedModel(MultiWorkerModel):
     """A functional Keras model constructed from a ``BertConfig``.
 
-    A subclass defines its inputs, the layers of its head (``head``) and how they connect (``connect``). All inputs but
-    ``input_ids`` are optional: a dictionary of inputs may omit them.
+    A subclass defines its inputs, the layers of its head (``make_head``) and how they connect (``connect``). All inputs
+    but ``input_ids`` are optional: a dictionary of inputs may omit them.
 
     Args:
         config: the configuration.
@@ -294,7 +294,9 @@ class BertPreTrainedModel(MultiWorkerModel):
         return state_dict(arrays, prefix=self.checkpoint_prefix, num_hidden_layers=self.config.num_hidden_layers)
 
     def save_pretrained(self, directory: str | Path, *, dtype: str = "float32") -> None:
-        """Writes ``config.json`` and ``model.safetensors``, which transformers opens as the same model.
+        """Writes ``config.json`` and ``model.safetensors``.
+
+        If transformers has this class, it opens the files as the same model.
 
         Other files in the directory are not changed, so that a tokenizer can be saved there too. Each file is written
         under a temporary name and renamed.

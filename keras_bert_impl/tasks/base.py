@@ -78,13 +78,14 @@ class Task(abc.ABC):
     Attributes:
         name: the name in ``TASKS``, on the command line and in reports.
         model_name: the name of the model's class in `keras_bert_impl.models`.
-        problem_type: the ``problem_type`` in the model's ``config.json``.
+        problem_type: the ``problem_type`` in the model's ``config.json``, by which `fits` distinguishes tasks with the
+            same model class; None if no other task has this class.
         main_metric: the metric of `score` that selects the best checkpoint; higher is better.
         graph: the kind of graph that serves the task in a SavedModel, a module in `keras_bert_impl.export.graphs`.
         per_token: whether the outputs have an entry per token.
         needs_pair: whether an example has always two texts.
         needs_head: whether predictions need every weight of the model, so that none may be newly initialized.
-        file_columns: the keywords of `examples` that name columns of a file.
+        file_columns: the keywords of `read_examples` that name columns of a file.
         loss_weights: the weight of each output's loss; None: all are 1.
         refusals: for each verb that the task does not support (``finetune``, ``evaluate``, ``export``, ``explain``)
             the reason and the alternative.
@@ -110,8 +111,11 @@ class Task(abc.ABC):
         return getattr(importlib.import_module("keras_bert_impl.models"), self.model_name)
 
     def fits(self, config: BertConfig) -> bool:
-        """Whether a model of this class with this configuration was made for this task."""
-        return True
+        """Whether a model of this class with this configuration was made for this task.
+
+        Models of a class fit only one task. By default, those with this ``problem_type`` fit; all fit if it is None.
+        """
+        return self.problem_type in (None, config.problem_type)
 
     def require(self, verb: str) -> None:
         """Raises ``InputError`` if the task does not support a verb."""
@@ -134,7 +138,17 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def read_examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
-        """Reads the examples of a file, one after the other; ``columns`` are keywords of ``file_columns``."""
+        """Reads the examples of a file, one after the other.
+
+        Args:
+            path: the file.
+            labeled: whether labels are read; false for prediction.
+            columns: names of the file's columns, by the keywords of ``file_columns``.
+
+        Yields:
+            a dictionary per example, all with the same keys. ``location`` is the file and line, with which messages
+            begin; ``label`` or ``answers`` is what is learned, only if ``labeled``; the other keys are the task's own.
+        """
 
     @abc.abstractmethod
     def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:

@@ -19,6 +19,9 @@ CLASSES = [
     "BertForMultipleChoice",
 ]
 
+# How the names of tensors start that belong to heads which transformers lacks.
+OWN_HEADS: tuple[str, ...] = ()
+
 
 @in_torch_process
 def parameter_names(classes: list[str]) -> set[str]:
@@ -34,7 +37,9 @@ def parameter_names(classes: list[str]) -> set[str]:
 
 def test_the_table_has_exactly_the_parameters_of_transformers() -> None:
     ours = {name for _, name in list_names(transformers_models.SIZES["num_hidden_layers"])}
-    assert ours | {DECODER_BIAS} == parameter_names(CLASSES)
+    own = {name for name in ours if name.startswith(OWN_HEADS)}
+    assert all(any(name.startswith(prefix) for name in own) for prefix in OWN_HEADS)
+    assert (ours - own) | {DECODER_BIAS} == parameter_names(CLASSES)
 
 
 def test_both_directions() -> None:

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ import pytest
 import small
 import transformers_models
 
+from keras_bert_impl.export import FORMATS
 from keras_bert_impl.prediction import Predictor
+from keras_bert_impl.tasks import TASKS
 
 Run = Callable[..., Any]
 
@@ -83,6 +85,31 @@ def test_evaluate_on_an_export_and_columns_with_other_names(run: Run, sentiment_
     path.write_text('film,verdict\n"good, and bad",positive\nbad,negative\n')
     ran = run("evaluate", sentiment_export, "--data", path, "--text-column", "film", "--label-column", "verdict")
     assert (json.loads(ran.out)["examples"], ran.err) == (2, "")
+
+
+def test_evaluate_counts_examples_without_locations(
+    run: Run, sentiment_run: Path, snippets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that is added may lack the key ``location`` in its examples."""
+
+    def read_examples(*_: Any, **__: Any) -> Iterator[dict[str, Any]]:
+        yield from ({"text": text, "label": label} for text, label in [("good", "positive"), ("bad", "negative")])
+
+    monkeypatch.setattr(type(TASKS["classification"]), "read_examples", read_examples)
+    ran = run("evaluate", sentiment_run, "--data", snippets / "test.tsv")
+    assert (ran.code, json.loads(ran.out)["examples"]) == (0, 2)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_predict_starts_the_framework_of_the_export(
+    run: Run, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr("keras_bert_impl.cli.predict.start_framework", started.append)
+    (tmp_path / FORMATS[name].file).touch()
+    assert run("predict", tmp_path, "text").code == 2  # The export has no configuration.
+    assert started == ([FORMATS[name].framework] if FORMATS[name].framework else [])
+    assert ("tensorflow" in started) == (name == "saved_model")
 
 
 @pytest.mark.parametrize("source", ["sentiment_run", "sentiment_export"])

@@ -1,4 +1,4 @@
-"""Applies the walks of ``CONTRIBUTING.md``, exactly as written, to a copy of the package, and runs their commands."""
+"""Applies the walkthroughs of ``CONTRIBUTING.md``, as written, to a copy of the package, and runs their commands."""
 
 import json
 import os
@@ -14,7 +14,17 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-WALKS = ("Add a task", "Add a head", "Add an export format", "Add a command")
+WALKTHROUGHS = ("Add a task", "Add a head", "Add an export format", "Add a command")
+# The tests that compare the tables of the package with each other, with the documents and with transformers.
+TABLES = (
+    "tests/test_imports.py",
+    "tests/test_registration.py::test_all_decorated_classes_are_listed",
+    "tests/checkpoints/test_names.py",
+    "tests/cli/test_main.py",
+    "tests/tasks/test_table.py::test_tasks_name_models_that_exist",
+    "tests/tasks/test_table.py::test_no_task_takes_the_models_of_another",
+    "tests/docs/test_guides.py::test_the_fine_tuning_guide_lists_the_tasks",
+)
 BLOCK = re.compile(
     r'^(?P<indent> *)```(?P<language>\w+)(?: title="(?P<file>[^"]+)")?\n(?P<code>.*?)^ *```$', re.DOTALL | re.MULTILINE
 )
@@ -23,7 +33,7 @@ RUN += "    print('$', arguments[0], flush=True)\n    assert main(arguments) == 
 
 
 def section(heading: str) -> str:
-    """The text of one walk."""
+    """The text of one walkthrough."""
     return CONTRIBUTING.split(f"\n## {heading}\n")[1].split("\n## ")[0]
 
 
@@ -43,12 +53,12 @@ def change(root: Path, language: str, file: str, code: str) -> None:
 
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository's package, documents and tests to which all walks were applied."""
+    """A copy of the repository's package, documents and tests to which all walkthroughs were applied."""
     root = tmp_path_factory.mktemp("contributor")
     for name in ("keras_bert_impl", "docs", "tests"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", root)
-    for heading in WALKS:
+    for heading in WALKTHROUGHS:
         for match in BLOCK.finditer(section(heading)):
             if match["file"]:
                 change(root, match["language"], match["file"], textwrap.dedent(match["code"]))
@@ -66,18 +76,18 @@ def run(changed: Path, directory: Path, *command: str) -> str:
 
 
 def run_commands(changed: Path, directory: Path, heading: str) -> dict[str, str]:
-    """Verb: what it prints, for the commands of a walk, which run in one process."""
+    """Verb: what it prints, for the commands of a walkthrough, which run in one process."""
     commands = [shlex.split(line) for line in re.findall(r"^ {8}keras-bert (.*)$", section(heading), re.MULTILINE)]
     assert commands
     _, *parts = re.split(r"^\$ (\S+)\n", run(changed, directory, "-c", RUN, json.dumps(commands)), flags=re.MULTILINE)
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-def test_the_walks_keep_the_rules(changed: Path) -> None:
-    """Formatting, lint, and the table of imports."""
+def test_the_walkthroughs_keep_the_rules(changed: Path) -> None:
+    """Formatting, lint, and the tests of the tables in which an addition must be listed."""
     for command in (["format", "--check"], ["check"]):
-        run(changed, changed, "-m", "ruff", *command, "--no-cache", "keras_bert_impl")
-    run(changed, changed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_imports.py")
+        run(changed, changed, "-m", "ruff", *command, "--no-cache", "keras_bert_impl", "tests")
+    run(changed, changed, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *TABLES)
 
 
 def test_add_a_task(changed: Path, tmp_path: Path) -> None:
@@ -105,10 +115,11 @@ def test_add_a_head(changed: Path, tmp_path: Path) -> None:
     equal = (
         "for name, array in model.state_dict().items():\n    assert (array == again.state_dict()[name]).all(), name\n"
     )
-    report = run(changed, tmp_path, "-c", textwrap.dedent(code) + equal)
+    report = run(changed, tmp_path, "-c", textwrap.dedent(code) + equal + "model.save('model.keras')\n")
     assert "newly initialized" not in report
+    load = "import keras, keras_bert_impl; print(type(keras.saving.load_model('model.keras')).__name__)\n"
     doctest = "import doctest, keras_bert_impl.models.token_regression as m; assert doctest.testmod(m) == (0, 4)"
-    run(changed, tmp_path, "-c", doctest)
+    assert run(changed, tmp_path, "-c", load + doctest) == "BertForTokenRegression\n"
 
 
 def test_add_a_command(changed: Path, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """The certificate: its numbers for checkpoints saved by transformers, and what makes it fail."""
 
 import dataclasses
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,12 +18,14 @@ from hub_server import Hub, serve
 from safetensors.numpy import load_file, save_file
 from torch_process import in_torch_process
 
-from keras_bert_impl import BertConfig, BertTokenizer
+from keras_bert_impl import BertConfig, BertForTokenClassification, BertTokenizer
+from keras_bert_impl.cli.main import main
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.interop import inputs
 from keras_bert_impl.interop.certificate import MAX_DIFFERENCE, Differences, Row, Verification
 from keras_bert_impl.interop.python_process import PythonProcess
 from keras_bert_impl.interop.verify import verify
+from keras_bert_impl.models import heads
 
 LAYERS = ["embeddings", "layer 1"]
 TEXTS = ["A good film, Café!", "", "[MASK] x", "Who? I.", "🎬 日本"]
@@ -92,6 +96,25 @@ def test_without_tokenizer(tagger: Path, tmp_path: Path) -> None:
     assert certificate.passed
     assert certificate.tokenizer == "token ids: nothing to compare, the source has no tokenizer"
     assert certificate.rows[0].vectors >= 1000
+
+
+def test_a_head_that_transformers_lacks(
+    tagger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class BertForOwnTask(BertForTokenClassification):
+        pass
+
+    row = heads.Head(BertForOwnTask, ("classifier.",), heads.HEADS["BertForTokenClassification"].outputs)
+    monkeypatch.setitem(heads.HEADS, "BertForOwnTask", row)
+    shutil.copytree(tagger, tmp_path / "own")
+    config = json.loads((tagger / "config.json").read_text(encoding="utf-8"))
+    config["architectures"] = ["BertForOwnTask"]
+    (tmp_path / "own" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    assert main(["verify", str(tmp_path / "own")]) == 2
+    assert re.fullmatch(
+        r"keras-bert: error: transformers has no class BertForOwnTask to compare .*save_pretrained\(\.\.\.\)\.\n",
+        capsys.readouterr().err,
+    )
 
 
 @pytest.mark.parametrize("name", ["weights.bin", pytest.param("weights.safetensors", marks=pytest.mark.slow)])

@@ -81,6 +81,22 @@ def test_tasks_name_models_that_exist(name: str) -> None:
     assert TASKS[name].model_class.__name__ == TASKS[name].model_name
 
 
+def test_no_task_takes_the_models_of_another() -> None:
+    """Tasks with the same model class need different values of ``problem_type``, and `Task.fits` must compare them."""
+    for task in TASKS.values():
+        same_class = [other for other in TASKS.values() if other.model_name == task.model_name]
+        types = [other.problem_type for other in same_class]
+        assert len(types) == len(set(types)), f"{task.model_name}: {types} of {[other.name for other in same_class]}"
+        assert len(types) == 1 or None not in types, f"{task.model_name}: a task without problem_type takes all models"
+        assert [other.name for other in same_class if other.fits(BertConfig(problem_type=task.problem_type))] == [
+            task.name
+        ]
+        for count in (1, 2, 3):
+            config = BertConfig(id2label={number: f"label {number}" for number in range(count)})
+            fitting = [other.name for other in same_class if other.fits(config)]
+            assert len(fitting) == 1, f"{task.model_name} without problem_type, {count} labels: {fitting}"
+
+
 @pytest.mark.parametrize("name", EASY)
 def test_prediction_needs_no_labels(name: str, letters: BertTokenizer) -> None:
     task = TASKS[name]
