@@ -50,8 +50,8 @@ def _find_state_dict(content: Any, *, path: Path) -> dict[str, Tensor]:
     nested = next((content[key] for key in _NESTED if isinstance(content.get(key), dict)), content)
     state = {name: value for name, value in nested.items() if isinstance(value, Tensor) and isinstance(name, str)}
     if not state:
-        keys = ", ".join(repr(key) for key in list(nested)[:8]) or "nothing"
-        raise InputError(f"{path} contains {keys}, but no named tensors; a state dict was expected.")
+        keys = ", ".join(repr(key) for key in list(nested)[:8]) or "an empty dictionary"
+        raise InputError(f"{path} contains no named tensors, only {keys}; a state dict was expected.")
     return state
 
 

@@ -191,7 +191,7 @@ def test_a_head_for_other_labels(states, shapes) -> None:
         match_tensors(states["BertForSequenceClassification"], other, source="demo")
     arrays, report = match_tensors(states["BertForSequenceClassification"], other, source="demo", new_heads=True)
     assert report.list_names("newly initialized") == ["classifier.weight", "classifier.bias"]
-    assert "the file's tensor is for other labels, 6×32" in str(report)
+    assert "the file's tensor has the shape 6×32, for other labels" in str(report)
     assert not any(path.startswith("classifier") for path in arrays)
 
 

@@ -36,7 +36,7 @@ def test_convert_writes_files_that_transformers_opens(run: Run, small_bert: Path
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.splitlines() == [
         str(small_bert),
-        "  39 tensors loaded, 50,858 numbers",
+        "  39 tensors loaded, 50,858 parameters",
         f"written to {target}",
     ]
     assert sum(array.size for array in transformers_models.loaded_state("BertModel", target).values()) == 50_858
@@ -54,10 +54,10 @@ def test_convert_lists_all_tensors(run: Run, small_bert: Path, tmp_path: Path) -
 def test_lines_that_finetune_prints(sentiment_run: Path, small_bert: Path) -> None:
     lines = sentiment_run.with_name("lines.txt").read_text(encoding="utf-8").splitlines()
     metrics = json.loads((sentiment_run / "metrics.json").read_text())
-    assert lines[0] == "train: 52 of 61 texts are longer than max_length and were cut."
+    assert lines[0] == "train: 52 of 61 texts exceed max_length and were truncated."
     assert lines[3:8] == [
         str(small_bert),
-        "  39 tensors loaded, 50,858 numbers",
+        "  39 tensors loaded, 50,858 parameters",
         "  2 newly initialized: not in the file",
         "    classifier.weight  32×2",
         "    classifier.bias  2",

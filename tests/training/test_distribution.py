@@ -248,7 +248,10 @@ def test_whether_a_number_is_the_same_in_all_processes(mine: int, other: int, mo
             {"strategy": "data-parallel"},
             "needs the backend jax, but Keras runs on tensorflow",
         ),
-        ({"strategy": "mirored"}, "'mirored' is not a strategy; there are mirrored, multiworker, data_parallel"),
+        (
+            {"strategy": "mirored"},
+            "'mirored' is not a strategy; the strategies are mirrored, multiworker, data_parallel",
+        ),
         ({"devices": 2}, "devices was given without a strategy"),
         ({"strategy": "mirrored", "devices": 0}, "devices is 0"),
         ({"strategy": "multiworker", "devices": 2}, "devices was given for multiworker"),
