@@ -99,7 +99,7 @@ class BertConfig:
 
     def __post_init__(self) -> None:
         for key in (*_SIZES, "type_vocab_size"):
-            check_field(self, key, _is_int(getattr(self, key)) and getattr(self, key) > 0, "a whole number above 0")
+            check_field(self, key, _is_int(getattr(self, key)) and getattr(self, key) > 0, "an integer above 0")
         for key in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             check_field(
                 self, key, _is_number(getattr(self, key)) and 0 <= getattr(self, key) < 1, "a number from 0 to below 1"
@@ -233,7 +233,7 @@ def _make_label_names(count: int) -> dict[int, str]:
 def _read_labels(id2label: Any, num_labels: Any) -> dict[int, str]:
     """Returns the label names of a file; in JSON, the ids are strings."""
     if num_labels is not None and not (_is_int(num_labels) and num_labels > 0):
-        raise InputError(f"num_labels is {num_labels!r}; a whole number above 0 was expected.")
+        raise InputError(f"num_labels is {num_labels!r}; an integer above 0 was expected.")
     if id2label is None:
         return _make_label_names(2 if num_labels is None else num_labels)
     if not isinstance(id2label, Mapping):

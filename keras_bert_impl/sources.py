@@ -146,7 +146,7 @@ def _fetch_hub_file(model: str, name: str, revision: str | None) -> Path | None:
     except errors.LocalEntryNotFoundError as error:
         if _is_cached(model, revision):
             return None
-        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{hub} did not answer ({error.__cause__})"
+        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{hub} did not respond ({error.__cause__})"
         raise InputError(
             f"{model} is not a directory on this machine, its {name} is not in the cache {constants.HF_HUB_CACHE}, and "
             f"{reason}. Download it once while online, or name a directory."
@@ -167,7 +167,7 @@ def _fetch_hub_file(model: str, name: str, revision: str | None) -> Path | None:
             "private, log in with `hf auth login`."
         ) from error
     except (errors.HTTPError, OSError) as error:
-        # Other answers of the server, broken connections, a full disk.
+        # Other responses of the server, broken connections, a full disk.
         raise InputError(f"{name} of {model} cannot be downloaded from {hub}: {error}") from error
 
 

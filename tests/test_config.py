@@ -133,8 +133,8 @@ def test_num_labels_alone() -> None:
     ("change", "message"),
     [
         ({"hidden_size": None}, "lacks hidden_size"),
-        ({"vocab_size": "99"}, "vocab_size is '99'; a whole number above 0"),
-        ({"num_hidden_layers": 0}, "num_hidden_layers is 0; a whole number above 0"),
+        ({"vocab_size": "99"}, "vocab_size is '99'; an integer above 0"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers is 0; an integer above 0"),
         ({"num_hidden_layers": True}, "num_hidden_layers is True"),
         ({"intermediate_size": 37.0}, "intermediate_size is 37.0"),
         ({"type_vocab_size": -1}, "type_vocab_size is -1"),

@@ -17,7 +17,7 @@ def add_verbs(verbs: Any) -> None:
         "model.safetensors and the tokenizer, which transformers and this package open.",
     )
     convert.add_argument("source", help="directory, weights file, bundled model or hub name")
-    convert.add_argument("directory", type=Path, help="directory to write; must not exist or be empty")
+    convert.add_argument("directory", type=Path, help="directory to write; must be new or empty")
     convert.add_argument("--revision", help="branch, tag or commit of a hub name")
     convert.add_argument("--strict", action="store_true", help="fail if the file has unexpected tensors")
     convert.add_argument("--all", action="store_true", help="print one line per tensor")

@@ -32,7 +32,7 @@ def add_verbs(verbs: Any) -> None:
     finetune.add_argument("--train", required=True, metavar="F", help="training data")
     finetune.add_argument("--valid", required=True, metavar="F", help="validation data, which selects the best epoch")
     finetune.add_argument("--test", metavar="F", help="test data, scored once at the end")
-    finetune.add_argument("--output", required=True, type=Path, metavar="DIR", help="must not exist or be empty")
+    finetune.add_argument("--output", required=True, type=Path, metavar="DIR", help="must be new or empty")
     finetune.add_argument("--task", choices=tuple(TASKS), default="classification", help="(default: %(default)s)")
     add_column_options(finetune)
     add_settings(finetune.add_argument_group("settings"), FineTuning)

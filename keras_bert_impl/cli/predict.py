@@ -35,7 +35,7 @@ def add_verbs(verbs: Any) -> None:
     add_task_options(predict)
     predict.set_defaults(run=_predict)
 
-    fill = verbs.add_parser("fill-mask", help="predict the likeliest words for each [MASK] of a text")
+    fill = verbs.add_parser("fill-mask", help="predict the most likely words for each [MASK] of a text")
     fill.add_argument("model", metavar="DIR", help="directory, bundled model or hub name")
     fill.add_argument("text", help='such as "The [MASK] crossed the river."')
     fill.add_argument("--top-k", type=int, default=5, metavar="K", help="number of words (default: 5)")

@@ -47,7 +47,7 @@ def prepare_with_beam(
     Args:
         corpus: files, directories, and ``tfds:NAME:SPLIT``.
         tokenizer: a tokenizer, or the source of one.
-        output: the directory to write; must not exist or be empty.
+        output: the directory to write; must be new or empty.
         options: options of the pipeline, for example ``["--runner=FlinkRunner", "--flink_master=host:8081"]``; without
             options the pipeline runs on this machine.
         language: the language whose rules split sentences.

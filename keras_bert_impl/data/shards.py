@@ -163,7 +163,7 @@ class TokenCorpus:
         if check:
             with ThreadPoolExecutor() as threads:
                 list(threads.map(lambda info: _check(directory / info.file, info), infos))
-        raise_open_file_limit(len(infos))  # Each mapped file stays open.
+        raise_open_file_limit(len(infos))  # Each mapped file is kept open.
         shards = [_open(directory / info.file) for info in infos]
         self._tokens = [shard["tokens"] for shard in shards]
         self._shard_starts = to_offsets(len(tokens) for tokens in self._tokens)

@@ -70,7 +70,7 @@ def export_model(
 
     Args:
         source: the directory of a run, or any source of a checkpoint.
-        directory: must not exist or be empty. For a SavedModel ``NAME/VERSION``, where the version is an integer, as TF
+        directory: must be new or empty. For a SavedModel ``NAME/VERSION``, where the version is an integer, as TF
             Serving expects.
         task: a name in ``TASKS``; None takes the task that the configuration names.
         format: a name in `FORMATS`.

@@ -157,8 +157,8 @@ def _dump_json(value: Any) -> str:
 def _format_arrays(name: str, values: np.ndarray | None) -> list[str]:
     """One script element per layer with its attention.
 
-    A byte holds ``round(255 * sqrt(a))`` for an attention ``a``. Without the root, 1/512, the uniform attention to 512
-    tokens, would become 0; with it the error is below 0.4 % even for large values. The bytes compress to about half
+    A byte contains ``round(255 * sqrt(a))`` for an attention ``a``. Without the root, 1/512, the uniform attention to
+    512 tokens, would become 0; with it the error is below 0.4 % even for large values. The bytes compress to about half
     their size. There is one element per layer, so that a page of 512 tokens can show the first layer before the last
     is decompressed.
     """

@@ -11,7 +11,7 @@ from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Features
 from keras_bert_impl.data.tables import Columns, location
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, TextTask, sort_answers
+from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, TextTask, sort_predictions
 from keras_bert_impl.tasks.encoding import check_fit, find_label_id, make_model_inputs, softmax, truncate
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -130,13 +130,13 @@ class Classification(SequenceTask):
         return {"label": serving.gather(names, ops.argmax(logits, axis=-1)), "scores": ops.softmax(logits)}
 
     def summarize(self, prediction: Prediction) -> Summary:
-        """Returns the likeliest labels."""
-        return Summary("Prediction", sort_answers(prediction["scores"]))
+        """Returns the most likely labels."""
+        return Summary("Prediction", sort_predictions(prediction["scores"]))
 
     def find_targets(
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
-        """Returns the logit of the label ``target``, or of the likeliest."""
+        """Returns the logit of the label ``target``, or of the most likely."""
         names = self.list_label_names(config)
         if target is not None and target not in names:
             raise InputError(f"the model has no label {target!r}; it has {', '.join(map(repr, names))}.")

@@ -77,7 +77,7 @@ class MultipleChoice(Task):
             yield {**example, "label": _parse_label(record[label], len(choices), source)} if labeled else example
 
     def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
-        """Returns columns for texts; ``text_pairs`` holds the choices of each, a list or a single string.
+        """Returns columns for texts; ``text_pairs`` contains the choices of each, a list or a single string.
 
         Raises:
             InputError: there are no choices.

@@ -9,7 +9,7 @@ import numpy as np
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Features
 from keras_bert_impl.data.tables import Columns, iterate_table
-from keras_bert_impl.tasks.base import Outputs, Prediction, Summary, TargetLogit, sort_answers
+from keras_bert_impl.tasks.base import Outputs, Prediction, Summary, TargetLogit, sort_predictions
 from keras_bert_impl.tasks.encoding import softmax
 from keras_bert_impl.tasks.masked_lm import MaskedLM
 from keras_bert_impl.tasks.next_sentence import LABELS, find_next_sentence_target
@@ -67,7 +67,7 @@ class Pretraining(MaskedLM):
     def reduce(
         self, outputs: Outputs, inputs: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray] | None = None
     ) -> dict[str, Any]:
-        """Keeps the likeliest tokens, and the logits of the next-sentence head."""
+        """Keeps the most likely tokens, and the logits of the next-sentence head."""
         return {**super().reduce(outputs, inputs, labels), _NEXT_SENTENCE: np.asarray(outputs[_NEXT_SENTENCE])}
 
     def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
@@ -84,7 +84,7 @@ class Pretraining(MaskedLM):
         """Returns the masked words if there are some, else whether the second text follows."""
         if prediction["masks"] or "scores" not in prediction:
             return super().summarize(prediction)
-        return Summary("Second text", sort_answers(prediction["scores"]))
+        return Summary("Second text", sort_predictions(prediction["scores"]))
 
     def find_targets(
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None

@@ -78,7 +78,7 @@ class QuestionAnswering(Task):
         """Encodes question and context; a long context becomes several windows that overlap by a third of a row.
 
         Labels are int32 ``[rows]``: first and last token of the first answer, 0 if the row does not contain the
-        complete answer. ``alignment["characters"]`` holds each token's first character and the one after its last,
+        complete answer. ``alignment["characters"]`` contains each token's first character and the one after its last,
         ``[tokens, 2]``, -1 outside of contexts.
 
         Raises:
@@ -163,7 +163,7 @@ class QuestionAnswering(Task):
     def find_targets(
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
-        """Returns the logits of start and end, at the words ``target`` of the context or at the likeliest span."""
+        """Returns the logits of start and end, at the words ``target`` of the context or at the most likely span."""
         context = [word for word in row.words if word.segment == 1 and not word.is_special]
         if not context:
             raise InputError("a question needs a context: give two texts, the question and the text with its answer.")

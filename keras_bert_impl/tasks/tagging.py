@@ -36,7 +36,7 @@ class Tagging(Task):
         return iterate_conll(path, labeled=labeled, **columns)
 
     def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
-        """Returns columns for texts, split into words and punctuation; ``spans`` holds the words' characters.
+        """Returns columns for texts, split into words and punctuation; ``spans`` contains the words' characters.
 
         >>> Tagging().from_texts(["Ada, again"])["words"]
         [['Ada', ',', 'again']]
@@ -58,7 +58,7 @@ class Tagging(Task):
         """Encodes sentences; long sentences become several windows that overlap by a quarter.
 
         Each word is predicted at its first token, in the window where it has the most context; all other tokens have
-        weight 0. Labels are int32 and weights float32, an entry per token; ``alignment["word"]`` holds the number of
+        weight 0. Labels are int32 and weights float32, an entry per token; ``alignment["word"]`` contains the number of
         the word that is predicted at a token, or -1.
 
         Raises:

@@ -52,7 +52,7 @@ def finetune(
         train: training data, a file or columns.
         valid: validation data.
         test: test data, scored once at the end.
-        output: the directory; must not exist or be empty.
+        output: the directory; must be new or empty.
         settings: the settings.
         saving: how often the state is saved, to resume an interrupted run.
         resume: whether an interrupted run is continued; a complete one is left as it is.

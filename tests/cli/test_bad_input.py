@@ -169,7 +169,7 @@ CASES = [
     Case(
         "config: wrong type",
         "convert bert new",
-        r"bert/config\.json: num_hidden_layers is '2'; a whole number above 0",
+        r"bert/config\.json: num_hidden_layers is '2'; an integer above 0",
         {"bert/config.json": config(num_hidden_layers="2")},
     ),
     Case(
@@ -416,9 +416,9 @@ CASES = [
         r"max_length is 132, but the model has 131 positions",
     ),
     Case("settings: no room", f"{FINETUNE} --max-length 1", r"max_length=1 has no space"),
-    Case("settings: no epochs", f"{FINETUNE} --epochs 0", r"epochs is 0; a whole number above 0 was expected"),
+    Case("settings: no epochs", f"{FINETUNE} --epochs 0", r"epochs is 0; an integer above 0 was expected"),
     Case("settings: a rate", f"{FINETUNE} --learning-rate nan", r"learning_rate is nan; a number above 0 was expected"),
-    Case("settings: a seed", f"{FINETUNE} --seed -1", r"seed is -1; a whole number from 0"),
+    Case("settings: a seed", f"{FINETUNE} --seed -1", r"seed is -1; an integer from 0"),
     # Fine-tuned models in use.
     Case("predict: no such model", "predict ./absent text", r"\./absent: no such file or directory"),
     Case(

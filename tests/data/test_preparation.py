@@ -173,7 +173,7 @@ def test_a_corpus_opens_its_files_in_other_processes(shards: Path) -> None:
 
 
 def test_workers_are_at_least_one(text: Path, small_bert: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="workers is 0; a whole number above 0"):
+    with pytest.raises(InputError, match="workers is 0; an integer above 0"):
         prepare([text], small_bert, tmp_path / "shards", workers=0)
 
 

@@ -347,16 +347,16 @@ def test_invalid_arguments(small_bert: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("epochs", 0, "epochs is 0; a whole number above 0"),
-        ("batch_size", -1, "batch_size is -1; a whole number above 0"),
-        ("max_length", 0, "max_length is 0; a whole number above 0"),
+        ("epochs", 0, "epochs is 0; an integer above 0"),
+        ("batch_size", -1, "batch_size is -1; an integer above 0"),
+        ("max_length", 0, "max_length is 0; an integer above 0"),
         ("learning_rate", float("nan"), "learning_rate is nan; a number above 0"),
         ("clip_norm", 0.0, "clip_norm is 0.0; a number above 0"),
         ("warmup", 1.5, "warmup is 1.5; a fraction from 0 to 1"),
         ("weight_decay", -0.1, "weight_decay is -0.1; 0 or more"),
         ("precision", "int8", "precision is 'int8'; float32 or bfloat16 or float16"),
-        ("seed", -1, "seed is -1; a whole number from 0 to 4294967295"),
-        ("seed", 2**32, "seed is 4294967296; a whole number from 0 to 4294967295"),
+        ("seed", -1, "seed is -1; an integer from 0 to 4294967295"),
+        ("seed", 2**32, "seed is 4294967296; an integer from 0 to 4294967295"),
     ],
 )
 def test_settings_out_of_range(name: str, value: Any, message: str) -> None:

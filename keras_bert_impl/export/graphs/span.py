@@ -76,13 +76,13 @@ def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
         answer = cut_substrings(
             points, splits[:-1] + tf.where(has_answer, begin, 0), splits[:-1] + tf.where(has_answer, stop, 0)
         )
-        answers = {
+        predictions = {
             "answer": answer,
             "start": tf.where(has_answer, begin, -1),
             "end": tf.where(has_answer, stop, -1),
             "score": score,
         }
-        return served.task.serve(answers, served)
+        return served.task.serve(predictions, served)
 
     return {
         "serving_default": Endpoint(serve_text, {"question": TEXT, "context": TEXT}),

@@ -50,7 +50,7 @@ def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
         owner, number = tf.gather(owner, token), tf.gather(number, token)
         row = _find_best_row(rows, owner, number, step=size - overlap)
         of_words = tf.gather_nd(logits, tf.stack([row, 1 + number - tf.gather(rows.start, row)], 1))
-        answers = served.task.serve({"logits": of_words}, served)
+        predictions = served.task.serve({"logits": of_words}, served)
 
         # A word ends where its last token does: before the next word's first token, or at the end of its text.
         splits = lower_bound(token, tokens.splits)
@@ -64,7 +64,7 @@ def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
             "tokens": pad_rows(cut_substrings(points, offset + begin, offset + end), splits, ""),
             **{
                 name: pad_rows(values, splits, "" if values.dtype == tf.string else 0)
-                for name, values in answers.items()
+                for name, values in predictions.items()
             },
             "start": pad_rows(begin, splits, -1),
             "end": pad_rows(end, splits, -1),
