@@ -36,7 +36,7 @@ def read_text(path: Path) -> str:
 
 
 def make_utf8_error(path: str | Path, error: UnicodeDecodeError, *, line: int, offset: int = 0) -> InputError:
-    """The error for bytes of a file that are not UTF-8; ``offset`` is where the decoded bytes start in the file."""
+    """Returns the error for a file that is not UTF-8; ``offset`` is where the decoded bytes start in the file."""
     return InputError(
         f"{path} is not UTF-8: byte {offset + error.start}, in line {line}, is 0x{error.object[error.start]:02x}. "
         "Save the file as UTF-8."

@@ -206,7 +206,7 @@ def read_records(path: str | Path, *, header: bool) -> Records:
 
 
 def _check_label(value: Any, *, name: str, location: str) -> str:
-    """A label as a string; in JSON it may be a number or a boolean."""
+    """Returns a label as a string; in JSON it may be a number or a boolean."""
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     label = check_text(value, name=name, location=location).strip()

@@ -211,7 +211,7 @@ def _import_keras_hub() -> ModuleType:
 
 
 def _list_activations() -> dict[str, Callable[[Any], Any]]:
-    """The function of each ``hidden_act``; files of KerasHub and Keras can refer to them without this package."""
+    """Returns the function of each ``hidden_act``, to which files can refer without this package."""
     _import_keras_hub()  # It registers its function.
     exact = keras.activations.gelu
     tanh = keras.saving.get_registered_object("keras_hub>gelu_approximate")

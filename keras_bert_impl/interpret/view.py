@@ -92,7 +92,7 @@ def to_html(page: Page) -> str:
 
 
 def to_iframe(page: Page, height: int = 640) -> str:
-    """The page for a notebook cell: a frame with a height of ``height`` pixels that isolates styles and scripts.
+    """Returns the page for a notebook cell: a frame of ``height`` pixels that isolates styles and scripts.
 
     Example:
         >>> page = Page("Nothing", "", [], "", ["[CLS]"], [("[CLS]", 0, 1)], [0])

@@ -31,11 +31,11 @@ class NextSentence(Classification):
         return True
 
     def list_label_names(self, config: BertConfig) -> Sequence[str]:
-        """The two labels."""
+        """Returns the two labels."""
         return LABELS
 
     def find_labels(self, columns: Columns) -> list[str]:
-        """The two labels."""
+        """Returns the two labels."""
         return list(LABELS)
 
     def make_config_changes(self, labels: list[str]) -> dict[str, Any]:

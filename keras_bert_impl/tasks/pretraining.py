@@ -96,7 +96,7 @@ class Pretraining(MaskedLM):
 
 
 def summarize_logs(logs: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics of Keras' logs under shorter names, such as ``masked_loss``, ``masked_accuracy``, ``perplexity``."""
+    """Returns the metrics of Keras' logs under shorter names, such as ``masked_loss`` and ``perplexity``."""
     perplexity = float(logs["prediction_logits_perplexity"])
     return {
         "masked_loss": float(np.log(perplexity)),

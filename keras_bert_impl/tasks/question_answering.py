@@ -241,7 +241,7 @@ def _find_best_spans(start: np.ndarray, end: np.ndarray, characters: np.ndarray)
 
 
 def _choose(spans: list[_Span], context: str, no_answer: float | None) -> dict[str, Any]:
-    """The prediction from the candidates of all rows; ``no_answer`` is the logit of "no answer", None: not allowed."""
+    """Makes a prediction from the candidates of all rows; ``no_answer`` is its logit, or None if not allowed."""
     best: dict[tuple[int, int], _Span] = {}
     for span in sorted(spans, key=lambda span: -span.logit):
         best.setdefault((span.start, span.end), span)

@@ -221,7 +221,7 @@ def read_vocabulary(path: Path) -> list[str]:
 
 
 def sort_by_id(vocabulary: Sequence[str] | Mapping[str, int]) -> list[str]:
-    """The tokens of a list, or of a dictionary from token to id, as a list in which each token's index is its id.
+    """Returns the tokens of a list, or of a dictionary from token to id, as a list indexed by id.
 
     Raises:
         InputError: the list contains a token twice, or the dictionary's ids are not 0, 1, 2 … without gaps.

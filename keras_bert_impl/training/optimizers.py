@@ -44,7 +44,7 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         return self.learning_rate * rise * left**self.power
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return {name: getattr(self, name) for name in ("learning_rate", "steps", "warmup_steps", "power")}
 
 
@@ -154,7 +154,7 @@ class Lamb(ReplicaSummedOptimizer):
         self.assign_sub(variable, rate * update)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         own = {name: getattr(self, name) for name in ("beta_1", "beta_2", "epsilon")}
         return {**super().get_config(), **own}
 

@@ -226,7 +226,8 @@ class SaveStates(keras.callbacks.Callback):
             more = f", and {len(differing) - 1} more differ" if len(differing) > 1 else ""
             raise InputError(
                 f"{self.directory} contains states of a different training run: {name} is {saved.get(name)!r:.200} "
-                f"there and {own.get(name)!r:.200} here{more}. Continue with the same settings, or use another directory."
+                f"there and {own.get(name)!r:.200} here{more}. Continue with the same settings, or use another "
+                "directory."
             )
 
     @contextlib.contextmanager

@@ -112,7 +112,7 @@ def _find_candidates(start: Any, end: Any, first: Any, length: Any) -> tuple[Any
 
 
 def _select_best(count: Any, logit: Any, begin: Any, stop: Any) -> tuple[Any, Any, Any]:
-    """The best distinct spans of each text from those of its rows: logits and characters, each ``[texts, 20]``."""
+    """Selects the best distinct spans of each text from its rows: logits and characters, each ``[texts, 20]``."""
 
     def group_by_text(values: Any, fill: Any) -> Any:
         rows = tf.RaggedTensor.from_row_lengths(values, count, validate=False).to_tensor(default_value=fill)

@@ -21,7 +21,7 @@ from keras_bert_impl.training.settings import TrainingSettings
 _STRATEGIES = {"mirrored": "tensorflow", "multiworker": "tensorflow", "data_parallel": "jax"}
 # Strategies that are not supported: the reason, and the alternative.
 REFUSED_STRATEGIES = {
-    "parameter_server": "Keras 3 does not support parameter servers. Use multiworker, which copies all weights to each worker.",
+    "parameter_server": "Keras 3 does not support parameter servers. Use multiworker: each worker has all weights.",
 }
 LOST_WORKER = (
     "another worker was lost: it ended, or its machine cannot be reached. Start all workers again, with --resume if "
