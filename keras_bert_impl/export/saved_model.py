@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.errors import InputError
+from keras_bert_impl.errors import InputError, make_missing_error
 from keras_bert_impl.export.formats import EXTRA
 from keras_bert_impl.export.parts import Parts
 from keras_bert_impl.tasks.base import Run
@@ -101,7 +101,7 @@ def open(path: Path) -> Run:
     try:
         import tensorflow as tf
     except ImportError as error:
-        raise InputError('a SavedModel needs TensorFlow: pip install "keras_bert_impl[tensorflow]".') from error
+        raise make_missing_error(error, "tensorflow", user="a SavedModel") from error
     loaded = tf.saved_model.load(str(path.parent))
 
     def run(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -115,7 +115,7 @@ class MaskedLM(Task):
         """
         pairs = columns.get("text_pair")
         check_fit(tokenizer, config, max_length=max_length, pairs=pairs is not None)
-        vocabulary = [*tokenizer.vocabulary, *[""] * (config.vocab_size - tokenizer.vocab_size)]
+        vocabulary = _pad_vocabulary(tokenizer, config)
         if "label" in columns:
             return self._draw_masks(columns["label"], tokenizer, vocabulary, max_length)
         rows, truncated = truncate(tokenizer, columns["text"], pairs, max_length=max_length)
@@ -172,11 +172,9 @@ class MaskedLM(Task):
 
     def make_metrics(self) -> dict[str, Any]:
         """Perplexity, and the fraction of correct tokens."""
-        import keras
+        from keras_bert_impl.tasks.losses import Perplexity, make_accuracy
 
-        from keras_bert_impl.tasks.losses import Perplexity
-
-        return {self.output: [Perplexity(), keras.metrics.SparseCategoricalAccuracy(name="accuracy")]}
+        return {self.output: [Perplexity(), make_accuracy()]}
 
     def reduce(
         self, outputs: Outputs, inputs: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray] | None = None
@@ -241,7 +239,7 @@ class MaskedLM(Task):
         """``tokens``, strings ``[batch, masks, k]``, most likely first, and ``scores``, their probabilities."""
         from keras import ops
 
-        words = [*serving.tokenizer.vocabulary, *[""] * (serving.config.vocab_size - serving.tokenizer.vocab_size)]
+        words = _pad_vocabulary(serving.tokenizer, serving.config)
         probabilities = ops.softmax(outputs[self.output])
         scores, best = ops.top_k(probabilities, k=min(self.top_k, serving.config.vocab_size))
         return {"tokens": serving.gather(words, best), "scores": scores}
@@ -281,6 +279,11 @@ class MaskedLM(Task):
             name = f"logit of {tokenizer.vocabulary[token]!r}{suffix}"
             targets.append(TargetLogit(name, self.output, token, position))
         return targets
+
+
+def _pad_vocabulary(tokenizer: BertTokenizer, config: BertConfig) -> list[str]:
+    """Returns the tokens by id, with empty strings for ids that only the model has."""
+    return [*tokenizer.vocabulary, *[""] * (config.vocab_size - tokenizer.vocab_size)]
 
 
 def _find_positions(is_predicted: Ragged) -> tuple[np.ndarray, np.ndarray]:

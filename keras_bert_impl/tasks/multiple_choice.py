@@ -134,15 +134,15 @@ class MultipleChoice(Task):
 
     def make_loss(self) -> dict[str, Any]:
         """Cross entropy over the choices."""
-        import keras
+        from keras_bert_impl.tasks.losses import make_cross_entropy
 
-        return {"logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True)}
+        return {"logits": make_cross_entropy()}
 
     def make_metrics(self) -> dict[str, Any]:
         """Accuracy, the fraction of examples with the right choice."""
-        import keras
+        from keras_bert_impl.tasks.losses import make_accuracy
 
-        return {"logits": [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]}
+        return {"logits": [make_accuracy()]}
 
     def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
         """Per example the best choice, its number ``label`` and text ``choice``; ``score``, ``scores``, ``logits``."""

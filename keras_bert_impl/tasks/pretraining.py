@@ -1,6 +1,6 @@
 """Pretraining: masked words and the next sentence, both heads of the paper."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -9,8 +9,8 @@ import numpy as np
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Features
 from keras_bert_impl.data.tables import Columns, iterate_table
-from keras_bert_impl.tasks.base import Outputs, Prediction, Summary, TargetLogit, sort_predictions
-from keras_bert_impl.tasks.encoding import softmax
+from keras_bert_impl.tasks.base import Outputs, Prediction, Summary, TargetLogit, TextTask, sort_predictions
+from keras_bert_impl.tasks.encoding import choose_label, softmax
 from keras_bert_impl.tasks.masked_lm import MaskedLM
 from keras_bert_impl.tasks.next_sentence import LABELS, find_next_sentence_target
 from keras_bert_impl.tokenization import BertTokenizer
@@ -45,9 +45,7 @@ class Pretraining(MaskedLM):
             return super().read_examples(path, labeled=False, **columns)
         return iterate_table(path, labeled=False, **columns)
 
-    def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
-        """Returns columns for texts, or for pairs of texts."""
-        return {"text": list(texts), **({} if text_pairs is None else {"text_pair": list(text_pairs)})}
+    from_texts = TextTask.from_texts
 
     def make_loss(self) -> dict[str, Any]:
         """Returns the mean cross entropy of each head; the total loss is their sum, as in the paper."""
@@ -57,12 +55,9 @@ class Pretraining(MaskedLM):
 
     def make_metrics(self) -> dict[str, Any]:
         """Perplexity or cross entropy, and the fraction of correct predictions, of each head."""
-        import keras
+        from keras_bert_impl.tasks.losses import CrossEntropy, make_accuracy
 
-        from keras_bert_impl.tasks.losses import CrossEntropy
-
-        accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-        return {**super().make_metrics(), _NEXT_SENTENCE: [CrossEntropy(), accuracy]}
+        return {**super().make_metrics(), _NEXT_SENTENCE: [CrossEntropy(), make_accuracy()]}
 
     def reduce(
         self, outputs: Outputs, inputs: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray] | None = None
@@ -75,9 +70,7 @@ class Pretraining(MaskedLM):
         predictions = super().decode(outputs, features, columns, config)
         if "text_pair" in columns:
             for prediction, probabilities in zip(predictions, softmax(outputs[_NEXT_SENTENCE]).tolist(), strict=True):
-                scores = dict(zip(LABELS, probabilities, strict=True))
-                label = max(scores, key=scores.__getitem__)
-                prediction |= {"label": label, "score": scores[label], "scores": scores}
+                prediction |= choose_label(LABELS, probabilities)
         return predictions
 
     def summarize(self, prediction: Prediction) -> Summary:

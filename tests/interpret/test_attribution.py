@@ -215,7 +215,7 @@ def test_shown(loaded: dict[str, Any], tokenizer: BertTokenizer, tmp_path: Path)
         ("BertForQuestionAnswering", ("A film?", "Good."), {"target": "film"}, "is only in the question"),
         ("BertForMaskedLM", ("A film.",), {}, r"has no \[MASK\]"),
         ("BertForMaskedLM", ("A [MASK].",), {"target": "zzzz"}, "'zzzz' is not a token of the vocabulary"),
-        ("BertForNextSentencePrediction", ("A film.",), {}, "there are no second texts; give pairs"),
+        ("BertForNextSentencePrediction", ("A film.",), {}, "there is one text; give two"),
     ],
 )
 def test_what_cannot_be_explained(

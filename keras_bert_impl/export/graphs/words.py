@@ -19,6 +19,7 @@ from keras_bert_impl.export.graphs.base import (
 )
 from keras_bert_impl.export.tokenizer.in_graph import count_tokens
 from keras_bert_impl.export.tokenizer.ragged_ops import decode, find_positions, indices_where, lower_bound
+from keras_bert_impl.tasks.tagging import get_overlap
 
 # One example for the README, by argument.
 EXAMPLE = {"text": "It was a great movie."}
@@ -35,7 +36,7 @@ def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
 
     def serve_text(text: Any) -> Tensors:
         size = served.max_length - 2
-        overlap = served.max_length // 4
+        overlap = get_overlap(served.max_length)
         tokens = served.in_graph.tokenize(text, max_words=count_max_words(served.max_length), with_offsets=True)
         lengths = count_tokens(tokens)
         rows = split_into_windows(lengths, tf.fill([tf.size(lengths)], size), overlap)
