@@ -8,6 +8,7 @@ import pytest
 import transformers_models
 from safetensors.numpy import save_file
 from torch_process import in_torch_process
+from transformers_models import CLASSES
 
 from keras_bert_impl import models
 from keras_bert_impl.checkpoints.matching import match_tensors
@@ -15,16 +16,6 @@ from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
 
 Tensors = dict[str, np.ndarray]
-CLASSES = [
-    "BertModel",
-    "BertForPreTraining",
-    "BertForMaskedLM",
-    "BertForNextSentencePrediction",
-    "BertForSequenceClassification",
-    "BertForTokenClassification",
-    "BertForQuestionAnswering",
-    "BertForMultipleChoice",
-]
 TIED = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}
 # The bias has two names too; which of them counts depends on what the file has.
 SHARED = {*TIED, "cls.predictions.bias"}

@@ -5,19 +5,9 @@ import re
 import pytest
 import transformers_models
 from torch_process import in_torch_process
+from transformers_models import CLASSES
 
 from keras_bert_impl.checkpoints.names import DECODER_BIAS, ROWS, find_path, find_torch_name, list_names, to_torch_name
-
-CLASSES = [
-    "BertModel",
-    "BertForPreTraining",
-    "BertForMaskedLM",
-    "BertForNextSentencePrediction",
-    "BertForSequenceClassification",
-    "BertForTokenClassification",
-    "BertForQuestionAnswering",
-    "BertForMultipleChoice",
-]
 
 
 @in_torch_process
