@@ -44,7 +44,7 @@ def bare(directory: str) -> Callable[[], Any]:
     import numpy as np
     import tensorflow as tf
 
-    from keras_bert_impl.interpret.attribution import MOST_TOKENS
+    from keras_bert_impl.interpret.attribution import MAX_TOKENS
 
     model, tokenizer, texts = loaded(directory)
     behind = model.from_embedding_output("input_ids", "attention_mask")
@@ -61,7 +61,7 @@ def bare(directory: str) -> Callable[[], Any]:
     batches = []
     while texts:
         # As many rows at once as attribute_all takes.
-        size = max(1, MOST_TOKENS // (tokenizer(texts[0])["input_ids"].size * STEPS))
+        size = max(1, MAX_TOKENS // (tokenizer(texts[0])["input_ids"].size * STEPS))
         batch, texts = tokenizer(texts[:size]), texts[size:]
         ids, mask = (np.repeat(batch[name], STEPS, axis=0) for name in ("input_ids", "attention_mask"))
         batches.append(tuple(map(tf.constant, (np.asarray(model.embeddings(ids)), ids, mask))))

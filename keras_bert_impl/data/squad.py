@@ -24,7 +24,7 @@ def read_squad(path: str | Path, *, labeled: bool = True) -> Columns:
         InputError: the file is missing, empty, not JSON, or lacks fields of SQuAD; or a context does not have an
             answer at its ``answer_start``. The message names the place in the file.
 
-    >>> import tempfile
+    >>> import json, tempfile
     >>> path = Path(tempfile.mkdtemp(), "questions.json")
     >>> answer = {"text": "Paris", "answer_start": 8}
     >>> question = {"id": "q1", "question": "Where?", "answers": [answer]}

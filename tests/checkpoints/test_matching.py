@@ -214,7 +214,7 @@ def test_report_as_text(states, shapes) -> None:
     numbers = sum(array.size for name, array in state.items() if name.startswith("bert."))
     assert str(report) == (
         "runs/names\n"
-        f"  {len(state) - 2} tensors loaded, {numbers:,} numbers\n"
+        f"  {len(state) - 2} tensors loaded, {numbers:,} parameters\n"
         "  1 ignored: this model has no such head\n"
         "    classifier.weight  6×32\n"
         "  1 unexpected\n"

@@ -162,7 +162,7 @@ def test_ctrl_c_saves_and_exits(small_bert: Path, snippets: Path, tmp_path: Path
     arguments = small.finetune_arguments(small_bert, snippets, tmp_path / "runs" / "long", "--epochs", "100000")
     # A process that a shell started in the background ignores Ctrl-C by default.
     code = (
-        "import signal; from keras_bert_impl.cli.main import command; "
+        "import signal; from keras_bert_impl.cli.main import run_command; "
         "signal.signal(signal.SIGINT, signal.default_int_handler); run_command()"
     )
     command = [sys.executable, "-c", code, *arguments]
