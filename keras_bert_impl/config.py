@@ -20,8 +20,8 @@ PRESETS = {
     "large": (24, 1024, 16),
 }
 
-# The second name is Google's; the keys are the same.
-FILE_NAMES = ("config.json", "bert_config.json")
+# The inputs of a model for one row of tokens.
+INPUTS = ("input_ids", "token_type_ids", "attention_mask")
 
 # A file must have these keys: with default sizes, the model would not match the file's weights.
 _SIZES = (
@@ -99,7 +99,7 @@ class BertConfig:
 
     def __post_init__(self) -> None:
         for key in (*_SIZES, "type_vocab_size"):
-            check_field(self, key, _is_int(getattr(self, key)) and getattr(self, key) > 0, "a whole number above 0")
+            check_field(self, key, _is_int(getattr(self, key)) and getattr(self, key) > 0, "an integer above 0")
         for key in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             check_field(
                 self, key, _is_number(getattr(self, key)) and 0 <= getattr(self, key) < 1, "a number from 0 to below 1"
@@ -201,19 +201,23 @@ class BertConfig:
         Raises:
             InputError: the source or its configuration is missing, or it is not that of a supported BERT.
         """
-        path: Path | None
         if isinstance(source, str | Path) and Path(source).suffix == ".json" and Path(source).is_file():
             path = Path(source)
         else:
-            opened = open_source(source, revision=revision)
-            path = next((file for name in FILE_NAMES if (file := opened.find_file(name))), None)
-            if path is None:
-                raise InputError(f"{opened.name} has neither {' nor '.join(FILE_NAMES)}: it is not a BERT checkpoint.")
+            path = open_source(source, revision=revision).get_config()
         values = read_json(path)
         try:
             return cls.from_dict(values)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
+
+    def check_tokenizer(self, vocab_size: int) -> None:
+        """Raises ``InputError`` if a tokenizer of this size has more tokens than the model."""
+        if vocab_size > self.vocab_size:
+            raise InputError(
+                f"the tokenizer has {vocab_size} tokens, but the model's vocabulary has {self.vocab_size}. "
+                "Use the tokenizer that belongs to the model."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Returns all keys for a ``config.json``, including the unknown ones of ``extra``."""
@@ -233,7 +237,7 @@ def _make_label_names(count: int) -> dict[int, str]:
 def _read_labels(id2label: Any, num_labels: Any) -> dict[int, str]:
     """Returns the label names of a file; in JSON, the ids are strings."""
     if num_labels is not None and not (_is_int(num_labels) and num_labels > 0):
-        raise InputError(f"num_labels is {num_labels!r}; a whole number above 0 was expected.")
+        raise InputError(f"num_labels is {num_labels!r}; an integer above 0 was expected.")
     if id2label is None:
         return _make_label_names(2 if num_labels is None else num_labels)
     if not isinstance(id2label, Mapping):

@@ -25,6 +25,13 @@ class Interrupted(KeyboardInterrupt):
         self.signal = signal
 
 
+def make_missing_error(error: ImportError, extra: str, *, user: str) -> InputError:
+    """Returns the error for a library that an optional extra installs; ``user`` is what needs it."""
+    return InputError(
+        f"{error.name} is not installed, which {user} needs ({error}). Run: pip install 'keras_bert_impl[{extra}]'."
+    )
+
+
 def check_field(owner: object, name: str, valid: bool, expected: str) -> None:
     """Raises ``InputError`` unless the field ``name`` of ``owner`` is ``valid``; the message says what was expected."""
     if not valid:

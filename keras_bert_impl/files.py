@@ -5,6 +5,7 @@ import errno
 import json
 import mmap
 import os
+import re
 import shutil
 import sys
 import uuid
@@ -16,6 +17,10 @@ from keras_bert_impl.errors import InputError
 
 # Error numbers for a full disk, a used-up quota and a file larger than allowed. Windows has no quota error.
 _DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+# Labeled film snippets that ship with the package: train.tsv, valid.tsv and test.tsv.
+SNIPPETS = Path(__file__).with_name("assets") / "movie_snippets"
+# Half of a surrogate pair, which JSON can contain and UTF-8 cannot.
+SURROGATE = re.compile("[\ud800-\udfff]")
 # Bytes of a large file that are written before the system is asked to store them on the disk.
 _CHUNK_SIZE = 1 << 24
 
@@ -32,15 +37,30 @@ def read_text(path: Path) -> str:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise make_utf8_error(path, error, line=line) from error
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+        raise make_read_error(path, error) from error
+
+
+def make_read_error(path: str | Path, error: OSError, advice: str = "") -> InputError:
+    """Returns the error for a file that the system cannot read."""
+    return InputError(f"{path} cannot be read: {error.strerror}. {advice}".rstrip())
 
 
 def make_utf8_error(path: str | Path, error: UnicodeDecodeError, *, line: int, offset: int = 0) -> InputError:
-    """The error for bytes of a file that are not UTF-8; ``offset`` is where the decoded bytes start in the file."""
+    """Returns the error for a file that is not UTF-8; ``offset`` is where the decoded bytes start in the file."""
     return InputError(
         f"{path} is not UTF-8: byte {offset + error.start}, in line {line}, is 0x{error.object[error.start]:02x}. "
         "Save the file as UTF-8."
     )
+
+
+def parse_json(text: str, path: str | Path) -> Any:
+    """Returns the value in the text of a JSON file; raises ``InputError`` if it is not JSON or nested too deeply."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}.") from error
+    except RecursionError as error:
+        raise InputError(f"{path} is not usable JSON: it is nested too deeply.") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -49,12 +69,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, is not JSON (the message names line and column), or is not an object.
     """
-    try:
-        value = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}.") from error
-    except RecursionError as error:
-        raise InputError(f"{path} is not usable JSON: it is nested too deeply.") from error
+    value = parse_json(read_text(path), path)
     if not isinstance(value, dict):
         raise InputError(f"{path} contains a JSON {type(value).__name__}; an object in braces was expected.")
     return value
@@ -149,11 +164,16 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_bytes(text.encode("utf-8"))
 
 
+def make_not_empty_error(directory: str | Path) -> InputError:
+    """Returns the error for an output directory that contains something."""
+    return InputError(f"{directory} exists and is not empty. Name another directory, or remove this one.")
+
+
 def require_empty(directory: Path) -> None:
     """Raises ``InputError`` unless ``directory`` does not exist or is an empty directory."""
     if directory.is_dir():
         if any(directory.iterdir()):
-            raise InputError(f"{directory} exists and is not empty. Name another directory, or remove this one.")
+            raise make_not_empty_error(directory)
     elif directory.exists() or directory.is_symlink():
         raise InputError(f"{directory} exists and is not a directory. Name another directory.")
 

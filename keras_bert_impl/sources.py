@@ -11,6 +11,9 @@ from keras_bert_impl.files import read_text
 
 BUNDLED = Path(__file__).with_name("assets") / "models"
 
+# The second name is Google's; the keys are the same.
+_CONFIG_NAMES = ("config.json", "bert_config.json")
+
 # `.pt` and `.pth` are other names for the format of `pytorch_model.bin`.
 WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".safetensors.index.json", ".bin.index.json", ".index")
 
@@ -50,6 +53,16 @@ class Source:
             return _fetch_hub_file(self.name, name, self.revision)
         path = self.directory / name
         return path if path.is_file() else None
+
+    def find_config(self) -> Path | None:
+        """Returns the local path of the model's configuration, or None."""
+        return next((path for name in _CONFIG_NAMES if (path := self.find_file(name))), None)
+
+    def get_config(self) -> Path:
+        """Returns the local path of the model's configuration; raises ``InputError`` if there is none."""
+        if (path := self.find_config()) is None:
+            raise InputError(f"{self.name} has neither {' nor '.join(_CONFIG_NAMES)}: it is not a BERT checkpoint.")
+        return path
 
     def list_files(self) -> list[str]:
         """Returns the names of all files, for messages; empty for a model on the hub."""
@@ -146,7 +159,7 @@ def _fetch_hub_file(model: str, name: str, revision: str | None) -> Path | None:
     except errors.LocalEntryNotFoundError as error:
         if _is_cached(model, revision):
             return None
-        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{hub} did not answer ({error.__cause__})"
+        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{hub} did not respond ({error.__cause__})"
         raise InputError(
             f"{model} is not a directory on this machine, its {name} is not in the cache {constants.HF_HUB_CACHE}, and "
             f"{reason}. Download it once while online, or name a directory."
@@ -167,7 +180,7 @@ def _fetch_hub_file(model: str, name: str, revision: str | None) -> Path | None:
             "private, log in with `hf auth login`."
         ) from error
     except (errors.HTTPError, OSError) as error:
-        # Other answers of the server, broken connections, a full disk.
+        # Other responses of the server, broken connections, a full disk.
         raise InputError(f"{name} of {model} cannot be downloaded from {hub}: {error}") from error
 
 

@@ -106,7 +106,9 @@ def test_presets(name: str, sizes: tuple[int, int, int]) -> None:
 
 
 def test_unknown_preset() -> None:
-    with pytest.raises(InputError, match="No preset is named 'huge'; there are tiny, mini, small, medium, base, large"):
+    with pytest.raises(
+        InputError, match="No preset is named 'huge'; the presets are tiny, mini, small, medium, base, large"
+    ):
         BertConfig.preset("huge")
 
 
@@ -131,8 +133,8 @@ def test_num_labels_alone() -> None:
     ("change", "message"),
     [
         ({"hidden_size": None}, "lacks hidden_size"),
-        ({"vocab_size": "99"}, "vocab_size is '99'; a whole number above 0"),
-        ({"num_hidden_layers": 0}, "num_hidden_layers is 0; a whole number above 0"),
+        ({"vocab_size": "99"}, "vocab_size is '99'; an integer above 0"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers is 0; an integer above 0"),
         ({"num_hidden_layers": True}, "num_hidden_layers is True"),
         ({"intermediate_size": 37.0}, "intermediate_size is 37.0"),
         ({"type_vocab_size": -1}, "type_vocab_size is -1"),
@@ -147,7 +149,7 @@ def test_num_labels_alone() -> None:
         ({"problem_type": 1}, "problem_type is 1; null or a string was expected"),
         ({"num_labels": 0}, "num_labels is 0"),
         ({"id2label": ["a", "b"]}, r"id2label is \['a', 'b'\]; an object"),
-        ({"id2label": {"zero": "a"}}, "id2label has a key that is not a whole number"),
+        ({"id2label": {"zero": "a"}}, r"id2label has the keys \['zero'\]; integers were expected"),
         ({"id2label": {"0": "a", "2": "b"}}, "a name for each of the ids 0, 1, 2"),
         ({"id2label": {"0": 1}}, "a name for each of the ids"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type 'relative_key' is not supported"),
@@ -171,7 +173,7 @@ def test_refused(tmp_path: Path, change: dict[str, object], message: str) -> Non
     [
         (b"", "is not JSON: line 1, column 1"),
         (b'{"vocab_size": 99,\n"hidden_size"}', "is not JSON: line 2"),
-        (b"[1, 2]", "holds a JSON list; a JSON object"),
+        (b"[1, 2]", "contains a JSON list; an object in braces"),
         (b'{"vocab_size": "\xff"}', "is not UTF-8: byte 16"),
     ],
 )

@@ -20,7 +20,7 @@ from keras_bert_impl.files import atomic_write, create_directory, read_json, rea
         (b"a\nb\xffc", r"x\.json is not UTF-8: byte 3, in line 2, is 0xff\. Save the file as UTF-8\."),
         (b'{\n"a": }', r"x\.json is not JSON: line 2, column 6: Expecting value"),
         (b"", r"x\.json is not JSON: line 1, column 1"),
-        (b"[1]", r"x\.json holds a JSON list; a JSON object in braces was expected"),
+        (b"[1]", r"x\.json contains a JSON list; an object in braces was expected"),
         (b'{"a":' * 100_000, r"x\.json is not usable JSON: it is nested too deeply"),
     ],
 )
@@ -132,9 +132,9 @@ def test_directories_with_other_content_are_refused(tmp_path: Path) -> None:
         tmp_path / "full": "full exists and is not empty",
         tmp_path / "file": "file exists and is not a directory",
         tmp_path / "dangling": "dangling exists and is not a directory",
-        tmp_path / "file" / "new": "file/new cannot be made: Not a directory",
+        tmp_path / "file" / "new": "file/new cannot be created: Not a directory",
         Path("/proc"): "/proc exists and is not empty",
-        Path("/proc/new"): "/proc/new cannot be made",
+        Path("/proc/new"): "/proc/new cannot be created",
     }
     before = sorted(os.walk(tmp_path))
     for directory, message in wrong.items():

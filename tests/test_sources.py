@@ -200,7 +200,7 @@ def test_an_unreachable_hub_without_cache(tmp_path: Path) -> None:
         pass
     (answer,) = ask(hub.endpoint, tmp_path, "org/model", "", "config.json")
     assert answer is not None
-    assert f"its config.json is not in the cache {tmp_path}/hub, and {hub.endpoint} did not answer" in answer
+    assert f"its config.json is not in the cache {tmp_path}/hub, and {hub.endpoint} did not respond" in answer
 
 
 @pytest.mark.slow  # huggingface_hub tries again for 5 seconds.

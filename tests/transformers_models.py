@@ -19,6 +19,17 @@ SIZES = {
     "max_position_embeddings": 61,
     "type_vocab_size": 3,
 }
+# All model classes, here and in transformers.
+CLASSES = [
+    "BertModel",
+    "BertForPreTraining",
+    "BertForMaskedLM",
+    "BertForNextSentencePrediction",
+    "BertForSequenceClassification",
+    "BertForTokenClassification",
+    "BertForQuestionAnswering",
+    "BertForMultipleChoice",
+]
 BATCH, LENGTH, CHOICES, LABELS = 13, 7, 8, 6
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_bert_impl.errors import InputError
+from keras_bert_impl.errors import InputError, make_missing_error
 
 # The optimizer's slots: two thirds of a training checkpoint; they are not weights.
 _OPTIMIZER = ("adam_m", "adam_v", "lamb_m", "lamb_v", "global_step")
@@ -23,18 +23,14 @@ def read_tf1(prefix: Path) -> dict[str, np.ndarray]:
     try:
         import tensorflow as tf
     except ImportError as error:
-        raise InputError(
-            f"{prefix} is a TensorFlow checkpoint, and TensorFlow is not installed: "
-            "`pip install 'keras_bert_impl[tensorflow]'`."
-        ) from error
+        raise make_missing_error(error, "tensorflow", user=f"the TensorFlow checkpoint {prefix}") from error
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         dtypes = reader.get_variable_to_dtype_map()
         if "_CHECKPOINTABLE_OBJECT_GRAPH" in dtypes:
             raise InputError(
                 f"{prefix} is an object-based checkpoint of TensorFlow 2; a name-based one of TensorFlow 1 was "
-                "expected: "
-                "convert it with the program that wrote it."
+                "expected: convert it with the program that wrote it."
             )
         names = [name for name in dtypes if name.rsplit("/", 1)[-1] not in _OPTIMIZER and dtypes[name] != tf.string]
         return {name: reader.get_tensor(name) for name in sorted(names)}

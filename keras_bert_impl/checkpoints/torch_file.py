@@ -50,8 +50,8 @@ def _find_state_dict(content: Any, *, path: Path) -> dict[str, Tensor]:
     nested = next((content[key] for key in _NESTED if isinstance(content.get(key), dict)), content)
     state = {name: value for name, value in nested.items() if isinstance(value, Tensor) and isinstance(name, str)}
     if not state:
-        keys = ", ".join(repr(key) for key in list(nested)[:8]) or "nothing"
-        raise InputError(f"{path} contains {keys}, but no named tensors; a state dict was expected.")
+        keys = ", ".join(repr(key) for key in list(nested)[:8]) or "an empty dictionary"
+        raise InputError(f"{path} contains no named tensors, only {keys}; a state dict was expected.")
     return state
 
 
@@ -77,8 +77,7 @@ def _read_legacy(mapped: mmap.mmap, *, path: Path) -> _Content:
     magic, protocol, machine = (read_pickle(mapped, path=path).value for _ in range(3))
     if magic != _MAGIC or protocol != _PROTOCOL or not isinstance(machine, dict):
         raise InputError(f"{path} is a pickle, but not one that torch.save wrote. A state dict was expected.")
-    if not machine.get("little_endian"):
-        raise InputError(f"{path} was written on a big-endian machine. Save it again on a little-endian one.")
+    _check_byte_order(bool(machine.get("little_endian")), path=path)
     content, storages = read_pickle(mapped, path=path)
     keys = read_pickle(mapped, path=path).value
     if not isinstance(keys, list) or any(type(key) is not str for key in keys) or set(keys) != set(storages):
@@ -100,8 +99,8 @@ def _read_zip(mapped: mmap.mmap, *, path: Path) -> _Content:
     folder = next((name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")), None)
     if folder is None:
         raise InputError(f"{path} is a zip archive without data.pkl; a file that torch.save wrote was expected.")
-    if f"{folder}byteorder" in members and _read_member(mapped, members[f"{folder}byteorder"], path=path) != b"little":
-        raise InputError(f"{path} was written on a big-endian machine. Save it again on a little-endian one.")
+    if order := members.get(f"{folder}byteorder"):
+        _check_byte_order(_read_member(mapped, order, path=path) == b"little", path=path)
     pickle = io.BytesIO(_read_member(mapped, members[f"{folder}data.pkl"], path=path))
     content, storages = read_pickle(pickle, path=path)
     data = {}
@@ -112,6 +111,11 @@ def _read_zip(mapped: mmap.mmap, *, path: Path) -> _Content:
             raise InputError(f"{path} is damaged: data/{key} {problem}; {_count_bytes(storage)} bytes were expected.")
         data[key] = _read_member(mapped, member, path=path)
     return content, data
+
+
+def _check_byte_order(is_little_endian: bool, *, path: Path) -> None:
+    if not is_little_endian:
+        raise InputError(f"{path} was written on a big-endian machine. Save it again on a little-endian one.")
 
 
 def _count_bytes(storage: Storage) -> int:

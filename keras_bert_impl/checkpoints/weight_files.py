@@ -10,13 +10,14 @@ from keras_bert_impl.files import read_json, to_json, write_text
 from keras_bert_impl.sources import Source
 from keras_bert_impl.tensor_files import DTYPES, read_safetensors, write_safetensors
 
-WEIGHTS = (
+# The weights that transformers looks for in a directory, in this order.
+TRANSFORMERS_WEIGHTS = (
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
-    "bert_model.ckpt.index",
 )
+WEIGHTS = (*TRANSFORMERS_WEIGHTS, "bert_model.ckpt.index")
 
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
@@ -31,7 +32,8 @@ def _read_tf1(path: Path) -> dict[str, np.ndarray]:
     return read_tf1(path.with_suffix(""))
 
 
-_READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
+# The formats of the files that `sources.WEIGHTS_SUFFIXES` lists.
+READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
     ".safetensors": lambda path: read_safetensors(path).tensors,
     ".bin": _read_torch,
     ".pt": _read_torch,
@@ -109,7 +111,7 @@ def _read_file(path: Path, source: Source) -> dict[str, np.ndarray]:
     if path.suffix == ".index":
         # The values are in a second file; this call downloads it if the source is on the hub.
         source.find_file(f"{path.stem}.data-00000-of-00001")
-    return _READERS[path.suffix](path)
+    return READERS[path.suffix](path)
 
 
 def _read_shards(path: Path, source: Source) -> dict[str, np.ndarray]:

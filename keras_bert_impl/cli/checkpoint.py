@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
+from keras_bert_impl.cli.options import add_source
 
 
 def add_verbs(verbs: Any) -> None:
@@ -16,8 +17,8 @@ def add_verbs(verbs: Any) -> None:
         description="Reads PyTorch (safetensors, .bin) or Google (TF1) weights and writes config.json, "
         "model.safetensors and the tokenizer, which transformers and this package open.",
     )
-    convert.add_argument("source", help="directory, weights file, bundled model or hub name")
-    convert.add_argument("directory", type=Path, help="directory to write; must not exist or be empty")
+    add_source(convert, "source", kinds="directory, weights file")
+    convert.add_argument("directory", type=Path, help="directory to write; must be new or empty")
     convert.add_argument("--revision", help="branch, tag or commit of a hub name")
     convert.add_argument("--strict", action="store_true", help="fail if the file has unexpected tensors")
     convert.add_argument("--all", action="store_true", help="print one line per tensor")
@@ -40,7 +41,7 @@ def add_verbs(verbs: Any) -> None:
         description="Compares all outputs and token ids with those of transformers. The exit code is 0 if they agree, "
         "otherwise 1.",
     )
-    verify.add_argument("source", help="directory, weights file, bundled model or hub name")
+    add_source(verify, "source", kinds="directory, weights file")
     verify.set_defaults(run=_verify)
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
-from keras_bert_impl.cli.options import collect_columns
-from keras_bert_impl.cli.predict import add_task_options
+from keras_bert_impl.cli.options import add_source, add_task_options, collect_columns
 from keras_bert_impl.export.formats import FORMATS, PRECISIONS
 
 
@@ -19,7 +18,7 @@ def add_verbs(verbs: Any) -> None:
         "operations. The other formats take ids. Every export includes labels and tokenizer. Prints the largest "
         "difference between the outputs and those of the float32 model.",
     )
-    export.add_argument("model", help="directory of a run, bundled model or hub name")
+    add_source(export, kinds="directory of a run")
     export.add_argument("directory", type=Path, help="for a SavedModel NAME/VERSION, such as saved_models/sentiment/1")
     export.add_argument("--format", choices=tuple(FORMATS), default="saved_model", help="(default: %(default)s)")
     export.add_argument(

@@ -9,6 +9,7 @@ from keras_bert_impl.cli.options import (
     add_column_options,
     add_run_options,
     add_settings,
+    add_source,
     collect_columns,
     collect_settings,
     make_run_arguments,
@@ -28,11 +29,11 @@ def add_verbs(verbs: Any) -> None:
         "SQuAD JSON for question answering; a .txt with one text per line for masked words; the columns text, choice0, "
         "choice1 ... and label for multiple choice; or tfds:NAME:SPLIT for a data set of TensorFlow Datasets.",
     )
-    finetune.add_argument("source", help="directory, weights file, bundled model or hub name")
+    add_source(finetune, "source", kinds="directory, weights file")
     finetune.add_argument("--train", required=True, metavar="F", help="training data")
     finetune.add_argument("--valid", required=True, metavar="F", help="validation data, which selects the best epoch")
     finetune.add_argument("--test", metavar="F", help="test data, scored once at the end")
-    finetune.add_argument("--output", required=True, type=Path, metavar="DIR", help="must not exist or be empty")
+    finetune.add_argument("--output", required=True, type=Path, metavar="DIR", help="must be new or empty")
     finetune.add_argument("--task", choices=tuple(TASKS), default="classification", help="(default: %(default)s)")
     add_column_options(finetune)
     add_settings(finetune.add_argument_group("settings"), FineTuning)

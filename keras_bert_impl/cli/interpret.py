@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
+from keras_bert_impl.cli.options import add_source
 from keras_bert_impl.errors import InputError
 
 
@@ -14,7 +15,7 @@ def add_verbs(verbs: Any) -> None:
         help="compare a word's vectors in its contexts",
         description="Prints the cosines of the word's vectors, a row per occurrence.",
     )
-    similar.add_argument("model", help="directory, bundled model or hub name")
+    add_source(similar)
     similar.add_argument(
         "texts",
         nargs="+",
@@ -39,7 +40,7 @@ def add_verbs(verbs: Any) -> None:
         "writes one HTML file.",
     )
     for verb in (attention, attribute):
-        verb.add_argument("model", help="directory, bundled model or hub name")
+        add_source(verb)
         verb.add_argument("text", metavar="TEXT", help="the text; the question for question answering")
         verb.add_argument(
             "pair", nargs="?", metavar="TEXT", help="the second text: the context of a question, or a choice"

@@ -7,6 +7,7 @@ import re
 import typing
 from typing import Any
 
+from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.training.settings import Saving
 
 # The options of `Saving`, whose names say what is saved.
@@ -100,6 +101,31 @@ def make_run_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Returns the options of `add_run_options`, as arguments of ``finetune`` and ``pretrain``."""
     saving = Saving(**collect_settings(options, Saving, _SAVING))
     return {"saving": saving, "resume": options.resume, "strategy": options.strategy, "devices": options.devices}
+
+
+def add_source(verb: argparse.ArgumentParser, name: str = "model", *, kinds: str = "directory") -> None:
+    """Adds the argument for a model or checkpoint; ``kinds`` are the paths that it can be."""
+    verb.add_argument(name, help=f"{kinds}, bundled model or hub name")
+
+
+def add_task_options(verb: argparse.ArgumentParser) -> None:
+    """Adds the options that select and configure the task of a model."""
+    verb.add_argument("--task", choices=tuple(TASKS), help="(default: the task that the model's configuration names)")
+    verb.add_argument("--max-length", type=int, metavar="N", help="longest row in tokens (default: all positions)")
+    answer = verb.add_mutually_exclusive_group()
+    answer.add_argument(
+        "--allow-no-answer",
+        action="store_true",
+        default=None,
+        help="questions may have no answer in their context (default: as the model's configuration says)",
+    )
+    answer.add_argument(
+        "--require-answer",
+        dest="allow_no_answer",
+        action="store_false",
+        help="every question gets the best answer in its context",
+    )
+    add_column_options(verb)
 
 
 def add_column_options(verb: argparse.ArgumentParser) -> None:

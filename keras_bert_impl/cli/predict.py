@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
-from keras_bert_impl.cli.options import add_column_options, collect_columns
+from keras_bert_impl.cli.options import add_source, add_task_options, collect_columns
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.tasks import TASKS
 
 
 def add_verbs(verbs: Any) -> None:
@@ -18,7 +17,7 @@ def add_verbs(verbs: Any) -> None:
     evaluate = verbs.add_parser(
         "evaluate", help="compute a model's metrics on a file", description="Prints the task's metrics as JSON."
     )
-    evaluate.add_argument("model", help="directory of a run or of an export, bundled model or hub name")
+    add_source(evaluate, kinds="directory of a run or of an export")
     evaluate.add_argument("--data", required=True, metavar="F", help="a file with labels, as for finetune")
     add_task_options(evaluate)
     evaluate.set_defaults(run=_evaluate)
@@ -29,43 +28,23 @@ def add_verbs(verbs: Any) -> None:
         description="Prints a line of JSON per example. Texts are read from arguments, a file, or standard input, "
         "one per line. A TAB separates the texts of a pair, a question from its context, or a text from its choices.",
     )
-    predict.add_argument("model", help="directory of a run or of an export, bundled model or hub name")
+    add_source(predict, kinds="directory of a run or of an export")
     predict.add_argument("texts", nargs="*", metavar="TEXT", help="without texts and --file: lines of standard input")
     predict.add_argument("--file", metavar="F", help="a file as for finetune; labels in it are ignored")
     add_task_options(predict)
     predict.set_defaults(run=_predict)
 
-    fill = verbs.add_parser("fill-mask", help="predict the likeliest words for each [MASK] of a text")
-    fill.add_argument("model", metavar="DIR", help="directory, bundled model or hub name")
+    fill = verbs.add_parser("fill-mask", help="predict the most likely words for each [MASK] of a text")
+    add_source(fill)
     fill.add_argument("text", help='such as "The [MASK] crossed the river."')
     fill.add_argument("--top-k", type=int, default=5, metavar="K", help="number of words (default: 5)")
     fill.set_defaults(run=_fill_mask)
 
     following = verbs.add_parser("next-sentence", help="predict how likely it is that one text follows another")
-    following.add_argument("model", metavar="DIR", help="directory, bundled model or hub name")
+    add_source(following)
     following.add_argument("first", help="a text")
     following.add_argument("second", help="the text that may follow")
     following.set_defaults(run=_predict_next_sentence)
-
-
-def add_task_options(verb: argparse.ArgumentParser) -> None:
-    """Adds the options that select and configure the task of a model."""
-    verb.add_argument("--task", choices=tuple(TASKS), help="(default: the task that the model's configuration names)")
-    verb.add_argument("--max-length", type=int, metavar="N", help="longest row in tokens (default: all positions)")
-    answer = verb.add_mutually_exclusive_group()
-    answer.add_argument(
-        "--allow-no-answer",
-        action="store_true",
-        default=None,
-        help="questions may have no answer in their context (default: as the model's configuration says)",
-    )
-    answer.add_argument(
-        "--require-answer",
-        dest="allow_no_answer",
-        action="store_false",
-        help="every question gets the best answer in its context",
-    )
-    add_column_options(verb)
 
 
 def _evaluate(options: argparse.Namespace) -> int:

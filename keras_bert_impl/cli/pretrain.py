@@ -15,9 +15,6 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.training.published import RECIPES, Recipe
 from keras_bert_impl.training.settings import PreTraining
 
-# The options of `Objective` whose names differ from those in metrics.json.
-_OBJECTIVE = {"masked_share": "masked_fraction", "short_share": "short_fraction"}
-
 
 def add_verbs(verbs: Any) -> None:
     """Adds the verbs to the parser."""
@@ -29,7 +26,7 @@ def add_verbs(verbs: Any) -> None:
     _add_corpus_options(vocabulary)
     vocabulary.add_argument("--size", type=int, default=30522, metavar="N", help="number of tokens (default: 30522)")
     vocabulary.add_argument("--cased", action="store_true", help="keep capitals and accents")
-    vocabulary.add_argument("--output", required=True, type=Path, metavar="DIR", help="must not exist or be empty")
+    vocabulary.add_argument("--output", required=True, type=Path, metavar="DIR", help="must be new or empty")
     vocabulary.set_defaults(run=_train_vocabulary)
 
     prepare = verbs.add_parser(
@@ -40,7 +37,7 @@ def add_verbs(verbs: Any) -> None:
     )
     _add_corpus_options(prepare)
     prepare.add_argument("--tokenizer", required=True, metavar="DIR", help="directory, bundled model or hub name")
-    prepare.add_argument("--output", required=True, metavar="SHARDS", help="must not exist or be empty")
+    prepare.add_argument("--output", required=True, metavar="SHARDS", help="must be new or empty")
     prepare.add_argument("--workers", type=int, metavar="N", help="number of processes (default: one per core)")
     prepare.add_argument("--language", default="en", metavar="CODE", help="language of the texts (default: en)")
     prepare.add_argument(
@@ -60,7 +57,7 @@ def add_verbs(verbs: Any) -> None:
         "large batches.",
     )
     pretrain.add_argument("shards", metavar="SHARDS", help="a directory that prepare wrote")
-    pretrain.add_argument("--output", required=True, type=Path, metavar="DIR", help="must not exist or be empty")
+    pretrain.add_argument("--output", required=True, type=Path, metavar="DIR", help="must be new or empty")
     start = pretrain.add_mutually_exclusive_group()
     start.add_argument("--preset", choices=tuple(PRESETS), default="tiny", help="size of the model (default: tiny)")
     start.add_argument("--init", metavar="DIR", help="start from this checkpoint instead")
@@ -71,7 +68,7 @@ def add_verbs(verbs: Any) -> None:
         "--recipe", choices=tuple(RECIPES), help="published settings and number of steps; other options override them"
     )
     add_settings(pretrain.add_argument_group("training settings"), PreTraining)
-    add_settings(pretrain.add_argument_group("settings of the training examples"), Objective, _OBJECTIVE)
+    add_settings(pretrain.add_argument_group("settings of the training examples"), Objective)
     add_run_options(pretrain)
     pretrain.set_defaults(run=_pretrain)
 
@@ -157,7 +154,7 @@ def _pretrain(options: argparse.Namespace) -> int:
 
     recipe = RECIPES[options.recipe] if options.recipe else Recipe(None, Objective(), PreTraining(), source="")
     recipe = recipe.override(
-        objective=collect_settings(options, Objective, _OBJECTIVE), settings=collect_settings(options, PreTraining)
+        objective=collect_settings(options, Objective), settings=collect_settings(options, PreTraining)
     )
     steps = recipe.steps if options.steps is None and options.minutes is None else options.steps
     if steps is None and options.minutes is None:

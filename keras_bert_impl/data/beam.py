@@ -20,8 +20,8 @@ from keras_bert_impl.data.corpus import (
 from keras_bert_impl.data.preparation import ShardMaker, warn_of_broken_lines
 from keras_bert_impl.data.shards import MANIFEST, ShardInfo, make_manifest
 from keras_bert_impl.data.tables import is_tfds
-from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import to_json
+from keras_bert_impl.errors import InputError, make_missing_error
+from keras_bert_impl.files import make_not_empty_error, to_json
 from keras_bert_impl.tokenization import BertTokenizer
 
 # The key of a manifest that contains an error message, for the process that started the pipeline.
@@ -47,7 +47,7 @@ def prepare_with_beam(
     Args:
         corpus: files, directories, and ``tfds:NAME:SPLIT``.
         tokenizer: a tokenizer, or the source of one.
-        output: the directory to write; must not exist or be empty.
+        output: the directory to write; must be new or empty.
         options: options of the pipeline, for example ``["--runner=FlinkRunner", "--flink_master=host:8081"]``; without
             options the pipeline runs on this machine.
         language: the language whose rules split sentences.
@@ -69,12 +69,12 @@ def prepare_with_beam(
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
-        raise InputError("Apache Beam is not installed. Run: pip install 'keras_bert_impl[beam]'") from error
+        raise make_missing_error(error, "beam", user="the pipeline") from error
     if not isinstance(tokenizer, BertTokenizer):
         tokenizer = BertTokenizer.from_pretrained(tokenizer)
     files = _import_file_systems()
     if files.exists(output) and any(match.metadata_list for match in files.match([files.join(output, "*")])):
-        raise InputError(f"{output} exists and is not empty. Name another directory, or remove this one.")
+        raise make_not_empty_error(output)
     sources = list_sources(corpus)
     parts = group_files([file for source in sources for file in _find_files(source)], size=shard_size)
 

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from keras_bert_impl.data.tables import check_text, is_broken_text, is_tfds
 from keras_bert_impl.data.tfds import read_tfds
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import make_utf8_error
+from keras_bert_impl.files import make_read_error, make_utf8_error
 
 # The files of a directory that are read.
 SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
@@ -142,7 +142,7 @@ def open_local(path: str) -> BinaryIO:
     try:
         return open(path, "rb")
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+        raise make_read_error(path, error) from error
 
 
 def read_units(

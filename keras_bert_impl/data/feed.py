@@ -51,7 +51,7 @@ def _import_grain() -> Any:
 
 
 def get_batch_lengths() -> tuple[int, ...]:
-    """The lengths that batches may be padded to: a few on JAX, which compiles for each; empty (any) elsewhere."""
+    """Returns the lengths to which batches are padded: a few on JAX, which compiles for each; else none (any)."""
     import keras
 
     return BUCKETS if keras.backend.backend() == "jax" else ()

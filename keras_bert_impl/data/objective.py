@@ -1,13 +1,17 @@
 """``Objective``: how pretraining examples are made. Imports no library: the command line reads it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from keras_bert_impl.errors import InputError, check_field
 
 _MIN_LENGTH = 8
 # A packed row contains at most one sequence per this many tokens: the shortest pairs have five.
 _TOKENS_PER_SEQUENCE = 8
+# Names on disk of fields that have been renamed. metrics.json and saved states keep them, so that older runs can be
+# resumed and compared.
+_NAMES_ON_DISK = {"masked_fraction": "masked_share", "short_fraction": "short_share"}
 
 
 @dataclass(frozen=True)
@@ -16,10 +20,10 @@ class Objective:
 
     Args:
         max_length: max. tokens in a row, special tokens included.
-        masked_share: fraction of the tokens that are predicted.
+        masked_fraction: fraction of the tokens that are predicted.
         max_predictions: max. predictions in a row; None: masked fraction × max. length.
         whole_words: mask all pieces of a word together (whole-word masking).
-        short_share: fraction of the pairs that get a random shorter length, from 2 tokens.
+        short_fraction: fraction of the pairs that get a random shorter length, from 2 tokens.
         packing: put several sequences into a row, without attention between them.
 
     Raises:
@@ -27,10 +31,10 @@ class Objective:
     """
 
     max_length: int = 128
-    masked_share: float = 0.15
+    masked_fraction: float = 0.15
     max_predictions: int | None = None
     whole_words: bool = True
-    short_share: float = 0.1
+    short_fraction: float = 0.1
     packing: bool = False
 
     def __post_init__(self) -> None:
@@ -39,16 +43,20 @@ class Objective:
                 f"max_length is {self.max_length}; a pair needs at least {_MIN_LENGTH} tokens, including [CLS] and two "
                 "[SEP]."
             )
-        for name in ("masked_share", "short_share"):
+        for name in ("masked_fraction", "short_fraction"):
             check_field(self, name, 0 <= getattr(self, name) <= 1, "a fraction from 0 to 1")
         predictions = self.max_predictions
         is_valid = predictions is None or 1 <= predictions <= self.max_length
         check_field(self, "max_predictions", is_valid, "1 to max_length")
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields under their names on disk, for ``metrics.json`` and saved states."""
+        return {_NAMES_ON_DISK.get(name, name): value for name, value in asdict(self).items()}
+
     @property
     def predictions(self) -> int:
         """The maximum number of predictions of a row."""
-        return self.max_predictions or max(1, math.ceil(self.max_length * self.masked_share))
+        return self.max_predictions or max(1, math.ceil(self.max_length * self.masked_fraction))
 
     @property
     def sequences(self) -> int:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-# Shorter gaps stay empty: a truncated [CLS] a [SEP] b [SEP] would have hardly any text.
+# Shorter gaps are left empty: a truncated [CLS] a [SEP] b [SEP] would have hardly any text.
 _SHORTEST = 16
 # The fraction of the rows' tokens that complete sequences fill. With a larger fraction, some would not fit.
 _FILLED = 0.97

@@ -50,13 +50,13 @@ def prepare(
 
     Shards are written to a hidden directory next to ``output``, which is renamed at the end. After an interruption,
     call it again to continue. The names and the content of the shards depend on the corpus, the tokenizer and the
-    language alone. Memory holds two units of 4 million characters per worker.
+    language alone. Memory contains two units of 4 million characters per worker.
 
     Args:
         corpus: text files (plain or gzip; an empty line ends a document), directories of them, JSONL files with a text
             field (an object is one document or more), or ``tfds:NAME:SPLIT``.
         tokenizer: a tokenizer, or the source of one.
-        output: the directory to write; must not exist or be empty.
+        output: the directory to write; must be new or empty.
         language: the language whose rules split sentences.
         text_field: the field of JSONL objects and data sets that contains the text.
         strict: whether a line that is not UTF-8 is an error; otherwise such lines are left out, with a warning that
@@ -78,7 +78,7 @@ def prepare(
     """
     workers = count_cores() if workers is None else workers
     if workers < 1:
-        raise InputError(f"workers is {workers}; a whole number above 0 was expected.")
+        raise InputError(f"workers is {workers}; an integer above 0 was expected.")
     if getattr(current_process(), "_inheriting", False):
         raise InputError(
             "prepare starts processes, which run the script again up to here. Put the call under "

@@ -97,7 +97,7 @@ class PretrainingBatches:
             return self.batch_size
         every = max(1, len(self._sampler) // _SAMPLED_PAIRS)
         drawn = self._sampler.draw(
-            np.random.default_rng(0), np.arange(0, len(self._sampler), every), short=self.objective.short_share
+            np.random.default_rng(0), np.arange(0, len(self._sampler), every), short=self.objective.short_fraction
         )
         mean = drawn.length.sum() / len(drawn) + _SPECIAL
         return math.ceil(self.batch_size * min(self.objective.sequences, self.objective.max_length / mean * _SURPLUS))
@@ -107,7 +107,7 @@ class PretrainingBatches:
             raise IndexError(f"batch {k} does not exist; the batches are 0 to {self.steps - 1}")
         objective = self.objective
         generator = np.random.default_rng((self.seed, k, 1))
-        pairs = self._sampler.draw(generator, self._select_chunks(k), short=objective.short_share)
+        pairs = self._sampler.draw(generator, self._select_chunks(k), short=objective.short_fraction)
         row = np.arange(len(pairs))
         if objective.packing:
             lengths = pairs.length.sum(axis=0) + _SPECIAL
@@ -120,7 +120,7 @@ class PretrainingBatches:
             generator,
             rows.is_text & self._is_maskable[rows.ids],
             self._is_word_start[rows.ids],
-            fraction=objective.masked_share,
+            fraction=objective.masked_fraction,
             max_predictions=objective.predictions,
         )
         # The chosen positions first, in their order.

@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_bert_impl.data.batches import to_offsets
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import read_json, to_json
+from keras_bert_impl.files import make_read_error, read_json, to_json
 from keras_bert_impl.machine import raise_open_file_limit
 from keras_bert_impl.tensor_files import TensorFile, read_safetensors, to_safetensors
 from keras_bert_impl.tokenization import BertTokenizer
@@ -163,7 +163,7 @@ class TokenCorpus:
         if check:
             with ThreadPoolExecutor() as threads:
                 list(threads.map(lambda info: _check(directory / info.file, info), infos))
-        raise_open_file_limit(len(infos))  # Each mapped file stays open.
+        raise_open_file_limit(len(infos))  # Each mapped file is kept open.
         shards = [_open(directory / info.file) for info in infos]
         self._tokens = [shard["tokens"] for shard in shards]
         self._shard_starts = to_offsets(len(tokens) for tokens in self._tokens)
@@ -224,7 +224,7 @@ def _check(path: Path, info: ShardInfo) -> None:
     try:
         size, checksum = path.stat().st_size, _hash_file(path)
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}. {_ADVICE}") from error
+        raise make_read_error(path, error, _ADVICE) from error
     if size != info.bytes:
         raise InputError(
             f"{path} has {size:,} bytes; the manifest says {info.bytes:,}. It was truncated or replaced. {_ADVICE}"

@@ -1,12 +1,12 @@
 """Reads questions, contexts and answers from SQuAD files, versions 1.1 and 2.0."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.data.tables import Columns, check_text, is_tfds, read_lines
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.files import parse_json
 
 
 def read_squad(path: str | Path, *, labeled: bool = True) -> Columns:
@@ -24,7 +24,7 @@ def read_squad(path: str | Path, *, labeled: bool = True) -> Columns:
         InputError: the file is missing, empty, not JSON, or lacks fields of SQuAD; or a context does not have an
             answer at its ``answer_start``. The message names the place in the file.
 
-    >>> import tempfile
+    >>> import json, tempfile
     >>> path = Path(tempfile.mkdtemp(), "questions.json")
     >>> answer = {"text": "Paris", "answer_start": 8}
     >>> question = {"id": "q1", "question": "Where?", "answers": [answer]}
@@ -60,14 +60,7 @@ def iterate_squad(path: str | Path, *, labeled: bool = True) -> Iterator[dict[st
 
 def _read_json(path: str | Path) -> Iterator[tuple[str, Any, Any]]:
     """Location, context and question of each question in a file."""
-    try:
-        value = json.loads("\n".join(line for _, line in read_lines(path)))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}.") from error
-    except RecursionError as error:
-        raise InputError(
-            f"{path} is not usable JSON: it is nested too deeply. Check that it is a SQuAD file."
-        ) from error
+    value = parse_json("\n".join(line for _, line in read_lines(path)), path)
     for i, article in enumerate(_get(value, "data", str(path), list)):
         for j, paragraph in enumerate(_get(article, "paragraphs", f"{path}, data[{i}]", list)):
             location = f"{path}, data[{i}].paragraphs[{j}]"

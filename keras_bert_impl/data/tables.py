@@ -2,18 +2,15 @@
 
 import csv
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import make_utf8_error
+from keras_bert_impl.files import SURROGATE, make_read_error, make_utf8_error
 
 Columns = dict[str, list[Any]]
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def to_columns(examples: Iterable[dict[str, Any]], size: int | None = None) -> Iterator[Columns]:
@@ -63,7 +60,7 @@ def is_broken_text(value: Any) -> bool:
     >>> is_broken_text("\ud83d"), is_broken_text("text")
     (True, False)
     """
-    return isinstance(value, bytes) or (isinstance(value, str) and _SURROGATE.search(value) is not None)
+    return isinstance(value, bytes) or (isinstance(value, str) and SURROGATE.search(value) is not None)
 
 
 def check_text(value: Any, *, name: str, location: str) -> str:
@@ -79,7 +76,7 @@ def check_text(value: Any, *, name: str, location: str) -> str:
     """
     if not isinstance(value, str):
         raise InputError(f"{location}: {name} is {value!r:.200}; a string was expected.")
-    if _SURROGATE.search(value):
+    if SURROGATE.search(value):
         raise InputError(
             f"{location}: {name} contains half of a surrogate pair, such as \\ud83d alone. Correct the text."
         )
@@ -112,7 +109,7 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
                 begin += len(raw)
                 yield number, line.removesuffix("\n").removesuffix("\r") if line.endswith("\n") else line
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+        raise make_read_error(path, error) from error
     if is_empty:
         raise InputError(f"{path} is empty; examples were expected.")
 
@@ -206,7 +203,7 @@ def read_records(path: str | Path, *, header: bool) -> Records:
 
 
 def _check_label(value: Any, *, name: str, location: str) -> str:
-    """A label as a string; in JSON it may be a number or a boolean."""
+    """Returns a label as a string; in JSON it may be a number or a boolean."""
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     label = check_text(value, name=name, location=location).strip()

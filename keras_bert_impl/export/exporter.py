@@ -7,22 +7,20 @@ from typing import Any
 
 import numpy as np
 
-import keras_bert_impl
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.tables import read_table
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.export.formats import Format, get_format
 from keras_bert_impl.export.parts import Parts
 from keras_bert_impl.export.saved_model import check_version
-from keras_bert_impl.files import create_directory, require_empty, to_json, write_text
+from keras_bert_impl.files import SNIPPETS, create_directory, require_empty, to_json, write_text
 from keras_bert_impl.prediction.predictor import Predictor
-from keras_bert_impl.tasks import find_task, get_task
+from keras_bert_impl.tasks import resolve_task
 from keras_bert_impl.tasks.base import Run
-from keras_bert_impl.tasks.encoding import check_fit
+from keras_bert_impl.tasks.encoding import check_fit, resolve_max_length
 from keras_bert_impl.tokenization import BertTokenizer
 
-# Real texts, to compare an export with its model.
-_TEXTS = Path(keras_bert_impl.__file__).parent / "assets" / "movie_snippets" / "test.tsv"
+# The snippets of each batch on which an export is compared with its model.
 _BATCHES = ((0, 1), (1, 9), (9, 32))
 # The maximum difference that float32 rounding can cause, as a fraction of the largest output. A larger difference is
 # an error of the conversion.
@@ -70,7 +68,7 @@ def export_model(
 
     Args:
         source: the directory of a run, or any source of a checkpoint.
-        directory: must not exist or be empty. For a SavedModel ``NAME/VERSION``, where the version is an integer, as TF
+        directory: must be new or empty. For a SavedModel ``NAME/VERSION``, where the version is an integer, as TF
             Serving expects.
         task: a name in ``TASKS``; None takes the task that the configuration names.
         format: a name in `FORMATS`.
@@ -108,15 +106,12 @@ def export_model(
             f"exports need TensorFlow, but Keras uses the backend {keras.backend.backend()}. "
             "Set KERAS_BACKEND=tensorflow."
         )
-    config = BertConfig.from_pretrained(source)
-    served = find_task(config) if task is None else get_task(task)
+    served, config = resolve_task(BertConfig.from_pretrained(source), task, allow_no_answer)
     served.require("export")
     if task is not None:
         config = replace(config, extra={**config.extra, "architectures": [served.model_name]})
-    if allow_no_answer is not None:
-        config = served.allow_no_answer(config, allow_no_answer)
     tokenizer = BertTokenizer.from_pretrained(source)
-    length = min(config.max_position_embeddings, tokenizer.model_max_length) if max_length is None else max_length
+    length = resolve_max_length(config, tokenizer, max_length)
     check_fit(tokenizer, config, max_length=length, pairs=served.needs_pair)
     tokenizer.model_max_length = length
     reference = served.load_model(source)
@@ -137,8 +132,7 @@ def export_model(
         if before - after > _MAX_DECREASE and not force:
             raise InputError(
                 f"{metric} on {data} decreases from {before:.4f} to {after:.4f}, by more than {_MAX_DECREASE}; "
-                "nothing was "
-                "written. Choose another precision, or keep the export with --force."
+                "nothing was written. Choose another precision, or keep the export with --force."
             )
     return Exported(directory, difference, metric, before, after)
 
@@ -153,7 +147,7 @@ def _write(parts: Parts, kind: Format, directory: Path) -> None:
 
 def _compare(run: Run, reference: Any, parts: Parts) -> tuple[float, float]:
     """Returns the largest difference between the outputs of two models on real texts, and the largest output."""
-    texts = read_table(_TEXTS)["text"]
+    texts = read_table(SNIPPETS / "test.tsv")["text"]
     difference, size = 0.0, 0.0
     for begin, end in _BATCHES:
         rows = parts.tokenizer(texts[begin:end], truncation=True, max_length=parts.max_length)

@@ -9,9 +9,6 @@ from keras_bert_impl.config import BertConfig
 from keras_bert_impl.tasks import Task
 from keras_bert_impl.tokenization import BertTokenizer
 
-# The inputs of an exported model over ids.
-INPUTS = ("input_ids", "token_type_ids", "attention_mask")
-
 
 @dataclass(frozen=True)
 class Parts:

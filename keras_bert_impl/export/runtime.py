@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.errors import InputError
-from keras_bert_impl.export.parts import INPUTS, Parts
+from keras_bert_impl.config import INPUTS
+from keras_bert_impl.errors import make_missing_error
+from keras_bert_impl.export.parts import Parts
 
 _PAGE = """# {name}
 
@@ -52,7 +53,7 @@ def import_library(name: str, extra: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise InputError(f'{name} is missing ({error}): pip install "keras_bert_impl[{extra}]".') from error
+        raise make_missing_error(error, extra, user="this format") from error
 
 
 def convert(parts: Parts, path: Path, format: str, **settings: Any) -> None:

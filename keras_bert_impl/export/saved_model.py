@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.errors import InputError
+from keras_bert_impl.errors import InputError, make_missing_error
 from keras_bert_impl.export.formats import EXTRA
 from keras_bert_impl.export.parts import Parts
 from keras_bert_impl.tasks.base import Run
@@ -30,7 +30,7 @@ In the directory that contains the versions:
 The response is
 
 ```json
-{answer}
+{response}
 ```
 
 ## gRPC
@@ -71,8 +71,8 @@ def check_version(directory: Path) -> None:
 def write(parts: Parts, path: Path) -> None:
     """Writes a SavedModel that takes raw text, which runs on TensorFlow without Keras and TF Text.
 
-    The signatures are those of `keras_bert_impl.export.signatures`. ``assets.extra`` holds the requests that TF Serving
-    runs before a version receives traffic.
+    The signatures are those of `keras_bert_impl.export.signatures`. ``assets.extra`` contains the requests that TF
+    Serving runs before a version receives traffic.
     """
     import tensorflow as tf
 
@@ -89,7 +89,7 @@ def write(parts: Parts, path: Path) -> None:
         reason = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*?\]", "", error.message)
         raise OSError(f"{directory} cannot be written: {reason}") from error
     (directory / EXTRA).mkdir()
-    write_warmup(directory / EXTRA / NAME, parts.name, tf.saved_model.load(str(directory)).signatures)
+    write_warmup(directory / EXTRA / NAME, parts.name, functions)
 
 
 def open(path: Path) -> Run:
@@ -101,7 +101,7 @@ def open(path: Path) -> Run:
     try:
         import tensorflow as tf
     except ImportError as error:
-        raise InputError('a SavedModel needs TensorFlow: pip install "keras_bert_impl[tensorflow]".') from error
+        raise make_missing_error(error, "tensorflow", user="a SavedModel") from error
     loaded = tf.saved_model.load(str(path.parent))
 
     def run(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -122,11 +122,11 @@ def make_guide(parts: Parts, path: Path) -> str:
     default = loaded.signatures["serving_default"]
     example = {key: find_graph(parts).EXAMPLE[key] for key in default.structured_input_signature[1]}
     outputs = default(**{key: tf.constant([value]) for key, value in example.items()})
-    answer = {key: _to_plain(outputs[key].numpy()[0]) for key in sorted(outputs)}
+    response = {key: _to_plain(outputs[key].numpy()[0]) for key in sorted(outputs)}
     return _PAGE.format(
         name=parts.name,
         body=shlex.quote(json.dumps({"instances": [example]}, ensure_ascii=False)),
-        answer=_format_answer(answer),
+        response=_format_response(response),
         inputs="\n".join(
             f'request.inputs["{key}"].CopyFrom(tf.make_tensor_proto([{value!r}]))' for key, value in example.items()
         ),
@@ -138,10 +138,10 @@ def make_guide(parts: Parts, path: Path) -> str:
     )
 
 
-def _format_answer(answer: Mapping[str, Any]) -> str:
+def _format_response(response: Mapping[str, Any]) -> str:
     """Formats the body of a response, one output per line; vectors are abbreviated."""
     lines = []
-    for name, value in answer.items():
+    for name, value in response.items():
         text = json.dumps(value, ensure_ascii=False)
         if isinstance(value, list) and len(value) > _MAX_SHOWN:
             text = f"{json.dumps(value[:4], ensure_ascii=False)[:-1]}, …]"

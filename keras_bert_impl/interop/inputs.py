@@ -2,20 +2,19 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.errors import InputError
+from keras_bert_impl.files import SNIPPETS, read_text
 from keras_bert_impl.interop.certificate import MIN_TOKENS
 from keras_bert_impl.tokenization import BertTokenizer
 
 Batch = dict[str, np.ndarray]
 
 _BATCH_SIZE = 8
-_SNIPPETS = 32
+_MAX_SNIPPETS = 32
 # Texts that tokenizers often split differently.
 _HARD_TEXTS = (
     "",
@@ -43,8 +42,8 @@ class Encoded:
 
 def read_snippets() -> list[str]:
     """Film snippets that ship with the package, and a few hard texts."""
-    table = files("keras_bert_impl").joinpath("assets/movie_snippets/test.tsv").read_text(encoding="utf-8")
-    return [line.rsplit("\t", 1)[0] for line in table.splitlines()[1 : _SNIPPETS + 1]] + list(_HARD_TEXTS)
+    lines = read_text(SNIPPETS / "test.tsv").splitlines()[1 : _MAX_SNIPPETS + 1]
+    return [line.rsplit("\t", 1)[0] for line in lines] + list(_HARD_TEXTS)
 
 
 def encode(
@@ -65,11 +64,7 @@ def encode(
     Raises:
         InputError: our tokenizer has more tokens than the model.
     """
-    if tokenizer.vocab_size > config.vocab_size:
-        raise InputError(
-            f"the tokenizer has {tokenizer.vocab_size} tokens and the model has {config.vocab_size}: they do not "
-            "belong together."
-        )
+    config.check_tokenizer(tokenizer.vocab_size)
     singles = [(text,) for text in texts]
     pairs = list(zip(texts[::2], texts[1::2], strict=False)) if config.type_vocab_size > 1 else []
     batches, differing = [], []

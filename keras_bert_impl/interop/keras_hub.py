@@ -9,8 +9,9 @@ import keras
 
 from keras_bert_impl.checkpoints.names import find_torch_name
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.errors import InputError
+from keras_bert_impl.errors import InputError, make_missing_error
 from keras_bert_impl.models import BertModel, BertPreTrainedModel
+from keras_bert_impl.ops.activations import ACTIVATIONS, EXACT_GELUS, TANH_GELUS
 
 # Path of a layer in KerasHub: path of the same layer here. Their weights have the same names and the same layout, but
 # KerasHub's kernels and biases of attention have an axis for the heads.
@@ -204,26 +205,16 @@ def _import_keras_hub() -> ModuleType:
     try:
         import keras_hub
     except ImportError as error:
-        raise InputError(
-            f'{error.name} is not installed, which KerasHub\'s models need: `pip install "keras_bert_impl[keras-hub]"`.'
-        ) from error
+        raise make_missing_error(error, "keras-hub", user="the conversion") from error
     return keras_hub
 
 
 def _list_activations() -> dict[str, Callable[[Any], Any]]:
-    """The function of each ``hidden_act``; files of KerasHub and Keras can refer to them without this package."""
+    """Returns the function of each ``hidden_act``, to which files can refer without this package."""
     _import_keras_hub()  # It registers its function.
-    exact = keras.activations.gelu
     tanh = keras.saving.get_registered_object("keras_hub>gelu_approximate")
-    plain = ("relu", "relu6", "silu", "swish", "mish", "tanh", "sigmoid", "linear")
-    return {
-        "gelu": exact,
-        "gelu_new": tanh,
-        "gelu_python": exact,
-        "gelu_fast": tanh,
-        "gelu_pytorch_tanh": tanh,
-        **{name: keras.activations.get(name) for name in plain},
-    }
+    gelus = {**dict.fromkeys(EXACT_GELUS, keras.activations.gelu), **dict.fromkeys(TANH_GELUS, tanh)}
+    return {**ACTIVATIONS, **gelus}
 
 
 def _find_hidden_act(backbone: Any) -> str:

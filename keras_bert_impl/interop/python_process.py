@@ -20,7 +20,7 @@ _SHOWN_LINES = 5
 
 
 class ProcessDiedError(RuntimeError):
-    """The process ended before it answered.
+    """The process ended before it returned a result.
 
     Args:
         reason: the signal or the exit code, in words.
@@ -66,7 +66,7 @@ class PythonProcess:
         The module is imported in the process when it is first called.
 
         Raises:
-            ProcessDiedError: the process ended before it answered.
+            ProcessDiedError: the process ended before it returned a result.
             Exception: what the function or the import raised there, with the other process's traceback as a note.
         """
         process = self._process or self._start()
@@ -120,7 +120,7 @@ def _describe(returncode: int) -> str:
     return f"was ended by {name}" + (", which the system sends when memory runs out" if name == "SIGKILL" else "")
 
 
-def _answer(module: str, function: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> bytes:
+def _run_request(module: str, function: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> bytes:
     """Runs a function; returns whether it succeeded, and its result or exception, as a pickle."""
     try:
         result = getattr(importlib.import_module(module), function)(*arguments, **options)
@@ -134,8 +134,8 @@ def _answer(module: str, function: str, arguments: tuple[Any, ...], options: dic
 
 
 def _serve() -> None:
-    """Answers calls until the other process closes the pipe."""
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    """Runs the requested functions until the other process closes the pipe."""
+    requests, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     # From here on, output of libraries is redirected to standard error, because standard output carries the results.
     os.dup2(2, 1)
     # Ctrl-C in a terminal sends SIGINT to both processes; only the other one handles it.
@@ -145,8 +145,8 @@ def _serve() -> None:
             request = pickle.load(requests)
         except EOFError:
             return
-        answers.write(_answer(*request))
-        answers.flush()
+        results.write(_run_request(*request))
+        results.flush()
 
 
 if __name__ == "__main__":

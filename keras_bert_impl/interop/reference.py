@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_bert_impl.config import FILE_NAMES
+from keras_bert_impl.checkpoints.weight_files import TRANSFORMERS_WEIGHTS
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import Source
 
@@ -28,9 +28,6 @@ except (ImportError, OSError) as error:
         f"verification compares with transformers on torch, which cannot be imported: {error}. Install both again: "
         '`pip install --force-reinstall "keras_bert_impl[verify]"`.'
     ) from error
-
-# The weights that transformers looks for in a directory.
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 
 # Plain matrix product and softmax: torch's fused attention sums in another order, and its RMS error to float64 is
 # larger by a factor of 1.3.
@@ -84,8 +81,8 @@ def list_versions() -> str:
 @functools.lru_cache(maxsize=1)
 def _load(name: str, source: Source) -> tuple[Any, Any]:
     """Returns the model in float32 and in float64."""
-    if not source.weights and not any(source.find_file(name) for name in _WEIGHTS):
-        raise InputError(f"transformers finds none of {', '.join(_WEIGHTS)} in {source.name}. {_ADVICE}")
+    if not source.weights and not any(source.find_file(name) for name in TRANSFORMERS_WEIGHTS):
+        raise InputError(f"transformers finds none of {', '.join(TRANSFORMERS_WEIGHTS)} in {source.name}. {_ADVICE}")
     float32 = getattr(transformers, name).from_pretrained(
         None if source.weights else _find_directory(source),
         config=_load_config(source),
@@ -111,20 +108,13 @@ def _run(model: Any, tensors: dict[str, Any]) -> Arrays:
     }
 
 
-def _find_config(source: Source) -> Path:
-    path = next((path for name in FILE_NAMES if (path := source.find_file(name))), None)
-    if path is None:
-        raise InputError(f"{source.name} contains neither {' nor '.join(FILE_NAMES)}: it is not a BERT checkpoint.")
-    return path
-
-
 def _load_config(source: Source) -> Any:
-    return transformers.BertConfig.from_json_file(_find_config(source))
+    return transformers.BertConfig.from_json_file(source.get_config())
 
 
 def _find_directory(source: Source) -> Path:
     """Returns the local directory of the files; those of a hub name are in one directory of the hub's cache."""
-    return _find_config(source).parent
+    return source.get_config().parent
 
 
 def _read(weights: Path) -> dict[str, Any]:

@@ -68,4 +68,4 @@ def attend(model: Any, tokenizer: BertTokenizer, text: str, text_pair: str | Non
     outputs = with_attentions(find_model_task(model).make_view_inputs(row.inputs, tokenizer))
     attentions = np.stack([ops.convert_to_numpy(layer)[0] for layer in outputs["attentions"]]).astype(np.float32)
     summary = summarize(model, tokenizer, row, outputs)
-    return AttentionView(row, summary.heading, summary.answers, describe_model(model), attentions)
+    return AttentionView(row, summary.heading, summary.predictions, describe_model(model), attentions)

@@ -127,7 +127,7 @@ def attribute_all(
         text_pairs: the second texts, one for each text.
         target: what to explain. Classification: a label; None: the predicted one. Tagging: a word of the text, for its
             predicted tag; None: each word with a tag. Question answering: words of the context, as an answer; None: the
-            likeliest start and end. Masked words: a token; None: the likeliest at each ``[MASK]``.
+            most likely start and end. Masked words: a token; None: the most likely at each ``[MASK]``.
         steps: points of the integral (Gauss-Legendre).
 
     Raises:
@@ -172,7 +172,7 @@ def attribute_all(
                 stacklevel=2,
             )
     return [
-        Attribution(row, summary.heading, summary.answers, describe_model(model), tuple(targets[number]))
+        Attribution(row, summary.heading, summary.predictions, describe_model(model), tuple(targets[number]))
         for number, (row, summary) in enumerate(zip(rows, summaries, strict=True))
     ]
 

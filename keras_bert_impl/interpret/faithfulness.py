@@ -19,7 +19,7 @@ _ROWS = 64
 def compute_removal_curves(
     model: Any, tokenizer: BertTokenizer, texts: Sequence[str], *, words: int = 5, steps: int = 50, seed: int = 1
 ) -> dict[str, np.ndarray]:
-    """The probability of a classifier's predicted label while words are removed from its texts, in three orders.
+    """Computes the probability of the predicted label while words are removed from texts, in three orders.
 
     Args:
         model: a ``BertForSequenceClassification``.

@@ -37,7 +37,7 @@ class Occurrence:
     number: int
 
     def mark(self, left: str, right: str, escape: Callable[[str], str] = str) -> str:
-        """The text with marks before and after the word; ``escape`` is applied to the text, not to the marks."""
+        """Returns the text with marks before and after the word; ``escape`` is applied to the text only."""
         cuts = (slice(self.begin), slice(self.begin, self.end), slice(self.end, None))
         before, word, after = (escape(self.text[cut]) for cut in cuts)
         return f"{before}{left}{word}{right}{after}"

@@ -92,7 +92,7 @@ def to_html(page: Page) -> str:
 
 
 def to_iframe(page: Page, height: int = 640) -> str:
-    """The page for a notebook cell: a frame with a height of ``height`` pixels that isolates styles and scripts.
+    """Returns the page for a notebook cell: a frame of ``height`` pixels that isolates styles and scripts.
 
     Example:
         >>> page = Page("Nothing", "", [], "", ["[CLS]"], [("[CLS]", 0, 1)], [0])
@@ -157,8 +157,8 @@ def _dump_json(value: Any) -> str:
 def _format_arrays(name: str, values: np.ndarray | None) -> list[str]:
     """One script element per layer with its attention.
 
-    A byte holds ``round(255 * sqrt(a))`` for an attention ``a``. Without the root, 1/512, the uniform attention to 512
-    tokens, would become 0; with it the error is below 0.4 % even for large values. The bytes compress to about half
+    A byte contains ``round(255 * sqrt(a))`` for an attention ``a``. Without the root, 1/512, the uniform attention to
+    512 tokens, would become 0; with it the error is below 0.4 % even for large values. The bytes compress to about half
     their size. There is one element per layer, so that a page of 512 tokens can show the first layer before the last
     is decompressed.
     """

@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_bert_impl.checkpoints.matching import TIED, LoadReport, match_tensors, state_dict
 from keras_bert_impl.checkpoints.weight_files import FILE_DTYPES, cast_checked, read_tensors, write_tensors
-from keras_bert_impl.config import BertConfig
+from keras_bert_impl.config import INPUTS, BertConfig
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import to_json, write_text
 from keras_bert_impl.layers import BertAttentionBias, BertEmbeddings, BertEncoder, BertPooler
@@ -222,9 +222,8 @@ class BertPreTrainedModel(MultiWorkerModel):
 
     def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:
         """``keras.Model.export``; the default signature has ids, segments and mask."""
-        names = ("input_ids", "token_type_ids", "attention_mask")
         shape = (None,) * self.input_rank
-        specs = {name: keras.InputSpec(shape=shape, dtype="int32", name=name) for name in names}
+        specs = {name: keras.InputSpec(shape=shape, dtype="int32", name=name) for name in INPUTS}
         kwargs.setdefault("input_signature", [specs])
         super().export(filepath, format=format, **kwargs)
 

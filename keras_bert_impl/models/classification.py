@@ -112,7 +112,7 @@ class BertForQuestionAnswering(BertPreTrainedModel):
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class FlattenChoices(keras.layers.Layer):
-    """Reshapes ``[batch, choices, length]`` to ``[batch * choices, length]``; an absent input stays absent."""
+    """Reshapes ``[batch, choices, length]`` to ``[batch * choices, length]``; an absent input remains absent."""
 
     def call(self, values: Any) -> Any:
         """See the class."""

@@ -67,8 +67,8 @@ HEADS: dict[str, Head] = {
             BertForQuestionAnswering,
             ("qa_outputs.",),
             {
-                "start_logits": Output("answer starts", per_token=True),
-                "end_logits": Output("answer ends", per_token=True),
+                "start_logits": _ANSWER_START,
+                "end_logits": _ANSWER_END,
             },
         ),
         Head(BertForSequenceClassification, ("classifier.",), {"logits": Output("label logits", per_token=False)}),

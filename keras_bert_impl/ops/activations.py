@@ -37,13 +37,15 @@ def _gelu(x: Any) -> Any:
 
 
 _tanh_gelu = functools.partial(keras.activations.gelu, approximate=True)
+EXACT_GELUS = ("gelu", "gelu_python")
+TANH_GELUS = ("gelu_new", "gelu_fast", "gelu_pytorch_tanh")
 _KERAS_NAMES = ("relu", "relu6", "silu", "mish", "tanh", "sigmoid", "linear")
 
 # By their published names.
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "gelu": gelu,
     "gelu_python": functools.partial(keras.activations.gelu, approximate=False),
-    **dict.fromkeys(("gelu_new", "gelu_fast", "gelu_pytorch_tanh"), _tanh_gelu),
+    **dict.fromkeys(TANH_GELUS, _tanh_gelu),
     **{name: getattr(keras.activations, name) for name in _KERAS_NAMES},
     "swish": keras.activations.silu,
 }

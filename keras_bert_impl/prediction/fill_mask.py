@@ -1,4 +1,4 @@
-"""``fill_mask``: the likeliest words for each ``[MASK]``."""
+"""``fill_mask``: the most likely words for each ``[MASK]``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from keras_bert_impl.tasks.masked_lm import MaskedLM
 
 
 def fill_mask(source: str | Path, texts: Sequence[str], *, top_k: int = 5) -> list[list[dict[str, Any]]]:
-    """Predicts the likeliest tokens for each ``[MASK]`` of texts.
+    """Predicts the most likely tokens for each ``[MASK]`` of texts.
 
     Args:
         source: a checkpoint with a masked-LM head: a directory, a bundled model or a hub name.
@@ -18,7 +18,7 @@ def fill_mask(source: str | Path, texts: Sequence[str], *, top_k: int = 5) -> li
         top_k: the number of tokens for each.
 
     Returns:
-        per text a dictionary per ``[MASK]``: ``tokens``, the likeliest first, and their ``scores``, the probabilities.
+        per text a dictionary per ``[MASK]``: ``tokens``, most likely first, and their ``scores``, the probabilities.
 
     Raises:
         InputError: a text has no ``[MASK]``, or none within the model's length; or the source has no masked-LM head.

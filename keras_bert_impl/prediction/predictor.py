@@ -9,8 +9,9 @@ from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Features
 from keras_bert_impl.data.feed import get_batch_lengths
 from keras_bert_impl.data.tables import Columns
-from keras_bert_impl.tasks import Task, find_task, get_task
+from keras_bert_impl.tasks import Task, resolve_task
 from keras_bert_impl.tasks.base import Run
+from keras_bert_impl.tasks.encoding import resolve_max_length
 from keras_bert_impl.tokenization import BertTokenizer
 
 
@@ -47,13 +48,9 @@ class Predictor:
 
         exported = find_format(source)
         files = exported.find_files(Path(source)) if exported else source
-        self.config = BertConfig.from_pretrained(files)
-        self.task = get_task(task) if isinstance(task, str) else task or find_task(self.config)
-        if allow_no_answer is not None:
-            self.config = self.task.allow_no_answer(self.config, allow_no_answer)
+        self.task, self.config = resolve_task(BertConfig.from_pretrained(files), task, allow_no_answer)
         self.tokenizer = BertTokenizer.from_pretrained(files)
-        positions = min(self.config.max_position_embeddings, self.tokenizer.model_max_length)
-        self.max_length = positions if max_length is None else max_length
+        self.max_length = resolve_max_length(self.config, self.tokenizer, max_length)
         self._lengths: tuple[int, ...] = ()
         self._run: Run
         if exported:

@@ -23,7 +23,7 @@ def convert(
 
     Args:
         source: a directory, a weights file, a bundled model, or a hub name.
-        directory: the directory to write; must not exist or be empty.
+        directory: the directory to write; must be new or empty.
         revision: branch, tag or commit of a hub name.
         strict: whether an unexpected tensor, which no BERT has, is an error.
         cased: whether the vocabulary is cased; None: as in the tokenizer's files, or uncased if they do not say.

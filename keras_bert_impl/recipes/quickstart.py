@@ -8,11 +8,9 @@ from pathlib import Path
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.export import export_model, find_format
 from keras_bert_impl.export.saved_model import check_version
-from keras_bert_impl.files import read_json, require_empty
+from keras_bert_impl.files import SNIPPETS, read_json, require_empty
 from keras_bert_impl.recipes.material import fetch_checkpoint
 from keras_bert_impl.training import FineTuning, finetune
-
-SNIPPETS = Path(__file__).parents[1] / "assets" / "movie_snippets"
 
 SENTENCES = (
     "A quiet, funny and deeply moving film.",

@@ -89,10 +89,27 @@ def find_task(config: "BertConfig", architectures: Sequence[str] | None = None) 
     )
 
 
+def resolve_task(
+    config: "BertConfig", task: "str | Task | None", allow_no_answer: bool | None
+) -> "tuple[Task, BertConfig]":
+    """Returns the task of a model and the configuration for it.
+
+    Args:
+        config: the model's configuration.
+        task: a task or its name; None: the task that the configuration names.
+        allow_no_answer: for question answering, whether a question may have no answer; None: as the configuration says.
+
+    Raises:
+        InputError: no task has this name or fits, or ``allow_no_answer`` was given for another task.
+    """
+    task = get_task(task) if isinstance(task, str) else task or find_task(config)
+    return task, config if allow_no_answer is None else task.allow_no_answer(config, allow_no_answer)
+
+
 def __getattr__(name: str) -> Any:
     if name == "Task":
         return importlib.import_module(f"{__name__}.base").Task
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["TASKS", "Task", "find_task", "get_task"]
+__all__ = ["TASKS", "Task", "find_task", "get_task", "resolve_task"]

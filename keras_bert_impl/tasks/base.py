@@ -33,11 +33,11 @@ class Summary:
 
     Attributes:
         heading: the kind of prediction; empty if there is none.
-        answers: the predictions, most likely first, each with its probability or None.
+        predictions: the predictions, most likely first, each with its probability or None.
     """
 
     heading: str
-    answers: list[tuple[str, float | None]]
+    predictions: list[tuple[str, float | None]]
 
 
 NO_SUMMARY = Summary("", [])
@@ -332,8 +332,8 @@ class TextTask(Task):
         return {"text": list(texts), **({} if text_pairs is None else {"text_pair": list(text_pairs)})}
 
 
-def sort_answers(scores: Mapping[str, float]) -> list[tuple[str, float | None]]:
-    """Returns the most likely names with their probabilities, most likely first."""
+def sort_predictions(scores: Mapping[str, float]) -> list[tuple[str, float | None]]:
+    """Returns names with their probabilities, most likely first."""
     names = sorted(scores, key=lambda name: -scores[name])
     return [(name, scores[name]) for name in names[:_MAX_ANSWERS]]
 

@@ -11,8 +11,8 @@ from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Features
 from keras_bert_impl.data.tables import Columns, location
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, TextTask, sort_answers
-from keras_bert_impl.tasks.encoding import check_fit, find_label_id, make_model_inputs, softmax, truncate
+from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, TextTask, sort_predictions
+from keras_bert_impl.tasks.encoding import check_fit, choose_label, find_label_id, make_model_inputs, softmax, truncate
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
@@ -87,25 +87,20 @@ class Classification(SequenceTask):
 
     def make_loss(self) -> dict[str, Any]:
         """Cross entropy of the logits."""
-        import keras
+        from keras_bert_impl.tasks.losses import make_cross_entropy
 
-        return {"logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True)}
+        return {"logits": make_cross_entropy()}
 
     def make_metrics(self) -> dict[str, Any]:
         """Accuracy, the fraction of correct labels."""
-        import keras
+        from keras_bert_impl.tasks.losses import make_accuracy
 
-        return {"logits": [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]}
+        return {"logits": [make_accuracy()]}
 
     def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
         """Per example ``label``, its ``score`` (probability), and the ``scores`` of all labels by name."""
         names = self.list_label_names(config)
-        predictions: list[Prediction] = []
-        for probabilities in softmax(outputs["logits"]).tolist():
-            scores = dict(zip(names, probabilities, strict=True))
-            label = max(scores, key=scores.__getitem__)
-            predictions.append({"label": label, "score": scores[label], "scores": scores})
-        return predictions
+        return [choose_label(names, probabilities) for probabilities in softmax(outputs["logits"]).tolist()]
 
     def score(self, predictions: list[Prediction], columns: Columns) -> dict[str, float]:
         """``accuracy``, ``macro_f1`` (mean over labels), and with two labels ``f1`` of the second."""
@@ -130,13 +125,13 @@ class Classification(SequenceTask):
         return {"label": serving.gather(names, ops.argmax(logits, axis=-1)), "scores": ops.softmax(logits)}
 
     def summarize(self, prediction: Prediction) -> Summary:
-        """Returns the likeliest labels."""
-        return Summary("Prediction", sort_answers(prediction["scores"]))
+        """Returns the most likely labels."""
+        return Summary("Prediction", sort_predictions(prediction["scores"]))
 
     def find_targets(
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
-        """Returns the logit of the label ``target``, or of the likeliest."""
+        """Returns the logit of the label ``target``, or of the most likely."""
         names = self.list_label_names(config)
         if target is not None and target not in names:
             raise InputError(f"the model has no label {target!r}; it has {', '.join(map(repr, names))}.")

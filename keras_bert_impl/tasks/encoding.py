@@ -26,16 +26,12 @@ def check_fit(tokenizer: BertTokenizer, config: BertConfig, *, max_length: int, 
             "pairs of texts need two segments, but the model has one (type_vocab_size is 1). Use single texts, or "
             "another model."
         )
-    check_vocabulary(tokenizer, config)
+    config.check_tokenizer(tokenizer.vocab_size)
 
 
-def check_vocabulary(tokenizer: BertTokenizer, config: BertConfig) -> None:
-    """Raises ``InputError`` if the tokenizer has more tokens than the model."""
-    if tokenizer.vocab_size > config.vocab_size:
-        raise InputError(
-            f"the tokenizer has {tokenizer.vocab_size} tokens, but the model's vocabulary has {config.vocab_size}. "
-            "Use the tokenizer that belongs to the model."
-        )
+def resolve_max_length(config: BertConfig, tokenizer: BertTokenizer, max_length: int | None) -> int:
+    """Returns ``max_length``, or for None the number of positions that the model and its tokenizer allow."""
+    return min(config.max_position_embeddings, tokenizer.model_max_length) if max_length is None else max_length
 
 
 def truncate(
@@ -84,3 +80,10 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities over the last axis, in float64."""
     exponents = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return exponents / exponents.sum(axis=-1, keepdims=True)
+
+
+def choose_label(names: Sequence[str], probabilities: Sequence[float]) -> dict[str, Any]:
+    """Returns the most likely ``label``, its ``score`` (probability), and the ``scores`` of all labels by name."""
+    scores = dict(zip(names, probabilities, strict=True))
+    label = max(scores, key=scores.__getitem__)
+    return {"label": label, "score": scores[label], "scores": scores}

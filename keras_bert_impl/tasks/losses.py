@@ -1,4 +1,4 @@
-"""Loss and metrics of predictions over a vocabulary."""
+"""Losses and metrics of several tasks."""
 
 from typing import Any
 
@@ -66,3 +66,13 @@ class Perplexity(CrossEntropy):
     def result(self) -> Any:
         """Returns the perplexity so far; a scalar."""
         return ops.exp(super().result())
+
+
+def make_cross_entropy(**settings: Any) -> keras.losses.Loss:
+    """Returns the cross entropy of logits with the number of the right class."""
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, **settings)
+
+
+def make_accuracy() -> keras.metrics.Metric:
+    """Returns the metric ``accuracy``: the fraction of rows in which the right class has the largest logit."""
+    return keras.metrics.SparseCategoricalAccuracy(name="accuracy")

@@ -40,7 +40,7 @@ class MaskedLM(Task):
     """Masked language modeling: predicts the tokens at ``[MASK]``. Fine-tuning adapts a model to a domain.
 
     A file is a ``.txt`` with one text per line, or a table with a column of texts. For training and evaluation the
-    column ``label`` holds the complete texts, and 15 % of their tokens are masked as in the paper; the same ``seed``
+    column ``label`` contains the complete texts, and 15 % of their tokens are masked as in the paper; the same ``seed``
     gives the same masks. Texts longer than ``max_length`` are split; for prediction they are truncated.
 
     Args:
@@ -75,7 +75,9 @@ class MaskedLM(Task):
             InputError: the column ``label`` is missing.
         """
         if "label" not in columns:
-            raise InputError("the column 'label' is missing; for masked-lm it holds the texts, as the column 'text'.")
+            raise InputError(
+                "the column 'label' is missing; for masked-lm it contains the texts, as the column 'text'."
+            )
         return []
 
     def read_examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
@@ -113,7 +115,7 @@ class MaskedLM(Task):
         """
         pairs = columns.get("text_pair")
         check_fit(tokenizer, config, max_length=max_length, pairs=pairs is not None)
-        vocabulary = [*tokenizer.vocabulary, *[""] * (config.vocab_size - tokenizer.vocab_size)]
+        vocabulary = _pad_vocabulary(tokenizer, config)
         if "label" in columns:
             return self._draw_masks(columns["label"], tokenizer, vocabulary, max_length)
         rows, truncated = truncate(tokenizer, columns["text"], pairs, max_length=max_length)
@@ -170,16 +172,14 @@ class MaskedLM(Task):
 
     def make_metrics(self) -> dict[str, Any]:
         """Perplexity, and the fraction of correct tokens."""
-        import keras
+        from keras_bert_impl.tasks.losses import Perplexity, make_accuracy
 
-        from keras_bert_impl.tasks.losses import Perplexity
-
-        return {self.output: [Perplexity(), keras.metrics.SparseCategoricalAccuracy(name="accuracy")]}
+        return {self.output: [Perplexity(), make_accuracy()]}
 
     def reduce(
         self, outputs: Outputs, inputs: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray] | None = None
     ) -> dict[str, Any]:
-        """Keeps the likeliest tokens and their probabilities, and the log probability of the labels."""
+        """Keeps the most likely tokens and their probabilities, and the log probability of the labels."""
         probabilities = softmax(np.asarray(outputs[self.output]))  # [rows, predictions, vocabulary]
         top = min(self.top_k, probabilities.shape[-1])
         ids = np.sort(np.argpartition(-probabilities, top - 1, axis=-1)[..., :top], axis=-1)
@@ -203,7 +203,7 @@ class MaskedLM(Task):
         return run_at_positions
 
     def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
-        """Per example ``masks``: for each masked token its likeliest ``tokens`` and their ``scores``, probabilities.
+        """Per example ``masks``: for each masked token its most likely ``tokens`` and their ``scores``, probabilities.
 
         With labels each also has the ``label``, the masked token, and its ``log_probability``.
         """
@@ -236,10 +236,10 @@ class MaskedLM(Task):
         return {"accuracy": accuracy, "loss": loss, "perplexity": float(np.exp(loss))}
 
     def serve(self, outputs: Outputs, serving: Serving) -> dict[str, Any]:
-        """``tokens``, strings ``[batch, masks, k]``, the likeliest first, and ``scores``, their probabilities."""
+        """``tokens``, strings ``[batch, masks, k]``, most likely first, and ``scores``, their probabilities."""
         from keras import ops
 
-        words = [*serving.tokenizer.vocabulary, *[""] * (serving.config.vocab_size - serving.tokenizer.vocab_size)]
+        words = _pad_vocabulary(serving.tokenizer, serving.config)
         probabilities = ops.softmax(outputs[self.output])
         scores, best = ops.top_k(probabilities, k=min(self.top_k, serving.config.vocab_size))
         return {"tokens": serving.gather(words, best), "scores": scores}
@@ -251,7 +251,7 @@ class MaskedLM(Task):
         return {**inputs, "masked_lm_positions": positions[None].astype(np.int32)}
 
     def summarize(self, prediction: Prediction) -> Summary:
-        """Returns the likeliest tokens of the first ``[MASK]``."""
+        """Returns the most likely tokens of the first ``[MASK]``."""
         masks = prediction["masks"]
         if not masks:
             return NO_SUMMARY
@@ -263,7 +263,7 @@ class MaskedLM(Task):
     def find_targets(
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
-        """Returns the logit of the token ``target``, or of the likeliest, at each ``[MASK]``."""
+        """Returns the logit of the token ``target``, or of the most likely, at each ``[MASK]``."""
         positions = np.flatnonzero(row.inputs["input_ids"][0] == tokenizer.mask_token_id).tolist()
         if not positions:
             raise InputError(
@@ -273,12 +273,17 @@ class MaskedLM(Task):
             raise InputError(f"{target!r} is not a token of the vocabulary. Name a token of vocab.txt.")
         targets = []
         for number, position in enumerate(positions):
-            likeliest = int(outputs[self.output][0, number].argmax())
-            token = likeliest if target is None else tokenizer.convert_tokens_to_ids(target)
+            best = int(outputs[self.output][0, number].argmax())
+            token = best if target is None else tokenizer.convert_tokens_to_ids(target)
             suffix = f" at position {position}" if len(positions) > 1 else ""
             name = f"logit of {tokenizer.vocabulary[token]!r}{suffix}"
             targets.append(TargetLogit(name, self.output, token, position))
         return targets
+
+
+def _pad_vocabulary(tokenizer: BertTokenizer, config: BertConfig) -> list[str]:
+    """Returns the tokens by id, with empty strings for ids that only the model has."""
+    return [*tokenizer.vocabulary, *[""] * (config.vocab_size - tokenizer.vocab_size)]
 
 
 def _find_positions(is_predicted: Ragged) -> tuple[np.ndarray, np.ndarray]:

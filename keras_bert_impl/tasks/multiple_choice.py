@@ -77,7 +77,7 @@ class MultipleChoice(Task):
             yield {**example, "label": _parse_label(record[label], len(choices), source)} if labeled else example
 
     def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
-        """Returns columns for texts; ``text_pairs`` holds the choices of each, a list or a single string.
+        """Returns columns for texts; ``text_pairs`` contains the choices of each, a list or a single string.
 
         Raises:
             InputError: there are no choices.
@@ -134,15 +134,15 @@ class MultipleChoice(Task):
 
     def make_loss(self) -> dict[str, Any]:
         """Cross entropy over the choices."""
-        import keras
+        from keras_bert_impl.tasks.losses import make_cross_entropy
 
-        return {"logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True)}
+        return {"logits": make_cross_entropy()}
 
     def make_metrics(self) -> dict[str, Any]:
         """Accuracy, the fraction of examples with the right choice."""
-        import keras
+        from keras_bert_impl.tasks.losses import make_accuracy
 
-        return {"logits": [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]}
+        return {"logits": [make_accuracy()]}
 
     def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
         """Per example the best choice, its number ``label`` and text ``choice``; ``score``, ``scores``, ``logits``."""

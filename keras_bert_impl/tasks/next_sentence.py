@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.tables import Columns
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.tasks.base import Outputs, Prediction, Summary, TargetLogit, refuse_target, sort_answers
+from keras_bert_impl.tasks.base import Outputs, Prediction, Summary, TargetLogit, refuse_target, sort_predictions
 from keras_bert_impl.tasks.classification import Classification
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -31,11 +31,11 @@ class NextSentence(Classification):
         return True
 
     def list_label_names(self, config: BertConfig) -> Sequence[str]:
-        """The two labels."""
+        """Returns the two labels."""
         return LABELS
 
     def find_labels(self, columns: Columns) -> list[str]:
-        """The two labels."""
+        """Returns the two labels."""
         return list(LABELS)
 
     def make_config_changes(self, labels: list[str]) -> dict[str, Any]:
@@ -60,18 +60,18 @@ class NextSentence(Classification):
 
     def summarize(self, prediction: Prediction) -> Summary:
         """Both labels with their probabilities."""
-        return Summary("Second text", sort_answers(prediction["scores"]))
+        return Summary("Second text", sort_predictions(prediction["scores"]))
 
     def find_targets(
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
-        """Returns the logit of the likelier label."""
+        """Returns the logit of the more likely label."""
         return find_next_sentence_target(row, outputs, "logits", target)
 
 
 def find_next_sentence_target(row: "Row", outputs: Outputs, output: str, target: str | None) -> list[TargetLogit]:
-    """Returns the logit of the likelier label in the output of that name."""
-    refuse_target(target, "the likelier of the two labels is explained")
+    """Returns the logit of the more likely label in the output of that name."""
+    refuse_target(target, "the more likely of the two labels is explained")
     if row.text_pair is None:
         raise InputError("there is one text; give two to explain whether the second follows the first.")
     index = int(outputs[output][0].argmax())

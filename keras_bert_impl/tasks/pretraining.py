@@ -1,6 +1,6 @@
 """Pretraining: masked words and the next sentence, both heads of the paper."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -9,8 +9,8 @@ import numpy as np
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Features
 from keras_bert_impl.data.tables import Columns, iterate_table
-from keras_bert_impl.tasks.base import Outputs, Prediction, Summary, TargetLogit, sort_answers
-from keras_bert_impl.tasks.encoding import softmax
+from keras_bert_impl.tasks.base import Outputs, Prediction, Summary, TargetLogit, TextTask, sort_predictions
+from keras_bert_impl.tasks.encoding import choose_label, softmax
 from keras_bert_impl.tasks.masked_lm import MaskedLM
 from keras_bert_impl.tasks.next_sentence import LABELS, find_next_sentence_target
 from keras_bert_impl.tokenization import BertTokenizer
@@ -45,9 +45,7 @@ class Pretraining(MaskedLM):
             return super().read_examples(path, labeled=False, **columns)
         return iterate_table(path, labeled=False, **columns)
 
-    def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
-        """Returns columns for texts, or for pairs of texts."""
-        return {"text": list(texts), **({} if text_pairs is None else {"text_pair": list(text_pairs)})}
+    from_texts = TextTask.from_texts
 
     def make_loss(self) -> dict[str, Any]:
         """Returns the mean cross entropy of each head; the total loss is their sum, as in the paper."""
@@ -57,17 +55,14 @@ class Pretraining(MaskedLM):
 
     def make_metrics(self) -> dict[str, Any]:
         """Perplexity or cross entropy, and the fraction of correct predictions, of each head."""
-        import keras
+        from keras_bert_impl.tasks.losses import CrossEntropy, make_accuracy
 
-        from keras_bert_impl.tasks.losses import CrossEntropy
-
-        accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-        return {**super().make_metrics(), _NEXT_SENTENCE: [CrossEntropy(), accuracy]}
+        return {**super().make_metrics(), _NEXT_SENTENCE: [CrossEntropy(), make_accuracy()]}
 
     def reduce(
         self, outputs: Outputs, inputs: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray] | None = None
     ) -> dict[str, Any]:
-        """Keeps the likeliest tokens, and the logits of the next-sentence head."""
+        """Keeps the most likely tokens, and the logits of the next-sentence head."""
         return {**super().reduce(outputs, inputs, labels), _NEXT_SENTENCE: np.asarray(outputs[_NEXT_SENTENCE])}
 
     def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
@@ -75,16 +70,14 @@ class Pretraining(MaskedLM):
         predictions = super().decode(outputs, features, columns, config)
         if "text_pair" in columns:
             for prediction, probabilities in zip(predictions, softmax(outputs[_NEXT_SENTENCE]).tolist(), strict=True):
-                scores = dict(zip(LABELS, probabilities, strict=True))
-                label = max(scores, key=scores.__getitem__)
-                prediction |= {"label": label, "score": scores[label], "scores": scores}
+                prediction |= choose_label(LABELS, probabilities)
         return predictions
 
     def summarize(self, prediction: Prediction) -> Summary:
         """Returns the masked words if there are some, else whether the second text follows."""
         if prediction["masks"] or "scores" not in prediction:
             return super().summarize(prediction)
-        return Summary("Second text", sort_answers(prediction["scores"]))
+        return Summary("Second text", sort_predictions(prediction["scores"]))
 
     def find_targets(
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
@@ -96,7 +89,7 @@ class Pretraining(MaskedLM):
 
 
 def summarize_logs(logs: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics of Keras' logs under shorter names, such as ``masked_loss``, ``masked_accuracy``, ``perplexity``."""
+    """Returns the metrics of Keras' logs under shorter names, such as ``masked_loss`` and ``perplexity``."""
     perplexity = float(logs["prediction_logits_perplexity"])
     return {
         "masked_loss": float(np.log(perplexity)),

@@ -31,6 +31,11 @@ CANDIDATES = 20
 NO_ANSWER_KEY = "version_2_with_negative"
 
 
+def get_window_sizes(max_length: int) -> tuple[int, int]:
+    """Returns the maximum number of a question's tokens, and by how many tokens windows of a context overlap."""
+    return min(MAX_QUESTION, max_length // 4), max_length // 3
+
+
 def may_have_no_answer(config: BertConfig) -> bool:
     """Whether the configuration allows that a question has no answer in its context."""
     return bool(config.extra.get(NO_ANSWER_KEY, False))
@@ -78,20 +83,21 @@ class QuestionAnswering(Task):
         """Encodes question and context; a long context becomes several windows that overlap by a third of a row.
 
         Labels are int32 ``[rows]``: first and last token of the first answer, 0 if the row does not contain the
-        complete answer. ``alignment["characters"]`` holds each token's first character and the one after its last,
+        complete answer. ``alignment["characters"]`` contains each token's first character and the one after its last,
         ``[tokens, 2]``, -1 outside of contexts.
 
         Raises:
             InputError: ``max_length`` exceeds the model's positions.
         """
         check_fit(tokenizer, config, max_length=max_length, pairs=True)
+        limit, overlap = get_window_sizes(max_length)
         rows = tokenizer(
-            _truncate_questions(columns["question"], tokenizer, limit=min(MAX_QUESTION, max_length // 4)),
+            _truncate_questions(columns["question"], tokenizer, limit=limit),
             columns["context"],
             padding=False,
             truncation="only_second",
             max_length=max_length,
-            stride=max_length // 3,
+            stride=overlap,
             return_offsets=True,
             return_overflowing=True,
         )
@@ -106,21 +112,15 @@ class QuestionAnswering(Task):
 
     def make_loss(self) -> dict[str, Any]:
         """Cross entropies of start and end over the tokens of a row."""
-        import keras
+        from keras_bert_impl.tasks.losses import make_cross_entropy
 
-        return {
-            "start_logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            "end_logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        }
+        return {"start_logits": make_cross_entropy(), "end_logits": make_cross_entropy()}
 
     def make_metrics(self) -> dict[str, Any]:
         """Returns the fractions of rows with the right start and the right end."""
-        import keras
+        from keras_bert_impl.tasks.losses import make_accuracy
 
-        return {
-            "start_logits": [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-            "end_logits": [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        }
+        return {"start_logits": [make_accuracy()], "end_logits": [make_accuracy()]}
 
     def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
         """Per question its ``id``, ``answer``, ``start`` and ``end`` (characters of the context), and ``score``.
@@ -163,7 +163,7 @@ class QuestionAnswering(Task):
     def find_targets(
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
-        """Returns the logits of start and end, at the words ``target`` of the context or at the likeliest span."""
+        """Returns the logits of start and end, at the words ``target`` of the context or at the most likely span."""
         context = [word for word in row.words if word.segment == 1 and not word.is_special]
         if not context:
             raise InputError("a question needs a context: give two texts, the question and the text with its answer.")
@@ -241,7 +241,7 @@ def _find_best_spans(start: np.ndarray, end: np.ndarray, characters: np.ndarray)
 
 
 def _choose(spans: list[_Span], context: str, no_answer: float | None) -> dict[str, Any]:
-    """The prediction from the candidates of all rows; ``no_answer`` is the logit of "no answer", None: not allowed."""
+    """Makes a prediction from the candidates of all rows; ``no_answer`` is its logit, or None if not allowed."""
     best: dict[tuple[int, int], _Span] = {}
     for span in sorted(spans, key=lambda span: -span.logit):
         best.setdefault((span.start, span.end), span)

@@ -65,13 +65,13 @@ class Regression(SequenceTask):
         return {"label": serving.gather(names, ops.argmax(logits, axis=-1)), "scores": logits}
 
     def summarize(self, prediction: Prediction) -> Summary:
-        """The number."""
+        """Returns the number."""
         return Summary("Prediction", [(f"{prediction['value']:.3f}", None)])
 
     def find_targets(
         self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
-        """The number."""
+        """Returns the number."""
         refuse_target(target, "the only number that the model predicts is explained")
         return [TargetLogit("the number", "logits", 0)]
 

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from keras_bert_impl.tasks.words import Row
 
 
+def get_overlap(max_length: int) -> int:
+    """Returns by how many tokens the windows of a long text overlap."""
+    return max_length // 4
+
+
 class Tagging(Task):
     """Tagging of words, as in named entity recognition. Files are in CoNLL format."""
 
@@ -36,7 +41,7 @@ class Tagging(Task):
         return iterate_conll(path, labeled=labeled, **columns)
 
     def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
-        """Returns columns for texts, split into words and punctuation; ``spans`` holds the words' characters.
+        """Returns columns for texts, split into words and punctuation; ``spans`` contains the words' characters.
 
         >>> Tagging().from_texts(["Ada, again"])["words"]
         [['Ada', ',', 'again']]
@@ -58,7 +63,7 @@ class Tagging(Task):
         """Encodes sentences; long sentences become several windows that overlap by a quarter.
 
         Each word is predicted at its first token, in the window where it has the most context; all other tokens have
-        weight 0. Labels are int32 and weights float32, an entry per token; ``alignment["word"]`` holds the number of
+        weight 0. Labels are int32 and weights float32, an entry per token; ``alignment["word"]`` contains the number of
         the word that is predicted at a token, or -1.
 
         Raises:
@@ -70,7 +75,7 @@ class Tagging(Task):
             is_split_into_words=True,
             padding=False,
             max_length=max_length,
-            stride=max_length // 4,
+            stride=get_overlap(max_length),
             return_overflowing=True,
         )
         example = rows["overflow_to_sample_mapping"]
@@ -89,17 +94,16 @@ class Tagging(Task):
 
     def make_loss(self) -> dict[str, Any]:
         """Cross entropy over the tokens at which words are predicted."""
-        import keras
+        from keras_bert_impl.tasks.losses import make_cross_entropy
 
         # The default reduction would divide by the number of all tokens, including padding and tokens with weight 0.
-        entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
-        return {"logits": entropy}
+        return {"logits": make_cross_entropy(reduction="mean_with_sample_weight")}
 
     def make_metrics(self) -> dict[str, Any]:
         """Accuracy, the fraction of correct tags."""
-        import keras
+        from keras_bert_impl.tasks.losses import make_accuracy
 
-        return {"logits": [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]}
+        return {"logits": [make_accuracy()]}
 
     def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
         """Per example its ``words``, ``tags``, their ``scores`` (probabilities), and the ``entities``.

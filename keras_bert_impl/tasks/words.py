@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.tasks.encoding import check_vocabulary
 from keras_bert_impl.tokenization import BertTokenizer
 
 
@@ -105,7 +104,7 @@ def encode_row(tokenizer: BertTokenizer, config: Any, text: str, text_pair: str 
             f"{texts_shown} has {count:,} tokens, special ones included; the model has {positions} positions. "
             "Give a shorter text."
         )
-    check_vocabulary(tokenizer, config)
+    config.check_tokenizer(tokenizer.vocab_size)
     texts = (text, text_pair or "")
     words: list[Word] = []
     for position, (token, segment, (begin, end)) in enumerate(zip(tokens, segments, offsets, strict=True)):

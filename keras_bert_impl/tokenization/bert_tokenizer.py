@@ -282,7 +282,7 @@ class BertTokenizer:
     @overload
     def convert_tokens_to_ids(self, tokens: list[str]) -> list[int]: ...
     def convert_tokens_to_ids(self, tokens: str | list[str]) -> int | list[int]:
-        """The id of a token, or the ids of a list of tokens; ``unk_token_id`` for tokens not in the vocabulary."""
+        """Returns the id of a token, or the ids of a list; ``unk_token_id`` for tokens not in the vocabulary."""
         if not isinstance(tokens, str):
             return [self.convert_tokens_to_ids(token) for token in tokens]
         id = self.backend_tokenizer.token_to_id(tokens)

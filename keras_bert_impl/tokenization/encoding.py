@@ -1,6 +1,5 @@
 """Encodes texts as rows of a model's input: one call of the Rust tokenizer, then operations on complete arrays."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -10,6 +9,7 @@ import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.files import SURROGATE
 from keras_bert_impl.tokenization import batching
 from keras_bert_impl.tokenization.pretrained import SPECIAL_TOKENS
 
@@ -114,8 +114,6 @@ STRATEGIES = {
     "only_first": "only_first",
     "only_second": "only_second",
 }
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -249,7 +247,7 @@ def _check_strings(texts: list[Any], name: str) -> None:
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise InputError(f"{name}[{index}] is {text!r:.50} ({type(text).__name__}); a string was expected.")
-        if not text.isascii() and (half := _SURROGATE.search(text)):
+        if not text.isascii() and (half := SURROGATE.search(text)):
             raise InputError(
                 f"{name}[{index}] contains half of a surrogate pair ({half[0]!r}) at position {half.start()}, which "
                 "is not valid text. Remove it, or correct the file that it was read from."

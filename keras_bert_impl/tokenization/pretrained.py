@@ -57,7 +57,8 @@ def read_arguments(source: Source) -> dict[str, Any]:
         raise InputError(f"{source.name} has neither tokenizer.json nor vocab.txt; a tokenizer needs one of them.")
     length = config.get("model_max_length", config.get("max_len"))
     if length is None or (isinstance(length, int | float) and length > NO_LIMIT):
-        length = (_read(source, "config.json") or _read(source, "bert_config.json")).get("max_position_embeddings")
+        model = source.find_config()
+        length = files.read_json(model).get("max_position_embeddings") if model else None
     return (
         arguments
         | {key: config[key] for key in SETTINGS if key in config}
@@ -221,7 +222,7 @@ def read_vocabulary(path: Path) -> list[str]:
 
 
 def sort_by_id(vocabulary: Sequence[str] | Mapping[str, int]) -> list[str]:
-    """The tokens of a list, or of a dictionary from token to id, as a list in which each token's index is its id.
+    """Returns the tokens of a list, or of a dictionary from token to id, as a list indexed by id.
 
     Raises:
         InputError: the list contains a token twice, or the dictionary's ids are not 0, 1, 2 … without gaps.

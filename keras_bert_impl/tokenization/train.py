@@ -32,7 +32,7 @@ def train_vocabulary(
 
     Args:
         texts: the texts, which are iterated twice: a list, for example, not a generator.
-        output: the directory to write; must not exist or be empty.
+        output: the directory to write; must be new or empty.
         size: the maximum number of tokens.
         do_lower_case: whether text is lower-cased and accents are removed.
         min_frequency: the min. number of times that two pieces must be adjacent to be merged.

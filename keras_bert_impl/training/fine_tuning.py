@@ -52,7 +52,7 @@ def finetune(
         train: training data, a file or columns.
         valid: validation data.
         test: test data, scored once at the end.
-        output: the directory; must not exist or be empty.
+        output: the directory; must be new or empty.
         settings: the settings.
         saving: how often the state is saved, to resume an interrupted run.
         resume: whether an interrupted run is continued; a complete one is left as it is.
@@ -234,7 +234,7 @@ class KeepBest(keras.callbacks.Callback):
 
 
 def _checksum_features(features: Features, columns: Columns) -> str:
-    """Fingerprint of encoded data: inputs, labels and weights of all rows, and the columns that are scored against."""
+    """Computes a checksum of encoded data: inputs, labels and weights of all rows, and the columns for scoring."""
     parts = {"inputs": features.inputs, "labels": features.labels, "weights": features.weights}
     arrays = {}
     for part, fields in parts.items():
@@ -247,5 +247,5 @@ def _checksum_features(features: Features, columns: Columns) -> str:
 
 
 def _to_text(columns: Columns) -> str:
-    """The text of columns for checksums. Saved runs contain checksums with the locations under the name ``where``."""
+    """Formats columns for checksums. In those of saved runs, the column of locations has the name ``where``."""
     return repr({"where" if name == "location" else name: values for name, values in columns.items()})

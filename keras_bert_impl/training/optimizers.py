@@ -44,7 +44,7 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         return self.learning_rate * rise * left**self.power
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return {name: getattr(self, name) for name in ("learning_rate", "steps", "warmup_steps", "power")}
 
 
@@ -154,7 +154,7 @@ class Lamb(ReplicaSummedOptimizer):
         self.assign_sub(variable, rate * update)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         own = {name: getattr(self, name) for name in ("beta_1", "beta_2", "epsilon")}
         return {**super().get_config(), **own}
 
@@ -181,7 +181,7 @@ def adamw(
     >>> adamw(learning_rate=5e-5, steps=1000).weight_decay
     0.01
     """
-    rate = learning_rate if steps is None else make_schedule(learning_rate, steps=steps, warmup=warmup, power=power)
+    rate = make_schedule(learning_rate, steps=steps, warmup=warmup, power=power)
     return exclude_biases_and_norms(AdamW(rate, weight_decay=weight_decay, epsilon=1e-8, global_clipnorm=clip_norm))
 
 
@@ -199,12 +199,14 @@ def lamb(
     >>> lamb(learning_rate=6e-3, steps=7038, warmup=0.2843, power=0.5).global_clipnorm
     1.0
     """
-    rate = learning_rate if steps is None else make_schedule(learning_rate, steps=steps, warmup=warmup, power=power)
+    rate = make_schedule(learning_rate, steps=steps, warmup=warmup, power=power)
     return exclude_biases_and_norms(Lamb(rate, weight_decay=weight_decay, global_clipnorm=clip_norm))
 
 
-def make_schedule(learning_rate: float, *, steps: int, warmup: float, power: float) -> WarmupPolynomialDecay:
-    """Returns the schedule whose warm-up is a fraction of the steps; see `adamw`."""
+def make_schedule(learning_rate: float, *, steps: int | None, warmup: float, power: float) -> Any:
+    """Returns the schedule whose warm-up is a fraction of the steps, or the constant rate for None; see `adamw`."""
+    if steps is None:
+        return learning_rate
     return WarmupPolynomialDecay(learning_rate, steps=steps, warmup_steps=round(warmup * steps), power=power)
 
 

@@ -1,6 +1,5 @@
 """Pretraining: from shards to the directory of a run."""
 
-import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -50,12 +49,12 @@ def pretrain(
 ) -> dict[str, Any]:
     """Pretrains a BERT on prepared shards and writes the directory of the run.
 
-    The directory holds the model (``config.json``, ``model.safetensors``, the tokenizer), ``metrics.json``,
+    The directory contains the model (``config.json``, ``model.safetensors``, the tokenizer), ``metrics.json``,
     ``learning_curve.png`` and a model card ``README.md``. It has a temporary name until it is complete.
 
     Args:
         shards: a directory that `keras_bert_impl.data.prepare` wrote.
-        output: the directory; must not exist or be empty.
+        output: the directory; must be new or empty.
         preset: the size, tiny to large.
         init: a checkpoint to start from instead, with the same vocabulary: for the second of two phases.
         steps: number of training steps.
@@ -89,7 +88,7 @@ def pretrain(
     request: dict[str, Any] = {
         "preset": None if init else preset,
         "init": str(init) if init else None,
-        "objective": dataclasses.asdict(objective),
+        "objective": objective.to_dict(),
         "corpus": {name: value for name, value in corpus.manifest.items() if name != "shards"}
         | {"checksum": corpus_checksum},
         **({"steps": steps} if steps else {}),
@@ -125,7 +124,7 @@ def pretrain(
             losses=TASKS["pretraining"].make_compile_arguments(),
             steps=steps,
             steps_per_epoch=settings.report_every,
-            identity={**dataclasses.asdict(objective), "steps": steps, "minutes": minutes},
+            identity={**objective.to_dict(), "steps": steps, "minutes": minutes},
             checksums={"corpus": corpus_checksum},
             stateful={"report": progress, "clock": clock},
             callbacks=[progress, TimedRate(settings, clock, seconds=60 * minutes)] if minutes else [progress],

@@ -70,7 +70,7 @@ class Run:
     that no other process writes the same run, and contains the states from which an interrupted run is resumed.
 
     Args:
-        output: the directory; must not exist or be empty.
+        output: the directory; must be new or empty.
         settings: the training settings.
         request: the other arguments of the run, under their names in ``metrics.json``.
         resume: whether an interrupted run is continued.
@@ -104,7 +104,7 @@ class Run:
         """Returns the content of ``metrics.json`` if the run is resumed and already complete, else None.
 
         Raises:
-            InputError: the directory holds a finished run of a different request.
+            InputError: the directory contains a finished run of a different request.
         """
         path = self.output / "metrics.json"
         if not (self.resume and path.is_file()):
@@ -147,7 +147,7 @@ class Run:
         self.distribution = distribution
         if not self.resume and _has_states(self.directory):
             raise InputError(
-                f"{self.directory} holds the states of an interrupted run. Resume it (--resume), or remove that "
+                f"{self.directory} contains the states of an interrupted run. Resume it (--resume), or remove that "
                 "directory to start again."
             )
         if not distribution.is_chief:

@@ -4,7 +4,7 @@ import dataclasses
 
 from keras_bert_impl.errors import check_field
 
-# Keras' dtype policies for training in a precision: weights and optimizer stay in float32.
+# Keras' dtype policies for training in a precision: weights and optimizer are kept in float32.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 # The names of `keras_bert_impl.training.optimizers.OPTIMIZERS`.
 OPTIMIZERS = ("adamw", "lamb")
@@ -26,7 +26,7 @@ class TrainingSettings:
         weight_decay: weight decay, except of biases and layer norms.
         clip_norm: max. norm of all gradients together.
         dropout: dropout of hidden states and attention; None: the checkpoint's.
-        precision: precision of the matrix products; weights stay in float32.
+        precision: precision of the matrix products; weights are kept in float32.
         accumulate: gradient accumulation: number of parts into which a batch is split, to save memory.
         remat: rematerialization: compute each block again for the gradient, to save memory.
         seed: seed of new weights, the order of the data, and dropout.
@@ -53,7 +53,7 @@ class TrainingSettings:
         check_field(self, "warmup", 0 <= self.warmup <= 1, "a fraction from 0 to 1")
         check_field(self, "weight_decay", self.weight_decay >= 0, "0 or more")
         check_field(self, "dropout", self.dropout is None or 0 <= self.dropout < 1, "a fraction from 0 to below 1")
-        check_field(self, "seed", 0 <= self.seed < _SEEDS, f"a whole number from 0 to {_SEEDS - 1}")
+        check_field(self, "seed", 0 <= self.seed < _SEEDS, f"an integer from 0 to {_SEEDS - 1}")
         for field in dataclasses.fields(self):
             if choices := field.metadata.get("choices"):
                 check_field(self, field.name, getattr(self, field.name) in choices, " or ".join(choices))
@@ -67,7 +67,7 @@ class TrainingSettings:
         """Checks that counts and numbers are above 0; NaN is not."""
         types = {field.name: field.type for field in dataclasses.fields(self)}
         for name in names:
-            expected = "a whole number above 0" if types[name] is int else "a number above 0"
+            expected = "an integer above 0" if types[name] is int else "a number above 0"
             check_field(self, name, getattr(self, name) > 0, expected)
 
 

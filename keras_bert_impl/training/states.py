@@ -158,7 +158,7 @@ class SaveStates(keras.callbacks.Callback):
         self.directory = Path(directory)
         self.saving = saving or Saving()
         self.stateful = dict(stateful or {})
-        self.identity = json.loads(json.dumps(identity or {}))  # As a state holds it.
+        self.identity = json.loads(json.dumps(identity or {}))  # As a state contains it.
         self.identity_defaults = json.loads(json.dumps(identity_defaults or {}))
         self.step = 0
         self.stopped_early = False
@@ -201,7 +201,7 @@ class SaveStates(keras.callbacks.Callback):
         shapes = {name: variable.shape for name, variable in variables.items()}
         if shapes != {name: array.shape for name, array in state.arrays.items()}:
             raise InputError(
-                f"{self.directory} holds states of a different model or optimizer: it has {len(state.arrays)} "
+                f"{self.directory} contains states of a different model or optimizer: it has {len(state.arrays)} "
                 f"variables, this one {len(variables)}, or they differ in shape. Continue with the same model, or use "
                 "another directory."
             )
@@ -225,8 +225,9 @@ class SaveStates(keras.callbacks.Callback):
             name = differing[0]
             more = f", and {len(differing) - 1} more differ" if len(differing) > 1 else ""
             raise InputError(
-                f"{self.directory} holds states of a different training run: {name} is {saved.get(name)!r:.200} there "
-                f"and {own.get(name)!r:.200} here{more}. Continue with the same settings, or use another directory."
+                f"{self.directory} contains states of a different training run: {name} is {saved.get(name)!r:.200} "
+                f"there and {own.get(name)!r:.200} here{more}. Continue with the same settings, or use another "
+                "directory."
             )
 
     @contextlib.contextmanager
@@ -300,7 +301,7 @@ class SaveStates(keras.callbacks.Callback):
             array = _read(variable)  # In all processes, see `_save_if_due`.
             if self.distribution.is_chief:
                 np.copyto(self._copies.setdefault(name, np.empty_like(array)), array)
-        notes = {
+        notes = {  # "is_over" and "beside" are names on disk, of `stopped_early` and `stateful`.
             "identity": self.identity,
             "is_within_epoch": self.step > self._epoch_start,
             "is_over": bool(self.model.stop_training),

@@ -8,6 +8,7 @@ import pytest
 import transformers_models
 from safetensors.numpy import save_file
 from torch_process import in_torch_process
+from transformers_models import CLASSES
 
 from keras_bert_impl import models
 from keras_bert_impl.checkpoints.matching import match_tensors
@@ -15,16 +16,6 @@ from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
 
 Tensors = dict[str, np.ndarray]
-CLASSES = [
-    "BertModel",
-    "BertForPreTraining",
-    "BertForMaskedLM",
-    "BertForNextSentencePrediction",
-    "BertForSequenceClassification",
-    "BertForTokenClassification",
-    "BertForQuestionAnswering",
-    "BertForMultipleChoice",
-]
 TIED = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}
 # The bias has two names too; which of them counts depends on what the file has.
 SHARED = {*TIED, "cls.predictions.bias"}
@@ -191,7 +182,7 @@ def test_a_head_for_other_labels(states, shapes) -> None:
         match_tensors(states["BertForSequenceClassification"], other, source="demo")
     arrays, report = match_tensors(states["BertForSequenceClassification"], other, source="demo", new_heads=True)
     assert report.list_names("newly initialized") == ["classifier.weight", "classifier.bias"]
-    assert "the file's tensor is for other labels, 6×32" in str(report)
+    assert "the file's tensor has the shape 6×32, for other labels" in str(report)
     assert not any(path.startswith("classifier") for path in arrays)
 
 
@@ -223,7 +214,7 @@ def test_report_as_text(states, shapes) -> None:
     numbers = sum(array.size for name, array in state.items() if name.startswith("bert."))
     assert str(report) == (
         "runs/names\n"
-        f"  {len(state) - 2} tensors loaded, {numbers:,} numbers\n"
+        f"  {len(state) - 2} tensors loaded, {numbers:,} parameters\n"
         "  1 ignored: this model has no such head\n"
         "    classifier.weight  6×32\n"
         "  1 unexpected\n"

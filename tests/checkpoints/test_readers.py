@@ -12,9 +12,9 @@ import transformers_models
 from hub_server import Hub, serve
 from torch_process import in_torch_process
 
-from keras_bert_impl.checkpoints.weight_files import WEIGHTS, read_tensors
+from keras_bert_impl.checkpoints.weight_files import READERS, WEIGHTS, read_tensors
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.sources import open_source
+from keras_bert_impl.sources import WEIGHTS_SUFFIXES, open_source
 
 LAYERS = {"num_hidden_layers": 3}
 
@@ -59,6 +59,12 @@ def save(path: Path, numbers: dict[str, list[float]], *, dtypes: dict[str, str] 
         for name, values in numbers.items()
     }
     (safetensors.torch.save_file if path.suffix == ".safetensors" else torch.save)(tensors, path)
+
+
+def test_all_names_of_weights_files_have_a_reader() -> None:
+    """A list of shards, a ``.json`` file, is read before them."""
+    assert {Path(f"x{suffix}").suffix for suffix in WEIGHTS_SUFFIXES} == {*READERS, ".json"}
+    assert all(name.endswith(WEIGHTS_SUFFIXES) for name in WEIGHTS)
 
 
 def test_one_file(state: dict[str, np.ndarray], tmp_path: Path) -> None:

@@ -284,9 +284,9 @@ def test_two_members_with_the_same_name(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("a list", "contains a list; a state dict"),
-        ("nothing", "contains no tensors by name, but nothing"),
-        ("nested", "contains no tensors by name, but 'bert'"),
-        ("a number as name", "contains no tensors by name, but 0"),
+        ("nothing", "contains no named tensors, only an empty dictionary;"),
+        ("nested", "contains no named tensors, only 'bert'"),
+        ("a number as name", "contains no named tensors, only 0;"),
     ],
 )
 @pytest.mark.parametrize("form", FORMATS)

@@ -158,7 +158,7 @@ CASES = [
         r"bert/config\.json is not JSON: line 1, column 2",
         {"bert/config.json": "{"},
     ),
-    Case("config: a list", "convert bert new", r"bert/config\.json holds a JSON list", {"bert/config.json": "[]"}),
+    Case("config: a list", "convert bert new", r"bert/config\.json contains a JSON list", {"bert/config.json": "[]"}),
     Case("config: not UTF-8", "convert bert new", r"bert/config\.json is not UTF-8", {"bert/config.json": b"{\xff}"}),
     Case(
         "config: lacks a size",
@@ -169,7 +169,7 @@ CASES = [
     Case(
         "config: wrong type",
         "convert bert new",
-        r"bert/config\.json: num_hidden_layers is '2'; a whole number above 0",
+        r"bert/config\.json: num_hidden_layers is '2'; an integer above 0",
         {"bert/config.json": config(num_hidden_layers="2")},
     ),
     Case(
@@ -315,8 +315,10 @@ CASES = [
     # The output directory.
     Case("output: other content", "convert bert empty", r"empty exists and is not empty", {"empty/kept.txt": "kept"}),
     Case("output: a file", "convert bert train.tsv", r"train\.tsv exists and is not a directory"),
-    Case("output: in a file", "convert bert train.tsv/new", r"train\.tsv/new cannot be made: Not a directory"),
-    Case("output: where none can be", "convert bert /proc/new", r"/proc/new cannot be made: No such file or directory"),
+    Case("output: in a file", "convert bert train.tsv/new", r"train\.tsv/new cannot be created: Not a directory"),
+    Case(
+        "output: where none can be", "convert bert /proc/new", r"/proc/new cannot be created: No such file or directory"
+    ),
     Case("output: of a run", FINETUNE, r"new/run exists and is not empty", {"new/run/metrics.json": "{}"}),
     Case("output: of an export", "export run old/1", r"old/1 exists and is not empty", {"old/1/saved_model.pb": b""}),
     Case("export: no version", "export run model/v1", r"model/v1 ends in 'v1', but TF Serving expects an integer"),
@@ -332,7 +334,7 @@ CASES = [
     Case(
         "data: only names",
         FINETUNE,
-        r"train\.tsv contains no examples, only the line of column names",
+        r"train\.tsv contains only the line of column names; examples were expected",
         {"train.tsv": TABLE},
     ),
     Case(
@@ -351,10 +353,10 @@ CASES = [
     Case(
         "data: fields",
         FINETUNE,
-        r"train\.tsv, line 3: 1 fields, but the first line has 2",
+        r"train\.tsv, line 3 has 1 fields; the first line has 2",
         {"train.tsv": TABLE + "a\t1\nb\n"},
     ),
-    Case("data: NUL", FINETUNE, r"train\.tsv, line 3: a NUL byte", {"train.tsv": TABLE + "a\t1\n\0\t0\n"}),
+    Case("data: NUL", FINETUNE, r"train\.tsv, line 3 contains a NUL byte", {"train.tsv": TABLE + "a\t1\n\0\t0\n"}),
     Case(
         "data: not UTF-8",
         FINETUNE,
@@ -386,7 +388,7 @@ CASES = [
     Case(
         "data: not a number",
         f"{FINETUNE} --task regression",
-        r"train\.tsv, line 2: the label 'x' is not a number",
+        r"train\.tsv, line 2: the label 'x' is not a finite number",
         {"train.tsv": TABLE + "a\tx\n"},
     ),
     Case(
@@ -414,9 +416,9 @@ CASES = [
         r"max_length is 132, but the model has 131 positions",
     ),
     Case("settings: no room", f"{FINETUNE} --max-length 1", r"max_length=1 has no space"),
-    Case("settings: no epochs", f"{FINETUNE} --epochs 0", r"epochs is 0; a whole number above 0 was expected"),
+    Case("settings: no epochs", f"{FINETUNE} --epochs 0", r"epochs is 0; an integer above 0 was expected"),
     Case("settings: a rate", f"{FINETUNE} --learning-rate nan", r"learning_rate is nan; a number above 0 was expected"),
-    Case("settings: a seed", f"{FINETUNE} --seed -1", r"seed is -1; a whole number from 0"),
+    Case("settings: a seed", f"{FINETUNE} --seed -1", r"seed is -1; an integer from 0"),
     # Fine-tuned models in use.
     Case("predict: no such model", "predict ./absent text", r"\./absent: no such file or directory"),
     Case(
@@ -430,12 +432,16 @@ CASES = [
         r"old/1 has a saved_model\.pb, but no assets\.extra/config\.json",
         {"old/1/saved_model.pb": ""},
     ),
-    Case("predict: some pairs", ["predict", "run", "a\tb", "c"], r"some lines have a TAB and others have none"),
-    Case("predict: triples", ["predict", "run", "a\tb\tc"], r"some lines have a TAB .* or several"),
+    Case("predict: some pairs", ["predict", "run", "a\tb", "c"], r"the lines have different numbers of TABs"),
+    Case("predict: triples", ["predict", "run", "a\tb\tc"], r"the lines have different numbers of TABs, or several"),
     Case(
-        "predict: texts and a file", "predict run text --file train.tsv", r"there are texts and a file \(train\.tsv\)"
+        "predict: texts and a file",
+        "predict run text --file train.tsv",
+        r"texts and --file train\.tsv were given; only one of them was expected",
     ),
-    Case("predict: broken UTF-8", "predict run", r"standard input is not UTF-8: byte 3", stdin=b"a\nb\xe9\n"),
+    Case(
+        "predict: broken UTF-8", "predict run", r"standard input is not UTF-8: byte 3 is invalid", stdin=b"a\nb\xe9\n"
+    ),
     Case(
         "predict: a broken argument",
         ["predict", "run", "good", os.fsdecode(b"b\xe9")],

@@ -95,11 +95,7 @@ def test_choices_are_those_of_the_tables(verb: str, option: str, table: Mapping[
     [("finetune", FineTuning), ("finetune", Saving), ("pretrain", PreTraining), ("pretrain", Objective)],
 )
 def test_each_setting_has_an_option_whose_help_shows_the_default(verb: str, settings: type) -> None:
-    names = {
-        "masked_share": "masked_fraction",
-        "short_share": "short_fraction",
-        **({"minutes": "save_minutes", "steps": "save_steps", "keep": "keep_states"} if settings is Saving else {}),
-    }
+    names = {"minutes": "save_minutes", "steps": "save_steps", "keep": "keep_states"} if settings is Saving else {}
     actions = {action.dest: action for action in verb_parsers()[verb]._actions}
     for field in dataclasses.fields(settings):
         action = actions[names.get(field.name, field.name)]

@@ -38,7 +38,7 @@ def test_convert_writes_files_that_transformers_opens(run: Run, small_bert: Path
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.splitlines() == [
         str(small_bert),
-        "  39 tensors loaded, 50,858 numbers",
+        "  39 tensors loaded, 50,858 parameters",
         f"written to {target}",
     ]
     assert sum(array.size for array in transformers_models.loaded_state("BertModel", target).values()) == 50_858
@@ -56,10 +56,10 @@ def test_convert_lists_all_tensors(run: Run, small_bert: Path, tmp_path: Path) -
 def test_lines_that_finetune_prints(sentiment_run: Path, small_bert: Path) -> None:
     lines = sentiment_run.with_name("lines.txt").read_text(encoding="utf-8").splitlines()
     metrics = json.loads((sentiment_run / "metrics.json").read_text())
-    assert lines[0] == "train: 52 of 61 texts are longer than max_length and were cut."
+    assert lines[0] == "train: 52 of 61 texts exceed max_length and were truncated."
     assert lines[3:8] == [
         str(small_bert),
-        "  39 tensors loaded, 50,858 numbers",
+        "  39 tensors loaded, 50,858 parameters",
         "  2 newly initialized: not in the file",
         "    classifier.weight  32×2",
         "    classifier.bias  2",
@@ -189,7 +189,7 @@ def test_ctrl_c_saves_and_exits(small_bert: Path, snippets: Path, tmp_path: Path
     arguments = small.finetune_arguments(small_bert, snippets, tmp_path / "runs" / "long", "--epochs", "100000")
     # A process that a shell started in the background ignores Ctrl-C by default.
     code = (
-        "import signal; from keras_bert_impl.cli.main import command; "
+        "import signal; from keras_bert_impl.cli.main import run_command; "
         "signal.signal(signal.SIGINT, signal.default_int_handler); run_command()"
     )
     command = [sys.executable, "-c", code, *arguments]

@@ -83,7 +83,7 @@ def test_another_process_makes_the_same_batches() -> None:
 
 @pytest.mark.parametrize("k", [-1, 13])
 def test_numbers_beyond_the_run_are_errors(k: int) -> None:
-    with pytest.raises(IndexError, match=f"batch {k} of 13"):
+    with pytest.raises(IndexError, match=f"batch {k} does not exist; the batches are 0 to 12"):
         LengthBatches(features(), 8)[k]
 
 

@@ -57,8 +57,8 @@ def test_tags_are_not_needed_for_prediction(tmp_path: Path) -> None:
         (b"a\tO\n\tB-person\n", r"line 2: the tag 'B-person' has no word before"),
         (b"a O\n\nb\n", "line 3: the word 'b' has no tag"),
         (b"a\tO\nb\t\n", "line 2: the word 'b' has no tag"),
-        (b"a O\nb NNP O\n", "line 2: 3 columns, but the first line has 2"),
-        (b"a O\nb\x00 O\n", "line 2: a NUL byte"),
+        (b"a O\nb NNP O\n", "line 2: found 3 columns; the first line has 2"),
+        (b"a O\nb\x00 O\n", "line 2 contains a NUL byte"),
         (b"a O\nb\xe9 O\n", "is not UTF-8: byte 5, in line 2, is 0xe9"),
     ],
 )

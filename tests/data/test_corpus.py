@@ -149,7 +149,7 @@ def test_lines_that_are_left_out_are_counted(tmp_path: Path) -> None:
         ("a.jsonl", b'{"text": ' + b"9" * 5000 + b"}\n", r"a\.jsonl, line 1 is not JSON"),
         ("a.jsonl", b'{"text": "Fine."}\n[1]\n', r"a\.jsonl, line 2 contains a JSON list"),
         ("a.jsonl", b'{"text": "Fine."\n', r"a\.jsonl, line 1 is not JSON"),
-        ("a.jsonl", b'{"body": "Fine."}\n', r"a\.jsonl, line 1 has no field 'text', but 'body'\. Name the field"),
+        ("a.jsonl", b'{"body": "Fine."}\n', r"a\.jsonl, line 1 has no field 'text', but 'body'\. Set text_field"),
         ("a.jsonl", b'{"text": 5}\n', r"a\.jsonl, line 1: text is 5; a string was expected"),
         (
             "a.txt.gz",

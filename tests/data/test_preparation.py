@@ -173,7 +173,7 @@ def test_a_corpus_opens_its_files_in_other_processes(shards: Path) -> None:
 
 
 def test_workers_are_at_least_one(text: Path, small_bert: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="workers is 0; a whole number above 0"):
+    with pytest.raises(InputError, match="workers is 0; an integer above 0"):
         prepare([text], small_bert, tmp_path / "shards", workers=0)
 
 
@@ -185,7 +185,7 @@ def test_a_corpus_in_another_encoding(small_bert: Path, tmp_path: Path) -> None:
 
 def test_a_warning_about_broken_lines(small_bert: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"A good film.\n\nA bad one.\n\xff\n")
-    with pytest.warns(UserWarning, match=r"1 lines are not UTF-8 and were left out"):
+    with pytest.warns(UserWarning, match=r"1 lines are not UTF-8 and were skipped\. Use strict"):
         manifest = prepare([tmp_path / "a.txt"], small_bert, tmp_path / "shards", workers=1)
     assert (manifest["documents"], manifest["broken_lines"]) == (2, 1)
 

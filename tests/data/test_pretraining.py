@@ -96,7 +96,7 @@ def test_packed_rows(corpus: TokenCorpus) -> None:
 
 @pytest.mark.parametrize("packing", [False, True])
 def test_predictions(corpus: TokenCorpus, packing: bool) -> None:
-    source = batches(corpus, packing=packing, max_predictions=9, short_share=0.0)
+    source = batches(corpus, packing=packing, max_predictions=9, short_fraction=0.0)
     chosen = shown = kept = text = 0
     for k in range(150):
         inputs, labels, weights = source[k]
@@ -175,14 +175,26 @@ def test_only_the_selected_documents(corpus: TokenCorpus) -> None:
     ("changes", "message"),
     [
         ({"max_length": 7}, "max_length is 7; a pair needs at least 8 tokens"),
-        ({"masked_share": 1.5}, "masked_share is 1.5; a fraction from 0 to 1"),
-        ({"short_share": -1}, "short_share is -1"),
+        ({"masked_fraction": 1.5}, "masked_fraction is 1.5; a fraction from 0 to 1"),
+        ({"short_fraction": -1}, "short_fraction is -1"),
         ({"max_predictions": 0}, "max_predictions is 0; 1 to max_length"),
     ],
 )
 def test_objectives_out_of_range(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Objective(**changes)
+
+
+def test_names_of_settings_on_disk() -> None:
+    """``metrics.json`` and saved states of earlier versions contain these names."""
+    assert Objective(masked_fraction=0.2, short_fraction=0.3).to_dict() == {
+        "max_length": 128,
+        "masked_share": 0.2,
+        "max_predictions": None,
+        "whole_words": True,
+        "short_share": 0.3,
+        "packing": False,
+    }
 
 
 def test_too_little_text_for_a_batch(corpus: TokenCorpus) -> None:

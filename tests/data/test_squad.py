@@ -54,12 +54,12 @@ def test_answers_are_not_needed_for_prediction(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ([], r"a JSON list; an object with a field 'data'"),
+        ([], r"is a JSON list; an object with a field 'data'"),
         ({"articles": []}, r"there is no 'data'"),
         ({"data": {}}, r"'data' is a dict"),
         ({"data": []}, r"contains no questions"),
         ({"data": [{"paragraphs": [{"qas": []}]}]}, r"data\[0\]\.paragraphs\[0\]: there is no 'context'"),
-        (squad(question(), "q"), r"qas\[1\]: a JSON str; an object"),
+        (squad(question(), "q"), r"qas\[1\] is a JSON str; an object"),
         (squad({"id": "q", "answers": []}), r"qas\[0\]: there is no 'question'"),
         (squad({"id": "q", "question": "?"}), r"qas\[0\]: there is no 'answers'"),
         (squad(question(), context=7), r"qas\[0\]: context is 7; a string"),

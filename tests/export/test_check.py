@@ -59,7 +59,9 @@ def test_operations_of_others(tmp_path: Path) -> None:
 
 
 def test_no_export(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"has no saved_model\.pb\. Make an export with 'keras-bert export'"):
+    with pytest.raises(
+        InputError, match=r"has no saved_model\.pb; a SavedModel was expected\. Make one with 'keras-bert export'"
+    ):
         list(check_export(tmp_path))
 
 

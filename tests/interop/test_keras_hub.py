@@ -317,7 +317,7 @@ def test_fields_that_contradict_the_backbone(field: dict[str, Any], message: str
 
 def test_without_kerashub(ours: BertModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keras_hub", None)
-    with pytest.raises(InputError, match=r'keras_hub is not installed.*`pip install "keras_bert_impl\[keras-hub\]"`'):
+    with pytest.raises(InputError, match=r"keras_hub is not installed.* pip install 'keras_bert_impl\[keras-hub\]'"):
         to_keras_hub(ours)
     with pytest.raises(InputError, match="keras_hub is not installed"):
         from_keras_hub(None)

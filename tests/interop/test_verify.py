@@ -254,7 +254,7 @@ def test_a_format_that_transformers_does_not_read(tmp_path: Path) -> None:
             tf.compat.v1.get_variable(f"bert/{google}", initializer=array)
         session.run(tf.compat.v1.global_variables_initializer())
         tf.compat.v1.train.Saver().save(session, str(tmp_path / "bert_model.ckpt"), write_meta_graph=False)
-    with pytest.raises(InputError, match=r"transformers finds none of .* `keras-bert convert` and verify its result"):
+    with pytest.raises(InputError, match=r"transformers finds none of .* `keras-bert convert` and verify its output"):
         verify(tmp_path)
 
 

@@ -172,7 +172,7 @@ def test_tags_without_a_target(loaded: dict[str, Any], tokenizer: BertTokenizer,
     text = min((text for text, words in tagged.items() if len(words) > 1), key=len)
     found = attribute(model, tokenizer, text)
     assert [target.name.split(" at ")[1].strip("'\"") for target in found.targets] == tagged[text]
-    with pytest.raises(InputError, match=r"the model predicts no tag for the words of .*\. Name a word"):
+    with pytest.raises(InputError, match=r"the model predicts only the tag 'O' for .*\. Name a word"):
         attribute(model, tokenizer, min((text for text, words in tagged.items() if not words), key=len))
 
 
@@ -195,10 +195,10 @@ def test_shown(loaded: dict[str, Any], tokenizer: BertTokenizer, tmp_path: Path)
             "BertModel",
             ("A film.",),
             {},
-            "explain is not available for embedding: a vector is not one answer",
+            "explain is not available for embedding: a vector is not a single logit",
         ),
         ("BertForMultipleChoice", ("A film.",), {}, "there is no choice; give it as the second text"),
-        ("BertForMultipleChoice", ("A.", "B."), {"target": "0"}, "target is '0', but there is nothing to choose"),
+        ("BertForMultipleChoice", ("A.", "B."), {"target": "0"}, "target is '0', but this task has no choice"),
         (
             "BertForSequenceClassification",
             ("A film.",),
@@ -208,7 +208,7 @@ def test_shown(loaded: dict[str, Any], tokenizer: BertTokenizer, tmp_path: Path)
         ("BertForSequenceClassification", ("A film.",), {"steps": 0}, "steps is 0"),
         ("BertForSequenceClassification", ("A film.",), {"steps": 1001}, "an integer from 1 to 1000 was expected"),
         ("BertForQuestionAnswering", ("A film?", ""), {}, "a question needs a context"),
-        ("BertForNextSentencePrediction", ("A.", "B."), {"target": "film"}, "target is 'film', but there is nothing"),
+        ("BertForNextSentencePrediction", ("A.", "B."), {"target": "film"}, "'film', but this task has no choice"),
         ("BertForSequenceClassification", ("film " * 130,), {}, "has 132 tokens, special ones included"),
         ("BertForTokenClassification", ("A film.",), {"target": "book"}, "does not contain the word 'book'"),
         ("BertForQuestionAnswering", ("A film.",), {}, "a question needs a context"),

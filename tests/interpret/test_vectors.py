@@ -64,7 +64,7 @@ def test_senses(loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
         assert different[layer] == pytest.approx(cosines[:3, 3].mean(), abs=1e-6)
     for senses, message in (
         (["a", "b"], "2 senses for 3 texts"),
-        (["a"] * 3, "at least two senses are needed, one with two"),
+        (["a"] * 3, "the senses are \\['a'\\]; at least two were expected, one with two"),
     ):
         with pytest.raises(InputError, match=message):
             found.compare_senses(senses)

@@ -100,8 +100,8 @@ def test_nothing_outside_is_named() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"words": WORDS[:-1]}, r"words goes .* all 7 in order were expected"),
-        ({"words": [*WORDS[:2], ("liked", 3, 3), ("that", 3, 6), WORDS[-1]]}, "all 7 in order"),
+        ({"words": WORDS[:-1]}, r"words cover the tokens from .*; all 7 tokens in order were expected"),
+        ({"words": [*WORDS[:2], ("liked", 3, 3), ("that", 3, 6), WORDS[-1]]}, "all 7 tokens in order"),
         ({"segments": [0]}, "segments has 1 numbers for 7 tokens"),
         ({"attentions": shares(2, 3, 7, 5)}, r"attentions: the shape is \[2, 3, 7, 5\]; \[layers, heads, 7, 7\]"),
         ({"attentions": shares(2, 7, 7)}, r"attentions: the shape is \[2, 7, 7\]"),

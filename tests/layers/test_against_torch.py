@@ -196,7 +196,7 @@ def test_activations(hidden_act: str) -> None:
 
 
 def test_unknown_activation() -> None:
-    with pytest.raises(InputError, match="hidden_act 'gelu_10' is not supported; there are gelu, "):
+    with pytest.raises(InputError, match="hidden_act 'gelu_10' is not supported; supported: gelu, "):
         make("BertIntermediate", hidden_act="gelu_10")
 
 

@@ -60,7 +60,9 @@ def test_the_table_is_of_all_public_model_classes() -> None:
     public = {name for name in models.__all__ if name != "BertPreTrainedModel"}
     assert set(HEADS) == public
     assert all(get_model_class(name) is getattr(models, name) for name in public)
-    with pytest.raises(InputError, match=r"No model class is named 'BertForPoetry'; there are BertForPreTraining, "):
+    with pytest.raises(
+        InputError, match=r"No model class is named 'BertForPoetry'; the classes are BertForPreTraining, "
+    ):
         get_model_class("BertForPoetry")
 
 

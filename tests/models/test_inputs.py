@@ -27,7 +27,7 @@ def model() -> models.BertModel:
         ({"attention_mask": IDS}, "^The call lacks input_ids; BertModel takes input_ids, token_type_ids"),
         (
             {"input_ids": IDS + 95},
-            "^input_ids go from 95 to [0-9]+; the vocabulary of this model has 99 words. Does the tokenizer",
+            "^input_ids go from 95 to [0-9]+; the vocabulary of this model has 99 tokens. Use the tokenizer",
         ),
         ({"input_ids": IDS - 1}, "go from -1 to"),
         (IDS + 95, "the vocabulary of this model has 99 words"),

@@ -99,7 +99,7 @@ def test_unknown_labels_are_refused_with_their_line(tmp_path: Path, letters: Ber
 
 @pytest.mark.parametrize("label", ["good", "nan", "inf", "1,5"])
 def test_labels_that_are_not_numbers_are_refused(letters: BertTokenizer, config: BertConfig, label: str) -> None:
-    with pytest.raises(InputError, match=f"example 2: the label '{label}' is not a number"):
+    with pytest.raises(InputError, match=f"example 2: the label '{label}' is not a finite number"):
         VALUES.encode({"text": ["a", "b"], "label": ["0.5", label]}, letters, config, max_length=8)
 
 

@@ -19,7 +19,7 @@ from keras_bert_impl.export import export_model
 from keras_bert_impl.interpret import attend, attribute
 from keras_bert_impl.prediction import Predictor
 from keras_bert_impl.tasks import TASKS, find_task
-from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, Task, sort_answers
+from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, Task, sort_predictions
 from keras_bert_impl.tasks.classification import SequenceTask
 
 WORDS = "the a film book story was is not good bad long dull ada rome who where and it . , ?".split()
@@ -436,7 +436,7 @@ class Topics(SequenceTask):
         return {"labels": serving.gather(["", *names], numbers), "scores": keras.ops.sigmoid(outputs["logits"])}
 
     def summarize(self, prediction: Prediction) -> Summary:
-        return Summary("Topics", sort_answers(prediction["scores"]))
+        return Summary("Topics", sort_predictions(prediction["scores"]))
 
     def find_targets(
         self, row: Any, outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None

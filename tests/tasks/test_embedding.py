@@ -45,5 +45,5 @@ def test_single_texts_give_vectors(letters: BertTokenizer) -> None:
 def test_what_cannot_be_evaluated(letters: BertTokenizer) -> None:
     with pytest.raises(InputError, match="embeddings are evaluated on pairs of texts with their similarity"):
         TASK.encode({"text": ["a"], "label": ["1"]}, letters, CONFIG, max_length=16)
-    with pytest.raises(InputError, match="example 1: the label 'x' is not a number"):
+    with pytest.raises(InputError, match="example 1: the label 'x' is not a finite number"):
         TASK.encode({"text": ["a"], "text_pair": ["b"], "label": ["x"]}, letters, CONFIG, max_length=16)

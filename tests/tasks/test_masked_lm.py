@@ -99,7 +99,7 @@ def test_files(tmp_path: Path) -> None:
 def test_what_cannot_be_used(letters: BertTokenizer) -> None:
     with pytest.raises(InputError, match="omit the second texts"):
         TASK.from_texts(["a"], ["b"])
-    with pytest.raises(InputError, match="the column 'label' is missing; for masked-lm it holds the texts"):
+    with pytest.raises(InputError, match="the column 'label' is missing; for masked-lm it contains the texts"):
         TASK.find_labels({"text": ["a"]})
     with pytest.raises(InputError, match="none of the texts has a word that could be masked"):
         TASK.score([{"masks": []}], {"text": [""], "label": [""]})

@@ -244,7 +244,7 @@ VOCABULARY = {token: id for id, token in enumerate(SMALL)}
         (changed(pre_tokenizer={"type": "Whitespace"}), "pre_tokenizer.type is 'Whitespace'"),
         (
             changed(post_processor={"type": "RobertaProcessing", "trim_offsets": True, "add_prefix_space": True}),
-            r"post_processor does not make \[CLS\] a \[SEP\] b \[SEP\]",
+            r"post_processor \(RobertaProcessing\) does not make \[CLS\] a \[SEP\] b \[SEP\]",
         ),
         (changed(model={"vocab": {**VOCABULARY, "x": 77}}), "'x' has 77 instead of 10"),
         (changed(model={"vocab": {**VOCABULARY, "x": 9}}), "has 9 instead of 10"),
@@ -275,7 +275,7 @@ def test_other_kinds_of_tokenizer_json(content: dict, message: str, tmp_path: Pa
             r"cls_token is \['x'\] \(list\); str was expected",
         ),
         ({"vocab": SMALL, "tokenizer_config": {"model_max_length": "512"}}, "model_max_length is '512'"),
-        ({"vocab": SMALL, "tokenizer_config": []}, r"tokenizer_config\.json holds a JSON list"),
+        ({"vocab": SMALL, "tokenizer_config": []}, r"tokenizer_config\.json contains a JSON list"),
         (
             {"vocab": SMALL, "tokenizer_config": {"tokenizer_class": "BertJapaneseTokenizer"}},
             r"tokenizer_class 'BertJapaneseTokenizer', whose rules .* are not BERT's",

@@ -85,6 +85,6 @@ def test_invalid_arguments(tmp_path: Path) -> None:
         train_vocabulary(TEXTS, tmp_path / "vocabulary", size=104)
     with pytest.raises(InputError, match="The texts contain no words"):
         train_vocabulary([" ", ""], tmp_path / "vocabulary", size=200)
-    with pytest.raises(InputError, match="can be iterated only once"):
+    with pytest.raises(InputError, match="texts is an iterator, which can be read only once"):
         train_vocabulary((text for text in TEXTS), tmp_path / "vocabulary", size=200)
     assert not list(tmp_path.iterdir())

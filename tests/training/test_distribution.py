@@ -16,6 +16,7 @@ from trained import free_ports, results, start
 from keras_bert_impl import BertConfig, BertForSequenceClassification, BertModel
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.training import Distribution, accumulate, adamw, start_strategy
+from keras_bert_impl.training.distribution import _STRATEGIES
 from keras_bert_impl.training.distribution.tensorflow import TensorFlowBackend
 
 JAX = {"KERAS_BACKEND": "jax"}
@@ -239,6 +240,14 @@ def test_whether_a_number_is_the_same_in_all_processes(mine: int, other: int, mo
     assert Distribution(replicas=2, processes=2).is_same_in_all_processes(mine) == (mine == other)
 
 
+def test_the_strategies_of_each_backend_are_in_the_table() -> None:
+    pytest.importorskip("jax")
+    from keras_bert_impl.training.distribution.jax import JaxBackend
+
+    strategies = [(name, "tensorflow") for name in TensorFlowBackend.strategies]
+    assert list(_STRATEGIES.items()) == [*strategies, *((name, "jax") for name in JaxBackend.strategies)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -248,7 +257,10 @@ def test_whether_a_number_is_the_same_in_all_processes(mine: int, other: int, mo
             {"strategy": "data-parallel"},
             "needs the backend jax, but Keras runs on tensorflow",
         ),
-        ({"strategy": "mirored"}, "'mirored' is not a strategy; there are mirrored, multiworker, data_parallel"),
+        (
+            {"strategy": "mirored"},
+            "'mirored' is not a strategy; the strategies are mirrored, multiworker, data_parallel",
+        ),
         ({"devices": 2}, "devices was given without a strategy"),
         ({"strategy": "mirrored", "devices": 0}, "devices is 0"),
         ({"strategy": "multiworker", "devices": 2}, "devices was given for multiworker"),

@@ -278,9 +278,7 @@ def test_regression_on_pairs_from_columns_in_one_batch(small_bert: Path, tmp_pat
     assert "test" not in metrics
     config = json.loads((run / "config.json").read_text())
     assert (config["problem_type"], config["id2label"]) == ("regression", {"0": "value"})
-    assert lines[:2] == [
-        f"{name}: 1 of 8 texts are longer than max_length and were cut." for name in ("train", "valid")
-    ]
+    assert lines[:2] == [f"{name}: 1 of 8 texts exceed max_length and were truncated." for name in ("train", "valid")]
     assert "  2 newly initialized: not in the file" in lines[2]
     assert lines[-1] == f"valid: pearson {metrics['valid']['pearson']:.4f}, spearman {metrics['valid']['spearman']:.4f}"
 
@@ -334,7 +332,7 @@ def test_invalid_arguments(small_bert: Path, tmp_path: Path) -> None:
     columns = {"text": ["a", "b"], "label": ["0", "1"]}
     empty: dict[str, list[Any]] = {"text": [], "label": []}
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"task": "translation"}, r"No task is named 'translation'; there are classification, regression"),
+        ({"task": "translation"}, r"No task is named 'translation'; the tasks are classification, regression"),
         ({"valid": empty}, r"valid: the columns have \{'text': 0, 'label': 0\} entries"),
         ({"train": {"text": ["a"], "label": ["0", "1"]}}, r"train: the columns have \{'text': 1, 'label': 2\} entries"),
         ({"valid": {"text": ["c"], "label": ["2"]}}, r"example 1: the label '2' was not in the training data"),
@@ -349,16 +347,16 @@ def test_invalid_arguments(small_bert: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("epochs", 0, "epochs is 0; a whole number above 0"),
-        ("batch_size", -1, "batch_size is -1; a whole number above 0"),
-        ("max_length", 0, "max_length is 0; a whole number above 0"),
+        ("epochs", 0, "epochs is 0; an integer above 0"),
+        ("batch_size", -1, "batch_size is -1; an integer above 0"),
+        ("max_length", 0, "max_length is 0; an integer above 0"),
         ("learning_rate", float("nan"), "learning_rate is nan; a number above 0"),
         ("clip_norm", 0.0, "clip_norm is 0.0; a number above 0"),
         ("warmup", 1.5, "warmup is 1.5; a fraction from 0 to 1"),
         ("weight_decay", -0.1, "weight_decay is -0.1; 0 or more"),
         ("precision", "int8", "precision is 'int8'; float32 or bfloat16 or float16"),
-        ("seed", -1, "seed is -1; a whole number from 0 to 4294967295"),
-        ("seed", 2**32, "seed is 4294967296; a whole number from 0 to 4294967295"),
+        ("seed", -1, "seed is -1; an integer from 0 to 4294967295"),
+        ("seed", 2**32, "seed is 4294967296; an integer from 0 to 4294967295"),
     ],
 )
 def test_settings_out_of_range(name: str, value: Any, message: str) -> None:

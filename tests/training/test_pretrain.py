@@ -202,7 +202,7 @@ def test_a_model_learns_from_neighboring_tokens(corpus: TokenCorpus) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "steps is None and minutes is None; one of them, above 0, was expected"),
+        ({}, "steps is None and minutes is None; exactly one of them was expected, above 0"),
         ({"steps": 5, "minutes": 1}, "steps is 5 and minutes is 1; one of them"),
         ({"steps": 0}, "steps is 0 and minutes is None"),
         ({"steps": 1, "settings": PreTraining(batch_size=4096)}, "a batch needs 4,096"),

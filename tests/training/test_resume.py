@@ -306,7 +306,7 @@ def test_an_interrupted_run(corpus: TokenCorpus, tmp_path: Path, capsys: pytest.
     capsys.readouterr()
     kept = {path.name: path.read_bytes() for path in (partial(output) / "states").iterdir()}
     for more, message in (
-        ([], r"holds the states of an interrupted run\. Resume it \(--resume\), or remove"),
+        ([], r"contains the states of an interrupted run\. Resume it \(--resume\), or remove"),
         (
             ["--resume", "--seed", "2"],
             "states of a different training run: seed is 1 there and 2 here, and 1 more differ",

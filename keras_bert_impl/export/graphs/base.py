@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_bert_impl.config import BertConfig
-from keras_bert_impl.export.parts import INPUTS
+from keras_bert_impl.config import INPUTS, BertConfig
 from keras_bert_impl.export.tokenizer.in_graph import InGraphTokenizer
 from keras_bert_impl.export.tokenizer.ragged_ops import find_positions
 from keras_bert_impl.tokenization import BertTokenizer

@@ -24,8 +24,8 @@ def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
             name: tf.reshape(values, tf.stack([tf.size(text), count, tf.shape(values)[1]]))
             for name, values in rows.items()
         }
-        answer = served.task.serve(served.run(inputs), served)
-        return {**answer, "choice": tf.gather(choices, answer["label"], batch_dims=1)}
+        predictions = served.task.serve(served.run(inputs), served)
+        return {**predictions, "choice": tf.gather(choices, predictions["label"], batch_dims=1)}
 
     specs = {"text": TEXT, "choices": tf.TensorSpec([None, None], tf.string)}
     return {"serving_default": Endpoint(serve_choices, specs), "ids": make_ids_endpoint(served, served.run)}

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 _LARGEST = 127
-# Smaller weights stay in float32.
+# Smaller weights are kept in float32.
 _MIN_SIZE = 1 << 12
 
 

@@ -28,10 +28,10 @@ def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
         positions = tf.pad(positions, [[0, 0], [0, tf.maximum(1 - masks, 0)]])
         logits = served.run({**inputs, "masked_lm_positions": positions})[served.task.output][:, :masks]
         is_mask = (tf.range(masks)[None] < (splits[1:] - splits[:-1])[:, None])[:, :, None]
-        answers = served.task.serve({served.task.output: logits}, served)
+        predictions = served.task.serve({served.task.output: logits}, served)
         return {
             name: tf.where(is_mask, values, "" if values.dtype == tf.string else 0.0)
-            for name, values in answers.items()
+            for name, values in predictions.items()
         }
 
     return {"serving_default": Endpoint(serve_text, {"text": TEXT}), "ids": make_ids_endpoint(served, served.run)}

@@ -15,7 +15,7 @@ def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
     task's prediction; ``ids`` also returns the ``logits``.
     """
 
-    def answer(inputs: Tensors) -> Tensors:
+    def predict(inputs: Tensors) -> Tensors:
         return served.task.serve(served.run(inputs), served)
 
     def serve_ids(inputs: Tensors) -> Tensors:
@@ -23,10 +23,10 @@ def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
         return {**served.task.serve(outputs, served), "logits": outputs["logits"]}
 
     def serve_text(text: Any) -> Tensors:
-        return answer(served.in_graph(text, max_length=served.max_length))
+        return predict(served.in_graph(text, max_length=served.max_length))
 
     def serve_pair(text: Any, text_pair: Any) -> Tensors:
-        return answer(served.in_graph(text, text_pair, max_length=served.max_length))
+        return predict(served.in_graph(text, text_pair, max_length=served.max_length))
 
     pair = Endpoint(serve_pair, {"text": TEXT, "text_pair": TEXT})
     if served.task.needs_pair:

@@ -16,7 +16,7 @@ from keras_bert_impl.export.graphs.base import (
 )
 from keras_bert_impl.export.tokenizer.in_graph import count_tokens
 from keras_bert_impl.export.tokenizer.ragged_ops import decode
-from keras_bert_impl.tasks.question_answering import CANDIDATES, MAX_ANSWER, MAX_QUESTION, may_have_no_answer
+from keras_bert_impl.tasks.question_answering import CANDIDATES, MAX_ANSWER, get_window_sizes, may_have_no_answer
 
 # The logit of candidates that do not exist.
 _NONE = -1e30
@@ -41,8 +41,9 @@ def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
             tf.concat([question, context], axis=0), max_words=count_max_words(served.max_length), with_offsets=True
         )
         starts, lengths = (tf.split(part, 2) for part in (tokens.splits[:-1], count_tokens(tokens)))
-        question_length = tf.minimum(lengths[0], min(MAX_QUESTION, served.max_length // 4))
-        rows = split_into_windows(lengths[1], served.max_length - 3 - question_length, served.max_length // 3)
+        limit, overlap = get_window_sizes(served.max_length)
+        question_length = tf.minimum(lengths[0], limit)
+        rows = split_into_windows(lengths[1], served.max_length - 3 - question_length, overlap)
         question_length = tf.gather(question_length, rows.text)
         question_part = (tf.gather(starts[0], rows.text), question_length)
         context_part = (tf.gather(starts[1], rows.text) + rows.start, rows.length)
@@ -76,13 +77,13 @@ def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
         answer = cut_substrings(
             points, splits[:-1] + tf.where(has_answer, begin, 0), splits[:-1] + tf.where(has_answer, stop, 0)
         )
-        answers = {
+        predictions = {
             "answer": answer,
             "start": tf.where(has_answer, begin, -1),
             "end": tf.where(has_answer, stop, -1),
             "score": score,
         }
-        return served.task.serve(answers, served)
+        return served.task.serve(predictions, served)
 
     return {
         "serving_default": Endpoint(serve_text, {"question": TEXT, "context": TEXT}),
@@ -112,7 +113,7 @@ def _find_candidates(start: Any, end: Any, first: Any, length: Any) -> tuple[Any
 
 
 def _select_best(count: Any, logit: Any, begin: Any, stop: Any) -> tuple[Any, Any, Any]:
-    """The best distinct spans of each text from those of its rows: logits and characters, each ``[texts, 20]``."""
+    """Selects the best distinct spans of each text from its rows: logits and characters, each ``[texts, 20]``."""
 
     def group_by_text(values: Any, fill: Any) -> Any:
         rows = tf.RaggedTensor.from_row_lengths(values, count, validate=False).to_tensor(default_value=fill)

@@ -19,6 +19,7 @@ from keras_bert_impl.export.graphs.base import (
 )
 from keras_bert_impl.export.tokenizer.in_graph import count_tokens
 from keras_bert_impl.export.tokenizer.ragged_ops import decode, find_positions, indices_where, lower_bound
+from keras_bert_impl.tasks.tagging import get_overlap
 
 # One example for the README, by argument.
 EXAMPLE = {"text": "It was a great movie."}
@@ -35,7 +36,7 @@ def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
 
     def serve_text(text: Any) -> Tensors:
         size = served.max_length - 2
-        overlap = served.max_length // 4
+        overlap = get_overlap(served.max_length)
         tokens = served.in_graph.tokenize(text, max_words=count_max_words(served.max_length), with_offsets=True)
         lengths = count_tokens(tokens)
         rows = split_into_windows(lengths, tf.fill([tf.size(lengths)], size), overlap)
@@ -50,7 +51,7 @@ def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
         owner, number = tf.gather(owner, token), tf.gather(number, token)
         row = _find_best_row(rows, owner, number, step=size - overlap)
         of_words = tf.gather_nd(logits, tf.stack([row, 1 + number - tf.gather(rows.start, row)], 1))
-        answers = served.task.serve({"logits": of_words}, served)
+        predictions = served.task.serve({"logits": of_words}, served)
 
         # A word ends where its last token does: before the next word's first token, or at the end of its text.
         splits = lower_bound(token, tokens.splits)
@@ -64,7 +65,7 @@ def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
             "tokens": pad_rows(cut_substrings(points, offset + begin, offset + end), splits, ""),
             **{
                 name: pad_rows(values, splits, "" if values.dtype == tf.string else 0)
-                for name, values in answers.items()
+                for name, values in predictions.items()
             },
             "start": pad_rows(begin, splits, -1),
             "end": pad_rows(end, splits, -1),

@@ -21,7 +21,7 @@ from keras_bert_impl.training.settings import TrainingSettings
 _STRATEGIES = {"mirrored": "tensorflow", "multiworker": "tensorflow", "data_parallel": "jax"}
 # Strategies that are not supported: the reason, and the alternative.
 REFUSED_STRATEGIES = {
-    "parameter_server": "Keras 3 does not support parameter servers. Use multiworker, whose workers hold all weights.",
+    "parameter_server": "Keras 3 does not support parameter servers. Use multiworker: each worker has all weights.",
 }
 LOST_WORKER = (
     "another worker was lost: it ended, or its machine cannot be reached. Start all workers again, with --resume if "
@@ -156,7 +156,7 @@ def start_strategy(strategy: str | None = None, *, devices: int | None = None) -
         yield SINGLE_DEVICE
         return
     if devices is not None and devices < 1:
-        raise InputError(f"devices is {devices}; a whole number above 0 was expected.")
+        raise InputError(f"devices is {devices}; an integer above 0 was expected.")
     name = strategy.replace("-", "_")
     if name in REFUSED_STRATEGIES:
         raise InputError(REFUSED_STRATEGIES[name])
@@ -194,7 +194,7 @@ def accumulate(model: keras.Model, parts: int) -> None:
     >>> model.fit(inputs, labels, batch_size=256)  # doctest: +SKIP
     """
     if parts < 1:
-        raise InputError(f"accumulate is {parts}; a whole number above 0 was expected.")
+        raise InputError(f"accumulate is {parts}; an integer above 0 was expected.")
     model.custom_train_step = get_backend().make_accumulation_step(model, parts) if parts > 1 else None
     model.train_function = None  # `fit` builds it again.
 

@@ -128,7 +128,7 @@ def map_arrays(function: Callable[[Any], Any], data: Any) -> Any:
 
 
 def split_batch(data: Any, parts: int) -> Any:
-    """Arrays ``[rows, ...]`` as ``[parts, rows / parts, ...]``, strided so that sharded rows stay on their devices."""
+    """Arrays ``[rows, ...]`` as ``[parts, rows / parts, ...]``, strided so that sharded rows do not move."""
 
     def split(values: Any) -> Any:
         shape = tuple(ops.shape(values))
