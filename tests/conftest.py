@@ -5,7 +5,10 @@ once. Data outside of the repository is in the directory ``KERAS_BERT_SHARED`` (
 """
 
 import contextlib
+import gc
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if "slow" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="takes minutes; run with --slow"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def free_loaded_graphs() -> Iterator[None]:
+    """Frees the graphs of SavedModels that a module's tests loaded, about 100 MB each.
+
+    TensorFlow registers gradients of each loaded function forever, and so never frees its graph.
+    """
+    yield
+    if "tensorflow" in sys.modules:
+        from tensorflow.python.framework.ops import gradient_registry
+
+        for name in [name for name in gradient_registry.list() if name.startswith("CustomGradient-")]:
+            del gradient_registry._registry[name]
+        gc.collect()
 
 
 def checkpoint(name: str) -> Path:

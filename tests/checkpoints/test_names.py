@@ -9,23 +9,9 @@ from transformers_models import CLASSES
 
 from keras_bert_impl.checkpoints.names import DECODER_BIAS, ROWS, find_path, find_torch_name, list_names, to_torch_name
 
-<<<<<<< HEAD
-CLASSES = [
-    "BertModel",
-    "BertForPreTraining",
-    "BertForMaskedLM",
-    "BertForNextSentencePrediction",
-    "BertForSequenceClassification",
-    "BertForTokenClassification",
-    "BertForQuestionAnswering",
-    "BertForMultipleChoice",
-]
-
 # How the names of tensors start that belong to heads which transformers lacks.
 OWN_HEADS: tuple[str, ...] = ()
 
-=======
->>>>>>> dups
 
 @in_torch_process
 def parameter_names(classes: list[str]) -> set[str]:

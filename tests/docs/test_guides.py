@@ -85,6 +85,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory, sentiment_run: Path, snipp
     return directory
 
 
+@pytest.mark.slow
 def test_the_serving_commands_write_the_files_that_the_guide_lists(serving: Path) -> None:
     export = serving / "saved_models" / "sentiment" / "1"
     listed = re.search(r"^    saved_models/sentiment/1/\n(.*?)\n\n", SERVING, flags=re.DOTALL | re.MULTILINE)[1]
@@ -100,6 +101,7 @@ def test_the_serving_commands_write_the_files_that_the_guide_lists(serving: Path
         assert f"`{file}`" in SERVING
 
 
+@pytest.mark.slow
 def test_the_guide_and_the_export_start_the_same_server(serving: Path) -> None:
     def command(page: str) -> str:
         return re.search(r"docker run .*?tensorflow/serving", page.replace("\\\n", " "))[0]
@@ -108,6 +110,7 @@ def test_the_guide_and_the_export_start_the_same_server(serving: Path) -> None:
     assert shlex.split(command(SERVING)) == shlex.split(command(page))
 
 
+@pytest.mark.slow
 def test_the_request_of_the_serving_guide_is_answered(serving: Path) -> None:
     pytest.importorskip("tensorflow_serving.apis.predict_pb2", reason="needs the package tensorflow-serving-api")
     from tf_server import Service

@@ -53,6 +53,7 @@ def test_our_code_gives_the_recorded_results(page: str, reader: Path) -> None:
         compare(page, flat(run(page, "ours")), dict(values))
 
 
+@pytest.mark.slow
 def test_keras_hub_itself(reader: Path) -> None:
     pytest.importorskip("keras_hub", reason="needs the extra keras-hub")
     command = [sys.executable, RECORDED / "make.py", "keras-hub", reader]

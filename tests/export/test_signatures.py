@@ -89,7 +89,7 @@ def test_tagging(small_bert: Path, tmp_path: Path) -> None:
     assert answers(loaded, text=tf.constant([], tf.string))["tokens"].shape == (0, 0)
 
 
-@pytest.mark.parametrize("extra", [{}, {"version_2_with_negative": True}])
+@pytest.mark.parametrize("extra", [pytest.param({}, marks=pytest.mark.slow), {"version_2_with_negative": True}])
 def test_question_answering(small_bert: Path, tmp_path: Path, extra: dict[str, bool]) -> None:
     run, loaded = exported(small_bert, tmp_path, "BertForQuestionAnswering", extra=extra)
     questions = ["Who is good?", "What is long, and why is it so far too long for a film?" * 3, "", "bad?", "?"]
@@ -103,7 +103,7 @@ def test_question_answering(small_bert: Path, tmp_path: Path, extra: dict[str, b
     assert answers(loaded, question=nothing, context=nothing)["answer"].shape == (0,)
 
 
-@pytest.mark.parametrize("name", ["BertForMaskedLM", "BertForPreTraining"])
+@pytest.mark.parametrize("name", ["BertForMaskedLM", pytest.param("BertForPreTraining", marks=pytest.mark.slow)])
 def test_masked_words(small_bert: Path, tmp_path: Path, name: str) -> None:
     run, loaded = exported(small_bert, tmp_path, name)
     texts = ["A [MASK] film is [MASK].", "no mask", "[MASK]"]

@@ -25,6 +25,10 @@ HERE = [
     {"strategy": "mirrored", "devices": 3, "parts": 2},
     {},
     {"parts": 3},
+]
+# Each takes some ten seconds to compile.
+HERE_SLOW = [
+    {},
     {"dropout": 0.3},
     {"dropout": 0.3, "remat": True},
     {"precision": "bfloat16", "remat": True, "parts": 3},
@@ -58,6 +62,12 @@ def here() -> dict[str, Any]:
     return {json.dumps(settings): one for settings, one in zip(HERE, outcomes, strict=True)}
 
 
+@pytest.fixture(scope="module")
+def here_slow() -> dict[str, Any]:
+    [outcomes] = results([start(*HERE_SLOW)])
+    return {json.dumps(settings): one for settings, one in zip(HERE_SLOW, outcomes, strict=True)}
+
+
 def of(outcomes: dict[str, Any], **settings: Any) -> dict[str, Any]:
     return outcomes[json.dumps(settings)]
 
@@ -81,14 +91,16 @@ def test_lamb_and_loss_scaling_on_replicas() -> None:
         assert_same(many, one, within=1e-5 if "optimizer" in settings else 0.01)
 
 
-def test_rematerialized_blocks_have_the_same_dropout(here: dict[str, Any]) -> None:
-    assert of(here, dropout=0.3)["losses"][0] != pytest.approx(of(here)["losses"][0], rel=1e-3)
-    assert_same(of(here, dropout=0.3, remat=True), of(here, dropout=0.3))
+@pytest.mark.slow
+def test_rematerialized_blocks_have_the_same_dropout(here_slow: dict[str, Any]) -> None:
+    assert of(here_slow, dropout=0.3)["losses"][0] != pytest.approx(of(here_slow)["losses"][0], rel=1e-3)
+    assert_same(of(here_slow, dropout=0.3, remat=True), of(here_slow, dropout=0.3))
 
 
-def test_precisions(here: dict[str, Any]) -> None:
-    assert_same(of(here, precision="bfloat16", remat=True, parts=3), of(here), within=0.03)
-    assert_same(of(here, precision="float16"), of(here), within=0.01)
+@pytest.mark.slow
+def test_precisions(here_slow: dict[str, Any]) -> None:
+    assert_same(of(here_slow, precision="bfloat16", remat=True, parts=3), of(here_slow), within=0.03)
+    assert_same(of(here_slow, precision="float16"), of(here_slow), within=0.01)
 
 
 def test_two_workers_train_like_one_device(here: dict[str, Any]) -> None:

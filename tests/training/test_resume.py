@@ -80,10 +80,10 @@ def uninterrupted(corpus: TokenCorpus, tmp_path_factory: pytest.TempPathFactory)
     return result
 
 
-SLOW = [pytest.param(steps, marks=pytest.mark.slow) for steps in ((6, 9), (1, 2, 16))]
+SLOW = [pytest.param(steps, marks=pytest.mark.slow) for steps in ((3, 17), (6, 9), (1, 2, 16))]
 
 
-@pytest.mark.parametrize("steps", [(5,), (3, 17), *SLOW], ids=str)
+@pytest.mark.parametrize("steps", [(5,), *SLOW], ids=str)
 def test_after_a_signal_the_remaining_steps_are_the_same(
     corpus: TokenCorpus, uninterrupted: tuple[keras.Model, list[Any]], tmp_path: Path, steps: tuple[int, ...]
 ) -> None:
@@ -345,7 +345,7 @@ def test_an_interrupted_run(corpus: TokenCorpus, tmp_path: Path, capsys: pytest.
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 @pytest.mark.parametrize("verb", ["pretrain", "finetune"])
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
 def test_killed_runs(
     corpus: TokenCorpus, small_bert: Path, snippets: Path, tmp_path: Path, verb: str, backend: str, kills: int
 ) -> None:

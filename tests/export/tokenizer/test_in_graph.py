@@ -1,5 +1,6 @@
 """`InGraphTokenizer` gives the ids of `BertTokenizer`, which other tests compare with the Rust library."""
 
+import itertools
 import random
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,15 @@ def differences(tokenizer: BertTokenizer, texts: list[Any], *, max_length: int =
     return [text for batch in batches if differs(batch) for text in batch if differs([text])]
 
 
-@pytest.mark.parametrize("chinese", [True, False])
-@pytest.mark.parametrize("accents", [None, True, False])
-@pytest.mark.parametrize("lower", [True, False])
+# The first two are those of most uncased and cased models.
+SETTINGS = [(True, None, True), (False, None, True), *itertools.product([True, False], [True, False], [True, False])]
+SETTINGS += [(True, None, False), (False, None, False)]
+
+
+@pytest.mark.parametrize(
+    ("lower", "accents", "chinese"),
+    [*SETTINGS[:2], *(pytest.param(*settings, marks=pytest.mark.slow) for settings in SETTINGS[2:])],
+)
 def test_every_setting(
     cased_vocabulary: list[str], texts: list[str], lower: bool, accents: bool | None, chinese: bool
 ) -> None:
