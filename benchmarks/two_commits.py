@@ -1,0 +1,138 @@
+"""Compares the time and the peak memory of two checkouts of this package: inference, training step, pretraining step.
+
+    python benchmarks/two_commits.py OLD_CHECKOUT      # 25 minutes on two cores
+
+BERT-base with 8 rows of 128 tokens and BERT-tiny with 64, in float32, with dropout and AdamW where it trains. Both
+checkouts take turns. Memory is the peak of two calls above what the imports take, in processes of their own; the median
+of three. The times of the two must be within 2 % of each other, and so must their memory.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from interleave import Peer, Ratio, run
+from peak_memory import of_processes, peak
+from pretrain_step import PREDICTIONS, SIZES, TRAINING, WORDS, batch
+from report import quiet, table, write
+
+ROOT = Path(__file__).resolve().parent.parent
+ROWS = {"tiny": 64, "base": 8}
+MAX_DIFFERENCE = 0.02
+
+
+def use(checkout: str) -> None:
+    """Makes this process import the package from a checkout."""
+    sys.path.insert(0, checkout)
+    import keras_bert_impl
+
+    assert Path(keras_bert_impl.__file__).is_relative_to(checkout), keras_bert_impl.__file__
+
+
+def make_inference(checkout: str, size: str) -> Callable[[], Any]:
+    use(checkout)
+    from keras_bert_impl import BertConfig, BertModel
+
+    model = BertModel(BertConfig(**SIZES[size]))
+    ids, segments, _, _ = batch(ROWS[size])
+    inputs = {"input_ids": ids, "token_type_ids": segments, "attention_mask": np.ones_like(ids)}
+    return lambda: float(model.predict_on_batch(inputs)["pooler_output"].ravel()[0])
+
+
+def make_training_step(checkout: str, size: str) -> Callable[[], Any]:
+    use(checkout)
+    import keras
+
+    from keras_bert_impl import BertConfig, BertForSequenceClassification
+    from keras_bert_impl.training import adamw
+
+    model = BertForSequenceClassification(BertConfig(**SIZES[size]))
+    loss = {"logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True)}
+    model.compile(adamw(**TRAINING, steps=10_000), loss=loss)
+    ids, segments, _, labels = batch(ROWS[size])
+    inputs = {"input_ids": ids, "token_type_ids": segments, "attention_mask": np.ones_like(ids)}
+    return lambda: float(model.train_on_batch(inputs, {"logits": labels}))
+
+
+def make_pretraining_step(checkout: str, size: str) -> Callable[[], Any]:
+    use(checkout)
+    from keras_bert_impl import BertConfig, BertForPreTraining, tasks
+    from keras_bert_impl.training import adamw
+
+    if "pretraining" in tasks.TASKS:
+        arguments = tasks.TASKS["pretraining"].make_compile_arguments()
+    else:  # Before pretraining was a task.
+        from keras_bert_impl.tasks.pretraining import pretraining_compile
+
+        arguments = pretraining_compile()
+    model = BertForPreTraining(BertConfig(**SIZES[size]))
+    model.compile(adamw(**TRAINING, steps=10_000), **arguments)
+    ids, segments, positions, labels = batch(ROWS[size])
+    inputs = {
+        "input_ids": ids,
+        "token_type_ids": segments,
+        "attention_mask": np.ones_like(ids),
+        "masked_lm_positions": positions,
+    }
+    targets = {"prediction_logits": np.take_along_axis(ids, positions, axis=1), "seq_relationship_logits": labels}
+    weights = {name: np.ones(target.shape, "float32") for name, target in targets.items()}
+    return lambda: float(model.train_on_batch(inputs, targets, weights, return_dict=True)["loss"])
+
+
+JOBS = {"inference": make_inference, "training step": make_training_step, "pretraining step": make_pretraining_step}
+
+
+def get_commit(checkout: Path) -> str:
+    """The commit that a checkout is at."""
+    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("old", type=Path, help="a checkout to compare this one with")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--memory", nargs=3, metavar=("CHECKOUT", "JOB", "SIZE"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory:
+        checkout, job, size = options.memory
+        sys.path.insert(0, checkout)
+        imports = ("tensorflow", "keras_bert_impl.models")
+        print(json.dumps(peak(imports, lambda: JOBS[job](checkout, size))))
+        return
+    checkouts = {"before": str(options.old.resolve()), "after": str(ROOT)}
+    verdicts, runs, rows = [], [], []
+    for size in SIZES:
+        for job, make in JOBS.items():
+            peers = [Peer(name, make, {"checkout": path, "size": size}) for name, path in checkouts.items()]
+            series = run(peers, rounds=options.rounds)
+            runs.append(series)
+            speed = Ratio.of(series["after"], series["before"])
+            memory = {name: of_processes(".", "--memory", path, job, size) for name, path in checkouts.items()}
+            less = memory["before"] / memory["after"]
+            name = f"{job}, {size}, {ROWS[size]} × 128 tokens"
+            for what, ratio in (("time", speed.medians), ("memory", less)):
+                verdict = "reached" if ratio >= 1 / (1 + MAX_DIFFERENCE) else "**missed**"
+                verdicts.append(
+                    f"- {name}: {what} before, divided by that after: {ratio:.3f}, 0.98 at least: {verdict}"
+                )
+            times = [f"{series[each].median * 1e3:.1f}" for each in checkouts]
+            rows.append((name, *times, str(speed), *(f"{memory[each]:,.0f}" for each in checkouts), f"{less:.3f}"))
+    header = ("job", "ms before", "ms after", "times as fast after", "MB before", "MB after", "before / after")
+    write(
+        "Two commits: time and memory",
+        f"- Commits: {get_commit(options.old)} before, {get_commit(ROOT)} after\n"
+        f"- {PREDICTIONS} predictions a row, {WORDS:,} words; {options.rounds} rounds",
+        "\n".join(verdicts),
+        quiet(*runs),
+        table(header, rows),
+    )
+
+
+if __name__ == "__main__":
+    main()
