@@ -133,7 +133,7 @@ def test_every_hidden_act() -> None:
         for layer in backbone.transformer_layers:
             assert layer.activation is layer._feedforward_intermediate_dense.activation
             np.testing.assert_allclose(layer.activation(values), function(values), rtol=0, atol=1e-6)
-    with pytest.raises(InputError, match=r"hidden_act 'snake' is not supported; supported are gelu, .*linear\."):
+    with pytest.raises(InputError, match=r"hidden_act 'snake' is not supported; supported are gelu, .*swish\."):
         set_hidden_act(backbone, "snake")
 
 

@@ -30,7 +30,7 @@ def model() -> models.BertModel:
             "^input_ids go from 95 to [0-9]+; the vocabulary of this model has 99 tokens. Use the tokenizer",
         ),
         ({"input_ids": IDS - 1}, "go from -1 to"),
-        (IDS + 95, "the vocabulary of this model has 99 words"),
+        (IDS + 95, "the vocabulary of this model has 99 tokens"),
         ({"input_ids": np.ones((2, 62), "int32")}, "^the rows are 62 tokens long; this model has 61 positions"),
     ],
 )
