@@ -24,16 +24,17 @@ _SPEC_NAME, _SPEC_SIGNATURE, _ENTRY_KEY, _ENTRY_VALUE = 1, 3, 1, 2
 
 
 def make_warmup_inputs(signatures: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Names of signatures, and inputs for them.
+    """Yields names of signatures, and inputs for them.
 
     Args:
         signatures: concrete functions whose named inputs are strings ``[batch]`` or ``[batch, choices]``, or ids
             ``[batch, length]`` or ``[batch, choices, length]``.
     """
     for name, function in signatures.items():
+        # Of a function that was loaded from a SavedModel, or of one that was not saved yet, whose inputs are positional.
+        specs = tf.nest.flatten(function.structured_input_signature)
         for sentences in _SENTENCES:
-            specs = function.structured_input_signature[1]
-            yield name, {key: _make_example(spec, sentences) for key, spec in specs.items()}
+            yield name, {spec.name: _make_example(spec, sentences) for spec in specs}
 
 
 def _make_example(spec: tf.TensorSpec, sentences: list[str]) -> Any:
