@@ -31,7 +31,7 @@ def make_warmup_inputs(signatures: Mapping[str, Any]) -> Iterator[tuple[str, dic
             ``[batch, length]`` or ``[batch, choices, length]``.
     """
     for name, function in signatures.items():
-        # Of a function that was loaded from a SavedModel, or of one that was not saved yet, whose inputs are positional.
+        # The inputs of a loaded function are named, those of a function that was not saved yet are positional.
         specs = tf.nest.flatten(function.structured_input_signature)
         for sentences in _SENTENCES:
             yield name, {spec.name: _make_example(spec, sentences) for spec in specs}
