@@ -60,6 +60,7 @@ def test_lines_that_pretrain_prints(run: Run, place: Path, tmp_path: Path) -> No
     assert (objective["packing"], objective["whole_words"], objective["max_length"]) == (True, False, 24)
 
 
+@pytest.mark.slow
 def test_options_override_a_recipe(run: Run, place: Path, tmp_path: Path) -> None:
     options = "--recipe lamb-2 --steps 1 --batch-size 4 --max-length 24 --held-out 0.2"
     assert run("pretrain", place / "shards", "--output", tmp_path / "run", *options.split()).code == 0

@@ -55,7 +55,7 @@ def test_batches_without_weights_get_them() -> None:
         def __getitem__(self, k: int) -> tuple[dict[str, np.ndarray], ...]:
             return {"input_ids": np.ones((3, 7))}, {"logits": np.arange(3)}
 
-        def spec(self) -> tuple[dict[str, tuple[tuple[int | None, ...], type]], ...]:
+        def get_spec(self) -> tuple[dict[str, tuple[tuple[int | None, ...], type]], ...]:
             return {"input_ids": ((4, None), int)}, {"logits": ((4,), int)}
 
     splitter = BatchSplitter(Bare(), 2)

@@ -51,7 +51,7 @@ print(json.dumps([seen, expected]))
 """
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", pytest.param("torch", marks=pytest.mark.slow)])
 def test_fit_receives_the_batches_in_order_from_any_start(backend: str) -> None:
     environment = {**os.environ, "KERAS_BACKEND": backend}
     run = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True)

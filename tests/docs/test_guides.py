@@ -21,6 +21,7 @@ SERVING = (DOCS / "guides" / "serving.md").read_text(encoding="utf-8")
 INTERPRETATION = (DOCS / "guides" / "interpretation.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_fine_tuning(
     tmp_path: Path,
     small_bert: Path,

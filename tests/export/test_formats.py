@@ -164,6 +164,7 @@ def test_a_missing_library_is_named(sentiment_run: Path, tmp_path: Path, monkeyp
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_an_export_whose_metric_falls_is_refused_unless_forced(
     sentiment_run: Path,
     snippets: Path,

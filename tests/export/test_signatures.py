@@ -64,6 +64,7 @@ def test_classification(small_bert: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.* texts are longer than:UserWarning")
+@pytest.mark.slow
 def test_regression(small_bert: Path, tmp_path: Path) -> None:
     changes = {"id2label": {0: "value"}, "problem_type": "regression"}
     run, loaded = exported(small_bert, tmp_path, "BertForSequenceClassification", **changes)
@@ -73,6 +74,7 @@ def test_regression(small_bert: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_tagging(small_bert: Path, tmp_path: Path) -> None:
     run, loaded = exported(small_bert, tmp_path, "BertForTokenClassification", id2label={0: "O", 1: "B-x", 2: "I-x"})
     texts = [text for text in TEXTS if "日" not in text and "\x00" not in text]
@@ -124,6 +126,7 @@ def test_masked_words(small_bert: Path, tmp_path: Path, name: str) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_vectors(small_bert: Path, tmp_path: Path) -> None:
     run, loaded = exported(small_bert, tmp_path, "BertModel")
     found = answers(loaded, "embed", text=SENT)

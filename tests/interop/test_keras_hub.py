@@ -323,6 +323,7 @@ def test_without_kerashub(ours: BertModel, monkeypatch: pytest.MonkeyPatch) -> N
         from_keras_hub(None)
 
 
+@pytest.mark.slow
 def test_minilm(minilm: Path) -> None:
     """The real checkpoint on film snippets, and the difference with GELU by tanh: the numbers in the docstring."""
     model = BertModel.from_pretrained(minilm)
@@ -353,7 +354,8 @@ np.savez(outputs, backend=keras.backend.backend(), **found)
 """
 
 
-@pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_other_backends(backend: str, saved: Path, expected: dict[str, np.ndarray], tmp_path: Path) -> None:
     np.savez(tmp_path / "inputs.npz", **in_their_words(INPUTS))
     environment = {**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""}

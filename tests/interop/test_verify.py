@@ -55,7 +55,7 @@ def save(name: str, directory: Path, **changes: Any) -> Path:
 
 
 # Each needs a few graphs; three have all there is in the others.
-QUICK = ("BertForPreTraining", "BertForQuestionAnswering", "BertForMultipleChoice")
+QUICK = ("BertForPreTraining",)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,7 @@ def test_as_text(tagger: Path) -> None:
         assert part in text
 
 
+@pytest.mark.slow
 def test_without_tokenizer(tagger: Path, tmp_path: Path) -> None:
     shutil.copytree(tagger, tmp_path / "bare", ignore=shutil.ignore_patterns("*.txt", "tokenizer*"))
     certificate = verify(tmp_path / "bare")
@@ -117,7 +118,8 @@ def test_a_head_that_transformers_lacks(
     )
 
 
-@pytest.mark.parametrize("name", ["weights.bin", pytest.param("weights.safetensors", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["weights.bin", "weights.safetensors"])
 def test_a_weights_file(tagger: Path, tmp_path: Path, name: str) -> None:
     shutil.copytree(tagger, tmp_path / "tagger")
     source = tmp_path / "tagger" / "model.safetensors"
@@ -172,7 +174,7 @@ def test_other_token_ids(tagger: Path) -> None:
 
 
 def test_a_tokenizer_of_another_model(tagger: Path) -> None:
-    with pytest.raises(InputError, match="the tokenizer has 41 tokens, but the model.s vocabulary has 40"):
+    with pytest.raises(InputError, match=r"the tokenizer has 41 tokens, but the model.s vocabulary has 40\."):
         inputs.encode(
             TEXTS,
             tokenizer=BertTokenizer.from_pretrained(tagger),

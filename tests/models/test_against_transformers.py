@@ -73,7 +73,15 @@ def test_keras_file(pair, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "pair", ["BertModel", "BertForPreTraining", "BertForQuestionAnswering", "BertForMultipleChoice"], indirect=True
+    "pair",
+    [
+        "BertForPreTraining",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("BertModel", "BertForQuestionAnswering", "BertForMultipleChoice")
+        ),
+    ],
+    indirect=True,
 )
 def test_fit_on_ids_alone(pair) -> None:
     # Without dropout, whose noise can be larger than one step of learning.

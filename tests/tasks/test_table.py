@@ -52,7 +52,7 @@ EASY: dict[str, Callable[[], Columns]] = {
 }
 
 
-QUICK = ("classification", "tagging", "question-answering")
+QUICK = ("tagging",)
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in EASY])

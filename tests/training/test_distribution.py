@@ -103,6 +103,7 @@ def test_precisions(here_slow: dict[str, Any]) -> None:
     assert_same(of(here_slow, precision="float16"), of(here_slow), within=0.01)
 
 
+@pytest.mark.slow
 def test_two_workers_train_like_one_device(here: dict[str, Any]) -> None:
     [first], [second] = results(workers(2, {"strategy": "multiworker"}))
     assert (first["process"], second["process"], first["replicas"]) == (0, 1, 2)
@@ -167,6 +168,7 @@ def test_keras_still_fails_on_workers() -> None:
         assert "Error" in errors
 
 
+@pytest.mark.slow
 def test_jax_without_tensorflow() -> None:
     [[parallel, one]] = results([start(*ON_JAX, **JAX)])
     assert parallel["replicas"] == 3

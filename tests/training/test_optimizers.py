@@ -192,6 +192,7 @@ print(json.dumps([[float(abs(a - b).max()), float(abs(a - a0).max())] for (a, a0
 """
 
 
+@pytest.mark.slow
 def test_two_devices_train_like_one() -> None:
     done = subprocess.run([sys.executable, "-c", DISTRIBUTED], capture_output=True, text=True, check=True)
     for difference, change in json.loads(done.stdout.splitlines()[-1]):

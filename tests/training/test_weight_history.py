@@ -57,7 +57,8 @@ print(json.dumps([history.values[name], float(model.state_dict()["classifier.wei
 """
 
 
-@pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_on_other_backends(backend: str) -> None:
     """Each step changes the weight, and the last value is that of the trained model."""
     environment = {**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""}

@@ -87,13 +87,15 @@ def test_every_character_alone_and_in_a_word(minilm: Path, lower: bool) -> None:
     assert differences(tokenizer, texts, max_length=512) == []
 
 
-@pytest.mark.parametrize("max_length", [2, 3, 7, 512])
+@pytest.mark.parametrize("max_length", [2, 7, *(pytest.param(length, marks=pytest.mark.slow) for length in (3, 512))])
 def test_truncation(minilm: Path, texts: list[str], max_length: int) -> None:
     tokenizer = BertTokenizer.from_pretrained(minilm)
     assert differences(tokenizer, ["the unaffable film " * 40, *texts], max_length=max_length) == []
 
 
-@pytest.mark.parametrize("max_length", [3, 4, 9, 30, 512])
+@pytest.mark.parametrize(
+    "max_length", [3, 9, *(pytest.param(length, marks=pytest.mark.slow) for length in (4, 30, 512))]
+)
 def test_pairs(minilm: Path, texts: list[str], max_length: int) -> None:
     tokenizer = BertTokenizer.from_pretrained(minilm)
     others = [*texts]
