@@ -14,7 +14,7 @@ MAKER = runpy.run_path(str(EXAMPLES / "make_notebooks.py"))
 NOTEBOOKS, REPOSITORY = MAKER["NOTEBOOKS"], MAKER["REPOSITORY"]
 
 # These take seconds each, so they run without --slow.
-QUICK = ("build_bert", "inputs")
+QUICK = ("build_bert",)
 
 
 def test_notebooks_are_made_from_the_scripts() -> None:

@@ -90,7 +90,7 @@ def run(code: str, *arguments: object, backend: str = "tensorflow") -> str:
     return result.stdout
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.slow)])
 def test_keras_loads_every_class(tmp_path: Path, backend: str) -> None:
     """In both orders of imports, with both functions of Keras."""
     run(SAVE, tmp_path, backend=backend)

@@ -46,6 +46,7 @@ def test_files_that_the_commands_write(place: Path) -> None:
     assert (metrics["steps"], metrics["settings"]["batch_size"], metrics["objective"]["max_length"]) == (6, 8, 32)
 
 
+@pytest.mark.slow
 def test_lines_that_pretrain_prints(run: Run, place: Path, tmp_path: Path) -> None:
     options = "--steps 1 --batch-size 4 --max-length 24 --held-out 0.2 --packing --no-whole-words --optimizer lamb"
     ran = run("pretrain", place / "shards", "--init", place / "model", "--output", tmp_path / "next", *options.split())

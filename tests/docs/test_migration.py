@@ -45,7 +45,9 @@ def test_all_pages_are_recorded() -> None:
     assert sum(path.stat().st_size for path in RECORDED.rglob("*") if path.is_file()) < 200_000
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=pytest.mark.slow if page == "keras-hub" else ()) for page in PAGES]
+)
 def test_our_code_gives_the_recorded_results(page: str, reader: Path) -> None:
     recorded = json.loads((RECORDED / f"{page}.json").read_text(encoding="utf-8"))
     assert recorded["code"] == fingerprint(page), "the left code on the page was changed: record it again"

@@ -81,6 +81,7 @@ def tagger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save("BertForTokenClassification", tmp_path_factory.mktemp("verify") / "tagger")
 
 
+@pytest.mark.slow
 def test_as_text(tagger: Path) -> None:
     certificate = verify(tagger, TEXTS)
     assert certificate.passed

@@ -292,7 +292,13 @@ def test_regression_on_pairs_from_columns_in_one_batch(small_bert: Path, tmp_pat
             {"precision", "recall", "f1", "accuracy"},
             ["O", "B-location", "B-person", "I-person"],
         ),
-        ("question-answering", "BertForQuestionAnswering", {"exact_match", "f1"}, ["start", "end"]),
+        pytest.param(
+            "question-answering",
+            "BertForQuestionAnswering",
+            {"exact_match", "f1"},
+            ["start", "end"],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_tasks_with_one_output_per_token(

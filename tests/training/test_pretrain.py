@@ -183,6 +183,7 @@ print(float(model.weights[0].numpy()[0, 0]))
     np.testing.assert_allclose(float(ran.stdout), 0 + 0.5 + 0.375 + 0.25, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_model_learns_from_neighboring_tokens(corpus: TokenCorpus) -> None:
     """Plain `compile` and `fit` with packed rows, as in the guide: the masked loss falls far below chance."""
     from keras_bert_impl import BertConfig
@@ -209,9 +210,10 @@ def test_a_model_learns_from_neighboring_tokens(corpus: TokenCorpus) -> None:
         ({"steps": 0}, "steps is 0 and minutes is None"),
         ({"steps": 1, "settings": PreTraining(batch_size=4096)}, "a batch needs 4,096"),
         ({"steps": 1, "settings": PreTraining(held_out=0.001)}, "at least two are needed to train with"),
-        (
+        pytest.param(
             {"steps": 60, "settings": PreTraining(batch_size=8, learning_rate=1e30, held_out=0.2)},
             "the loss became NaN or infinite within 60 steps: training diverged",
+            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -293,6 +293,7 @@ def test_an_interrupted_run_in_float16(corpus: TokenCorpus, tmp_path: Path, back
     assert_same_run(output, complete)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run(corpus: TokenCorpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It gets SIGTERM, is not started again, not resumed with other settings, resumed, and resumed once more."""
     output, complete = tmp_path / "run", tmp_path / "complete"
