@@ -42,9 +42,11 @@ def free_loaded_graphs() -> Iterator[None]:
     if "tensorflow" in sys.modules:
         from tensorflow.python.framework.ops import gradient_registry
 
-        for name in [name for name in gradient_registry.list() if name.startswith("CustomGradient-")]:
-            del gradient_registry._registry[name]
-        gc.collect()
+        names = [name for name in gradient_registry.list() if name.startswith("CustomGradient-")]
+        if len(names) > 50:  # A collection takes seconds.
+            for name in names:
+                del gradient_registry._registry[name]
+            gc.collect()
 
 
 def checkpoint(name: str) -> Path:

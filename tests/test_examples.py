@@ -24,6 +24,7 @@ def test_sentence_similarity(minilm):
     assert max(cosines) == cosines[0]
 
 
+@pytest.mark.slow
 def test_pretrain_with_fit():
     """The perplexity falls towards that of the word frequencies."""
     lines = run(["examples/pretrain_with_fit.py", "--steps", "60"]).splitlines()

@@ -72,6 +72,7 @@ def test_the_guide_lists_the_recipes_of_the_package() -> None:
     }
 
 
+@pytest.mark.slow
 def test_long_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands and scripts for one device; the first of each continues when it is run again."""
     (tmp_path / "shards").mkdir()

@@ -33,7 +33,10 @@ def meta_graph(export: Path) -> tf.compat.v1.MetaGraphDef:
     return next(graph for graph in content.meta_graphs if "serve" in graph.meta_info_def.tags)
 
 
-@pytest.mark.parametrize(("precision", "near"), [("float32", 1e-5), ("bfloat16", 0.02), ("int8", 0.02)])
+@pytest.mark.parametrize(
+    ("precision", "near"),
+    [("float32", 1e-5), *(pytest.param(name, 0.02, marks=pytest.mark.slow) for name in ("bfloat16", "int8"))],
+)
 def test_a_c_program_gets_the_answers_of_keras(
     client: Path, sentiment_export: Path, sentiment_run: Path, tmp_path: Path, precision: str, near: float
 ) -> None:

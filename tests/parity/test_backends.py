@@ -8,6 +8,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 import small
 import transformers_models
 from made_corpus import made_corpus
@@ -161,6 +162,7 @@ assert not blocked or not [module for module in sys.modules if module.split(".")
 """
 
 
+@pytest.mark.slow
 def test_looking_inside_is_the_same_on_all_backends(tmp_path: Path, film_texts: list[str]) -> None:
     """Vectors, attention and gradients; JAX with the import of TensorFlow blocked."""
     path = small.write_checkpoint(tmp_path / "bert", film_texts[:300], model="BertForSequenceClassification")

@@ -182,7 +182,7 @@ def test_another_seed_gives_another_head_and_order(
     assert abs(losses[0][0] - losses[1][0]) > 1e-3
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_steps_without_dropout_equal_those_of_transformers_on_torch(
     snippets: Path, tmp_path: Path, precision: str
 ) -> None:
