@@ -17,6 +17,7 @@ def run(command):
     return result.stdout
 
 
+@pytest.mark.slow
 def test_sentence_similarity(minilm):
     """The two sentences about money are the most similar pair (no published numbers exist)."""
     cosines = [float(line.split()[0]) for line in run(["examples/sentence_similarity.py"]).splitlines()]

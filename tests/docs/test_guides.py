@@ -122,6 +122,7 @@ def test_the_request_of_the_serving_guide_is_answered(serving: Path) -> None:
     assert answer["predictions"][0]["label"] in {"negative", "positive"}
 
 
+@pytest.mark.slow
 def test_interpretation(sentiment_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(sentiment_run, tmp_path / "runs" / "sentiment")
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("notebooks"))

@@ -43,6 +43,7 @@ def make_smaller(text: str) -> str:
 
 
 @pytest.mark.filterwarnings("default")  # Beam gives warnings.
+@pytest.mark.slow
 def test_pretraining(tmp_path: Path, film_texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(large in PRETRAINING for large in SMALLER)
     texts = ["\n".join(film_texts[begin : begin + 12]) for begin in range(0, 1200, 12)]
