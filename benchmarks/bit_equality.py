@@ -150,12 +150,6 @@ def child(result: Path, checkpoints: list[str]) -> None:
     result.write_text(json.dumps(dict(digests)))
 
 
-def commit_of(checkout: Path) -> str:
-    """The commit that a checkout is at."""
-    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("old", nargs="?", type=Path, help="a checkout to compare this one with")
@@ -165,14 +159,14 @@ def main() -> int:
     if options.child:
         child(options.child, [*([str(options.old)] if options.old else []), *options.checkpoints])
         return 0
-    from report import table, write
+    from report import get_commit, table, write
 
     before, after = (run_child(checkout.resolve(), options.checkpoints) for checkout in (options.old, ROOT))
     names = list(dict.fromkeys([*before, *after]))
     different = [name for name in names if before.get(name) != after.get(name)]
     write(
         "Equality of two commits, bit for bit",
-        f"- Commits: {commit_of(options.old)} and {commit_of(ROOT)}, float32 on TensorFlow",
+        f"- Commits: {get_commit(options.old)} and {get_commit(ROOT)}, float32 on TensorFlow",
         f"- all {len(names)} digests are the same: {'**missed**' if different else 'reached'}",
         table(
             ("digest of", "before", "after", "same"),

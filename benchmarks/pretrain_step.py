@@ -39,14 +39,8 @@ def batch(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return ids, segments, positions, draw.integers(0, 2, rows).astype("int32")
 
 
-def keras_bert(size: str, rows: int, precision: str) -> Callable[[], Any]:
-    """The model of this package, as `pretrain` compiles it."""
-    from keras_bert_impl import BertConfig, BertForPreTraining
-    from keras_bert_impl.tasks import TASKS
-    from keras_bert_impl.training import PRECISIONS, adamw
-
-    model = BertForPreTraining(BertConfig(**SIZES[size]), dtype=PRECISIONS[precision])
-    model.compile(adamw(**TRAINING, steps=10_000), **TASKS["pretraining"].make_compile_arguments())
+def training_batch(rows: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The batch for the model of this package: inputs, targets and weights."""
     ids, segments, positions, labels = batch(rows)
     inputs = {
         "input_ids": ids,
@@ -56,7 +50,19 @@ def keras_bert(size: str, rows: int, precision: str) -> Callable[[], Any]:
     }
     targets = {"prediction_logits": np.take_along_axis(ids, positions, axis=1), "seq_relationship_logits": labels}
     weights = {name: np.ones(target.shape, "float32") for name, target in targets.items()}
-    return lambda: float(model.train_on_batch(inputs, targets, weights, return_dict=True)["loss"])
+    return inputs, targets, weights
+
+
+def keras_bert(size: str, rows: int, precision: str) -> Callable[[], Any]:
+    """The model of this package, as `pretrain` compiles it."""
+    from keras_bert_impl import BertConfig, BertForPreTraining
+    from keras_bert_impl.tasks import TASKS
+    from keras_bert_impl.training import PRECISIONS, adamw
+
+    model = BertForPreTraining(BertConfig(**SIZES[size]), dtype=PRECISIONS[precision])
+    model.compile(adamw(**TRAINING, steps=10_000), **TASKS["pretraining"].make_compile_arguments())
+    arrays = training_batch(rows)
+    return lambda: float(model.train_on_batch(*arrays, return_dict=True)["loss"])
 
 
 def torch_model(size: str, rows: int, precision: str) -> Callable[[], Any]:

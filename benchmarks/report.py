@@ -7,6 +7,7 @@ import platform
 import re
 import shlex
 import statistics
+import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,7 +88,9 @@ def write(title: str, *sections: str) -> Path:
     script, today, (model, flags) = Path(sys.argv[0]), datetime.date.today().isoformat(), _processor()
     cores = len(os.sched_getaffinity(0))
     slug = re.sub(r"[^a-z0-9]+", "-", f"{model} {cores} cores".lower())
-    command = shlex.join(["python", f"benchmarks/{script.name}", *sys.argv[1:]])
+    # The names of directories are enough: where they are differs between machines.
+    arguments = [Path(value).name if Path(value).is_absolute() else value for value in sys.argv[1:]]
+    command = shlex.join(["python", f"benchmarks/{script.name}", *arguments])
     facts = (
         f"- Machine: {model}, {cores} cores, {', '.join(flag for flag in _FLAGS if flag in flags)}",
         f"- Versions: Python {platform.python_version()}, {', '.join(_versions())}",
@@ -99,6 +102,12 @@ def write(title: str, *sections: str) -> Path:
     path.write_text("\n\n".join([f"# {title}", "\n".join(facts), *sections]) + "\n", encoding="utf-8")
     print(f"{path.read_text(encoding='utf-8')}\n{path}")
     return path
+
+
+def get_commit(checkout: Path) -> str:
+    """The commit that a checkout is at."""
+    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _processor() -> tuple[str, set[str]]:

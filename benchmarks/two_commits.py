@@ -9,7 +9,6 @@ of three. The times of the two must be within 2 % of each other, and so must the
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +17,8 @@ from typing import Any
 import numpy as np
 from interleave import Peer, Ratio, run
 from peak_memory import of_processes, peak
-from pretrain_step import PREDICTIONS, SIZES, TRAINING, WORDS, batch
-from report import quiet, table, write
+from pretrain_step import PREDICTIONS, SIZES, TRAINING, WORDS, batch, training_batch
+from report import get_commit, quiet, table, write
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = {"tiny": 64, "base": 8}
@@ -72,25 +71,11 @@ def make_pretraining_step(checkout: str, size: str) -> Callable[[], Any]:
         arguments = pretraining_compile()
     model = BertForPreTraining(BertConfig(**SIZES[size]))
     model.compile(adamw(**TRAINING, steps=10_000), **arguments)
-    ids, segments, positions, labels = batch(ROWS[size])
-    inputs = {
-        "input_ids": ids,
-        "token_type_ids": segments,
-        "attention_mask": np.ones_like(ids),
-        "masked_lm_positions": positions,
-    }
-    targets = {"prediction_logits": np.take_along_axis(ids, positions, axis=1), "seq_relationship_logits": labels}
-    weights = {name: np.ones(target.shape, "float32") for name, target in targets.items()}
-    return lambda: float(model.train_on_batch(inputs, targets, weights, return_dict=True)["loss"])
+    arrays = training_batch(ROWS[size])
+    return lambda: float(model.train_on_batch(*arrays, return_dict=True)["loss"])
 
 
 JOBS = {"inference": make_inference, "training step": make_training_step, "pretraining step": make_pretraining_step}
-
-
-def get_commit(checkout: Path) -> str:
-    """The commit that a checkout is at."""
-    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def main() -> None:

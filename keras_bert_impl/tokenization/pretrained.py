@@ -130,7 +130,7 @@ def check_types(settings: Mapping[str, Any]) -> None:
 
 
 def _read(source: Source, name: str) -> dict[str, Any]:
-    """Returns the object in a JSON file of a source; empty if there is no such file."""
+    """Reads a JSON file of a source as a dictionary, which is empty if the source has no such file."""
     path = source.find_file(name)
     return files.read_json(path) if path else {}
 

@@ -56,16 +56,19 @@ def assert_same(result: dict[str, Any], expected: dict[str, Any], *, within: flo
         np.testing.assert_allclose(result["outputs"][name], values, atol=10 * within, err_msg=name)
 
 
+def train_here(cases: list[dict[str, Any]]) -> dict[str, Any]:
+    [outcomes] = results([start(*cases)])
+    return {json.dumps(settings): one for settings, one in zip(cases, outcomes, strict=True)}
+
+
 @pytest.fixture(scope="module")
 def here() -> dict[str, Any]:
-    [outcomes] = results([start(*HERE)])
-    return {json.dumps(settings): one for settings, one in zip(HERE, outcomes, strict=True)}
+    return train_here(HERE)
 
 
 @pytest.fixture(scope="module")
 def here_slow() -> dict[str, Any]:
-    [outcomes] = results([start(*HERE_SLOW)])
-    return {json.dumps(settings): one for settings, one in zip(HERE_SLOW, outcomes, strict=True)}
+    return train_here(HERE_SLOW)
 
 
 def of(outcomes: dict[str, Any], **settings: Any) -> dict[str, Any]:

@@ -32,9 +32,9 @@ class Alphabet:
 
     Attributes:
         first_token: the start of the codes of special and added tokens, by their number. The codes from 1 to here are
-            characters that are words by themselves; 1 stands for all of these that the vocabulary does not contain.
-        first_letter: the start of the codes of letters of longer words; the first code stands for all letters that the
-            vocabulary does not contain.
+            characters that are complete words, such as punctuation. Code 1 is for those that the vocabulary lacks.
+        first_letter: the start of the codes of letters, which form longer words. Its first code is for letters that the
+            vocabulary lacks.
         dropped: the code of characters that are removed. It and all larger codes are rare: ``expansions`` contains
             their replacements. Smaller codes are called plain.
         first_start: the start of the codes of characters that begin a token of ``literal_starts``.
@@ -65,7 +65,7 @@ class Alphabet:
 
     @property
     def unknown_word(self) -> int:
-        """The code of all characters that are words by themselves and that the vocabulary does not contain."""
+        """The code of characters that are complete words and that the vocabulary lacks."""
         return 1
 
     def encode(self, characters: Sequence[Character]) -> list[int]:

@@ -1,6 +1,6 @@
 """WordPiece by TensorFlow operations: words of a stream of character codes, and their pieces.
 
-Words are runs of letters, and characters that are words by themselves. Most words are in the vocabulary and are looked
+Words are runs of letters, and single characters such as punctuation. Most words are in the vocabulary and are looked
 up at once. The others are split: at every position in them the longest piece that starts there is found, then the
 pieces on the longest-match-first path from the start of the word are selected.
 """
@@ -64,7 +64,7 @@ class Pieces(NamedTuple):
 
 
 def find_words(codes: Any, first_letter: int, *, margin: int) -> Words:
-    """Finds runs of letters and characters that are words by themselves.
+    """Finds the words: runs of letters, and single characters such as punctuation.
 
     Args:
         codes: ``[characters]``, 0 for spaces.
