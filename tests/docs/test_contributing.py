@@ -90,6 +90,7 @@ def test_the_walkthroughs_keep_the_rules(changed: Path) -> None:
     run(changed, changed, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *TABLES)
 
 
+@pytest.mark.slow  # `tests/tasks/test_completeness.py` adds another one.
 def test_add_a_task(changed: Path, tmp_path: Path) -> None:
     kinds = [("A funny film.", "funny"), ("A short film.", "short"), ("A short and funny film.", "funny|short")]
     lines = ["text\tlabel", *("\t".join(kinds[number % 3]) for number in range(48))]

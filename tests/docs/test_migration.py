@@ -16,6 +16,7 @@ import pytest
 from migration_pairs import MIGRATION, RECORDED, fingerprint, flat, pairs, run, text
 
 PAGES = sorted(path.stem for path in MIGRATION.glob("*.md") if path.stem != "index")
+QUICK = ("d2l", "transformers-4")
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_all_pages_are_recorded() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=pytest.mark.slow if page == "keras-hub" else ()) for page in PAGES]
+    "page", [pytest.param(page, marks=() if page in QUICK else pytest.mark.slow) for page in PAGES]
 )
 def test_our_code_gives_the_recorded_results(page: str, reader: Path) -> None:
     recorded = json.loads((RECORDED / f"{page}.json").read_text(encoding="utf-8"))

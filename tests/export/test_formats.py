@@ -74,6 +74,7 @@ def test_float32_gives_the_logits_of_torch(export: Callable[..., Path], sentimen
     assert [prediction["label"] for prediction in found] == [prediction["label"] for prediction in expected]
 
 
+@pytest.mark.slow
 def test_bfloat16_is_near(export: Callable[..., Path], sentiment_run: Path) -> None:
     directory = export("saved_model", "bfloat16")
     inputs = BertTokenizer.from_pretrained(sentiment_run)(TEXTS)
@@ -102,7 +103,7 @@ def test_int8_gives_the_logits_of_rounded_weights(
     np.testing.assert_allclose(outputs(directory, inputs), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["onnx", "litert"])
+@pytest.mark.parametrize("name", [pytest.param("onnx", marks=pytest.mark.slow), "litert"])
 def test_int8_of_other_runtimes_is_near(export: Callable[..., Path], sentiment_run: Path, name: str) -> None:
     directory = export(name, "int8")
     inputs = BertTokenizer.from_pretrained(sentiment_run)(TEXTS)

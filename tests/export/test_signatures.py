@@ -47,6 +47,7 @@ def strings(array: np.ndarray) -> Any:
     return np.vectorize(bytes.decode, otypes=[object])(array).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.* texts are longer than:UserWarning")
 def test_classification(small_bert: Path, tmp_path: Path) -> None:
     labels = {0: "dull", 1: "fine", 2: "größer"}

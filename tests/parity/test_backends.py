@@ -103,6 +103,7 @@ print(json.dumps(metrics["history"]))
 """
 
 
+@pytest.mark.slow
 def test_pretraining_is_the_same_on_all_backends(tmp_path: Path) -> None:
     """Twenty-four steps on packed rows from the same weights: the losses, trained with and held out."""
     (tmp_path / "shards").mkdir()

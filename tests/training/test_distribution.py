@@ -24,11 +24,11 @@ JAX = {"KERAS_BACKEND": "jax"}
 HERE = [
     {"strategy": "mirrored", "devices": 3, "parts": 2},
     {},
-    {"parts": 3},
 ]
 # Each takes some ten seconds to compile.
 HERE_SLOW = [
     {},
+    {"parts": 3},
     {"dropout": 0.3},
     {"dropout": 0.3, "remat": True},
     {"precision": "bfloat16", "remat": True, "parts": 3},
@@ -82,8 +82,9 @@ def test_mirrored_replicas_train_like_one_device(here: dict[str, Any]) -> None:
     assert of(here)["losses"][-1] < 0.8 * of(here)["losses"][0]
 
 
-def test_accumulated_parts_train_like_one_batch(here: dict[str, Any]) -> None:
-    assert_same(of(here, parts=3), of(here))
+@pytest.mark.slow
+def test_accumulated_parts_train_like_one_batch(here_slow: dict[str, Any]) -> None:
+    assert_same(of(here_slow, parts=3), of(here_slow))
 
 
 @pytest.mark.slow

@@ -131,6 +131,7 @@ def test_the_model_card_is_valid_for_the_hub(sentiment_run: Path, small_bert: Pa
     assert "epoch {} of 12".format(metrics["best_epoch"]) in card.text
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_in_another_process(
     sentiment_run: Path, small_bert: Path, snippets: Path, tmp_path: Path
 ) -> None:

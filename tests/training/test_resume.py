@@ -1,5 +1,6 @@
 """Interrupted and resumed training ends bit for bit like uninterrupted training."""
 
+import itertools
 import os
 import re
 import signal
@@ -111,6 +112,7 @@ def test_saving_changes_nothing_and_keeps_the_last(
     assert names == [f"step-{step:012}.safetensors" for step in (9, 12, 15)]
 
 
+@pytest.mark.slow
 def test_saving_by_time(corpus: TokenCorpus, tmp_path: Path) -> None:
     states = SaveStates(tmp_path / "states", Saving(minutes=1e-9, keep=99))
     model, batches = make_training(corpus)
@@ -156,6 +158,7 @@ def test_an_error_of_the_writing_thread_is_raised(corpus: TokenCorpus, tmp_path:
         train(corpus, tmp_path / "states", steps=1)
 
 
+@pytest.mark.slow
 def test_stopped_training_is_not_continued(corpus: TokenCorpus, tmp_path: Path) -> None:
     class Stop(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -207,6 +210,7 @@ def test_two_processes_do_not_make_the_same_run(tmp_path: Path) -> None:
         assert directory.exists()
 
 
+@pytest.mark.slow
 def test_settings_that_older_states_lack_have_their_defaults(corpus: TokenCorpus, tmp_path: Path) -> None:
     model, batches = make_training(corpus)
     common: dict[str, Any] = {"steps": 3, "steps_per_epoch": 5, "verbose": 0}
@@ -344,19 +348,30 @@ def test_an_interrupted_run(corpus: TokenCorpus, tmp_path: Path, capsys: pytest.
         assert f"{output} is a finished run with a different {message}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-@pytest.mark.parametrize("verb", ["pretrain", "finetune"])
-@pytest.mark.parametrize("kills", [1, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("verb", "backend", "kills"),
+    [
+        ("finetune", "tensorflow", 1),
+        *(
+            pytest.param(verb, backend, 50, marks=pytest.mark.slow)
+            for verb, backend in itertools.product(["pretrain", "finetune"], ["tensorflow", "jax"])
+        ),
+    ],
+)
 def test_killed_runs(
-    corpus: TokenCorpus, small_bert: Path, snippets: Path, tmp_path: Path, verb: str, backend: str, kills: int
+    verb: str,
+    backend: str,
+    kills: int,
+    small_bert: Path,
+    snippets: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     """SIGKILL at random times, mostly while a state is written."""
-    if kills == 1 and (verb, backend) != ("finetune", "tensorflow"):
-        pytest.skip("one of the four cases is enough without --slow")
 
     def arguments(output: Path) -> list[str]:
         if verb == "pretrain":
-            return pretrain_arguments(corpus, output, steps=20 * kills)
+            return pretrain_arguments(request.getfixturevalue("corpus"), output, steps=20 * kills)
         return finetune_arguments(small_bert, snippets, output, epochs=3 * kills)
 
     complete = start(arguments(tmp_path / "complete"), backend)
