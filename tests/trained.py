@@ -75,7 +75,7 @@ def trained(
             config = BertConfig(
                 vocab_size=WORDS,
                 hidden_size=32,
-                num_hidden_layers=2,
+                num_hidden_layers=1,
                 num_attention_heads=4,
                 intermediate_size=37,
                 max_position_embeddings=61,

@@ -111,6 +111,7 @@ def test_add_an_export_format(changed: Path, tmp_path: Path) -> None:
     assert "door" in output["predict"]
 
 
+@pytest.mark.slow
 def test_add_a_head(changed: Path, tmp_path: Path) -> None:
     (code,) = [match["code"] for match in BLOCK.finditer(section("Add a head")) if not match["file"]]
     equal = (

@@ -103,7 +103,8 @@ def test_int8_gives_the_logits_of_rounded_weights(
     np.testing.assert_allclose(outputs(directory, inputs), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [pytest.param("onnx", marks=pytest.mark.slow), "litert"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["onnx", "litert"])
 def test_int8_of_other_runtimes_is_near(export: Callable[..., Path], sentiment_run: Path, name: str) -> None:
     directory = export(name, "int8")
     inputs = BertTokenizer.from_pretrained(sentiment_run)(TEXTS)

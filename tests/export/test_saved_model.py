@@ -89,9 +89,8 @@ def test_an_export_is_used_where_keras_is_missing(sentiment_export: Path, sentim
         assert there["scores"] == pytest.approx(here["scores"], abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    "model_class", [pytest.param(BertForTokenClassification, marks=pytest.mark.slow), BertForQuestionAnswering]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("model_class", [BertForTokenClassification, BertForQuestionAnswering])
 def test_a_model_and_its_export_predict_the_same(small_bert: Path, tmp_path: Path, model_class: type) -> None:
     run, export = tmp_path / "run", tmp_path / "model" / "12"
     keras.utils.set_random_seed(3)

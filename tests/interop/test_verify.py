@@ -139,6 +139,7 @@ def save_with_torch(arrays: dict[str, np.ndarray], path: Path) -> None:
     torch.save({key: torch.from_numpy(array) for key, array in arrays.items()}, path)
 
 
+@pytest.mark.slow
 def test_unused_and_missing_tensors(tagger: Path, tmp_path: Path) -> None:
     directory = tmp_path / "changed"
     shutil.copytree(tagger, directory)
@@ -242,6 +243,7 @@ def test_no_source(source: str, message: str) -> None:
         verify(source)
 
 
+@pytest.mark.slow
 def test_a_format_that_transformers_does_not_read(tmp_path: Path) -> None:
     import tensorflow as tf
 

@@ -31,10 +31,14 @@ def ids_of(reaction: str, vocabulary: Path) -> np.ndarray:
     return np.array([[words.index(token) for token in tokens]], "int32")
 
 
+@pytest.fixture(scope="module")
+def model(rxn: Path) -> BertModel:
+    return BertModel.from_pretrained(rxn / "bert_ft")
+
+
 @pytest.mark.parametrize("padding", [0, 17])
-def test_published_fingerprint(rxn: Path, padding: int) -> None:
+def test_published_fingerprint(rxn: Path, model: BertModel, padding: int) -> None:
     """The last hidden state of ``[CLS]``, padded or not."""
-    model = BertModel.from_pretrained(rxn / "bert_ft")
     ids = ids_of(EXAMPLE, rxn / "bert_ft" / "vocab.txt")
     mask = np.pad(np.ones_like(ids), ((0, 0), (0, padding)))
     outputs = model({"input_ids": np.pad(ids, ((0, 0), (0, padding))), "attention_mask": mask})

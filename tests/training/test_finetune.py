@@ -260,6 +260,7 @@ def torch_training(
     return {name: parameter.detach().numpy() for name, parameter in model.named_parameters()}, losses
 
 
+@pytest.mark.slow
 def test_regression_on_pairs_from_columns_in_one_batch(small_bert: Path, tmp_path: Path) -> None:
     columns = read_table(small.write_examples(tmp_path)["regression"])
     columns = {name: values for name, values in columns.items() if name != "location"}
@@ -325,6 +326,7 @@ def test_tasks_with_one_output_per_token(
         np.testing.assert_allclose(np.asarray(logits), theirs[name], atol=2e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_dropout_of_the_settings_is_that_of_the_model(small_bert: Path, tmp_path: Path) -> None:
     columns = read_table(small.write_examples(tmp_path)["regression"])
     settings = FineTuning(epochs=1, batch_size=64, dropout=0.25, optimizer="lamb")

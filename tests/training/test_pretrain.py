@@ -117,6 +117,7 @@ def test_a_second_phase_starts_from_the_first(
         np.testing.assert_allclose(after[name], value, atol=1e-9, err_msg=name)
 
 
+@pytest.mark.slow
 def test_documents_of_one_sentence(tmp_path: Path) -> None:
     """They are used for training, with a line that the next sentence cannot be learned from them."""
     (tmp_path / "shards").mkdir()

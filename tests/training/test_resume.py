@@ -152,6 +152,7 @@ def test_a_damaged_state_is_skipped(
     assert not list((tmp_path / "states").glob(".*"))
 
 
+@pytest.mark.slow
 def test_an_error_of_the_writing_thread_is_raised(corpus: TokenCorpus, tmp_path: Path) -> None:
     (tmp_path / "states").write_text("a file where a directory is needed")
     with pytest.raises(OSError, match="states"):
@@ -224,6 +225,7 @@ def test_settings_that_older_states_lack_have_their_defaults(corpus: TokenCorpus
         different.restore(model, batches)
 
 
+@pytest.mark.slow
 def test_states_of_a_different_model(corpus: TokenCorpus, tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         train(corpus, tmp_path / "states", SignalAt(2))
