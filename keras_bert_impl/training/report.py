@@ -220,7 +220,7 @@ A BERT {origin}, pretrained on masked words and next sentences for {metrics["ste
 ## Data
 
 {corpus["tokens"]:,} tokens in {corpus["sentences"]:,} sentences and {corpus["documents"]:,} documents from
-{", ".join(f"`{source}`" for source in corpus["corpus"])}. A document ends at an empty line.
+{", ".join(f"`{Path(source).name}`" for source in corpus["corpus"])}. A document ends at an empty line.
 {held_out["documents"]:,} of the documents were held out: the first ones of
 `numpy.random.default_rng({metrics["settings"]["seed"]}).permutation({corpus["documents"]})`. The metrics are computed
 on at most 100 batches of them.

@@ -92,7 +92,8 @@ def test_tagging(small_bert: Path, tmp_path: Path) -> None:
     assert answers(loaded, text=tf.constant([], tf.string))["tokens"].shape == (0, 0)
 
 
-@pytest.mark.parametrize("extra", [pytest.param({}, marks=pytest.mark.slow), {"version_2_with_negative": True}])
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", [{}, {"version_2_with_negative": True}])
 def test_question_answering(small_bert: Path, tmp_path: Path, extra: dict[str, bool]) -> None:
     run, loaded = exported(small_bert, tmp_path, "BertForQuestionAnswering", extra=extra)
     questions = ["Who is good?", "What is long, and why is it so far too long for a film?" * 3, "", "bad?", "?"]

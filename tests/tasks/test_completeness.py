@@ -309,14 +309,7 @@ def serve(export: Path, request: dict[str, list[Any]]) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in outputs.items()}
 
 
-# The others are exported with --slow; `tests/export/test_signatures.py` exports a model of each graph.
-EXPORTED = ("classification", "tagging", "multiple-choice", "embedding")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=() if name in EXPORTED else pytest.mark.slow) for name in TASKS],
-)
+@pytest.mark.parametrize("name", TASKS)
 @pytest.mark.filterwarnings("ignore:.* texts are longer than:UserWarning")
 def test_export_with_text_in(name: str, runs: Callable[[str], Path], tmp_path: Path) -> None:
     """The final answers to texts are those of `Predictor` with the Keras model; over ids, those with the export."""
