@@ -143,17 +143,14 @@ def compare(old: Path, place: Path) -> Iterator[tuple[str, bool, str]]:
         interrupt(old, place, *arguments, "--output", f"{title}-continued")
         run(ROOT, place, *arguments, "--output", f"{title}-continued", "--resume")
         runs["continued"] = read_contents(place / f"{title}-continued")
-        yield (
-            f"{title}: names of the run's files",
-            runs["old"].keys() == runs["new"].keys(),
-            f"{len(runs['old'])} files",
-        )
-        for kind in ("new", "continued"):
+        same_names = runs["old"].keys() == runs["new"].keys() == runs["continued"].keys()
+        yield f"{title}: names of the run's files", same_names, f"{len(runs['old'])} files"
+        for name, how in (
+            ("new", "trained by the new checkout"),
+            ("continued", "begun by the old one, then continued"),
+        ):
             for file in ("model.safetensors", "metrics.json", "config.json"):
-                how = (
-                    "trained by the new checkout" if kind == "new" else "begun by the old one, continued by the new one"
-                )
-                yield f"{title}: {file}, {how}", runs[kind][file] == runs["old"][file], "bit for bit"
+                yield f"{title}: {file}, {how}", runs[name][file] == runs["old"][file], "bit for bit"
 
     run(ROOT, place, json.dumps(CLASSES), code=SAVE)
     signatures = []
