@@ -23,13 +23,13 @@ WORDS = [("[CLS]", 0, 1), ("Nobody", 1, 3), ("liked", 3, 5), ("that", 5, 6), ("[
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-def shares(*shape: int, seed: int = 0) -> np.ndarray:
-    """Rows that sum to one, uneven enough to distinguish any two of them."""
+def make_attention(*shape: int, seed: int = 0) -> np.ndarray:
+    """Returns rows that sum to 1, uneven enough to distinguish any two of them."""
     return np.random.default_rng(seed).dirichlet(np.full(shape[-1], 0.6), size=shape[:-1]).astype(np.float32)
 
 
-def a_page(**changes: Any) -> Page:
-    """A page with all parts: 2 layers, 3 heads, 7 tokens, 5 words."""
+def make_page(**changes: Any) -> Page:
+    """Makes a page with all parts: 2 layers, 3 heads, 7 tokens, 5 words."""
     page = Page(
         title="Attention: Nobody liked that",
         model="BertForSequenceClassification, 2 layers, 3 heads",
@@ -38,8 +38,8 @@ def a_page(**changes: Any) -> Page:
         tokens=TOKENS,
         words=WORDS,
         segments=[0] * len(TOKENS),
-        attentions=shares(LAYERS, HEADS, 7, 7),
-        rollout=shares(LAYERS, 7, 7, seed=1),
+        attentions=make_attention(LAYERS, HEADS, 7, 7),
+        rollout=make_attention(LAYERS, 7, 7, seed=1),
         attributions=[
             ("logit of 'negative'", np.array([0.1, 2.5, -0.75, 0.0, 1.56]), 3.41, 3.42),
             ("logit of 'positive'", np.array([-0.2, -1.5, 0.5, 0.004, 123.4]), 122.2, -150.0),
@@ -48,7 +48,7 @@ def a_page(**changes: Any) -> Page:
     return replace(page, **changes)
 
 
-def long_page(size: int, layers: int, heads: int) -> Page:
+def make_long_page(size: int, layers: int, heads: int) -> Page:
     """Uniform attention in the first head; in the last one ``[CLS]`` attends to the word before the last."""
     tokens = ["[CLS]", *(f"word{number}" for number in range(size - 2)), "[SEP]"]
     attentions = np.full((layers, heads, size, size), 1 / size, np.float32)
@@ -57,8 +57,8 @@ def long_page(size: int, layers: int, heads: int) -> Page:
     return Page("A long text", "BertModel", [], "", tokens, words, [0] * size, attentions)
 
 
-def between_words(attention: np.ndarray, words: list[tuple[str, int, int]]) -> np.ndarray:
-    """From words to words: float64 ``[words, words]``."""
+def compute_word_attention(attention: np.ndarray, words: list[tuple[str, int, int]]) -> np.ndarray:
+    """Computes the attention between words, float64 ``[words, words]``."""
     belongs = np.zeros((attention.shape[-1], len(words)))
     for number, (_, start, end) in enumerate(words):
         belongs[start:end, number] = 1
@@ -68,20 +68,22 @@ def between_words(attention: np.ndarray, words: list[tuple[str, int, int]]) -> n
 # ---- Without a browser.
 
 
-def test_arrays_come_back_within_the_coding_error() -> None:
-    page = long_page(512, 2, 3)
+def test_arrays_are_encoded_within_the_rounding_error() -> None:
+    page = make_long_page(512, 2, 3)
     coded = dict(re.findall(r'<script type="text/plain" id="(\S+)">(\S+)</script>', to_html(page)))
     assert set(coded) == {"attention-0", "attention-1"}
     for layer, expected in enumerate(np.float64(page.attentions)):
         found = np.frombuffer(zlib.decompress(base64.b64decode(coded[f"attention-{layer}"])), np.uint8)
-        # Half a step of the root, to both sides.
+        # The root is rounded by at most half a step.
         errors = np.abs(np.square(found / 255).reshape(expected.shape) - expected)
         assert (errors <= np.sqrt(expected) / 255 + 1e-5).all()
         assert found.reshape(expected.shape)[0].min() == 11  # 1/512 is still there.
 
 
 def test_data_is_json_that_cannot_end_its_element() -> None:
-    page = a_page(words=[("</script><!--<script>&\u2028\ud800", *WORDS[0][1:]), *WORDS[1:]], title="{{page}} </title>")
+    page = make_page(
+        words=[("</script><!--<script>&\u2028\ud800", *WORDS[0][1:]), *WORDS[1:]], title="{{page}} </title>"
+    )
     text = to_html(page)
     (data,) = re.findall(r'<script type="application/json" id="page">(.*?)</script>', text)
     assert data.isascii()
@@ -93,8 +95,8 @@ def test_data_is_json_that_cannot_end_its_element() -> None:
     text.encode("utf-8")
 
 
-def test_nothing_outside_is_named() -> None:
-    assert not re.search(r"https?:|//[a-z]|@import|url\(", to_html(a_page()).split("// ----")[0])
+def test_no_external_resource_is_named() -> None:
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", to_html(make_page()).split("// ----")[0])
 
 
 @pytest.mark.parametrize(
@@ -103,18 +105,21 @@ def test_nothing_outside_is_named() -> None:
         ({"words": WORDS[:-1]}, r"words cover the tokens from .*; all 7 tokens in order were expected"),
         ({"words": [*WORDS[:2], ("liked", 3, 3), ("that", 3, 6), WORDS[-1]]}, "all 7 tokens in order"),
         ({"segments": [0]}, "segments has 1 numbers for 7 tokens"),
-        ({"attentions": shares(2, 3, 7, 5)}, r"attentions: the shape is \[2, 3, 7, 5\]; \[layers, heads, 7, 7\]"),
-        ({"attentions": shares(2, 7, 7)}, r"attentions: the shape is \[2, 7, 7\]"),
-        ({"rollout": shares(3, 7, 7)}, r"rollout: the shape is \[3, 7, 7\]; \[2, 7, 7\] was expected"),
+        (
+            {"attentions": make_attention(2, 3, 7, 5)},
+            r"attentions: the shape is \[2, 3, 7, 5\]; \[layers, heads, 7, 7\]",
+        ),
+        ({"attentions": make_attention(2, 7, 7)}, r"attentions: the shape is \[2, 7, 7\]"),
+        ({"rollout": make_attention(3, 7, 7)}, r"rollout: the shape is \[3, 7, 7\]; \[2, 7, 7\] was expected"),
         ({"attentions": np.full((2, 3, 7, 7), np.nan)}, "attentions: the values range from nan to nan"),
         ({"attentions": np.full((2, 3, 7, 7), 2.0)}, "fractions from 0 to 1 were expected"),
         ({"attributions": [("logit", np.zeros(7), 0.0, 0.0)]}, r"attributions of logit: the shape is \[7\]; \[5\]"),
         ({"attributions": [("logit", np.zeros(5), np.inf, 0.0)]}, "sum and change of logit: .* finite numbers"),
     ],
 )
-def test_what_does_not_go_together(changes: dict[str, Any], message: str) -> None:
+def test_mismatched_parts_are_errors(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        a_page(**changes)
+        make_page(**changes)
 
 
 # ---- In the browser.
@@ -134,16 +139,16 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Opens a document; in the end nothing was asked for but the document, and the console is empty."""
-    said, requests, contexts = [], [], []
+    """Opens a document; checks at the end that it requested nothing else and that the console is empty."""
+    messages, requests, contexts = [], [], []
 
-    def opened(document: Page | str, *, width: int = 1000, height: int = 800, dark: bool = False) -> Any:
+    def open_page(document: Page | str, *, width: int = 1000, height: int = 800, dark: bool = False) -> Any:
         context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
         )
         contexts.append(context)
-        context.on("console", lambda message: said.append(message.text))
-        context.on("weberror", lambda error: said.append(str(error.error)))
+        context.on("console", lambda message: messages.append(message.text))
+        context.on("weberror", lambda error: messages.append(str(error.error)))
         context.on("request", lambda request: requests.append(request.url))
         path = tmp_path / f"page{len(contexts)}.html"
         path.write_text(document if isinstance(document, str) else to_html(document), encoding="utf-8")
@@ -151,47 +156,47 @@ def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         page.set_default_timeout(60_000)
         page.goto(path.as_uri())
         if isinstance(document, Page):
-            drawn(page)
+            wait_for_maps(page)
         return page
 
-    yield opened
+    yield open_page
     for context in contexts:
         context.close()
-    assert said == []
+    assert messages == []
     assert {url.rpartition("/")[2] for url in requests} <= {"data:,", *(path.name for path in tmp_path.iterdir())}
 
 
-def drawn(page: Any) -> None:
-    """Waits until all maps are painted, where there are some."""
+def wait_for_maps(page: Any) -> None:
+    """Waits until all maps are painted, if there are any."""
     page.wait_for_selector("#attention[hidden], .maps:not([aria-busy])", state="attached")
 
 
-def number(text: str) -> tuple[float, float]:
-    """A percentage in a text as a share, and half of its last digit."""
+def parse_percent(text: str) -> tuple[float, float]:
+    """Returns a percentage in a text as a fraction, and half a unit of its last digit."""
     digits = re.search(r"(\d+(?:\.(\d+))?)\u00a0%", text)
     assert digits, text
     return float(digits[1]) / 100, 0.5 * 10.0 ** -(2 + len(digits[2] or ""))
 
 
-def labels(page: Any, group: str) -> list[str]:
+def read_labels(page: Any, group: str) -> list[str]:
     return page.eval_on_selector_all(f"{group} button", "all => all.map(one => one.getAttribute('aria-label'))")
 
 
 def check_text(page: Any, expected: np.ndarray) -> None:
-    """The words' labels and colours are these shares."""
-    found = labels(page, "#attention .text")
-    for label, (text, _, _), share in zip(found, WORDS, expected, strict=True):
+    """Checks that the words' labels and colors show these fractions."""
+    found = read_labels(page, "#attention .text")
+    for label, (text, _, _), fraction in zip(found, WORDS, expected, strict=True):
         assert label.startswith(f"{text}: ")
-        value, half = number(label)
-        # Beside rounding, the coding may err by a third of a percent.
-        assert value == pytest.approx(share, abs=half + 0.0035)
-    colours = page.eval_on_selector_all(
-        "#attention .text button", "all => all.map(one => +one.style.getPropertyValue('--share'))"
+        value, half = parse_percent(label)
+        # In addition to rounding, the encoding may err by a third of a percent.
+        assert value == pytest.approx(fraction, abs=half + 0.0035)
+    colors = page.eval_on_selector_all(
+        "#attention .text button", "all => all.map(one => +one.style.getPropertyValue('--fraction'))"
     )
-    np.testing.assert_allclose(colours, np.sqrt(expected / expected.max()), atol=0.03)
+    np.testing.assert_allclose(colors, np.sqrt(expected / expected.max()), atol=0.03)
 
 
-# A canvas' size and colours; of a copy, because browsers warn of a canvas that is read again and again.
+# A canvas' size and colors, of a copy, because browsers warn if a canvas is read repeatedly.
 _PIXELS = """canvas => {
     const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', { willReadFrequently: true });
     copy.drawImage(canvas, 0, 0);
@@ -201,18 +206,18 @@ _PIXELS = """canvas => {
 }"""
 
 
-def pixels(page: Any, selector: str) -> np.ndarray:
+def read_pixels(page: Any, selector: str) -> np.ndarray:
     """A canvas, int64 ``[height, width, 4]``."""
     height, width, text = page.eval_on_selector(selector, _PIXELS)
     return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4).astype(int)
 
 
-def map_button(page: Any, layer: int, column: str) -> Any:
+def find_map(page: Any, layer: int, column: str) -> Any:
     return page.locator(f".maps [aria-label='layer {layer}, {column}']")
 
 
-def test_the_first_sight(show: Callable[..., Any]) -> None:
-    shown = a_page()
+def test_initial_page(show: Callable[..., Any]) -> None:
+    shown = make_page()
     page = show(shown)
     assert page.title() == page.text_content("h1") == shown.title
     assert page.text_content("#model") == shown.model
@@ -220,19 +225,19 @@ def test_the_first_sight(show: Callable[..., Any]) -> None:
     cells = page.locator("#prediction .bars > *").all_text_contents()
     assert cells == ["negative", "", "91\u00a0%", "positive", "", "8.7\u00a0%"]
     bars = [page.locator("#prediction .bar").nth(place).get_attribute("style") for place in (0, 1)]
-    assert bars == ["--share: 0.913;", "--share: 0.087;"]
-    # The last layer, the mean of the heads, asked by [CLS].
-    check_text(page, between_words(shown.attentions[-1].mean(0), WORDS)[0])
+    assert bars == ["--fraction: 0.913;", "--fraction: 0.087;"]
+    # The last layer, the mean of the heads, the attention of [CLS].
+    check_text(page, compute_word_attention(shown.attentions[-1].mean(0), WORDS)[0])
     assert page.text_content("#caption").startswith("Layer 2, mean of the heads: [CLS] attends to ")
     assert page.locator("#attention .text [aria-pressed=true]").all_text_contents() == ["[CLS]"]
     # A word of several tokens lists them.
-    assert re.fullmatch(r"Nobody: .* \(no ##body\)", labels(page, "#attention .text")[1])
+    assert re.fullmatch(r"Nobody: .* \(no ##body\)", read_labels(page, "#attention .text")[1])
 
 
-def test_a_click_lets_a_word_ask(show: Callable[..., Any]) -> None:
-    shown = a_page()
+def test_click_selects_a_word(show: Callable[..., Any]) -> None:
+    shown = make_page()
     page = show(shown)
-    expected = between_words(shown.attentions[-1].mean(0), WORDS)
+    expected = compute_word_attention(shown.attentions[-1].mean(0), WORDS)
     for word, (text, _, _) in enumerate(WORDS):
         page.locator("#attention .text button").nth(word).click()
         check_text(page, expected[word])
@@ -243,14 +248,14 @@ def test_a_click_lets_a_word_ask(show: Callable[..., Any]) -> None:
     check_text(page, expected[1])
 
 
-def test_every_map_by_mouse(show: Callable[..., Any]) -> None:
-    shown = a_page()
+def test_click_selects_a_map(show: Callable[..., Any]) -> None:
+    shown = make_page()
     page = show(shown)
     for layer in range(LAYERS):
         for head in range(HEADS):
-            map_button(page, layer + 1, f"head {head + 1}").click()
+            find_map(page, layer + 1, f"head {head + 1}").click()
             page.wait_for_selector(f"text=Layer {layer + 1}, head {head + 1}: [CLS] attends to")
-            check_text(page, between_words(shown.attentions[layer, head], WORDS)[0])
+            check_text(page, compute_word_attention(shown.attentions[layer, head], WORDS)[0])
             assert page.input_value("#layer") == str(layer)
             assert page.input_value("#head") == str(head)
             assert page.locator(".maps [aria-pressed=true]").get_attribute("aria-label") == (
@@ -258,16 +263,16 @@ def test_every_map_by_mouse(show: Callable[..., Any]) -> None:
             )
 
 
-def test_maps_are_the_arrays(show: Callable[..., Any]) -> None:
-    shown = a_page()
+def test_maps_show_the_arrays(show: Callable[..., Any]) -> None:
+    shown = make_page()
     page = show(shown)
     columns = [*np.moveaxis(shown.attentions, 1, 0), shown.attentions.mean(1), shown.rollout]
     names = ["head 1", "head 2", "head 3", "mean of the heads", "rollout"]
     for column, name in zip(columns, names, strict=True):
         for layer in range(LAYERS):
-            found = pixels(page, f".maps [aria-label='layer {layer + 1}, {name}'] canvas")
+            found = read_pixels(page, f".maps [aria-label='layer {layer + 1}, {name}'] canvas")
             assert found.shape == (7, 7, 4)
-            # On white the darker the more: of any two pixels, but for what the coding makes alike.
+            # On white, larger weights are darker; pairs of pixels that the encoding may make equal are ignored.
             darkness = -found[..., :3].astype(float).sum(-1).ravel()
             roots = np.sqrt(np.float64(column[layer])).ravel()
             more = roots[:, None] > roots + 4 / 255
@@ -276,127 +281,134 @@ def test_maps_are_the_arrays(show: Callable[..., Any]) -> None:
 
 
 def test_controls(show: Callable[..., Any]) -> None:
-    shown = a_page()
+    shown = make_page()
     page = show(shown)
     page.select_option("#layer", label="1")
     page.select_option("#head", label="3")
     page.wait_for_selector("text=Layer 1, head 3: [CLS] attends to")
-    check_text(page, between_words(shown.attentions[0, 2], WORDS)[0])
+    check_text(page, compute_word_attention(shown.attentions[0, 2], WORDS)[0])
     page.check("#rollout")
     page.wait_for_selector("text=Rollout up to layer 1: [CLS] attends to")
-    check_text(page, between_words(shown.rollout[0], WORDS)[0])
+    check_text(page, compute_word_attention(shown.rollout[0], WORDS)[0])
     assert page.is_disabled("#head")
     page.select_option("#layer", label="2")
     page.wait_for_selector("text=Rollout up to layer 2: [CLS] attends to")
-    check_text(page, between_words(shown.rollout[1], WORDS)[0])
+    check_text(page, compute_word_attention(shown.rollout[1], WORDS)[0])
     page.uncheck("#rollout")
     page.wait_for_selector("text=Layer 2, head 3: [CLS] attends to")
-    check_text(page, between_words(shown.attentions[1, 2], WORDS)[0])
+    check_text(page, compute_word_attention(shown.attentions[1, 2], WORDS)[0])
     assert page.is_enabled("#head")
 
 
 def test_keys(show: Callable[..., Any]) -> None:
-    shown = a_page()
+    shown = make_page()
     page = show(shown)
-    expected = between_words(shown.attentions[-1].mean(0), WORDS)
+    expected = compute_word_attention(shown.attentions[-1].mean(0), WORDS)
 
-    def at() -> str:
+    def read_focus() -> str:
         return page.evaluate("document.activeElement.textContent || document.activeElement.ariaLabel")
 
     page.focus("#rollout")
     page.keyboard.press("Tab")
-    assert at() == "[CLS]"
+    assert read_focus() == "[CLS]"
     page.keyboard.press("ArrowLeft")
-    assert at() == "[CLS]"
+    assert read_focus() == "[CLS]"
     for _ in range(2):
         page.keyboard.press("ArrowRight")
-    assert at() == "liked"
-    # The focus is visible, and shows its number.
+    assert read_focus() == "liked"
+    # The focus is visible, and the tooltip shows its weight.
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    assert page.text_content(".tip") == labels(page, "#attention .text")[2]
+    assert page.text_content(".tooltip") == read_labels(page, "#attention .text")[2]
     check_text(page, expected[0])
     page.keyboard.press("Enter")
     check_text(page, expected[2])
     page.keyboard.press("End")
-    assert at() == "[SEP]"
+    assert read_focus() == "[SEP]"
     page.keyboard.press(" ")
     check_text(page, expected[4])
     page.keyboard.press("Escape")
-    assert page.is_hidden(".tip")
-    # The text is one stop of the tab key; the maps are the next, at the selected one.
+    assert page.is_hidden(".tooltip")
+    # The tab key stops once in the text, and next at the selected map.
     page.keyboard.press("Tab")
-    assert at() == "layer 2, mean of the heads"
+    assert read_focus() == "layer 2, mean of the heads"
     page.keyboard.press("ArrowUp")
     page.wait_for_selector("text=Layer 1, mean of the heads: [SEP] attends to")
-    check_text(page, between_words(shown.attentions[0].mean(0), WORDS)[4])
+    check_text(page, compute_word_attention(shown.attentions[0].mean(0), WORDS)[4])
     page.keyboard.press("ArrowLeft")
     page.wait_for_selector("text=Layer 1, head 3: [SEP] attends to")
-    check_text(page, between_words(shown.attentions[0, 2], WORDS)[4])
-    # Back to the text, where one left it.
+    check_text(page, compute_word_attention(shown.attentions[0, 2], WORDS)[4])
+    # Back to the word that was left.
     page.keyboard.press("Shift+Tab")
-    assert at() == "[SEP]"
+    assert read_focus() == "[SEP]"
 
 
-def test_a_word_under_the_pointer_tells_its_share(show: Callable[..., Any]) -> None:
-    page = show(a_page())
-    assert page.is_hidden(".tip")
+def test_pointer_shows_the_weight_of_a_word(show: Callable[..., Any]) -> None:
+    page = show(make_page())
+    assert page.is_hidden(".tooltip")
     page.hover("#attention .text button >> nth=3")
-    assert page.text_content(".tip") == labels(page, "#attention .text")[3]
-    box, word = page.locator(".tip").bounding_box(), page.locator("#attention .text button").nth(3).bounding_box()
+    assert page.text_content(".tooltip") == read_labels(page, "#attention .text")[3]
+    box, word = page.locator(".tooltip").bounding_box(), page.locator("#attention .text button").nth(3).bounding_box()
     assert 0 <= box["y"] - word["y"] - word["height"] < 12
     assert abs(box["x"] - word["x"]) < 12
-    map_button(page, 1, "head 2").hover()
-    assert page.text_content(".tip") == "layer 1, head 2"
+    find_map(page, 1, "head 2").hover()
+    assert page.text_content(".tooltip") == "layer 1, head 2"
     page.hover("h1")
-    assert page.is_hidden(".tip")
+    assert page.is_hidden(".tooltip")
 
 
 def test_lines(show: Callable[..., Any]) -> None:
     attentions = np.float32(0.05) + np.float32(0.65) * np.eye(7, dtype=np.float32)[None, None, [6, 5, 5, 0, 0, 3, 1]]
-    shown = a_page(attentions=np.repeat(attentions, HEADS, axis=1), rollout=None)
+    shown = make_page(attentions=np.repeat(attentions, HEADS, axis=1), rollout=None)
     page = show(shown)
-    expected = between_words(shown.attentions[0, 0], WORDS)
+    expected = compute_word_attention(shown.attentions[0, 0], WORDS)
 
-    def ends() -> list[list[int]]:
-        """The rows, on the left and on the right, that clearly painted lines come to."""
-        alpha = pixels(page, ".lines canvas")[..., 3]
+    def find_line_ends() -> list[list[int]]:
+        """Finds the rows, on the left and on the right, where clearly painted lines end."""
+        alpha = read_pixels(page, ".lines canvas")[..., 3]
         return [[row for row in range(5) if alpha[22 * row + 11, column] > 100] for column in (2, -3)]
 
-    # At first the strong ones: each word has one, that of 'that' to the first piece of 'liked'.
-    assert page.locator("#count").text_content().startswith(f"{(expected >= 0.1).sum()} of 25;")
-    page.select_option("#least", label="50\u00a0%")
-    assert page.locator("#count").text_content().startswith("5 of 25;")
-    assert ends() == [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
-    # One word's alone; the words at the other ends have the colours, their numbers are in the label.
+    # Initially the largest weights: each word has one; that of 'that' goes to the first piece of 'liked'.
+    assert page.locator("#line-count").text_content().startswith(f"{(expected >= 0.1).sum()} of 25 lines;")
+    page.select_option("#min-weight", label="50\u00a0%")
+    assert page.locator("#line-count").text_content().startswith("5 of 25 lines;")
+    assert find_line_ends() == [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
+    # Only the lines of one word; the words at the other ends are colored, and the label has their weights.
     page.hover(".from button >> nth=3")
-    assert ends() == [[3], [2]]
-    assert page.text_content(".tip").startswith("that attends to liked\u00a0")
-    value, half = number(page.text_content(".tip"))
+    assert find_line_ends() == [[3], [2]]
+    assert page.text_content(".tooltip").startswith("that attends to liked\u00a0")
+    value, half = parse_percent(page.text_content(".tooltip"))
     assert value == pytest.approx(expected[3, 2], abs=half + 0.0035)
-    strengths = page.eval_on_selector_all(".to button", "all => all.map(one => +one.style.getPropertyValue('--share'))")
+    strengths = page.eval_on_selector_all(
+        ".to button", "all => all.map(one => +one.style.getPropertyValue('--fraction'))"
+    )
     np.testing.assert_allclose(strengths, np.sqrt(expected[3] / expected[3].max()), atol=0.03)
     page.hover(".to button >> nth=0")
-    assert ends() == [[2], [0]]
-    assert page.text_content(".tip").startswith("[CLS] is attended to by liked\u00a0")
+    assert find_line_ends() == [[2], [0]]
+    assert page.text_content(".tooltip").startswith("[CLS] is attended to by liked\u00a0")
     page.hover("h1")
-    assert ends() == [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
-    # With the keyboard the same.
-    page.focus("#least")
+    assert find_line_ends() == [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
+    # The keyboard does the same.
+    page.focus("#min-weight")
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowDown")
-    assert ends() == [[1], [3]]
+    assert find_line_ends() == [[1], [3]]
 
 
 def test_attributions(show: Callable[..., Any]) -> None:
-    page = show(a_page())
-    assert page.text_content("#completeness") == ("Sum of the words 3.41, change of the logit 3.42 (0.3\u00a0% apart).")
+    page = show(make_page())
+    assert page.text_content("#completeness") == (
+        "Sum over the words 3.41, change of the logit 3.42 (difference: 0.3\u00a0%)."
+    )
     rows = page.locator("#attributions .bars > *").all_text_contents()
     assert rows[::3] == ["Nobody", "[SEP]", "liked", "[CLS]", "that"]
     assert rows[2::3] == ["+2.50", "+1.56", "\u22120.75", "+0.10", "0.00"]
-    assert labels(page, "#attributions .text")[1:3] == ["Nobody: +2.50 (no ##body)", "liked: \u22120.75 (like ##d)"]
+    assert read_labels(page, "#attributions .text")[1:3] == [
+        "Nobody: +2.50 (no ##body)",
+        "liked: \u22120.75 (like ##d)",
+    ]
     page.hover("#attributions .text button >> nth=2")
-    assert page.text_content(".tip") == "liked: \u22120.75 (like ##d)"
-    # Blue is for, orange against.
+    assert page.text_content(".tooltip") == "liked: \u22120.75 (like ##d)"
+    # Blue is positive, orange negative.
     background = "all => all.map(one => getComputedStyle(one).backgroundColor)"
     red, green, blue = np.array(
         [
@@ -408,10 +420,10 @@ def test_attributions(show: Callable[..., Any]) -> None:
     assert red[2] > green[2] > blue[2]
     assert red[3] == green[3] == blue[3] == 1
     halves = page.eval_on_selector_all("#attributions .bar", "all => all.map(one => one.className.trim())")
-    assert halves == ["bar plus", "bar plus", "bar minus", "bar plus", "bar plus"]
+    assert halves == ["bar positive", "bar positive", "bar negative", "bar positive", "bar positive"]
     page.select_option("#target", label="logit of 'positive'")
     assert page.text_content("#completeness") == (
-        "Sum of the words 122, change of the logit \u2212150 (181.5\u00a0% apart)."
+        "Sum over the words 122, change of the logit \u2212150 (difference: 181.5\u00a0%)."
     )
     rows = page.locator("#attributions .bars > *").all_text_contents()
     assert rows[2::3] == ["+123", "\u22121.50", "+0.50", "\u22120.20", "+0.0040"]
@@ -419,11 +431,11 @@ def test_attributions(show: Callable[..., Any]) -> None:
 
 
 def test_many_words_are_listed_on_demand(show: Callable[..., Any]) -> None:
-    page = long_page(31, 1, 1)
+    page = make_long_page(31, 1, 1)
     scores = np.linspace(-1, 2, 31)
     shown = show(replace(page, attributions=[("logit", scores, float(scores.sum()), 0.0)]))
     assert shown.locator("#attributions .bar").count() == 10
-    assert shown.text_content("#completeness") == "Sum of the words 15.50, change of the logit 0.00."
+    assert shown.text_content("#completeness") == "Sum over the words 15.50, change of the logit 0.00."
     shown.click("text=Show all 31 words")
     assert shown.locator("#attributions .bar").count() == 31
     assert shown.locator(".more").is_hidden()
@@ -440,63 +452,63 @@ def test_many_words_are_listed_on_demand(show: Callable[..., Any]) -> None:
         ({"attentions": None}, ["prediction", "attributions", "attention"]),
     ],
 )
-def test_parts_are_there_when_given(show: Callable[..., Any], changes: dict[str, Any], sections: list[str]) -> None:
-    page = show(a_page(**changes))
+def test_given_parts_are_shown(show: Callable[..., Any], changes: dict[str, Any], sections: list[str]) -> None:
+    page = show(make_page(**changes))
     found = page.eval_on_selector_all("section", "all => all.filter(one => one.offsetHeight).map(one => one.id)")
     assert found == sections
     if changes == {"attentions": None}:
-        check_text(page, between_words(a_page().rollout[-1], WORDS)[0])
+        check_text(page, compute_word_attention(make_page().rollout[-1], WORDS)[0])
         assert not page.is_visible("#head")
         assert not page.is_visible("#rollout")
 
 
 def test_without_probabilities(show: Callable[..., Any]) -> None:
-    page = show(a_page(prediction=[("4.412", None)]))
+    page = show(make_page(prediction=[("4.412", None)]))
     assert page.locator("#prediction .bars > *").all_text_contents() == ["4.412"]
 
 
 def test_one_layer_and_head(show: Callable[..., Any]) -> None:
-    attentions = shares(1, 1, 3, 3)
+    attentions = make_attention(1, 1, 3, 3)
     words = [("[CLS]", 0, 1), ("x" * 400, 1, 2), ("[SEP]", 2, 3)]
     page = show(Page("Tiny", "BertModel", [], "", ["[CLS]", "[UNK]", "[SEP]"], words, [0, 0, 0], attentions), width=360)
     assert page.locator(".maps button").count() == 1
-    assert number(labels(page, "#attention .text")[1])[0] == pytest.approx(attentions[0, 0, 0, 1], abs=0.01)
+    assert parse_percent(read_labels(page, "#attention .text")[1])[0] == pytest.approx(attentions[0, 0, 0, 1], abs=0.01)
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
 def test_512_tokens(show: Callable[..., Any]) -> None:
-    page = show(long_page(512, 2, 3))
+    page = show(make_long_page(512, 2, 3))
     assert page.locator("#attention .text button").count() == 512
     # Uniform attention: 1/512 is preserved.
-    map_button(page, 1, "head 1").click()
+    find_map(page, 1, "head 1").click()
     page.wait_for_selector("text=Layer 1, head 1")
-    assert labels(page, "#attention .text")[200] == "word199: 0.20\u00a0%"
-    # One strong token, in a map where four share a pixel.
-    map_button(page, 2, "head 3").click()
+    assert read_labels(page, "#attention .text")[200] == "word199: 0.20\u00a0%"
+    # One large weight, in a map that has a pixel for four tokens.
+    find_map(page, 2, "head 3").click()
     page.wait_for_selector("text=Layer 2, head 3")
-    assert labels(page, "#attention .text")[510] == "word509: 100\u00a0%"
-    found = pixels(page, ".maps [aria-label='layer 2, head 3'] canvas")[..., :3].sum(-1)
+    assert read_labels(page, "#attention .text")[510] == "word509: 100\u00a0%"
+    found = read_pixels(page, ".maps [aria-label='layer 2, head 3'] canvas")[..., :3].sum(-1)
     assert found.shape == (128, 128)
     assert np.unravel_index(found.argmin(), found.shape) == (0, 127)
-    # The lines scroll in a box of their own, and are drawn where one looks.
+    # The lines scroll in their own box, and are drawn in its visible part.
     box = page.locator(".lines")
     assert box.bounding_box()["height"] < 600
     page.locator(".to button").nth(510).scroll_into_view_if_needed()
     page.locator(".to button").nth(510).hover()
-    assert page.text_content(".tip").startswith("word509 is attended to by [CLS]\u00a0100\u00a0%")
+    assert page.text_content(".tooltip").startswith("word509 is attended to by [CLS]\u00a0100\u00a0%")
     assert box.evaluate("box => box.scrollTop") > 5000
-    alpha = pixels(page, ".lines canvas")[..., 3]
+    alpha = read_pixels(page, ".lines canvas")[..., 3]
     assert (alpha > 200).any(1).sum() > 300  # The line comes from above, where [CLS] is.
     page.locator("#attention .text button").nth(511).click()
-    assert labels(page, "#attention .text")[3] == "word2: 0.20\u00a0%"
+    assert read_labels(page, "#attention .text")[3] == "word2: 0.20\u00a0%"
 
 
 @pytest.mark.slow
 def test_512_tokens_of_a_base_model(show: Callable[..., Any]) -> None:
-    shown = long_page(512, 12, 12)
-    shown.attentions[:, :, :, :] = shares(1, 12, 512, 512)
+    shown = make_long_page(512, 12, 12)
+    shown.attentions[:, :, :, :] = make_attention(1, 12, 512, 512)
     page = show(shown)
-    map_button(page, 7, "head 8").click()
+    find_map(page, 7, "head 8").click()
     page.wait_for_selector("text=Layer 7, head 8")
     word = int(shown.attentions[6, 7, 0].argmax())
     assert f"[CLS] attends to {shown.words[word][0]}\u00a0" in page.text_content("#caption")
@@ -517,7 +529,7 @@ EVIL = [
 def test_text_is_never_markup(show: Callable[..., Any], in_frame: bool) -> None:
     everything = "".join(EVIL)
     words = [(text, place, place + 1) for place, text in enumerate(EVIL)]
-    shown = a_page(
+    shown = make_page(
         title=everything,
         model=everything,
         prediction=[(everything, 0.5)],
@@ -528,7 +540,7 @@ def test_text_is_never_markup(show: Callable[..., Any], in_frame: bool) -> None:
     )
     page = show(f"<!doctype html><meta charset='utf-8'>{to_iframe(shown)}") if in_frame else show(shown)
     inside = page.frames[-1]
-    drawn(inside)
+    wait_for_maps(inside)
     for group in ("#attention .text", "#attributions .text", ".from", ".to"):
         assert inside.locator(f"{group} button").all_text_contents() == EVIL
     inside.hover("#attention .text button >> nth=1")
@@ -543,9 +555,9 @@ def test_text_is_never_markup(show: Callable[..., Any], in_frame: bool) -> None:
 
 def test_the_policy_refuses_requests(browser: Any, tmp_path: Path) -> None:
     path = tmp_path / "page.html"
-    path.write_text(to_html(a_page()), encoding="utf-8")
+    path.write_text(to_html(make_page()), encoding="utf-8")
     context = browser.new_context()
-    # Whatever is asked for would be answered.
+    # Any request would be answered.
     context.route("http://**", lambda route: route.fulfill(body="", headers={"Access-Control-Allow-Origin": "*"}))
     page = context.new_page()
     ask = "fetch('http://example.org/').then(() => 'sent', () => 'refused')"
@@ -556,69 +568,71 @@ def test_the_policy_refuses_requests(browser: Any, tmp_path: Path) -> None:
     context.close()
 
 
-# Text, its colour and the colour behind it, as red, green and blue: of each element that has text of its own.
-_COLOURS = """() => {
+# For each element that has its own text: the text, its color and the background, as red, green and blue.
+_COLORS = """() => {
     const context = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-    const channels = (colour) => {
+    const channels = (color) => {
         context.clearRect(0, 0, 1, 1);
-        context.fillStyle = colour;
+        context.fillStyle = color;
         context.fillRect(0, 0, 1, 1);
         return Array.from(context.getImageData(0, 0, 1, 1).data);
     };
     const behind = (element) => {
-        const colour = channels(getComputedStyle(element).backgroundColor);
-        return colour[3] === 255 ? colour : behind(element.parentElement);
+        const color = channels(getComputedStyle(element).backgroundColor);
+        return color[3] === 255 ? color : behind(element.parentElement);
     };
-    return [...document.querySelectorAll('main *, .tip')]
+    return [...document.querySelectorAll('main *, .tooltip')]
         .filter((element) => element.checkVisibility() && element.tagName !== 'OPTION')
         .filter((element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
         .map((element) => [element.textContent, channels(getComputedStyle(element).color), behind(element)]);
 }"""
 
 
-def luminance(colour: list[int]) -> float:
-    """Relative luminance, after WCAG 2."""
-    channels = np.array(colour[:3]) / 255
+def compute_luminance(color: list[int]) -> float:
+    """Computes the relative luminance of WCAG 2."""
+    channels = np.array(color[:3]) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_contrast(show: Callable[..., Any], dark: bool) -> None:
-    page = show(a_page(), dark=dark)
+    page = show(make_page(), dark=dark)
     page.hover("#attention .text button >> nth=1")
-    found = page.evaluate(_COLOURS)
+    found = page.evaluate(_COLORS)
     assert len(found) > 50
-    for text, colour, behind in found:
-        low, high = sorted([luminance(colour), luminance(behind)])
-        assert (high + 0.05) / (low + 0.05) >= 4.5, (text, colour, behind)
+    for text, color, behind in found:
+        low, high = sorted([compute_luminance(color), compute_luminance(behind)])
+        assert (high + 0.05) / (low + 0.05) >= 4.5, (text, color, behind)
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (luminance([int(value) for value in re.findall(r"\d+", paper)]) < 0.05) == dark
+    assert (compute_luminance([int(value) for value in re.findall(r"\d+", paper)]) < 0.05) == dark
 
 
-def test_maps_follow_the_colours_of_screen_and_paper(show: Callable[..., Any]) -> None:
-    page = show(a_page())
+def test_maps_follow_the_color_scheme_and_print(show: Callable[..., Any]) -> None:
+    page = show(make_page())
     selector = ".maps [aria-label='layer 1, head 1'] canvas"
-    light = pixels(page, selector)
+    light = read_pixels(page, selector)
     a_frame = "new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
     page.emulate_media(color_scheme="dark")
     page.evaluate(a_frame)
-    dark = pixels(page, selector)
-    # What was the darkest is now the lightest.
+    dark = read_pixels(page, selector)
+    # The darkest pixel is now the lightest.
     assert light.sum(-1).argmin() == dark.sum(-1).argmax()
     assert dark.mean() < light.mean()
     page.emulate_media(media="print")
     page.evaluate(a_frame)
-    assert (pixels(page, selector) == light).all()
+    assert (read_pixels(page, selector) == light).all()
     assert not page.is_visible("#layer")
 
 
-def test_a_phone(show: Callable[..., Any]) -> None:
-    many = a_page(attentions=shares(LAYERS, 16, 7, 7), title="Attention: " + 30 * "nobody liked " + 300 * "x")
+def test_narrow_screen(show: Callable[..., Any]) -> None:
+    many = make_page(
+        attentions=make_attention(LAYERS, 16, 7, 7), title="Attention: " + 30 * "nobody liked " + 300 * "x"
+    )
     page = show(many, width=360, height=700)
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.locator("#attention .text button").nth(4).click()
-    # Nothing but the maps, which may scroll in a box of their own, stands out.
+    # Nothing is wider than the screen, except the maps, which scroll in their own box.
     outside = page.eval_on_selector_all(
         "main *:not(.maps, .maps *)", "all => all.filter((one) => one.getBoundingClientRect().right > 360).length"
     )
@@ -629,7 +643,7 @@ def test_a_phone(show: Callable[..., Any]) -> None:
 def test_right_to_left(show: Callable[..., Any]) -> None:
     texts = ["[CLS]", "كان", "فيلما", "Titanic", "رائعا", "جدا", "[SEP]"]
     words = [(text, place, place + 1) for place, text in enumerate(texts)]
-    page = show(a_page(tokens=texts, words=words, attributions=[]))
+    page = show(make_page(tokens=texts, words=words, attributions=[]))
     assert page.get_attribute("#attention .text", "dir") == "rtl"
     lefts = [page.locator("#attention .text button").nth(place).bounding_box()["x"] for place in range(7)]
     assert lefts == sorted(lefts, reverse=True)
@@ -638,29 +652,29 @@ def test_right_to_left(show: Callable[..., Any]) -> None:
     assert page.evaluate("document.activeElement.textContent") == "كان"
     chinese = ["[CLS]", "电", "影", "很", "好", "看", "[SEP]"]
     words = [(text, place, place + 1) for place, text in enumerate(chinese)]
-    page = show(a_page(tokens=chinese, words=words, attributions=[]))
+    page = show(make_page(tokens=chinese, words=words, attributions=[]))
     assert page.get_attribute("#attention .text", "dir") == "ltr"
     assert page.locator("#attention .text button").all_text_contents() == chinese
 
 
-def test_two_texts_are_apart(show: Callable[..., Any]) -> None:
-    page = show(a_page(segments=[0, 0, 0, 1, 1, 1, 1]))
+def test_two_texts_are_two_paragraphs(show: Callable[..., Any]) -> None:
+    page = show(make_page(segments=[0, 0, 0, 1, 1, 1, 1]))
     assert page.locator("#attention .text p").all_text_contents() == ["[CLS]Nobody", "likedthat[SEP]"]
 
 
 def test_in_a_notebook(show: Callable[..., Any]) -> None:
-    shown = a_page()
+    shown = make_page()
     host = "<!doctype html><title>Notebook</title><style>body { color: rgb(1, 2, 3) } h1 { display: none }</style>"
     page = show(f"{host}<p>A cell</p>{to_iframe(shown, height=432)}<p>Another</p>")
     frame = page.frames[-1]
-    drawn(frame)
+    wait_for_maps(frame)
     assert page.locator("iframe").bounding_box()["height"] == 432
     assert page.get_attribute("iframe", "title") == shown.title
-    # Styles stay on their side.
+    # The styles of the page and the frame do not mix.
     assert frame.is_visible("h1")
     assert frame.evaluate("getComputedStyle(document.body).color") != "rgb(1, 2, 3)"
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(1, 2, 3)"
     frame.click("#attention .text button >> nth=2")
-    check_text(frame, between_words(shown.attentions[-1].mean(0), WORDS)[2])
-    # And scripts: the frame has an origin of its own.
+    check_text(frame, compute_word_attention(shown.attentions[-1].mean(0), WORDS)[2])
+    # Scripts cannot reach the page: the frame has its own origin.
     assert frame.evaluate("() => { try { return parent.document.title } catch { return 'refused' } }") == "refused"
