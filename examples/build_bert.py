@@ -79,8 +79,8 @@ plt.show()
 # ## Attention: each token collects information from others
 #
 # Each token has three vectors: a query, a key and a value. The product of one token's query with another token's key
-# says how much of the other token's value it receives. Several heads do this in parallel, each on a part of the hidden
-# size. A bias of −10⁹ before the softmax excludes padding.
+# determines how much of the other token's value it receives. Several heads do this in parallel, each on a part of the
+# hidden size. A bias of −10⁹ before the softmax excludes padding.
 
 # %%
 attention = BertSelfAttention(config)
@@ -121,24 +121,24 @@ plt.show()
 # %% [markdown]
 # ## Feed-forward layers and GELU
 #
-# After attention, each token goes through two dense layers separately. The layer between them is four times as wide,
-# with the activation GELU: `x · Φ(x)`, where `Φ(x)` is the probability that a normally distributed number is below x.
-# Unlike ReLU it is smooth, and it is not zero for all negative x. The published checkpoints use the exact GELU; the
-# tanh approximation gives slightly different numbers.
+# After attention, each token goes through two dense layers separately. The output of the first one is four times as
+# wide, with the activation GELU: `x · Φ(x)`, where `Φ(x)` is the probability that a normally distributed number is
+# below x. Unlike ReLU it is smooth, and it is not zero for all negative x. The published checkpoints use the exact
+# GELU; the tanh approximation gives slightly different numbers.
 
 # %%
 x = np.linspace(-4, 4, 400, dtype="float32")
 exact = to_numpy(keras.activations.gelu(x, approximate=False))
-near = to_numpy(keras.activations.gelu(x, approximate=True))
+approximate = to_numpy(keras.activations.gelu(x, approximate=True))
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
 left.plot(x, exact, color="#0072B2", label="GELU")
 left.plot(x, np.maximum(x, 0), color="#D55E00", linestyle="--", label="ReLU")
 left.set(title="activations", xlabel="x", ylabel="output")
 left.legend(frameon=False)
-right.plot(x, near - exact, color="#009E73")
+right.plot(x, approximate - exact, color="#009E73")
 right.set(title="tanh approximation minus exact", xlabel="x", ylabel="difference")
 plt.show()
-print("maximum error of the approximation:", float(np.abs(near - exact).max()))
+print("maximum error of the approximation:", float(np.abs(approximate - exact).max()))
 
 # %% [markdown]
 # A block consists of attention and feed-forward layers, each followed by a residual connection and a layer norm. BERT

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Text in, answer out: a SavedModel for TF Serving
+# # Export a SavedModel for TF Serving
 #
 # An export takes raw strings and returns labels. The tokenizer is in the graph, as core TensorFlow operations, so TF
 # Serving loads the export without changes and needs no Python. This notebook needs the TensorFlow backend.
@@ -22,9 +22,9 @@ keras.utils.set_random_seed(1)
 directory = Path(tempfile.mkdtemp())
 
 # %% [markdown]
-# ## A model to serve
+# ## Fine-tune a model
 #
-# We fine-tune `bert-tiny-novels`, which ships with the package, on film snippets for one epoch. That takes seconds; a
+# We fine-tune `bert-tiny-novels`, which ships with the package, on film snippets for one epoch. This takes seconds. A
 # larger model is much more accurate.
 
 # %%
@@ -43,7 +43,7 @@ assert metrics["valid"]["accuracy"] > 0.6
 
 # %%
 exported = export_model(directory / "run", directory / "saved_models" / "sentiment" / "1")
-print(f"maximum difference between the answers of the export and of the model: {exported.difference:.1e}")
+print(f"maximum difference between the outputs of the export and of the model: {exported.difference:.1e}")
 for path in sorted(exported.directory.rglob("*")):
     if path.is_file():
         print(f"{path.stat().st_size:12,}  {path.relative_to(directory)}")
@@ -51,7 +51,7 @@ for path in sorted(exported.directory.rglob("*")):
 # %% [markdown]
 # ## Use the export in a process that has only TensorFlow
 #
-# The process does not import this package. It gives strings to the graph, as TF Serving does.
+# The process does not import this package. It passes strings to the graph, as TF Serving does.
 
 # %%
 CLIENT = """

@@ -1,8 +1,8 @@
 # %% [markdown]
-# # What goes into BERT
+# # The inputs of BERT
 #
-# The inputs are ids, segments and a mask. This notebook also shows how they relate to the lengths that some courses use
-# instead of a mask (`get_tokens_and_segments`, `valid_lens`).
+# The inputs are ids, segments and a mask. Some courses use lengths instead of a mask (`get_tokens_and_segments`,
+# `valid_lens`); this notebook also shows how the two relate.
 
 # %%
 import keras
@@ -29,7 +29,8 @@ for text in ("A great movie!", "Unbelievably unphotogenic.", "Café Zürich"):
 # %% [markdown]
 # ## `[CLS]`, `[SEP]` and segments
 #
-# A row is `[CLS] a [SEP]`, or `[CLS] a [SEP] b [SEP]` for two texts. The segments say which text a token belongs to.
+# A row is `[CLS] a [SEP]`, or `[CLS] a [SEP] b [SEP]` for two texts. The segment of a token is the text that it belongs
+# to: 0 or 1.
 
 # %%
 row = tokenizer("Where is it?", "It is on the table.")
@@ -41,7 +42,7 @@ for token, id, segment, mask in zip(
 
 
 # %% [markdown]
-# Some courses write this function by hand. It gives the same row:
+# Some courses define the following function. It returns the same row:
 
 
 # %%

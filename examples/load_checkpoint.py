@@ -3,7 +3,7 @@
 #
 # A published BERT consists of three files: `config.json` with its sizes, a weights file whose tensors have PyTorch's
 # names, and a vocabulary. Here we open all-MiniLM-L6-v2 (Apache-2.0), a BERT with 6 layers, look at its parts, and
-# compare its numbers with PyTorch's.
+# compare its outputs with PyTorch's.
 
 # %%
 import json
@@ -51,15 +51,15 @@ for variable in model.weights[:12]:
     print(f"{variable.path:55}{tuple(variable.shape)}")
 
 # %% [markdown]
-# The load report says how each tensor was used. PyTorch stores the kernels of dense layers transposed. `state_dict()`
-# returns all tensors with PyTorch's names and layout, equal in every bit.
+# The load report shows how each tensor was used. PyTorch stores the kernels of dense layers transposed. `state_dict()`
+# returns all tensors with PyTorch's names and layout, bit-identical to the file.
 
 # %%
 print(model.load_report)
 state = model.state_dict()
 with safe_open(weights, framework="np") as file:
     same = sum(np.array_equal(state[name], file.get_tensor(name)) for name in names if name in state)
-print(same, "tensors are equal in every bit")
+print(same, "tensors are bit-identical")
 assert same == len([name for name in names if name in state]) > 100
 
 # %% [markdown]
@@ -97,7 +97,7 @@ else:
 #
 # ## Save the model
 #
-# `save_pretrained` writes a directory that transformers opens.
+# `save_pretrained` writes a directory that transformers can load.
 
 # %%
 model.save_pretrained("my-minilm")

@@ -2,8 +2,8 @@
 # # Which words did the model use?
 #
 # Attention shows which words the vector of a word is computed from. Integrated gradients show which words caused the
-# answer. The two differ, and only the second explains the answer. First we train a small sentiment model, which takes
-# about a minute on two cores.
+# prediction. The two differ, and only integrated gradients explain the prediction. First we train a small sentiment
+# model, which takes about a minute on two cores.
 
 # %%
 import keras
@@ -35,16 +35,16 @@ model.fit(inputs, labels, batch_size=32, verbose=2)
 # ## View attention
 #
 # Click a word to see which words it attends to. Choose a layer and a head in the maps. `view.save("view.html")` writes
-# the page as one file that needs no network, as does `keras-bert attention DIR "It was a great movie." --output
-# view.html`.
+# the page as one file that needs no network. `keras-bert attention DIR "It was a great movie." --output view.html` does
+# the same.
 
 # %%
 view = attend(model, tokenizer, "It was a great movie, though the ending is not convincing.")
 view
 
 # %% [markdown]
-# The view also contains the numbers. The answer is computed from the vector of `[CLS]`; these are the words that it
-# attends to in the last layer:
+# The view also contains the attention weights. The prediction is computed from the vector of `[CLS]`. These are the
+# words that `[CLS]` attends to most in the last layer:
 
 # %%
 attention = view.row.sum_per_word(view.attentions[-1].mean(axis=0)[0])
@@ -55,8 +55,9 @@ assert abs(attention.sum() - 1) < 1e-4
 # %% [markdown]
 # ## Compute integrated gradients
 #
-# The path goes from a sentence of blank words to the sentence itself, in 50 steps. Each word gets its part of the
-# change of the answer's logit on that path. The sum over the words equals the change.
+# The path goes from a baseline, the sentence with `[PAD]` in place of each word, to the sentence, in 50 steps. Each
+# word is assigned its part of the change of the predicted label's logit on that path. The sum over the words equals the
+# change.
 
 # %%
 why = attribute(model, tokenizer, "It was a great movie, though the ending is not convincing.")
@@ -71,8 +72,8 @@ assert target.is_complete
 # %% [markdown]
 # ## Compare both by removing words
 #
-# Remove the words that each of them ranks first, and see how fast the probability of the answer falls. Here we use
-# twenty snippets and three words; `benchmarks/faithfulness.py` uses 200 snippets.
+# Remove the words that each method ranks highest, and see how fast the probability of the predicted label falls. Here
+# we use twenty snippets and three words; `benchmarks/faithfulness.py` uses 200 snippets.
 
 # %%
 valid = read_table(SNIPPETS / "valid.tsv")

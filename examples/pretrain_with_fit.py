@@ -2,10 +2,9 @@
 
     python examples/pretrain_with_fit.py --steps 150
 
-The corpus consists of the film snippets, twelve per document. That is far too little text to learn English, but
-enough to see the perplexity of the masked words fall from 2,000 (all words equally probable) to about 500 (that of the
-word frequencies). Time:
-half a minute on two cores.
+The corpus consists of the film snippets, twelve per document. That is too little text to learn English, but enough to
+see the perplexity of the masked words fall from 2,000 (all words equally probable) to about 500 (that of the word
+frequencies). Time: half a minute on two cores.
 """
 
 import argparse
@@ -23,7 +22,7 @@ from keras_bert_impl.training import adamw
 
 
 def main():
-    """Makes a vocabulary and shards from the film snippets, and trains a BERT of the size tiny on them."""
+    """Makes a vocabulary and shards from the film snippets, and pretrains a tiny BERT on them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=150)
     steps = parser.parse_args().steps

@@ -35,9 +35,9 @@ for second in ("“He is on board,” said the sailor.", "Her aunt's letter lay 
 # %% [markdown]
 # ## Make batches from text
 #
-# First we train a vocabulary on the texts. Then the texts become shards, in which each token is stored once. Masks and
-# sentence pairs are drawn when a batch is made. The corpus consists of the film snippets, twelve per document: enough
-# to see how it works, too little to learn English.
+# First we train a vocabulary on the texts. Then we tokenize the texts and store them as shards, which contain each
+# token once. Masks and sentence pairs are drawn when a batch is made. The corpus consists of the film snippets, twelve
+# per document. That is enough to see how pretraining works, but too little to learn English.
 
 # %%
 directory = Path(tempfile.mkdtemp())
@@ -62,8 +62,8 @@ for position, label in zip(positions, labels["prediction_logits"][0], strict=Fal
 print("the second segment", "is from another document" if labels["seq_relationship_logits"][0] else "follows")
 
 # %% [markdown]
-# Of the chosen words, 80 % are replaced by `[MASK]`, 10 % are replaced by a random word, and 10 % stay. So the model
-# cannot rely on the word in the input:
+# Of the chosen words, 80 % are replaced by `[MASK]`, 10 % are replaced by a random word, and 10 % stay unchanged. So
+# the model cannot rely on the word in the input:
 
 # %%
 shown, true = [], []
@@ -81,7 +81,8 @@ assert abs(masked - 0.8) < 0.02
 # ## Train with plain `fit`
 #
 # The loss is the sum of two cross entropies, of the masked words and of the next sentence. The perplexity starts at
-# 2,000 (all words equally probable) and falls towards that of the word frequencies. A lower perplexity needs more text.
+# 2,000 (all words equally probable) and falls towards that of the word frequencies. A lower perplexity requires more
+# text.
 
 # %%
 model = BertForPreTraining(BertConfig.preset("tiny", vocab_size=tokenizer.vocab_size))
