@@ -63,6 +63,13 @@ def test_the_fine_tuning_guide_lists_the_tasks() -> None:
     assert all(f"`{name}`" in section for name in TASKS)
 
 
+@pytest.mark.parametrize("page", ["docs/guides/interpretation.md", "saved_models/README.md"])
+def test_pages_list_all_tasks(page: str) -> None:
+    cells = re.findall(r"^\| ([^|]*)\|", (ROOT / page).read_text(encoding="utf-8"), flags=re.M)
+    listed = [name for cell in cells for name in re.findall(r"`([a-z][a-z-]+)`", cell)]
+    assert sorted(listed) == sorted(TASKS)
+
+
 def test_start(minilm: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (block,) = blocks(START)
     exec(compile(block, "index.md", "exec"), {})
