@@ -20,10 +20,15 @@ TABLES = (
     "tests/test_imports.py",
     "tests/test_registration.py::test_all_decorated_classes_are_listed",
     "tests/checkpoints/test_names.py",
+    "tests/test_readme.py::test_all_commands_are_listed",
     "tests/cli/test_main.py",
+    "tests/models/test_heads.py::test_the_table_is_of_all_public_model_classes",
+    "tests/tasks/test_completeness.py::test_the_tables_of_this_file_have_all_tasks",
     "tests/tasks/test_table.py::test_tasks_name_models_that_exist",
     "tests/tasks/test_table.py::test_no_task_takes_the_models_of_another",
     "tests/docs/test_guides.py::test_the_fine_tuning_guide_lists_the_tasks",
+    "tests/docs/test_guides.py::test_pages_list_all_tasks",
+    "tests/docs/test_site.py::test_the_reference_shows_every_public_name",
 )
 BLOCK = re.compile(
     r'^(?P<indent> *)```(?P<language>\w+)(?: title="(?P<file>[^"]+)")?\n(?P<code>.*?)^ *```$', re.DOTALL | re.MULTILINE
@@ -53,11 +58,13 @@ def change(root: Path, language: str, file: str, code: str) -> None:
 
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository's package, documents and tests to which all walkthroughs were applied."""
+    """A copy of the repository to which all walkthroughs were applied."""
     root = tmp_path_factory.mktemp("contributor")
-    for name in ("keras_bert_impl", "docs", "tests"):
+    for name in ("benchmarks", "docs", "examples", "keras_bert_impl", "tests"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", root)
+    (root / "saved_models").mkdir()
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("saved_models/*.md"), ROOT / "mkdocs.yml", ROOT / "pyproject.toml"):
+        shutil.copy(path, root / path.relative_to(ROOT))
     for heading in WALKTHROUGHS:
         for match in BLOCK.finditer(section(heading)):
             if match["file"]:
@@ -76,7 +83,7 @@ def run(changed: Path, directory: Path, *command: str) -> str:
 
 
 def run_commands(changed: Path, directory: Path, heading: str) -> dict[str, str]:
-    """Verb: what it prints, for the commands of a walkthrough, which run in one process."""
+    """Command: what it prints, for the commands of a walkthrough, which run in one process."""
     commands = [shlex.split(line) for line in re.findall(r"^ {8}keras-bert (.*)$", section(heading), re.MULTILINE)]
     assert commands
     _, *parts = re.split(r"^\$ (\S+)\n", run(changed, directory, "-c", RUN, json.dumps(commands)), flags=re.MULTILINE)

@@ -161,7 +161,7 @@ def runs(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
 
 
 def test_the_tables_of_this_file_have_all_tasks() -> None:
-    assert list(FILES) == list(REQUESTS) == list(TASKS)
+    assert list(FILES) == list(REQUESTS) == list(SAME) == list(TASKS)
 
 
 @pytest.mark.parametrize("name", TASKS)
