@@ -1,10 +1,10 @@
-"""How large the page of attention is, how soon it is there, and how soon it answers a click.
+"""The size of the attention page, the time to open it, and the time of a click.
 
     python benchmarks/attention_view.py        # two minutes on two cores
 
-Attention of BERT-base's size, 12 layers, 12 heads, 128 tokens, and for comparison 512. It is noise, which compresses
-worse than any real one. Debian's chromium opens the file again in each round; the times are of the page's own clock. A
-click's time ends when the colours that it asks for are painted.
+The attention has BERT-base's 12 layers and 12 heads, with 128 tokens and, for comparison, 512. It is random, which
+compresses worse than the attention of a model. Debian's chromium opens the file again in each round, and the page's own
+clock measures the times. The time of a click ends when the new colors are painted.
 """
 
 import argparse
@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 import psutil
-from report import table, write
+from report import make_table, write
 
 from keras_bert_impl.interpret.view import Page, to_html
 
 LAYERS, HEADS, LENGTHS = 12, 12, (128, 512)
-# What must be reached with the first length.
+# Limits for the first length.
 MEGABYTES, OPEN, CLICK = 5.0, 1.0, 0.1
 # Seconds from a click until its changes are painted.
 _ANSWER = """async ([selector, nth]) => {
@@ -37,8 +37,8 @@ _ANSWER = """async ([selector, nth]) => {
 _MARK = "name => performance.getEntriesByName(name)[0].startTime / 1000"
 
 
-def a_page(length: int) -> Page:
-    """Softmax of noise, sharper from head to head."""
+def make_page(length: int) -> Page:
+    """A page with the softmax of random numbers, sharper from head to head."""
     noise = np.random.default_rng(0).normal(size=(LAYERS, HEADS, length, length)).astype(np.float32)
     noise *= np.linspace(0.5, 4, HEADS, dtype=np.float32)[:, None, None]
     attentions = np.exp(noise)
@@ -48,19 +48,19 @@ def a_page(length: int) -> Page:
     return Page("A text", "BertModel, 12 layers, 12 heads", [], "", tokens, words, [0] * length, attentions)
 
 
-def one_round(browser: Any, path: Path, length: int, number: int) -> dict[str, float]:
-    """Measures everything once."""
+def measure_round(browser: Any, path: Path, length: int, number: int) -> dict[str, float]:
+    """Opens the page and clicks; the seconds of each, by name."""
     page = browser.new_page()
     page.goto(path.as_uri(), timeout=300_000)
     page.wait_for_selector(".maps:not([aria-busy])", timeout=300_000)
-    figures = {
+    seconds = {
         "open: words, lines": page.evaluate(_MARK, "shown"),
         "open: all maps": page.evaluate(_MARK, "drawn"),
         "click on a word": page.evaluate(_ANSWER, ["#attention .text button", (7 * number + 5) % length]),
         "click on a map": page.evaluate(_ANSWER, [".maps button", 13 * number % (LAYERS * HEADS)]),
     }
     page.close()
-    return figures
+    return seconds
 
 
 def main() -> None:
@@ -75,18 +75,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for length in LENGTHS:
-            page, path = a_page(length), Path(directory) / f"{length}.html"
+            page, path = make_page(length), Path(directory) / f"{length}.html"
             start = time.perf_counter()
             path.write_text(to_html(page), encoding="utf-8")
-            made, megabytes[length] = time.perf_counter() - start, path.stat().st_size / 1e6
-            one_round(browser, path, length, 0)  # fills the page cache
-            rounds = [one_round(browser, path, length, number) for number in range(arguments.rounds)]
+            writing, megabytes[length] = time.perf_counter() - start, path.stat().st_size / 1e6
+            measure_round(browser, path, length, 0)  # fills the page cache
+            rounds = [measure_round(browser, path, length, number) for number in range(arguments.rounds)]
             for name in rounds[0]:
                 values = [each[name] * 1e3 for each in rounds]
                 medians[length, name] = statistics.median(values)
-                figures = (medians[length, name], min(values), max(values))
-                rows.append((f"{length} tokens, {name}", *(f"{value:.0f}" for value in figures)))
-            rows.append((f"{length} tokens, made by to_html", f"{made * 1e3:.0f}", "", ""))
+                shown = (medians[length, name], min(values), max(values))
+                rows.append((f"{length} tokens, {name}", *(f"{value:.0f}" for value in shown)))
+            rows.append((f"{length} tokens, written by to_html", f"{writing * 1e3:.0f}", "", ""))
         version = browser.version
         browser.close()
 
@@ -98,15 +98,15 @@ def main() -> None:
         (f"a click on a map under {CLICK} s", medians[first, "click on a map"] / 1e3, CLICK, "s"),
     ]
     verdicts = [
-        f"- {first} tokens: {name}: {found:.3f} {unit} – {'reached' if found < most else '**missed**'}"
-        for name, found, most, unit in targets
+        f"- {first} tokens: {name}: {value:.3f} {unit} – {'reached' if value < limit else '**missed**'}"
+        for name, value, limit, unit in targets
     ]
     write(
-        "The page of attention: 12 layers, 12 heads",
+        "The attention page: 12 layers, 12 heads",
         "\n".join(verdicts),
         f"Chromium {version}. The file of 512 tokens has {megabytes[512]:.1f} MB. Other processes took {others:.0%} of "
         "the machine before the first round.",
-        table(("what", "ms, median", "least", "most"), rows),
+        make_table(("what", "ms, median", "min.", "max."), rows),
     )
 
 

@@ -1,11 +1,12 @@
-"""Compares the float32 numbers of two checkouts of this package bit for bit, on TensorFlow.
+"""Compares the float32 results of two checkouts of this package bit for bit, on TensorFlow.
 
     python benchmarks/bit_equality.py OLD_CHECKOUT [CHECKPOINT ...]
 
-It compares, for every model class: the paths, shapes and new values of the variables, the outputs in eager and in graph
-mode, hidden states and attentions, and the gradients of a training step with dropout. It also compares the outputs of
-real checkpoints (directories), a fine-tuning, its export to a SavedModel, and a pretraining. Each checkout runs in a
-process of its own. It takes four minutes on two cores. A difference is printed, and the exit code is 1.
+It compares, for every model class: the paths, shapes and initial values of the variables, the outputs in eager and in
+graph mode, hidden states and attentions, and the gradients of a training step with dropout. It also compares the
+outputs of checkpoints (directories), and the results of fine-tuning, of its export to a SavedModel, and of pretraining.
+Each checkout runs in its own process. It takes four minutes on two cores. A difference is printed, and the exit code is
+1.
 """
 
 import argparse
@@ -34,16 +35,16 @@ SIZES = {
 }
 
 
-def digest(values: Any) -> str:
-    """A hash of arrays, in the order of their nesting."""
+def compute_digest(values: Any) -> str:
+    """A hash of nested arrays, in the order in which Keras flattens them."""
     import keras
 
     arrays = [np.asarray(value) for value in keras.tree.flatten(values)]
     return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()[:16]
 
 
-def of_classes() -> Iterator[tuple[str, str]]:
-    """Digests of each model class with new weights."""
+def digest_classes() -> Iterator[tuple[str, str]]:
+    """Digests of each model class with random weights."""
     import keras
     import tensorflow as tf
 
@@ -60,18 +61,21 @@ def of_classes() -> Iterator[tuple[str, str]]:
             inputs = {key: np.stack([value, value[::-1]], axis=1) for key, value in inputs.items()}
         shapes = [(variable.path, list(variable.shape)) for variable in model.weights]
         yield f"{name}: paths and shapes", hashlib.sha256(json.dumps(shapes).encode()).hexdigest()[:16]
-        yield f"{name}: new weights", digest([variable.numpy() for variable in model.weights])
-        yield f"{name}: eager outputs", digest(model(inputs))
-        yield f"{name}: graph outputs", digest(model.predict_on_batch(inputs))
+        yield f"{name}: new weights", compute_digest([variable.numpy() for variable in model.weights])
+        yield f"{name}: eager outputs", compute_digest(model(inputs))
+        yield f"{name}: graph outputs", compute_digest(model.predict_on_batch(inputs))
         extra = model.with_outputs(output_hidden_states=True, output_attentions=True)
-        yield f"{name}: hidden states and attentions", digest(extra(inputs))
+        yield f"{name}: hidden states and attentions", compute_digest(extra(inputs))
         with tf.GradientTape() as tape:
             loss = sum(tf.reduce_sum(output**2) for output in tf.nest.flatten(model(inputs, training=True)))
         gradients = tape.gradient(loss, [variable.value for variable in model.trainable_weights])
-        yield f"{name}: gradients with dropout", digest([tf.convert_to_tensor(g) for g in gradients if g is not None])
+        yield (
+            f"{name}: gradients with dropout",
+            compute_digest([tf.convert_to_tensor(g) for g in gradients if g is not None]),
+        )
 
 
-def snippets(part: str, count: int) -> str:
+def read_snippets(part: str, count: int) -> str:
     """The header and the first lines of a file of film snippets."""
     import keras_bert_impl
 
@@ -79,11 +83,11 @@ def snippets(part: str, count: int) -> str:
     return "".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[: count + 1])
 
 
-def of_checkpoints(directories: list[str]) -> Iterator[tuple[str, str]]:
-    """Digests of the outputs of real checkpoints."""
+def digest_checkpoints(directories: list[str]) -> Iterator[tuple[str, str]]:
+    """Digests of the outputs of checkpoints."""
     from keras_bert_impl import BertTokenizer, models
 
-    texts = [line.split("\t")[0] for line in snippets("test", 32).splitlines()[1:]]
+    texts = [line.split("\t")[0] for line in read_snippets("test", 32).splitlines()[1:]]
     for directory in directories:
         tokenizer = BertTokenizer.from_pretrained(directory)
         inputs = tokenizer(texts, truncation=True, max_length=128)
@@ -91,17 +95,17 @@ def of_checkpoints(directories: list[str]) -> Iterator[tuple[str, str]]:
             model = getattr(models, name).from_pretrained(directory, new_heads=True)
             statuses = {entry.status.split()[0] for entry in model.load_report.entries}
             if name != "BertModel" and "newly" in statuses:
-                continue  # Its head is not in the checkpoint.
-            yield f"{Path(directory).name}: {name}", digest(model.predict_on_batch(inputs))
+                continue  # The checkpoint lacks this head.
+            yield f"{Path(directory).name}: {name}", compute_digest(model.predict_on_batch(inputs))
 
 
-def of_jobs(directory: Path) -> Iterator[tuple[str, str]]:
-    """Digests of what a fine-tuning, an export and a pretraining write."""
+def digest_jobs(directory: Path) -> Iterator[tuple[str, str]]:
+    """Digests of the results of fine-tuning, export and pretraining."""
     from keras_bert_impl import BertTokenizer, training
     from keras_bert_impl.data import prepare
 
     for part, count in (("train", 256), ("valid", 64)):
-        (directory / f"{part}.tsv").write_text(snippets(part, count), encoding="utf-8")
+        (directory / f"{part}.tsv").write_text(read_snippets(part, count), encoding="utf-8")
     run = directory / "run"
     training.finetune(
         "bert-tiny-novels",
@@ -114,17 +118,22 @@ def of_jobs(directory: Path) -> Iterator[tuple[str, str]]:
 
     import tensorflow as tf
 
-    package = "export" if (Path(training.__file__).parents[1] / "export").is_dir() else "serving"  # Before a renaming.
+    package = (
+        "export" if (Path(training.__file__).parents[1] / "export").is_dir() else "serving"
+    )  # Its name at older commits.
     importlib.import_module(f"keras_bert_impl.{package}").export_model(run, directory / "saved" / "1")
     loaded = tf.saved_model.load(str(directory / "saved" / "1"))
-    texts = [line.split("\t")[0] for line in snippets("test", 32).splitlines()[1:]]
+    texts = [line.split("\t")[0] for line in read_snippets("test", 32).splitlines()[1:]]
     inputs = BertTokenizer.from_pretrained(run)(texts, truncation=True)
     outputs = loaded.signatures["ids"](**{name: tf.constant(value) for name, value in inputs.items()})
-    yield "SavedModel: ids to logits", digest(outputs["logits"])
-    yield "SavedModel: text to scores", digest(loaded.signatures["serving_default"](text=tf.constant(texts))["scores"])
+    yield "SavedModel: ids to logits", compute_digest(outputs["logits"])
+    yield (
+        "SavedModel: text to scores",
+        compute_digest(loaded.signatures["serving_default"](text=tf.constant(texts))["scores"]),
+    )
 
     corpus = directory / "corpus.txt"
-    lines = [line.split("\t")[0] for line in snippets("train", 600).splitlines()[1:]]
+    lines = [line.split("\t")[0] for line in read_snippets("train", 600).splitlines()[1:]]
     corpus.write_text("\n".join(line + ("\n" if number % 6 == 5 else "") for number, line in enumerate(lines)), "utf-8")
     prepare([corpus], "bert-tiny-novels", directory / "shards", workers=1)
     settings = training.PreTraining(batch_size=8, report_every=20)
@@ -134,7 +143,7 @@ def of_jobs(directory: Path) -> Iterator[tuple[str, str]]:
 
 
 def run_child(checkout: Path, checkpoints: list[str]) -> dict[str, str]:
-    """The digests of one checkout."""
+    """Computes the digests of one checkout in a new process."""
     with tempfile.TemporaryDirectory() as directory:
         result = Path(directory) / "digests.json"
         command = [sys.executable, __file__, "--child", str(result), *checkpoints]
@@ -143,10 +152,10 @@ def run_child(checkout: Path, checkpoints: list[str]) -> dict[str, str]:
         return json.loads(result.read_text())
 
 
-def child(result: Path, checkpoints: list[str]) -> None:
+def write_digests(result: Path, checkpoints: list[str]) -> None:
     """Writes the digests of the checkout that ``PYTHONPATH`` names."""
     with tempfile.TemporaryDirectory() as directory:
-        digests = [*of_classes(), *of_checkpoints(checkpoints), *of_jobs(Path(directory))]
+        digests = [*digest_classes(), *digest_checkpoints(checkpoints), *digest_jobs(Path(directory))]
     result.write_text(json.dumps(dict(digests)))
 
 
@@ -157,9 +166,9 @@ def main() -> int:
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        child(options.child, [*([str(options.old)] if options.old else []), *options.checkpoints])
+        write_digests(options.child, [*([str(options.old)] if options.old else []), *options.checkpoints])
         return 0
-    from report import get_commit, table, write
+    from report import get_commit, make_table, write
 
     before, after = (run_child(checkout.resolve(), options.checkpoints) for checkout in (options.old, ROOT))
     names = list(dict.fromkeys([*before, *after]))
@@ -168,7 +177,7 @@ def main() -> int:
         "Equality of two commits, bit for bit",
         f"- Commits: {get_commit(options.old)} and {get_commit(ROOT)}, float32 on TensorFlow",
         f"- all {len(names)} digests are the same: {'**missed**' if different else 'reached'}",
-        table(
+        make_table(
             ("digest of", "before", "after", "same"),
             [(n, before.get(n, "–"), after.get(n, "–"), "no" if n in different else "yes") for n in names],
         ),

@@ -1,15 +1,16 @@
-"""Do the words matter that are said to? A classifier's answer while words are taken out, in three orders.
+"""Faithfulness of attributions: the predicted probability while words are removed, in three orders.
 
     python benchmarks/faithfulness.py SENTIMENT_RUN      # ten minutes on two cores
 
-200 film snippets that the model was not trained on: the probability of its first answer after 0 to 5 words are gone,
-the largest attributions first, those that [CLS] looks at most first, or random ones. A picture goes with the report.
+On 200 film snippets of the test set, it measures the probability of the model's first prediction after 0 to 5 words are
+removed: those with the largest attributions first, those with the largest attention from [CLS] first, or random ones. A
+picture is saved with the report.
 """
 
 import argparse
 from pathlib import Path
 
-from report import table, write
+from report import make_table, write
 
 TEXTS, WORDS = 200, 5
 
@@ -34,14 +35,14 @@ def main() -> None:
     rows = [(name, *(f"{value:.3f}" for value in values)) for name, values in curves.items()]
     report = write(
         "Faithfulness of attributions",
-        f"- after {WORDS} words the answer's probability has fallen by {falls['attributions']:.3f} in the order of "
-        f"the attributions, {falls['attention']:.3f} in that of the attention, {falls['random words']:.3f} at random: "
+        f"- removing {WORDS} words lowers the predicted probability by {falls['attributions']:.3f} in the order of the "
+        f"attributions, {falls['attention']:.3f} in that of the attention, {falls['random words']:.3f} at random: "
         + ("reached" if best else "**missed**"),
         f"- {len(texts)} snippets of the test set; picture in the same directory",
-        table(("order", *map(str, range(WORDS + 1))), rows),
+        make_table(("order", *map(str, range(WORDS + 1))), rows),
     )
     picture = report.with_suffix(".png")
-    save_removal(picture, curves, texts=len(texts), title="Words taken away, the most important first")
+    save_removal(picture, curves, texts=len(texts), title="Words removed, the most important first")
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
     python benchmarks/fidelity.py CHECKPOINT…
 
-A checkpoint is a directory. Time: one to three minutes for each on two cores.
+A checkpoint is a directory. Each takes one to three minutes on two cores.
 """
 
 import argparse
 from pathlib import Path
 
-from report import table, write
+from report import make_table, write
 
 from keras_bert_impl.interop.certificate import Verification
 from keras_bert_impl.interop.verify import verify
@@ -41,7 +41,7 @@ def main() -> None:
         rows.append(summarize(path.name, verification))
         certificates.append(f"## {path.name}\n\n```\n{verification}\n```")
     header = ("checkpoint", "hidden states and pooler", "heads", "RMS error to float64, divided by torch's", "verdict")
-    write("Published checkpoints compared with transformers", table(header, rows), *certificates)
+    write("Published checkpoints compared with transformers", make_table(header, rows), *certificates)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Fine-tuning MiniLM on the film snippets, here and in transformers on torch: time, memory, accuracy.
+"""Fine-tuning MiniLM on the film snippets, in this package and in transformers on torch: time, memory, accuracy.
 
-Each job is a process (``finetune_keras.py``, ``finetune_torch.py``), one after the other and in turn, on a machine that
-does nothing else. The result of each job is saved as JSON, so that an interrupted run continues.
+Each job is a process (``finetune_keras.py`` or ``finetune_torch.py``). The jobs take turns, one at a time. The machine
+must do nothing else. The result of each job is saved as JSON, so that an interrupted run continues.
 
     python benchmarks/finetune.py CHECKPOINT keras_bert_impl/assets/movie_snippets --precision float32 --seeds 1 2 3
     python benchmarks/finetune.py CHECKPOINT keras_bert_impl/assets/movie_snippets --report
 
-Expected time on two cores: 18 minutes a seed in float32, 12 in bfloat16. Targets: at most half of torch's time;
-accuracy on validation and test together, paired by seed, with the 95 % interval of the difference above minus one
-point; peak memory above the bare imports not above torch's.
+Expected time on two cores: 18 minutes a seed in float32, 12 in bfloat16. Targets: at most half of torch's time; the
+95 % interval of the difference in accuracy, on validation and test together and paired by seed, above minus one point;
+peak memory above that of the imports not more than torch's.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument(
-        "--results", type=Path, default=_HERE / "results" / "finetune", help="where the JSON results are"
+        "--results", type=Path, default=_HERE / "results" / "finetune", help="directory of the JSON results"
     )
     parser.add_argument("--busy", action="store_true", help="other processes are busy: record accuracies, but no times")
     parser.add_argument(
@@ -54,16 +54,16 @@ def main():
             output = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
             result = json.loads(output.splitlines()[-1]) | {"busy": arguments.busy}
             path.write_text(json.dumps(result), encoding="utf-8")
-            print(f"{path.name}: {result['seconds']:.0f} s, {accuracy(result):.4f}", flush=True)
+            print(f"{path.name}: {result['seconds']:.0f} s, {compute_accuracy(result):.4f}", flush=True)
 
 
-def accuracy(result):
-    """On validation and test together."""
+def compute_accuracy(result):
+    """The accuracy on validation and test together."""
     return float(np.mean(result["valid"]["right"] + result["test"]["right"]))
 
 
 def write_report(results):
-    """Times and memory from the quiet jobs, accuracies from all."""
+    """Writes the report: times of jobs without ``--busy``, memory and accuracies of all."""
     jobs = {}
     for path in sorted(results.glob("*.json")):
         script, precision, seed = path.stem.rsplit("_", 2)
@@ -82,30 +82,44 @@ def write_report(results):
                 f"{ours['seconds'] / theirs['seconds']:.3f}" if quiet else "–",
                 *(f"{job['megabytes']:.0f}" for job in (ours, theirs)),
                 *(f"{job['padded_per_real']:.3f}" for job in (ours, theirs)),
-                *(f"{accuracy(job):.4f}" for job in (ours, theirs)),
+                *(f"{compute_accuracy(job):.4f}" for job in (ours, theirs)),
             )
         )
-    header = ("job", "s", "s torch", "ratio", "MB", "MB torch", "padded", "padded torch", "accuracy", "accuracy torch")
-    difference = np.array([accuracy(p["finetune_keras"]) - accuracy(p["finetune_torch"]) for p in pairs.values()])
+    header = (
+        "job",
+        "s",
+        "s torch",
+        "s divided by torch's",
+        "MB",
+        "MB torch",
+        "padded",
+        "padded torch",
+        "accuracy",
+        "accuracy torch",
+    )
+    difference = np.array(
+        [compute_accuracy(p["finetune_keras"]) - compute_accuracy(p["finetune_torch"]) for p in pairs.values()]
+    )
     low, high = stats.t.interval(0.95, len(difference) - 1, loc=difference.mean(), scale=stats.sem(difference))
     memory = max(p["finetune_keras"]["megabytes"] / p["finetune_torch"]["megabytes"] for p in pairs.values())
     verdicts = [
-        f"- Time, {precision}: {statistics.median(values):.3f} of torch's in the median of {len(values)} pairs "
-        "(target: at most 0.5)"
+        f"- Time divided by torch's, {precision}: {statistics.median(values):.3f} (median; pairs: {len(values)}; "
+        "target: at most 0.5)"
         for precision, values in ratios.items()
     ]
     verdicts += [
         f"- Accuracy: {difference.mean():+.4f} in the mean of {len(difference)} pairs, 95 % interval {low:+.4f} to "
         f"{high:+.4f} (target: above -0.01)",
-        f"- Peak memory above the imports: at most {memory:.3f} of torch's (target: at most 1)",
+        f"- Peak memory above the imports, divided by torch's: at most {memory:.3f} (target: at most 1)",
     ]
     report.write(
         "Fine-tuning MiniLM on the film snippets",
         "3 epochs of 8,452 rows, batch 32, AdamW 5e-5, 10 % warm-up, linear decay, weight decay 0.01, clipping at 1. "
-        "Torch: random batches, dynamic padding. Here: batches of similar length. 's': seconds of training alone; a "
-        "dash where the machine did other work too. 'padded': tokens computed for one real token. Accuracy: on the "
-        "2,114 rows of validation and test together, after the last epoch.",
-        report.table(header, rows),
+        "Torch: random batches, dynamic padding. This package: batches of rows of similar length. 's': seconds of "
+        "training alone; a dash means that the machine did other work too. 'padded': tokens in the batches, padding "
+        "included, divided by real tokens. Accuracy: on the 2,114 rows of validation and test together, after the last "
+        "epoch.",
+        report.make_table(header, rows),
         "\n".join(verdicts),
     )
 

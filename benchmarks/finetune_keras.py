@@ -1,11 +1,11 @@
-"""Our side of ``finetune.py``: the fine-tuning job as plain ``compile`` and ``fit``.
+"""The job of ``finetune.py`` in this package, with ``compile`` and ``fit``.
 
-A process of its own, so that its memory and time are its own. The schedule, the optimizer's settings and the rows are
-those of ``finetune_torch.py``; batches are of rows of similar length.
+The schedule, the optimizer's settings and the rows are those of ``finetune_torch.py``. A batch has rows of similar
+length. It runs in its own process, so that time and memory are measured separately.
 
     python benchmarks/finetune_keras.py CHECKPOINT DATA_DIRECTORY --seed 1 --precision float32
 
-Prints one JSON object as ``finetune_torch.py`` does.
+Prints the same JSON object as ``finetune_torch.py``.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import os
 import time
 from pathlib import Path
 
-from finetune_torch import peak_megabytes
+from finetune_torch import read_peak_megabytes
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -37,11 +37,11 @@ def main():
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=5e-5)
     parser.add_argument("--precision", choices=PRECISIONS, default="float32")
-    parser.add_argument("--limit", type=int, help="train on the first so many rows only")
+    parser.add_argument("--limit", type=int, help="number of training rows, from the first")
     arguments = parser.parse_args()
 
     tf.constant(0.0)
-    floor = peak_megabytes()
+    floor = read_peak_megabytes()
     keras.utils.set_random_seed(arguments.seed)
     task = TASKS["classification"]
     tokenizer = BertTokenizer.from_pretrained(arguments.checkpoint)
@@ -62,7 +62,7 @@ def main():
         make_fit_data(batches), steps_per_epoch=batches.per_epoch, epochs=arguments.epochs, shuffle=False, verbose=0
     )
     seconds = time.perf_counter() - start
-    memory = peak_megabytes() - floor
+    memory = read_peak_megabytes() - floor
 
     masks = [batches[k][0]["attention_mask"] for k in range(len(batches))]
     padded = sum(mask.size for mask in masks) / sum(int(mask.sum()) for mask in masks)
@@ -70,8 +70,8 @@ def main():
     for split in ("valid", "test"):
         held_out = read_table(arguments.data / f"{split}.tsv")
         encoded = task.encode(held_out, **encode)
-        found = task.predict(model.predict_on_batch, encoded, held_out, config=model.config)
-        right = [int(p["label"] == label) for p, label in zip(found, held_out["label"], strict=True)]
+        predictions = task.predict(model.predict_on_batch, encoded, held_out, config=model.config)
+        right = [int(p["label"] == label) for p, label in zip(predictions, held_out["label"], strict=True)]
         result[split] = {"accuracy": float(np.mean(right)), "right": right}
     print(json.dumps(result))
 

@@ -1,10 +1,10 @@
-"""The TensorFlow package under MirroredStrategy on the GPUs of this machine: its losses compared with those of one CPU.
+"""Losses of training with MirroredStrategy on the GPUs of this machine, compared with those on one CPU.
 
     python benchmarks/gpu_mirrored.py                   # all GPUs; 3 minutes
     python benchmarks/gpu_mirrored.py --devices 2       # without GPUs: two logical devices of the CPU
 
-Fifty pretraining steps of the size tiny on batches of 48 rows of different lengths, without dropout, in float32. Not
-run on a GPU yet.
+Fifty pretraining steps of the size tiny on batches of 48 rows of different lengths, without dropout, in float32, on
+TensorFlow. It was not run on a GPU yet.
 """
 
 import argparse
@@ -15,15 +15,15 @@ import sys
 import time
 
 import numpy as np
-from gpu_batches import gpu
-from report import table, write
+from gpu_batches import find_gpu
+from report import make_table, write
 
 STEPS, ROWS = 50, 48
 MAX_DIFFERENCE = 1e-4
 
 
-def job(strategy: str | None, devices: int | None) -> None:
-    """One process; prints losses, replicas and the seconds of a step."""
+def run_job(strategy: str | None, devices: int | None) -> None:
+    """Trains in this process; prints losses, replicas and the seconds of a step."""
     import keras
     import tensorflow as tf
 
@@ -33,12 +33,12 @@ def job(strategy: str | None, devices: int | None) -> None:
     from keras_bert_impl.tasks import TASKS
     from keras_bert_impl.training import PreTraining, adamw, start_strategy
 
-    tf.config.experimental.enable_tensor_float_32_execution(False)  # TF32 products have fewer digits.
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # TF32 matrix products have fewer digits.
     draw = np.random.default_rng(1)
     texts = [draw.integers(1000, 30522, length) for length in draw.integers(12, 128, STEPS * ROWS)]
-    asked = np.tile(np.arange(1, 11, dtype=np.int32), (len(texts), 1))
+    positions = np.tile(np.arange(1, 11, dtype=np.int32), (len(texts), 1))
     features = Features(
-        {"input_ids": Ragged.from_rows(texts, dtype=np.int32), "masked_lm_positions": asked},
+        {"input_ids": Ragged.from_rows(texts, dtype=np.int32), "masked_lm_positions": positions},
         {
             "prediction_logits": np.stack([text[1:11] for text in texts]).astype(np.int32),
             "seq_relationship_logits": np.array([text[0] % 2 for text in texts], np.int32),
@@ -51,8 +51,10 @@ def job(strategy: str | None, devices: int | None) -> None:
         keras.utils.set_random_seed(1)
         with distribution.scope():
             model = BertForPreTraining(BertConfig.preset("tiny", **none))
-            made = adamw(learning_rate=1e-3, steps=STEPS)
-            distribution.compile(model, made, TASKS["pretraining"].make_compile_arguments(), settings=PreTraining())
+            optimizer = adamw(learning_rate=1e-3, steps=STEPS)
+            distribution.compile(
+                model, optimizer, TASKS["pretraining"].make_compile_arguments(), settings=PreTraining()
+            )
         feed = distribution.feed(distribution.split(LengthBatches(features, ROWS, seed=1)))
         begin = time.perf_counter()
         losses = model.fit(feed, steps_per_epoch=1, epochs=STEPS, verbose=0, shuffle=False).history["loss"]
@@ -65,29 +67,29 @@ def main() -> None:
     parser.add_argument("--job", choices=["one", "mirrored"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.job:
-        job(*(("mirrored", arguments.devices) if arguments.job == "mirrored" else (None, None)))
+        run_job(*(("mirrored", arguments.devices) if arguments.job == "mirrored" else (None, None)))
         return
-    found = {}
+    results = {}
     for name in ("one", "mirrored"):
         command = [sys.executable, __file__, "--job", name]
         command += ["--devices", str(arguments.devices)] if arguments.devices else []
         hidden = {"CUDA_VISIBLE_DEVICES": "-1"} if name == "one" else {}
         environment = {**os.environ, "KERAS_BACKEND": "tensorflow", **hidden}
         output = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
-        found[name] = json.loads(output.splitlines()[-1])
-    (one, _, _), (many, replicas, _) = found.values()
+        results[name] = json.loads(output.splitlines()[-1])
+    (one, _, _), (many, replicas, _) = results.values()
     apart = max(abs(a - b) / a for a, b in zip(one, many, strict=True))
     verdict = "reached" if apart <= MAX_DIFFERENCE else "**missed**"
     rows = [
         (name, str(count), f"{losses[0]:.5f}", f"{losses[-1]:.5f}", f"{seconds * 1e3:.0f}")
-        for name, (losses, count, seconds) in found.items()
+        for name, (losses, count, seconds) in results.items()
     ]
     write(
         "MirroredStrategy compared with one CPU",
-        f"- GPU: {gpu()}",
-        f"- {replicas} replicas, {STEPS} steps: losses differ by {apart:.1e} of their value at most, to be below "
+        f"- GPU: {find_gpu()}",
+        f"- {replicas} replicas, {STEPS} steps: the largest relative difference of the losses is {apart:.1e}, at most "
         f"{MAX_DIFFERENCE}: {verdict}",
-        table(("where", "replicas", "first loss", "last loss", "ms a step, the compilation included"), rows),
+        make_table(("devices", "replicas", "first loss", "last loss", "ms a step, compilation included"), rows),
     )
 
 

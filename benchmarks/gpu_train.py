@@ -1,22 +1,31 @@
 """Pretraining steps on a GPU, on Keras' JAX backend, compared with transformers on torch.
 
-    python benchmarks/gpu_train.py                          # some 15 minutes on an H100, by estimate
-    python benchmarks/gpu_train.py --sizes tiny --rows 4    # on a CPU, to see that it runs
+    python benchmarks/gpu_train.py                          # about 15 minutes on an H100, estimated
+    python benchmarks/gpu_train.py --sizes tiny --rows 4    # on a CPU, to check that it works
 
 BERT-base and large in bfloat16 with weights in float32, rows of 128 and 512 tokens, dropout, AdamW, clipped gradients.
-Here plain ``fit``, whose attention is not cuDNN's, for Keras gives that no dropout; torch compiled, with its fused
-attention and its fused AdamW. Rows are full; at 512 tokens also a film snippet a row (padded), and here
-several a row (packed). Torch computes the logits of all tokens, as transformers does, here those of the predicted ones.
-Utilization counts the operations for real tokens and predictions, relative to 989 TFLOP/s.
+This package runs ``fit``, without cuDNN's attention, because Keras does not support dropout in it; torch is compiled
+and uses its fused attention and fused AdamW. Rows are full; at 512 tokens also with one film snippet (padded), and in
+this package with several (packed). transformers computes the logits of all tokens, this package those of the predicted
+ones. Utilization is the FLOPs per second for real tokens and predictions, divided by 989 TFLOP/s.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from gpu_batches import ENVIRONMENT, H100, SIZES, batch, gpu, operations, options, torch_device
+from gpu_batches import (
+    ENVIRONMENT,
+    H100,
+    SIZES,
+    count_operations,
+    find_gpu,
+    find_torch_device,
+    make_batch,
+    parse_options,
+)
 from interleave import Peer, Ratio, run
-from report import quiet, table, write
+from report import describe_load, make_table, write
 from same_batch import SameBatch
 
 TRAINING = {"learning_rate": 1e-4, "weight_decay": 0.01}
@@ -25,8 +34,8 @@ ROWS = {("base", 128): 256, ("base", 512): 64, ("large", 128): 128, ("large", 51
 MIN_RATIO, MIN_UTILIZATION, MIN_PACKED = 1.2, 0.35, 1.8
 
 
-def keras_bert(size: str, layout: str, rows: int, length: int) -> Callable[[], Any]:
-    """Steps of this package by ``fit``."""
+def make_keras_bert(size: str, layout: str, rows: int, length: int) -> Callable[[], Any]:
+    """Training steps of this package with ``fit``."""
     from keras_bert_impl import BertConfig, BertForPreTraining
     from keras_bert_impl.data import make_fit_data
     from keras_bert_impl.tasks import TASKS
@@ -34,7 +43,7 @@ def keras_bert(size: str, layout: str, rows: int, length: int) -> Callable[[], A
 
     model = BertForPreTraining(BertConfig(**SIZES[size]), dtype="mixed_bfloat16")
     model.compile(adamw(**TRAINING, steps=1_000_000), **TASKS["pretraining"].make_compile_arguments())
-    *parts, _ = batch(layout, rows=rows, length=length)
+    *parts, _ = make_batch(layout, rows=rows, length=length)
     batches = SameBatch(*parts)
 
     def call() -> float:
@@ -43,20 +52,20 @@ def keras_bert(size: str, layout: str, rows: int, length: int) -> Callable[[], A
     return call
 
 
-def torch_model(size: str, layout: str, rows: int, length: int) -> Callable[[], Any]:
+def make_torch_model(size: str, layout: str, rows: int, length: int) -> Callable[[], Any]:
     """The model of transformers on torch, compiled."""
     import torch
-    from torch_adamw import torch_adamw
+    from torch_adamw import make_torch_adamw
     from transformers import BertConfig, BertForPreTraining
 
-    device = torch_device()
+    device = find_torch_device()
     model = BertForPreTraining(BertConfig(**SIZES[size], attn_implementation="sdpa")).to(device).train()
     compiled = torch.compile(model)
-    optimizer = torch_adamw(model, **TRAINING, fused=True)
-    inputs, labels, weights, _ = batch(layout, rows=rows, length=length)
+    optimizer = make_torch_adamw(model, **TRAINING, fused=True)
+    inputs, labels, weights, _ = make_batch(layout, rows=rows, length=length)
     words = np.full((rows, length), -100)
-    asked = np.where(weights["prediction_logits"] > 0, labels["prediction_logits"], -100)
-    np.put_along_axis(words, inputs.pop("masked_lm_positions"), asked, axis=1)
+    masked = np.where(weights["prediction_logits"] > 0, labels["prediction_logits"], -100)
+    np.put_along_axis(words, inputs.pop("masked_lm_positions"), masked, axis=1)
     arrays = {**inputs, "labels": words, "next_sentence_label": labels["seq_relationship_logits"]}
     tensors = {name: torch.from_numpy(array).long() for name, array in arrays.items()}
     if device.type == "cuda":
@@ -64,9 +73,9 @@ def torch_model(size: str, layout: str, rows: int, length: int) -> Callable[[], 
 
     def call() -> float:
         for _ in range(STEPS):
-            given = {name: array.to(device, non_blocking=True) for name, array in tensors.items()}
+            batch = {name: array.to(device, non_blocking=True) for name, array in tensors.items()}
             with torch.autocast(device.type, torch.bfloat16):
-                loss = compiled(**given).loss
+                loss = compiled(**batch).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -77,7 +86,7 @@ def torch_model(size: str, layout: str, rows: int, length: int) -> Callable[[], 
 
 
 def main() -> None:
-    arguments = options(__doc__, rounds=5)
+    arguments = parse_options(__doc__, rounds=5)
     verdicts, rows, runs = [], [], []
     for size in arguments.sizes:
         for length in arguments.lengths:
@@ -86,14 +95,14 @@ def main() -> None:
             rates, filled = {}, {}
             for layout in layouts:
                 same = {"size": size, "layout": layout, "rows": count, "length": length}
-                peers = [Peer("keras_bert_impl", keras_bert, same, environment=ENVIRONMENT)]
+                peers = [Peer("keras_bert_impl", make_keras_bert, same, environment=ENVIRONMENT)]
                 if layout != "packed":
-                    peers.append(Peer("transformers on torch", torch_model, same))
+                    peers.append(Peer("transformers on torch", make_torch_model, same))
                 series = run(peers, rounds=arguments.rounds, warm_up=1)
                 runs.append(series)
-                _, _, weights, lengths = batch(layout, rows=count, length=length)
+                _, _, weights, lengths = make_batch(layout, rows=count, length=length)
                 filled[layout] = sum(lengths) / (count * length)
-                needed = 3 * operations(size, lengths, int(weights["prediction_logits"].sum()))
+                needed = 3 * count_operations(size, lengths, int(weights["prediction_logits"].sum()))
                 for name, turns in series.items():
                     seconds = turns.median / STEPS
                     rates[layout, name] = sum(lengths) / seconds
@@ -102,7 +111,7 @@ def main() -> None:
                     rows.append((size, str(length), layout, name, f"{seconds * 1e3:.1f}", tokens, f"{use:.1%}"))
                 if layout == "full":
                     ours, theirs = series.values()
-                    times, use = Ratio.of(ours, theirs), needed * STEPS / ours.median / H100
+                    times, use = Ratio.compute(ours, theirs), needed * STEPS / ours.median / H100
                     first = size == "base" and length == 128
                     targets = f", at least {MIN_RATIO} and {MIN_UTILIZATION:.0%}" if first else ""
                     reached = times.medians >= MIN_RATIO and use >= MIN_UTILIZATION
@@ -113,11 +122,17 @@ def main() -> None:
                 verdict = "reached" if gain >= MIN_PACKED else "**missed**"
                 verdicts.append(
                     f"- {size}, {length}: packed {gain:.2f} × padded in real tokens a second, at least {MIN_PACKED}: "
-                    f"{verdict}. {filled['padded']:.0%} of the padded rows is real, "
-                    f"{filled['packed']:.0%} of the packed."
+                    f"{verdict}. {filled['padded']:.0%} of the tokens in padded rows are real, "
+                    f"{filled['packed']:.0%} in packed rows."
                 )
-    header = ("size", "length", "rows", "peer", "ms a step", "real tokens a second", "useful share of 989 TFLOP/s")
-    write("Pretraining on a GPU", f"- GPU: {gpu()}", "\n".join(verdicts), quiet(*runs), table(header, rows))
+    header = ("size", "length", "rows", "peer", "ms a step", "real tokens a second", "useful fraction of 989 TFLOP/s")
+    write(
+        "Pretraining on a GPU",
+        f"- GPU: {find_gpu()}",
+        "\n".join(verdicts),
+        describe_load(*runs),
+        make_table(header, rows),
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The tokenizer inside of the graph, the one of this package, and the Rust library's, on 200,000 strings.
+"""Compares the tokenizer in the graph with the Python tokenizer and the Rust library, on 200,000 strings.
 
     python benchmarks/in_graph_equality.py CHECKPOINT [--texts FILE ...] [--strings 200000]
 
-Film snippets, lines of text files (novels, say), and strings made by a seeded generator: many scripts, emoji with
-joiners, combining marks, control characters, unassigned code points, long words, literal special tokens, broken UTF-8.
+Film snippets, lines of text files (novels, for example), and strings from a seeded generator: many scripts, emoji with
+joiners, combining marks, control characters, unassigned code points, long words, literal special tokens, invalid UTF-8.
 Six minutes on two cores. A difference is printed, and the exit code is 1.
 """
 
@@ -28,19 +28,19 @@ _BATCH = 500
 _SNIPPETS = Path(keras_bert_impl.__file__).parent / "assets" / "movie_snippets"
 
 
-def snippets() -> Iterator[str]:
+def read_snippets() -> Iterator[str]:
     """The film snippets."""
     for part in ("train", "valid", "test"):
         with open(_SNIPPETS / f"{part}.tsv", encoding="utf-8", newline="") as file:
             yield from (row["text"] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
-def reference(tokenizer: BertTokenizer) -> Tokenizer:
-    """The Rust library's own tokenizer, with its own truncation and padding."""
-    found = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    found.enable_truncation(_MAX_LENGTH)
-    found.enable_padding(pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
-    return found
+def make_reference(tokenizer: BertTokenizer) -> Tokenizer:
+    """The tokenizer of the Rust library, with its truncation and padding."""
+    rust = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    rust.enable_truncation(_MAX_LENGTH)
+    rust.enable_padding(pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
+    return rust
 
 
 def main() -> None:
@@ -55,17 +55,17 @@ def main() -> None:
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
         seed = len(name)
         sources = {
-            "film snippets": snippets(),
-            "lines of text files": itertools.islice(strings.real(arguments.texts), arguments.strings // 10),
-            "broken UTF-8": strings.invalid(arguments.strings // 10, seed=seed),
-            "made": strings.made(arguments.strings * 3 // 10, seed=seed, special=special),
+            "film snippets": read_snippets(),
+            "lines of text files": itertools.islice(strings.read_lines(arguments.texts), arguments.strings // 10),
+            "invalid UTF-8": strings.make_invalid_utf8(arguments.strings // 10, seed=seed),
+            "generated": strings.make_strings(arguments.strings * 3 // 10, seed=seed, special=special),
         }
         kinds[name] = (settings, sources)
 
     lines, all_same, total = [], True, 0
     for name, (settings, sources) in kinds.items():
         tokenizer = BertTokenizer.from_pretrained(arguments.checkpoint, **settings)
-        rust = reference(tokenizer)
+        rust = make_reference(tokenizer)
         tables = InGraphTokenizer(tokenizer)
         in_graph = tf.function(
             lambda texts, tables=tables: tables(texts, max_length=_MAX_LENGTH)["input_ids"],
@@ -79,23 +79,23 @@ def main() -> None:
             print(lines[-1], flush=True)
     verdict = f"- no difference on at least {arguments.strings:,} strings: {'reached' if all_same else '**missed**'}"
     table = "\n".join(["| vocabulary | strings | compared | different |", "| --- | --- | ---: | ---: |", *lines])
-    write("The tokenizer inside of the graph: equality", verdict, f"{total:,} strings in all.", table)
+    write("The tokenizer in the graph: equality", verdict, f"{total:,} strings in total.", table)
     raise SystemExit(not all_same)
 
 
 def compare(texts: Iterable[str | bytes], in_graph, tokenizer: BertTokenizer, rust: Tokenizer) -> tuple[int, int]:
-    """How many strings there were, and how many of them gave different ids."""
+    """The number of strings, and how often their ids differ from those of another tokenizer."""
     count = differing = 0
     iterator = iter(texts)
     while batch := list(itertools.islice(iterator, _BATCH)):
         decoded = [text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in batch]
-        found = in_graph(tf.constant(batch)).numpy()
+        actual = in_graph(tf.constant(batch)).numpy()
         host = tokenizer(decoded, max_length=_MAX_LENGTH)["input_ids"]
         expected = np.array([encoding.ids for encoding in rust.encode_batch(decoded)], np.int32)
         for other in (host, expected):
-            if found.shape != other.shape:
-                raise SystemExit(f"rows of {other.shape} were expected, {found.shape} found")
-            for row in np.flatnonzero((found != other).any(axis=1)):
+            if actual.shape != other.shape:
+                raise SystemExit(f"the ids have the shape {actual.shape}, expected {other.shape}")
+            for row in np.flatnonzero((actual != other).any(axis=1)):
                 print(f"different: {batch[row]!r:.200}")
                 differing += 1
         count += len(batch)

@@ -2,8 +2,8 @@
 
     python benchmarks/inference.py          # five minutes on two cores; needs 16 GB of memory
 
-One checkpoint with random weights is written by transformers, and every peer loads it: what each computes is compared
-with torch in float32. All take ids, segments and mask, and run at one fixed shape, which suits the compiled ones best.
+transformers writes one checkpoint with random weights, and every peer loads it. The outputs are compared with torch in
+float32. All take ids, segments and mask. The shape is always the same, which is best for compiled peers.
 """
 
 import argparse
@@ -15,62 +15,62 @@ from typing import Any
 
 import numpy as np
 from interleave import Peer, Series, run
-from report import Target, comparison, quiet, table, write
+from report import Target, describe_load, make_comparison_table, make_table, write
 
 SHAPE = (8, 128)
 
 
-def inputs() -> dict[str, np.ndarray]:
+def make_inputs() -> dict[str, np.ndarray]:
     """The batch that every peer runs."""
     ids = np.random.default_rng(1).integers(1000, 30000, SHAPE)
     return {"input_ids": ids, "token_type_ids": np.zeros_like(ids), "attention_mask": np.ones_like(ids)}
 
 
-def checkpoint(directory: Path, layers: int) -> None:
-    """Writes the checkpoint, and the ONNX file made from it."""
+def write_checkpoint(directory: Path, layers: int) -> None:
+    """Writes the checkpoint, and its export to ONNX by torch."""
     import torch
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(1)
     model = BertModel(BertConfig(num_hidden_layers=layers)).eval()
     model.save_pretrained(directory)
-    tensors = {name: torch.from_numpy(array) for name, array in inputs().items()}
+    tensors = {name: torch.from_numpy(array) for name, array in make_inputs().items()}
     torch.onnx.export(
         model, (), directory / "model.onnx", kwargs=tensors, input_names=list(tensors), dynamo=True, optimize=True
     )
 
 
-def keras_bert(directory: Path, dtype: str) -> Callable[[], Any]:
-    """The bare model of this package in a ``tf.function``."""
+def make_keras_bert(directory: Path, dtype: str) -> Callable[[], Any]:
+    """``BertModel`` of this package in a ``tf.function``."""
     import tensorflow as tf
 
     from keras_bert_impl import BertModel
 
     model = BertModel.from_pretrained(directory, dtype=dtype)
-    tensors = {name: tf.constant(array, "int32") for name, array in inputs().items()}
+    tensors = {name: tf.constant(array, "int32") for name, array in make_inputs().items()}
     function = tf.function(lambda batch: model(batch, training=False)["last_hidden_state"])
     return lambda: function(tensors).numpy()
 
 
-def keras_hub(directory: Path, dtype: str) -> Callable[[], Any]:
+def make_keras_hub(directory: Path, dtype: str) -> Callable[[], Any]:
     """KerasHub's backbone in a ``tf.function``."""
     import keras_hub
     import tensorflow as tf
 
     model = keras_hub.models.BertBackbone.from_preset(str(directory), dtype=dtype)
     names = {"input_ids": "token_ids", "token_type_ids": "segment_ids", "attention_mask": "padding_mask"}
-    tensors = {names[name]: tf.constant(array, "int32") for name, array in inputs().items()}
+    tensors = {names[name]: tf.constant(array, "int32") for name, array in make_inputs().items()}
     function = tf.function(lambda batch: model(batch, training=False)["sequence_output"])
     return lambda: function(tensors).numpy()
 
 
-def torch_model(directory: Path, dtype: str, autocast: bool = False) -> Callable[[], Any]:
+def make_torch_model(directory: Path, dtype: str, autocast: bool = False) -> Callable[[], Any]:
     """BERT of transformers on torch, with its fused attention."""
     import torch
     from transformers import BertModel
 
     model = BertModel.from_pretrained(directory, dtype=dtype, attn_implementation="sdpa").eval()
-    tensors = {name: torch.from_numpy(array) for name, array in inputs().items()}
+    tensors = {name: torch.from_numpy(array) for name, array in make_inputs().items()}
 
     @torch.inference_mode()
     def call() -> Any:
@@ -80,44 +80,44 @@ def torch_model(directory: Path, dtype: str, autocast: bool = False) -> Callable
     return call
 
 
-def onnx_runtime(directory: Path) -> Callable[[], Any]:
+def make_onnx_runtime(directory: Path) -> Callable[[], Any]:
     """ONNX Runtime on the exported model."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(directory / "model.onnx", providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, inputs())[0]
+    return lambda: session.run(None, make_inputs())[0]
 
 
-def openvino(directory: Path, precision: str) -> Callable[[], Any]:
+def make_openvino(directory: Path, precision: str) -> Callable[[], Any]:
     """OpenVINO on the exported model."""
     import openvino as ov
 
     model = ov.Core().compile_model(directory / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": precision})
-    return lambda: model(inputs())[0]
+    return lambda: model(make_inputs())[0]
 
 
-def peers(directory: Path, calls: int) -> dict[str, list[Peer]]:
+def make_peers(directory: Path, calls: int) -> dict[str, list[Peer]]:
     """The peers of each precision."""
 
-    def peer(name: str, make: Callable[..., Callable[[], Any]], **arguments: Any) -> Peer:
+    def make_peer(name: str, make: Callable[..., Callable[[], Any]], **arguments: Any) -> Peer:
         return Peer(name, make, {"directory": directory, **arguments}, calls)
 
     return {
         "float32": [
-            peer("keras_bert_impl", keras_bert, dtype="float32"),
-            peer("KerasHub", keras_hub, dtype="float32"),
-            peer("torch", torch_model, dtype="float32"),
-            peer("ONNX Runtime", onnx_runtime),
-            peer("OpenVINO", openvino, precision="f32"),
+            make_peer("keras_bert_impl", make_keras_bert, dtype="float32"),
+            make_peer("KerasHub", make_keras_hub, dtype="float32"),
+            make_peer("torch", make_torch_model, dtype="float32"),
+            make_peer("ONNX Runtime", make_onnx_runtime),
+            make_peer("OpenVINO", make_openvino, precision="f32"),
         ],
         "bfloat16": [
-            peer("keras_bert_impl", keras_bert, dtype="bfloat16"),
-            peer("keras_bert_impl, mixed", keras_bert, dtype="mixed_bfloat16"),
-            peer("KerasHub", keras_hub, dtype="bfloat16"),
-            peer("KerasHub, mixed", keras_hub, dtype="mixed_bfloat16"),
-            peer("torch", torch_model, dtype="bfloat16"),
-            peer("torch, autocast", torch_model, dtype="float32", autocast=True),
-            peer("OpenVINO", openvino, precision="bf16"),
+            make_peer("keras_bert_impl", make_keras_bert, dtype="bfloat16"),
+            make_peer("keras_bert_impl, mixed", make_keras_bert, dtype="mixed_bfloat16"),
+            make_peer("KerasHub", make_keras_hub, dtype="bfloat16"),
+            make_peer("KerasHub, mixed", make_keras_hub, dtype="mixed_bfloat16"),
+            make_peer("torch", make_torch_model, dtype="bfloat16"),
+            make_peer("torch, autocast", make_torch_model, dtype="float32", autocast=True),
+            make_peer("OpenVINO", make_openvino, precision="bf16"),
         ],
     }
 
@@ -134,21 +134,21 @@ TARGETS = {
 }
 
 
-def gigaflop(layers: int) -> float:
-    """Multiplications and additions of the matrix products of one call, in 1e9."""
+def count_gigaflop(layers: int) -> float:
+    """FLOPs of the matrix products of one call, in 1e9."""
     (rows, length), hidden = SHAPE, 768
     return rows * length * layers * 2 * (12 * hidden**2 + 2 * length * hidden) / 1e9
 
 
-def differences(runs: dict[str, dict[str, Series]]) -> str:
-    """How far each peer's hidden states are from those of torch in float32."""
+def make_differences_table(runs: dict[str, dict[str, Series]]) -> str:
+    """A table of the differences between each peer's hidden states and those of torch in float32."""
     reference = runs["float32"]["torch"].first
     rows = []
     for precision, series in runs.items():
         for name, turns in series.items():
             apart = np.abs(np.asarray(turns.first, "float32") - reference)
             rows.append((f"{name}, {precision}", f"{apart.max():.1e}", f"{np.sqrt((apart**2).mean()):.1e}"))
-    return table(("peer", "largest difference", "root mean square"), rows)
+    return make_table(("peer", "largest difference", "root mean square"), rows)
 
 
 def main() -> None:
@@ -160,25 +160,31 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
-        export = multiprocessing.get_context("spawn").Process(target=checkpoint, args=(directory, arguments.layers))
+        export = multiprocessing.get_context("spawn").Process(
+            target=write_checkpoint, args=(directory, arguments.layers)
+        )
         export.start()
         export.join()
         runs = {
             precision: run(group, rounds=arguments.rounds)
-            for precision, group in peers(directory, arguments.calls).items()
+            for precision, group in make_peers(directory, arguments.calls).items()
         }
-    amount = gigaflop(arguments.layers)
+    amount = count_gigaflop(arguments.layers)
     sections = [
-        f"## {precision}\n\n{comparison(series, ours='keras_bert_impl', gigaflop=amount)}"
+        f"## {precision}\n\n{make_comparison_table(series, ours='keras_bert_impl', gigaflop=amount)}"
         for precision, series in runs.items()
     ]
-    verdicts = [target.line(runs[precision], precision) for precision, targets in TARGETS.items() for target in targets]
+    verdicts = [
+        target.format_verdict(runs[precision], precision)
+        for precision, targets in TARGETS.items()
+        for target in targets
+    ]
     write(
         f"Inference of BERT with {arguments.layers} layers, {SHAPE[0]} × {SHAPE[1]} tokens",
         "\n".join(verdicts),
-        quiet(*runs.values()),
+        describe_load(*runs.values()),
         *sections,
-        f"## Hidden states compared with torch in float32\n\n{differences(runs)}",
+        f"## Hidden states compared with torch in float32\n\n{make_differences_table(runs)}",
     )
 
 

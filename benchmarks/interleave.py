@@ -1,6 +1,6 @@
 """Measures peers in turns, A B C A B C …, so that other load on the machine affects all of them equally.
 
-Each peer is a process of its own, so that thread pools and imports do not interfere. The processes start once and then
+Each peer runs in its own process, so that thread pools and imports do not interfere. The processes start once and then
 wait at a pipe for their turn. The processor time that they use while they wait is measured too, and so is the time that
 all other processes use.
 """
@@ -22,12 +22,12 @@ _ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "HF_
 
 @dataclass(frozen=True)
 class Peer:
-    """Something to measure.
+    """A function to measure.
 
     Args:
-        name: its name in the report.
+        name: name in the report.
         make: a module-level function that runs in the peer's process and returns the function that is timed.
-        arguments: its keyword arguments.
+        arguments: keyword arguments of ``make``.
         calls: calls in one turn.
         environment: variables to set in that process.
     """
@@ -44,7 +44,7 @@ class Series:
     """The measurements of one peer.
 
     Attributes:
-        first: what the first call returned.
+        first: the result of the first call.
         seconds: of each turn, per call.
         core_seconds: processor time of a call on all cores; less affected by other processes than ``seconds``.
         idle: fraction of one core that the peer used between its turns.
@@ -59,34 +59,34 @@ class Series:
 
     @property
     def median(self) -> float:
-        """Median of the seconds of a call."""
+        """The median of the seconds of a call."""
         return statistics.median(self.seconds)
 
 
 def run(peers: Sequence[Peer], *, rounds: int, warm_up: int = 2) -> dict[str, Series]:
-    """Starts every peer, then gives each one turn a round; the series by the peers' names."""
+    """Starts every peer, then gives each one turn per round; returns the series by the peers' names."""
     context = multiprocessing.get_context("spawn")
     workers: list[tuple[Any, Any, str]] = []
     series: dict[str, Series] = {}
     try:
         for peer in peers:
             pipe, far_end = context.Pipe()
-            # No daemon, which could not have processes of its own.
+            # Not a daemon, because those cannot start processes.
             process = context.Process(target=_serve, args=(far_end, peer, warm_up))
             process.start()
             far_end.close()
             workers.append((process, pipe, peer.name))
             series[peer.name] = Series(first=_receive(process, pipe, peer.name))
             print(f"  {peer.name} is ready", flush=True)
-        _turns(workers, series, rounds=rounds)
+        _take_turns(workers, series, rounds=rounds)
     finally:
         for process, pipe, _ in workers:
-            pipe.close()  # Which ends the process.
+            pipe.close()  # This ends the process.
             process.join()
     return series
 
 
-def _turns(workers: Sequence[tuple[Any, Any, str]], series: Mapping[str, Series], *, rounds: int) -> None:
+def _take_turns(workers: Sequence[tuple[Any, Any, str]], series: Mapping[str, Series], *, rounds: int) -> None:
     for number in range(rounds):
         for process, pipe, peer_name in workers:
             pipe.send(True)
@@ -105,27 +105,27 @@ def _receive(process: Any, pipe: Any, name: str) -> Any:
 
 
 def _serve(pipe: Any, peer: Peer, warm_up: int) -> None:
-    """The peer's process."""
+    """Measures a peer in its process, one turn for each message."""
     os.environ.update({**_ENVIRONMENT, **peer.environment})
     call = peer.make(**peer.arguments)
     first = call()
     for _ in range(warm_up):
         call()
     pipe.send(first)
-    rest = _Clock()
-    while _is_asked(pipe):
-        idle = rest.own / rest.wall
+    waiting = _Clock()
+    while _wait_for_turn(pipe):
+        idle = waiting.own / waiting.wall
         turn = _Clock()
         for _ in range(peer.calls):
             call()
         wall, own, busy = turn.wall, turn.own, turn.busy
         others = max(0.0, busy - own) / (wall * psutil.cpu_count())
-        rest = _Clock()
+        waiting = _Clock()
         pipe.send({"seconds": wall / peer.calls, "core_seconds": own / peer.calls, "idle": idle, "others": others})
 
 
-def _is_asked(pipe: Any) -> bool:
-    """Waits for a turn; false if there is none any more."""
+def _wait_for_turn(pipe: Any) -> bool:
+    """Waits for a turn; false if there are no more."""
     try:
         return pipe.recv()
     except EOFError:
@@ -136,10 +136,10 @@ class _Clock:
     """Seconds since its creation: elapsed, used on all cores by this process and its children, and by all processes."""
 
     def __init__(self) -> None:
-        self._start = self._now()
+        self._start = self._read_clocks()
 
     @staticmethod
-    def _now() -> tuple[float, float, float]:
+    def _read_clocks() -> tuple[float, float, float]:
         machine = psutil.cpu_times()
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
         own = time.process_time() + ended.ru_utime + ended.ru_stime
@@ -151,24 +151,24 @@ class _Clock:
 
     @property
     def own(self) -> float:
-        return self._now()[1] - self._start[1]
+        return self._read_clocks()[1] - self._start[1]
 
     @property
     def busy(self) -> float:
-        return self._now()[2] - self._start[2]
+        return self._read_clocks()[2] - self._start[2]
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as fast the first of two series is: of the medians, and the quartiles of the rounds' ratios."""
+    """The time of a peer divided by ours: ratio of the medians, and the quartiles of the ratios in each round."""
 
     medians: float
     low: float
     high: float
 
     @classmethod
-    def of(cls, ours: Series, theirs: Series) -> "Ratio":
-        """The ratio of two series of the same run."""
+    def compute(cls, ours: Series, theirs: Series) -> "Ratio":
+        """The ratio for two series of the same run; above 1 means that ``ours`` is faster."""
         paired = [b / a for a, b in zip(ours.seconds, theirs.seconds, strict=True)]
         low, _, high = statistics.quantiles(paired, n=4, method="inclusive")
         return cls(theirs.median / ours.median, low, high)

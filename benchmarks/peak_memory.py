@@ -1,4 +1,4 @@
-"""Peak memory of some calls above that of the imports; in processes of their own, because peaks do not fall."""
+"""Peak memory of some calls above that of the imports, in new processes, because the peak of a process never falls."""
 
 import importlib
 import json
@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 
-def peak(imports: Sequence[str], make: Callable[[], Callable[[], Any]]) -> float:
-    """Megabytes that two calls need in this process.
+def measure_peak(imports: Sequence[str], make: Callable[[], Callable[[], Any]]) -> float:
+    """Megabytes that two calls need in this process, above those of the imports.
 
     Args:
-        imports: modules that take memory before; TensorFlow's first operation belongs to them.
-        make: gives what is called.
+        imports: modules whose memory does not count; neither does that of TensorFlow's first operation.
+        make: returns the function to call.
     """
     modules = [importlib.import_module(name) for name in imports]
     if modules[0].__name__ == "tensorflow":
@@ -27,10 +27,10 @@ def peak(imports: Sequence[str], make: Callable[[], Callable[[], Any]]) -> float
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - floor) / 1024
 
 
-def of_processes(*arguments: str) -> float:
+def measure_in_processes(*arguments: str) -> float:
     """Starts the running script three times with these arguments; returns the median of the last lines it prints.
 
-    TensorFlow's operations run in another order each time, and their peak with them.
+    TensorFlow runs operations in a different order each time, so that the peak differs.
     """
     command = [sys.executable, sys.argv[0], *arguments]
     outputs = [subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout for _ in range(3)]

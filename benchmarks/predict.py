@@ -1,8 +1,8 @@
-"""The time of ``model.predict`` over many batches, compared with a loop over the model in a ``tf.function``.
+"""The time of ``model.predict`` for many batches, compared with a loop that calls the model in a ``tf.function``.
 
     python benchmarks/predict.py            # six minutes on two cores
 
-BERT-base, batches of 8 rows of 128 tokens, as NumPy arrays in and out on both sides.
+BERT-base, batches of 8 rows of 128 tokens. Both take and return NumPy arrays.
 """
 
 import argparse
@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 from interleave import Peer, run
-from report import Target, comparison, quiet, write
+from report import Target, describe_load, make_comparison_table, write
 
 ROWS, LENGTH = 8, 128
 
 
-def model_and_inputs(layers: int, batches: int) -> tuple[Any, dict[str, np.ndarray]]:
-    """The model, and all rows."""
+def make_model_and_inputs(layers: int, batches: int) -> tuple[Any, dict[str, np.ndarray]]:
+    """The model, and the rows of all batches."""
     from keras_bert_impl import BertConfig, BertModel
 
     model = BertModel(BertConfig.preset("base", num_hidden_layers=layers))
@@ -25,17 +25,17 @@ def model_and_inputs(layers: int, batches: int) -> tuple[Any, dict[str, np.ndarr
     return model, {"input_ids": ids, "token_type_ids": np.zeros_like(ids), "attention_mask": np.ones_like(ids)}
 
 
-def predict(layers: int, batches: int) -> Callable[[], Any]:
-    """The call of ``model.predict``."""
-    model, inputs = model_and_inputs(layers, batches)
+def make_predict(layers: int, batches: int) -> Callable[[], Any]:
+    """One call of ``model.predict``."""
+    model, inputs = make_model_and_inputs(layers, batches)
     return lambda: model.predict(inputs, batch_size=ROWS, verbose=0)["pooler_output"]
 
 
-def bare(layers: int, batches: int) -> Callable[[], Any]:
-    """A loop over the function."""
+def make_bare_function(layers: int, batches: int) -> Callable[[], Any]:
+    """A loop that calls the function with each batch."""
     import tensorflow as tf
 
-    model, inputs = model_and_inputs(layers, batches)
+    model, inputs = make_model_and_inputs(layers, batches)
     function = tf.function(lambda batch: model(batch, training=False))
 
     def call() -> Any:
@@ -57,16 +57,18 @@ def main() -> None:
 
     same = {"layers": arguments.layers, "batches": arguments.batches}
     series = run(
-        [Peer("predict", predict, same), Peer("bare function", bare, same)], rounds=arguments.rounds, warm_up=0
+        [Peer("predict", make_predict, same), Peer("bare function", make_bare_function, same)],
+        rounds=arguments.rounds,
+        warm_up=0,
     )
     products = 12 * 768**2 + 2 * LENGTH * 768
     amount = arguments.batches * ROWS * LENGTH * arguments.layers * 2 * products / 1e9
     heading = f"{arguments.batches} batches of {ROWS} × {LENGTH} tokens, float32"
     write(
         f"predict of BERT with {arguments.layers} layers",
-        Target("predict", ("bare function",), 0.95).line(series, heading),
-        quiet(series),
-        f"## {heading}\n\n{comparison(series, ours='predict', gigaflop=amount)}",
+        Target("predict", ("bare function",), 0.95).format_verdict(series, heading),
+        describe_load(series),
+        f"## {heading}\n\n{make_comparison_table(series, ours='predict', gigaflop=amount)}",
     )
 
 

@@ -1,13 +1,13 @@
-"""Held-out masked loss after the same time, here and in transformers on torch, of the same model on the same documents.
+"""Masked loss on held-out documents after the same time of pretraining, in this package and in transformers on torch.
 
     python benchmarks/pretrain_curves.py SHARDS               # 45 minutes on two cores
 
-Both train the size tiny on 95 % of the documents for 20 minutes, with rows of 128 tokens, AdamW 1e-3, 5 % warm-up and a
-straight fall over the time, no dropout, in float32. Torch: transformers' `BertForPreTraining`, pairs of segments made
-once and padded to the row, masked again each time by its `DataCollatorForLanguageModeling`, fused AdamW. Here: packed
-rows. Both are evaluated on the same batches of the other documents, masked by this package, singly, as the collator
-does it. The jobs (``pretrain_curves_keras.py``, ``pretrain_curves_torch.py``) run one after the other; what they found
-is kept as JSON.
+Both train the size tiny on 95 % of the documents for 20 minutes, with rows of 128 tokens, AdamW with a learning rate of
+1e-3, 5 % warm-up and linear decay over the time, no dropout, in float32. Torch: transformers' `BertForPreTraining`,
+segment pairs made once and padded, masked again in each epoch by its `DataCollatorForLanguageModeling`, fused AdamW.
+This package: packed rows. Both are evaluated on the same batches of the other documents, in which this package masked
+single tokens, as the collator does. The jobs (``pretrain_curves_keras.py``, ``pretrain_curves_torch.py``) run one after
+the other; their results are saved as JSON.
 """
 
 import argparse
@@ -22,13 +22,13 @@ import report
 
 _HERE = Path(__file__).parent
 PEERS = {"keras_bert_impl": "pretrain_curves_keras.py", "transformers on torch": "pretrain_curves_torch.py"}
-# What both jobs have in common.
+# Settings of both jobs.
 LENGTH, ROWS, RATE, WARMUP, HELD_OUT, SEED = 128, 32, 1e-3, 0.05, 0.05, 1
 EVALUATED = 40
 
 
-def evaluation(corpus: Any) -> tuple[Any, Any]:
-    """The documents to train with, and the batches of the others that both are evaluated on."""
+def split_corpus(corpus: Any) -> tuple[Any, Any]:
+    """The documents to train on, and the evaluation batches of the other documents."""
     from keras_bert_impl.data import Objective, PretrainingBatches
 
     documents, held_out = corpus.split_documents(HELD_OUT, seed=SEED)
@@ -39,21 +39,21 @@ def evaluation(corpus: Any) -> tuple[Any, Any]:
     return documents, batches
 
 
-def draw(path: Path, found: dict[str, Any]) -> None:
-    """Both curves as a picture."""
+def draw(path: Path, jobs: dict[str, Any]) -> None:
+    """Draws both curves."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    for (name, job), color, marker in zip(found.items(), ("#0072B2", "#D55E00"), ("o", "s"), strict=True):
+    for (name, job), color, marker in zip(jobs.items(), ("#0072B2", "#D55E00"), ("o", "s"), strict=True):
         minutes = [entry["minutes"] for entry in job["history"]]
         losses = [entry["masked_loss"] for entry in job["history"]]
         axes.plot(minutes, losses, color=color, marker=marker, markersize=3, label=name)
         axes.annotate(f"{losses[-1]:.3f}", (minutes[-1], losses[-1]), xytext=(4, 0), textcoords="offset points")
     axes.set(
-        title="Masked words of held-out documents: cross entropy",
+        title="Cross entropy of masked tokens in held-out documents",
         xlabel="minutes of training on two cores",
-        ylabel="nats a word",
+        ylabel="nats per token",
     )
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
@@ -70,15 +70,15 @@ def main() -> None:
     arguments.results.mkdir(parents=True, exist_ok=True)
     # Results of another corpus are not reused.
     corpus = zlib.crc32((arguments.shards / "manifest.json").read_bytes())
-    found = {}
+    jobs = {}
     for name, script in PEERS.items():
         path = arguments.results / f"{Path(script).stem}_{corpus}_{arguments.minutes:g}.json"
         if not path.exists():
             command = [sys.executable, _HERE / script, arguments.shards, "--minutes", str(arguments.minutes)]
             output = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
             path.write_text(output.splitlines()[-1], encoding="utf-8")
-        found[name] = json.loads(path.read_text(encoding="utf-8"))
-    ours, theirs = (job["history"][-1] for job in found.values())
+        jobs[name] = json.loads(path.read_text(encoding="utf-8"))
+    ours, theirs = (job["history"][-1] for job in jobs.values())
     verdict = "reached" if ours["masked_loss"] < theirs["masked_loss"] else "**missed**"
     rows = [
         (
@@ -89,17 +89,17 @@ def main() -> None:
             f"{job['history'][-1]['masked_accuracy']:.3f}",
             f"{job['history'][-1]['next_sentence_accuracy']:.3f}",
         )
-        for name, job in found.items()
+        for name, job in jobs.items()
     ]
     header = ("peer", "steps", "minutes", "masked loss", "masked accuracy", "next-sentence accuracy")
     path = report.write(
         "Pretraining for the same time",
-        f"- held-out masked loss {ours['masked_loss']:.3f}, to be below torch's {theirs['masked_loss']:.3f}: {verdict}",
-        report.table(header, rows),
+        f"- held-out masked loss {ours['masked_loss']:.3f}, lower than torch's {theirs['masked_loss']:.3f}: {verdict}",
+        report.make_table(header, rows),
         "![the losses over the time](PICTURE)",
     )
     picture = path.with_suffix(".png")
-    draw(picture, found)
+    draw(picture, jobs)
     path.write_text(path.read_text(encoding="utf-8").replace("PICTURE", picture.name), encoding="utf-8")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from pretrain_curves import LENGTH, RATE, ROWS, SEED, WARMUP, evaluation
+from pretrain_curves import LENGTH, RATE, ROWS, SEED, WARMUP, split_corpus
 
 from keras_bert_impl import BertConfig, BertForPreTraining
 from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, make_evaluation_data, make_fit_data
@@ -20,7 +20,7 @@ PARTS = 20
 
 
 class Evaluate(keras.callbacks.Callback):
-    """Evaluates when another twentieth of the time is over; the time of evaluations does not count, as in torch's."""
+    """Evaluates after each twentieth of the time, which excludes the evaluations, as in the job on torch."""
 
     def __init__(self, batches: Any, clock: Clock, rate: TimedRate) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ def main() -> None:
     arguments = parser.parse_args()
     keras.utils.set_random_seed(SEED)
     corpus = TokenCorpus(arguments.shards)
-    documents, evaluated = evaluation(corpus)
+    documents, evaluated = split_corpus(corpus)
     objective = Objective(max_length=LENGTH, whole_words=False, packing=True)
     batches = PretrainingBatches(
         corpus, documents=documents, batch_size=ROWS, objective=objective, seed=SEED, steps=1 << 40

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from pretrain_curves import LENGTH, RATE, ROWS, SEED, WARMUP, evaluation
-from torch_adamw import torch_adamw
+from pretrain_curves import LENGTH, RATE, ROWS, SEED, WARMUP, split_corpus
+from torch_adamw import make_torch_adamw
 from transformers import BertConfig, BertForPreTraining, DataCollatorForLanguageModeling, PreTrainedTokenizerFast
 
 from keras_bert_impl.data import TokenCorpus
@@ -20,31 +20,31 @@ PARTS = 20
 TINY = {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 2, "intermediate_size": 512}
 
 
-def instances(corpus: TokenCorpus, documents: np.ndarray) -> list[dict[str, Any]]:
-    """Pairs of segments, one for each chunk of the corpus, computed once and padded."""
+def make_instances(corpus: TokenCorpus, documents: np.ndarray) -> list[dict[str, Any]]:
+    """Segment pairs, one for each chunk of the corpus, padded."""
     tokenizer = corpus.tokenizer
     sampler = PairSampler(corpus, documents, tokens=LENGTH - 3)
     pairs = sampler.draw(np.random.default_rng(SEED), np.arange(len(sampler)), short=0.1)
-    found = []
+    rows = []
     for start, length, label in zip(pairs.start.T, pairs.length.T, pairs.label, strict=True):
         a, b = (corpus.gather(start[i : i + 1], length[i : i + 1]).tolist() for i in (0, 1))
         ids = [tokenizer.cls_token_id, *a, tokenizer.sep_token_id, *b, tokenizer.sep_token_id]
         gap = LENGTH - len(ids)
-        found.append(
+        rows.append(
             {
                 "input_ids": ids + [tokenizer.pad_token_id] * gap,
                 "token_type_ids": [0] * (len(a) + 2) + [1] * (len(b) + 1) + [0] * gap,
                 "attention_mask": [1] * len(ids) + [0] * gap,
-                # Else the collator works it out from the ids, row by row.
+                # Without it, the collator computes it from the ids, row by row.
                 "special_tokens_mask": [1, *[0] * len(a), 1, *[0] * len(b), 1, *[1] * gap],
                 "next_sentence_label": int(label),
             }
         )
-    return found
+    return rows
 
 
 def evaluate(model: Any, batches: Any) -> dict[str, float]:
-    """The masked loss and both accuracies on the batches that both peers are evaluated on."""
+    """The masked loss and both accuracies on the evaluation batches."""
     model.eval()
     loss = right = count = next_right = pairs = 0.0
     with torch.no_grad():
@@ -76,7 +76,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(SEED)
     corpus = TokenCorpus(arguments.shards)
-    documents, evaluated = evaluation(corpus)
+    documents, evaluated = split_corpus(corpus)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(arguments.shards / "tokenizer.json"),
         pad_token="[PAD]",
@@ -87,12 +87,12 @@ def main() -> None:
     )
     collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15)
     loader = torch.utils.data.DataLoader(
-        instances(corpus, documents), batch_size=ROWS, shuffle=True, collate_fn=collate, drop_last=True
+        make_instances(corpus, documents), batch_size=ROWS, shuffle=True, collate_fn=collate, drop_last=True
     )
     none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     config = BertConfig(vocab_size=corpus.tokenizer.vocab_size, **TINY, **none, attn_implementation="sdpa")
     model = BertForPreTraining(config).train()
-    optimizer = torch_adamw(model, learning_rate=RATE, fused=True)
+    optimizer = make_torch_adamw(model, learning_rate=RATE, fused=True)
     seconds, history, steps, begin = 60 * arguments.minutes, [], 0, time.perf_counter()
     for batch in itertools.chain.from_iterable(itertools.repeat(loader)):
         progress = min(1.0, (time.perf_counter() - begin) / seconds)

@@ -3,9 +3,9 @@
     python benchmarks/pretrain_step.py         # half an hour on two cores; needs 20 GB of memory
 
 The sizes tiny (64 rows of 128 tokens) and base (8 rows for the time, 64 for the memory), 30,522 words, 20 predictions a
-row. Everywhere dropout, AdamW (torch's is the fused one) with weight decay, gradients clipped to a norm of 1, and in
-bfloat16 the weights and the optimizer in float32. Memory is the peak of two steps
-above what the imports take, in processes of their own; the median of three.
+row. Both use dropout, AdamW with weight decay (torch's fused one) and gradients clipped to a norm of 1. With bfloat16,
+the weights and the optimizer are in float32. Memory is the peak of two steps above that of the imports, the median of
+three processes.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 from interleave import Peer, run
-from peak_memory import of_processes, peak
-from report import Target, comparison, quiet, table, write
+from peak_memory import measure_in_processes, measure_peak
+from report import Target, describe_load, make_comparison_table, make_table, write
 
 SIZES = {
     "tiny": {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 2, "intermediate_size": 512},
@@ -30,8 +30,8 @@ MIN_RATIO = 1.3
 MAX_MEMORY = {"tiny": 0.5, "base": 0.8}
 
 
-def batch(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Ids, segments, positions to predict and next-sentence labels, the same for both."""
+def make_batch(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Ids, segments, positions to predict and next-sentence labels, the same for both peers."""
     draw = np.random.default_rng(1)
     ids = draw.integers(1000, WORDS, (rows, LENGTH)).astype("int32")
     segments = np.tile((np.arange(LENGTH) > LENGTH // 2).astype("int32"), (rows, 1))
@@ -39,9 +39,9 @@ def batch(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return ids, segments, positions, draw.integers(0, 2, rows).astype("int32")
 
 
-def training_batch(rows: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
+def make_training_batch(rows: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
     """The batch for the model of this package: inputs, targets and weights."""
-    ids, segments, positions, labels = batch(rows)
+    ids, segments, positions, labels = make_batch(rows)
     inputs = {
         "input_ids": ids,
         "token_type_ids": segments,
@@ -53,7 +53,7 @@ def training_batch(rows: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarr
     return inputs, targets, weights
 
 
-def keras_bert(size: str, rows: int, precision: str) -> Callable[[], Any]:
+def make_keras_bert(size: str, rows: int, precision: str) -> Callable[[], Any]:
     """The model of this package, as `pretrain` compiles it."""
     from keras_bert_impl import BertConfig, BertForPreTraining
     from keras_bert_impl.tasks import TASKS
@@ -61,19 +61,19 @@ def keras_bert(size: str, rows: int, precision: str) -> Callable[[], Any]:
 
     model = BertForPreTraining(BertConfig(**SIZES[size]), dtype=PRECISIONS[precision])
     model.compile(adamw(**TRAINING, steps=10_000), **TASKS["pretraining"].make_compile_arguments())
-    arrays = training_batch(rows)
+    arrays = make_training_batch(rows)
     return lambda: float(model.train_on_batch(*arrays, return_dict=True)["loss"])
 
 
-def torch_model(size: str, rows: int, precision: str) -> Callable[[], Any]:
-    """The model of transformers on torch, whose loss wants a label at each position, -100 where there is none."""
+def make_torch_model(size: str, rows: int, precision: str) -> Callable[[], Any]:
+    """The model of transformers on torch, whose loss takes a label for each position: -100 where none is predicted."""
     import torch
-    from torch_adamw import torch_adamw
+    from torch_adamw import make_torch_adamw
     from transformers import BertConfig, BertForPreTraining
 
     model = BertForPreTraining(BertConfig(**SIZES[size], attn_implementation="sdpa")).train()
-    optimizer = torch_adamw(model, **TRAINING, fused=True)
-    ids, segments, positions, labels = (torch.from_numpy(array).long() for array in batch(rows))
+    optimizer = make_torch_adamw(model, **TRAINING, fused=True)
+    ids, segments, positions, labels = (torch.from_numpy(array).long() for array in make_batch(rows))
     targets = torch.full_like(ids, -100).scatter(1, positions, ids.gather(1, positions))
     inputs = {"input_ids": ids, "token_type_ids": segments, "attention_mask": torch.ones_like(ids)}
 
@@ -89,8 +89,8 @@ def torch_model(size: str, rows: int, precision: str) -> Callable[[], Any]:
     return call
 
 
-PEERS = {"keras_bert_impl": keras_bert, "torch": torch_model}
-# What takes memory before there is a model.
+PEERS = {"keras_bert_impl": make_keras_bert, "torch": make_torch_model}
+# The modules whose memory does not count.
 IMPORTS = {
     "keras_bert_impl": ("tensorflow", "keras_bert_impl.models"),
     "torch": ("torch", "transformers.models.bert.modeling_bert"),
@@ -105,7 +105,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.memory:
         peer, size, precision = arguments.memory
-        print(json.dumps(peak(IMPORTS[peer], lambda: PEERS[peer](size, MEMORY_ROWS, precision))))
+        print(json.dumps(measure_peak(IMPORTS[peer], lambda: PEERS[peer](size, MEMORY_ROWS, precision))))
         return
 
     target = Target("keras_bert_impl", ("torch",), MIN_RATIO)
@@ -116,26 +116,28 @@ def main() -> None:
             series = run([Peer(name, make, same) for name, make in PEERS.items()], rounds=arguments.rounds, warm_up=1)
             heading = f"{size}, {ROWS[size]} × {LENGTH} tokens, {precision}"
             runs.append(series)
-            verdicts.append(target.line(series, heading))
+            verdicts.append(target.format_verdict(series, heading))
             hidden, inner = SIZES[size]["hidden_size"], SIZES[size]["intermediate_size"]
             layers = SIZES[size]["num_hidden_layers"] * (4 * hidden**2 + 2 * hidden * inner + 2 * LENGTH * hidden)
             heads = PREDICTIONS / LENGTH * (hidden**2 + hidden * WORDS)
             gigaflop = 6 * ROWS[size] * LENGTH * (layers + heads) / 1e9
-            sections.append(f"## {heading}\n\n{comparison(series, ours='keras_bert_impl', gigaflop=gigaflop)}")
-        found = {peer: of_processes("--memory", peer, size, "float32") for peer in PEERS}
-        ratio = found["keras_bert_impl"] / found["torch"]
+            sections.append(
+                f"## {heading}\n\n{make_comparison_table(series, ours='keras_bert_impl', gigaflop=gigaflop)}"
+            )
+        megabytes = {peer: measure_in_processes("--memory", peer, size, "float32") for peer in PEERS}
+        ratio = megabytes["keras_bert_impl"] / megabytes["torch"]
         verdict = "reached" if ratio <= MAX_MEMORY[size] else "**missed**"
         verdicts.append(
-            f"- {size}, {MEMORY_ROWS} × {LENGTH} tokens: peak memory {ratio:.3f} of torch's, at most "
+            f"- {size}, {MEMORY_ROWS} × {LENGTH} tokens: peak memory divided by torch's: {ratio:.3f}, at most "
             f"{MAX_MEMORY[size]}: {verdict}"
         )
-        rows.append((size, *(f"{found[peer]:,.0f}" for peer in PEERS), f"{ratio:.3f}"))
-    memory = table(("size, float32", *(f"MB, {peer}" for peer in PEERS), "ratio"), rows)
+        rows.append((size, *(f"{megabytes[peer]:,.0f}" for peer in PEERS), f"{ratio:.3f}"))
+    memory = make_table(("size, float32", *(f"MB, {peer}" for peer in PEERS), "divided by torch's"), rows)
     write(
         "A step of pretraining",
         "\n".join(verdicts),
-        quiet(*runs),
-        "GFLOP/s counts the products that are needed: those of the vocabulary for the predicted tokens alone.",
+        describe_load(*runs),
+        "GFLOP/s counts the necessary matrix products: those with the vocabulary only for the predicted tokens.",
         *sections,
         f"## Peak memory above the imports, {MEMORY_ROWS} × {LENGTH} tokens\n\n{memory}",
     )

@@ -34,66 +34,66 @@ _LIBRARIES = (
 
 @dataclass(frozen=True)
 class Target:
-    """A target: one peer is at least ``least`` times as fast as the best of others."""
+    """A target: one peer is at least ``min_ratio`` times as fast as the fastest of others."""
 
     ours: str
     theirs: tuple[str, ...]
-    least: float
+    min_ratio: float
 
-    def line(self, series: Mapping[str, Series], run: str) -> str:
-        """The verdict on a run."""
+    def format_verdict(self, series: Mapping[str, Series], run: str) -> str:
+        """One line that says whether a run reached the target."""
         best = min(self.theirs, key=lambda name: series[name].median)
-        ratio = Ratio.of(series[self.ours], series[best])
-        verdict = "reached" if ratio.medians >= self.least else "**missed**"
+        ratio = Ratio.compute(series[self.ours], series[best])
+        verdict = "reached" if ratio.medians >= self.min_ratio else "**missed**"
         against = best if len(self.theirs) == 1 else f"the best of {', '.join(self.theirs)}: {best}"
-        return f"- {run}: {self.ours} at least {self.least:.2f} × {against}: {ratio} – {verdict}"
+        return f"- {run}: {self.ours} at least {self.min_ratio:.2f} × {against}: {ratio} – {verdict}"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the first column holds names, the others numbers."""
+def make_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; the first column contains names, the others numbers."""
     rule = ["---"] + ["---:"] * (len(header) - 1)
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows))
 
 
-def comparison(series: Mapping[str, Series], *, ours: str, gigaflop: float) -> str:
-    """One run as a table: milliseconds of a call, on the clock and of all cores together, and ``ours`` against each."""
+def make_comparison_table(series: Mapping[str, Series], *, ours: str, gigaflop: float) -> str:
+    """One run as a table: elapsed and core milliseconds of a call, and each peer's time divided by that of ``ours``."""
     rows = []
     for name, turns in series.items():
         low, _, high = statistics.quantiles(turns.seconds, n=4, method="inclusive")
-        ratio = "" if name == ours else str(Ratio.of(series[ours], turns))
+        ratio = "" if name == ours else str(Ratio.compute(series[ours], turns))
         milliseconds = f"{turns.median * 1e3:.1f} ({low * 1e3:.1f} to {high * 1e3:.1f})"
         core = f"{statistics.median(turns.core_seconds) * 1e3:.1f}"
         rows.append((name, milliseconds, core, f"{gigaflop / turns.median:.0f}", ratio))
-    return table(("peer", "ms, median (quartiles)", "core-ms", "GFLOP/s", f"times as fast: {ours}"), rows)
+    return make_table(("peer", "ms, median (quartiles)", "core-ms", "GFLOP/s", f"times as fast: {ours}"), rows)
 
 
-def quiet(*runs: Mapping[str, Series]) -> str:
-    """How much other processes used the machine, which decides how reliable the times are."""
+def describe_load(*runs: Mapping[str, Series]) -> str:
+    """A sentence on how much other processes used the machine, which affects the times."""
     turns = [turn for series in runs for turn in series.values()]
-    others = [share for turn in turns for share in turn.others]
+    others = [fraction for turn in turns for fraction in turn.others]
     idle = max(statistics.median(turn.idle) for turn in turns)
     return (
-        f"Other processes took {statistics.median(others):.1%} of the machine during a turn in the median, "
-        f"{max(others):.1%} at most. A peer that waited for its turn used at most {idle:.1%} of one core."
+        f"Other processes used {statistics.median(others):.1%} of the machine in the median turn, and at most "
+        f"{max(others):.1%}. A peer that waited for its turn used at most {idle:.1%} of one core."
     )
 
 
 def write(title: str, *sections: str) -> Path:
-    """Writes the report of the running script, and prints where.
+    """Writes the report of the running script, and prints it with its path.
 
     Args:
-        title: the report's first line.
-        sections: Markdown, one after the other.
+        title: the heading of the report.
+        sections: the Markdown below the machine and the versions.
     """
-    script, today, (model, flags) = Path(sys.argv[0]), datetime.date.today().isoformat(), _processor()
+    script, today, (model, flags) = Path(sys.argv[0]), datetime.date.today().isoformat(), _read_processor()
     cores = len(os.sched_getaffinity(0))
     slug = re.sub(r"[^a-z0-9]+", "-", f"{model} {cores} cores".lower())
-    # The names of directories are enough: where they are differs between machines.
+    # Only the names of directories: their locations differ between machines.
     arguments = [Path(value).name if Path(value).is_absolute() else value for value in sys.argv[1:]]
     command = shlex.join(["python", f"benchmarks/{script.name}", *arguments])
     facts = (
         f"- Machine: {model}, {cores} cores, {', '.join(flag for flag in _FLAGS if flag in flags)}",
-        f"- Versions: Python {platform.python_version()}, {', '.join(_versions())}",
+        f"- Versions: Python {platform.python_version()}, {', '.join(_list_versions())}",
         f"- Command: `{command}`",
         f"- Date: {today}",
     )
@@ -105,18 +105,19 @@ def write(title: str, *sections: str) -> Path:
 
 
 def get_commit(checkout: Path) -> str:
-    """The commit that a checkout is at."""
+    """The commit of a checkout."""
     command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _processor() -> tuple[str, set[str]]:
+def _read_processor() -> tuple[str, set[str]]:
     """Name and flags of the CPU, from Linux."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     return facts["model name"], set(facts["flags"].split())
 
 
-def _versions() -> list[str]:
+def _list_versions() -> list[str]:
+    """The installed libraries with their versions."""
     installed = {each.name.lower() for each in importlib.metadata.distributions()}
     return [f"{name} {importlib.metadata.version(name)}" for name in _LIBRARIES if name in installed]

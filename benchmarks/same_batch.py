@@ -1,4 +1,4 @@
-"""One batch again and again, as batches for `fit`."""
+"""One batch, repeated as batches for `fit`."""
 
 from typing import Any
 
@@ -6,7 +6,11 @@ import numpy as np
 
 
 class SameBatch:
-    """Batches that are all the same: inputs, labels and perhaps weights, by their names."""
+    """Repeats one batch.
+
+    Args:
+        parts: inputs, labels and, if given, sample weights, each by name.
+    """
 
     def __init__(self, *parts: dict[str, np.ndarray]) -> None:
         self.parts = parts

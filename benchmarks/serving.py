@@ -1,12 +1,12 @@
-"""Requests to exports: sentences compared with torch and ONNX Runtime, text with ids; formats, precisions, sizes.
+"""Requests to exports: compared with torch and ONNX Runtime, from text and from ids, by format and precision.
 
     python benchmarks/serving.py CHECKPOINT      # CHECKPOINT: MiniLM; twelve minutes on two cores
 
-- One sentence, text in, mean-pooled vector out: the SavedModel, transformers on torch with its fast tokenizer, and ONNX
-  Runtime with the Rust tokenizer in front, on the file that torch exports.
-- What text in adds to the bare model.
+- From one sentence to its mean-pooled vector: the SavedModel, transformers on torch with its fast tokenizer, and the
+  Rust tokenizer with ONNX Runtime, on the file that torch exports.
+- The time of the exported tokenizer and of the model alone.
 - ONNX and OpenVINO exports of this package, compared with those of torch.
-- The SavedModel of a BERT-base with random weights in bfloat16 and float32, 8 × 128 tokens; and in int8 its size.
+- SavedModels of a BERT-base with random weights in float32, bfloat16 and int8: 8 × 128 tokens, and their sizes.
 """
 
 import argparse
@@ -20,37 +20,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from in_graph_speed import SENTENCE, in_graph
+from in_graph_speed import SENTENCE, make_in_graph
 from interleave import Peer, Ratio, Series, run
-from report import Target, quiet, table, write
+from report import Target, describe_load, make_table, write
 
 _SHAPES = {"one sentence": (1, 16), "a batch": (8, 128)}
 
 
-def ids(shape: tuple[int, int], dtype: str) -> dict[str, np.ndarray]:
+def make_ids(shape: tuple[int, int], dtype: str) -> dict[str, np.ndarray]:
     """The inputs of a model, without padding."""
     rows = np.random.default_rng(1).integers(1000, 30000, shape).astype(dtype)
     return {"input_ids": rows, "token_type_ids": np.zeros_like(rows), "attention_mask": np.ones_like(rows)}
 
 
-def frozen(weights_are: bool) -> None:
-    """The setting that docs/serving.md recommends for servers; TensorFlow reads it when it is imported."""
-    os.environ["TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"] = str(int(weights_are))
+def set_frozen_weights(frozen: bool) -> None:
+    """Sets what docs/guides/serving.md recommends for servers; TensorFlow reads it when it is imported."""
+    os.environ["TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"] = str(int(frozen))
 
 
-def saved_model(export: Path, settings: bool = True) -> Callable[[], Any]:
+def make_saved_model(export: Path, settings: bool = True) -> Callable[[], Any]:
     """A request with one sentence to a SavedModel."""
-    frozen(settings)
+    set_frozen_weights(settings)
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(export))
-    given = tf.constant([SENTENCE])
-    return lambda: loaded.signatures["embed"](text=given)["mean"].numpy()
+    texts = tf.constant([SENTENCE])
+    return lambda: loaded.signatures["embed"](text=texts)["mean"].numpy()
 
 
-def bare(checkpoint: Path) -> Callable[[], Any]:
-    """The bare Keras model in a ``tf.function``."""
-    frozen(True)
+def make_bare_model(checkpoint: Path) -> Callable[[], Any]:
+    """The Keras model alone, in a ``tf.function``."""
+    set_frozen_weights(True)
     import tensorflow as tf
 
     from keras_bert_impl import BertModel, BertTokenizer
@@ -63,7 +63,7 @@ def bare(checkpoint: Path) -> Callable[[], Any]:
     return lambda: function(inputs)["last_hidden_state"].numpy()
 
 
-def torch_pipeline(checkpoint: Path) -> Callable[[], Any]:
+def make_torch_pipeline(checkpoint: Path) -> Callable[[], Any]:
     """The same sentence through transformers on torch."""
     import torch
     from transformers import AutoTokenizer, BertModel
@@ -81,7 +81,7 @@ def torch_pipeline(checkpoint: Path) -> Callable[[], Any]:
     return call
 
 
-def onnx_pipeline(checkpoint: Path, file: Path) -> Callable[[], Any]:
+def make_onnx_pipeline(checkpoint: Path, file: Path) -> Callable[[], Any]:
     """The same sentence through the Rust tokenizer and ONNX Runtime."""
     import onnxruntime
     from tokenizers import Tokenizer
@@ -99,37 +99,37 @@ def onnx_pipeline(checkpoint: Path, file: Path) -> Callable[[], Any]:
     return call
 
 
-def onnx_runtime(file: Path, shape: tuple[int, int], dtype: str) -> Callable[[], Any]:
+def make_onnx_runtime(file: Path, shape: tuple[int, int], dtype: str) -> Callable[[], Any]:
     """A model's hidden states in ONNX Runtime."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    inputs = ids(shape, dtype)
+    inputs = make_ids(shape, dtype)
     return lambda: session.run(None, inputs)[0]
 
 
-def openvino(file: Path, shape: tuple[int, int], dtype: str) -> Callable[[], Any]:
+def make_openvino(file: Path, shape: tuple[int, int], dtype: str) -> Callable[[], Any]:
     """A model's hidden states in OpenVINO, in float32."""
     import openvino as ov
 
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     compiled = ov.Core().compile_model(file, "CPU", settings)
-    inputs = ids(shape, dtype)
+    inputs = make_ids(shape, dtype)
     return lambda: compiled(inputs)[0]
 
 
-def signature_of_ids(export: Path) -> Callable[[], Any]:
-    """8 × 128 tokens to a SavedModel."""
-    frozen(True)
+def make_ids_signature(export: Path) -> Callable[[], Any]:
+    """A request with 8 × 128 tokens to a SavedModel."""
+    set_frozen_weights(True)
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(export))
-    inputs = {name: tf.constant(value) for name, value in ids(_SHAPES["a batch"], "int32").items()}
+    inputs = {name: tf.constant(value) for name, value in make_ids(_SHAPES["a batch"], "int32").items()}
     return lambda: loaded.signatures["ids"](**inputs)["last_hidden_state"].numpy()
 
 
 def export_from_torch(checkpoint: Path, file: Path) -> None:
-    """The hidden states of transformers' model as ONNX, with any batch size and length."""
+    """Exports transformers' model to ONNX; it returns hidden states, for any batch size and length."""
     import torch
     from transformers import BertModel
 
@@ -141,21 +141,21 @@ def export_from_torch(checkpoint: Path, file: Path) -> None:
         def forward(self, input_ids: Any, token_type_ids: Any, attention_mask: Any) -> Any:
             return self.bert(input_ids, attention_mask, token_type_ids).last_hidden_state
 
-    inputs = {name: torch.from_numpy(value) for name, value in ids((3, 29), "int64").items()}
+    inputs = {name: torch.from_numpy(value) for name, value in make_ids((3, 29), "int64").items()}
     axes = {name: {0: "batch", 1: "length"} for name in inputs}
     names = {"input_names": list(inputs), "output_names": ["last_hidden_state"]}
     torch.onnx.export(States(), tuple(inputs.values()), file, **names, dynamic_axes=axes, dynamo=False)
 
 
 def export(source: Path, target: Path, *options: str) -> Path:
-    """What ``keras-bert export`` makes."""
+    """Runs ``keras-bert export``."""
     command = [sys.executable, "-m", "keras_bert_impl.cli.main", "export", source, target, *options]
     subprocess.run(list(map(str, command)), check=True)
     return target
 
 
-def base(directory: Path, vocabulary: Path) -> Path:
-    """A BERT-base with random weights."""
+def write_base(directory: Path, vocabulary: Path) -> Path:
+    """Writes a BERT-base with random weights."""
     import torch
     from transformers import BertConfig, BertModel
 
@@ -165,14 +165,14 @@ def base(directory: Path, vocabulary: Path) -> Path:
     return directory
 
 
-def megabytes(directory: Path) -> float:
+def measure_megabytes(directory: Path) -> float:
     """The size of all files in a directory."""
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) / 1e6
 
 
-def rows(kind: str, ours: str, series: dict[str, Series]) -> list[tuple[str, str, str]]:
-    """One comparison in the report's table."""
-    ratio = {name: "" if name == ours else str(Ratio.of(series[ours], turns)) for name, turns in series.items()}
+def make_rows(kind: str, ours: str, series: dict[str, Series]) -> list[tuple[str, str, str]]:
+    """The rows of one comparison in the report's table."""
+    ratio = {name: "" if name == ours else str(Ratio.compute(series[ours], turns)) for name, turns in series.items()}
     return [(f"{kind}: {name}", f"{turns.median * 1e3:.2f}", ratio[name]) for name, turns in series.items()]
 
 
@@ -184,71 +184,74 @@ def main() -> None:
     checkpoint, rounds = arguments.checkpoint.resolve(), arguments.rounds
 
     with tempfile.TemporaryDirectory() as temporary:
-        place = Path(temporary)
-        text = export(checkpoint, place / "minilm" / "1")
+        directory = Path(temporary)
+        text = export(checkpoint, directory / "minilm" / "1")
         files = {
-            "ONNX Runtime": export(checkpoint, place / "onnx", "--format", "onnx") / "model.onnx",
-            "OpenVINO": export(checkpoint, place / "openvino", "--format", "openvino") / "model.xml",
+            "ONNX Runtime": export(checkpoint, directory / "onnx", "--format", "onnx") / "model.onnx",
+            "OpenVINO": export(checkpoint, directory / "openvino", "--format", "openvino") / "model.xml",
         }
-        of_torch = place / "torch.onnx"
-        export_from_torch(checkpoint, of_torch)
-        large = base(place / "base", checkpoint / "vocab.txt")
+        torch_file = directory / "torch.onnx"
+        export_from_torch(checkpoint, torch_file)
+        large = write_base(directory / "base", checkpoint / "vocab.txt")
         exports = {
-            precision: export(large, place / "large" / str(number), "--precision", precision)
+            precision: export(large, directory / "large" / str(number), "--precision", precision)
             for number, precision in enumerate(("float32", "bfloat16", "int8"))
         }
 
         lines, verdicts, runs = [], [], []
         ours = "SavedModel"
         peers = [
-            Peer(ours, saved_model, {"export": text}, 30),
-            Peer("SavedModel, TensorFlow as it is", saved_model, {"export": text, "settings": False}, 30),
-            Peer("bare Keras model, ids", bare, {"checkpoint": checkpoint}, 30),
-            Peer("tokenizer in the graph", in_graph, {"checkpoint": checkpoint, "batch": "sentence"}, 30),
-            Peer("transformers on torch", torch_pipeline, {"checkpoint": checkpoint}, 30),
-            Peer("ONNX Runtime", onnx_pipeline, {"checkpoint": checkpoint, "file": of_torch}, 30),
+            Peer(ours, make_saved_model, {"export": text}, 30),
+            Peer(
+                "SavedModel, default settings of TensorFlow", make_saved_model, {"export": text, "settings": False}, 30
+            ),
+            Peer("bare Keras model, ids", make_bare_model, {"checkpoint": checkpoint}, 30),
+            Peer("tokenizer in the graph", make_in_graph, {"checkpoint": checkpoint, "batch": "sentence"}, 30),
+            Peer("transformers on torch", make_torch_pipeline, {"checkpoint": checkpoint}, 30),
+            Peer("ONNX Runtime", make_onnx_pipeline, {"checkpoint": checkpoint, "file": torch_file}, 30),
         ]
         series = run(peers, rounds=rounds)
         apart = np.abs(series[ours].first - series["transformers on torch"].first).max()
         runs.append(series)
-        lines += rows("one sentence", ours, series)
-        verdicts.append(Target(ours, ("transformers on torch",), 1 / 0.9).line(series, "one sentence"))
-        verdicts.append(Target(ours, ("ONNX Runtime",), 1 / 1.8).line(series, "one sentence"))
+        lines += make_rows("one sentence", ours, series)
+        verdicts.append(Target(ours, ("transformers on torch",), 1 / 0.9).format_verdict(series, "one sentence"))
+        verdicts.append(Target(ours, ("ONNX Runtime",), 1 / 1.8).format_verdict(series, "one sentence"))
         together = series["bare Keras model, ids"].median * 1.05 + series["tokenizer in the graph"].median
         verdicts.append(
-            f"- one sentence: {series[ours].median * 1e3:.2f} ms, at most 1.05 × the bare model and the tokenizing, "
+            f"- one sentence: {series[ours].median * 1e3:.2f} ms, at most 1.05 × the model alone and the tokenizer, "
             f"{together * 1e3:.2f} ms – {'reached' if series[ours].median <= together else '**missed**'}"
         )
-        for runtime, make in (("ONNX Runtime", onnx_runtime), ("OpenVINO", openvino)):
+        for runtime, make in (("ONNX Runtime", make_onnx_runtime), ("OpenVINO", make_openvino)):
             for shape in _SHAPES.values():
                 calls = 60 if shape[0] == 1 else 3
                 series = run(
                     [
                         Peer("this package", make, {"file": files[runtime], "shape": shape, "dtype": "int32"}, calls),
-                        Peer("torch", make, {"file": of_torch, "shape": shape, "dtype": "int64"}, calls),
+                        Peer("torch", make, {"file": torch_file, "shape": shape, "dtype": "int64"}, calls),
                     ],
                     rounds=rounds,
                 )
                 runs.append(series)
                 what = f"{runtime}, {shape[0]} × {shape[1]}, exported by"
-                lines += rows(what, "this package", series)
-                verdicts.append(Target("this package", ("torch",), 0.95).line(series, what))
+                lines += make_rows(what, "this package", series)
+                verdicts.append(Target("this package", ("torch",), 0.95).format_verdict(series, what))
         series = run(
-            [Peer(precision, signature_of_ids, {"export": path}, 2) for precision, path in exports.items()],
+            [Peer(precision, make_ids_signature, {"export": path}, 2) for precision, path in exports.items()],
             rounds=rounds,
         )
         runs.append(series)
-        lines += rows("BERT-base, 8 × 128", "bfloat16", series)
-        verdicts.append(Target("bfloat16", ("float32",), 1.5).line(series, "BERT-base, 8 × 128"))
-        sizes = {precision: megabytes(path) for precision, path in exports.items()}
-    share = sizes["int8"] / sizes["float32"]
+        lines += make_rows("BERT-base, 8 × 128", "bfloat16", series)
+        verdicts.append(Target("bfloat16", ("float32",), 1.5).format_verdict(series, "BERT-base, 8 × 128"))
+        sizes = {precision: measure_megabytes(path) for precision, path in exports.items()}
+    fraction = sizes["int8"] / sizes["float32"]
     verdicts.append(
         f"- BERT-base: int8 takes {sizes['int8']:.0f} MB, float32 {sizes['float32']:.0f}, bfloat16 "
-        f"{sizes['bfloat16']:.0f}: {share:.3f}, at most 0.3 – {'reached' if share <= 0.3 else '**missed**'}"
+        f"{sizes['bfloat16']:.0f}; int8 divided by float32: {fraction:.3f}, at most 0.3 – "
+        f"{'reached' if fraction <= 0.3 else '**missed**'}"
     )
-    shown = table(("request and peer", "ms, median", "times as fast: the first of its kind"), lines)
-    exact = f"The vectors of the SavedModel and of torch are at most {apart:.1e} apart."
-    write("Requests to exports", "\n".join(verdicts), quiet(*runs), shown, exact)
+    shown = make_table(("request and peer", "ms, median", "times as fast: the row without a ratio"), lines)
+    exact = f"The vectors of the SavedModel and of torch differ by at most {apart:.1e}."
+    write("Requests to exports", "\n".join(verdicts), describe_load(*runs), shown, exact)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Strings to compare tokenizers on: real sentences, and seeded ones of everything that Unicode has."""
+"""Strings to compare tokenizers on: lines of files, and random strings of all kinds of Unicode characters."""
 
 import random
 import unicodedata
@@ -66,71 +66,72 @@ SNIPPETS = (
 )
 
 
-def real(paths: list[str]) -> Iterator[str]:
+def read_lines(paths: list[str]) -> Iterator[str]:
     """The lines of text files."""
     for path in paths:
         with open(path, encoding="utf-8") as file:
             yield from (line.rstrip("\n") for line in file)
 
 
-def made(count: int, *, seed: int, special: list[str]) -> Iterator[str]:
-    """So many strings, the same for the same seed.
+def make_strings(count: int, *, seed: int, special: list[str]) -> Iterator[str]:
+    """Random strings of many scripts, the same for the same seed.
 
     Args:
-        count: how many.
-        seed: the seed.
-        special: tokens that stand literally in some of them.
+        count: number of strings.
+        seed: seed of the generator.
+        special: special tokens that some of the strings contain.
     """
     generator = random.Random(seed)
     for _ in range(count):
         kind = generator.randrange(8)
         if kind == 0:  # one character, in a word and alone
-            letter = chr(_any_point(generator))
+            letter = chr(_draw_code_point(generator))
             yield generator.choice([letter, f"a{letter}b", f"{letter}{letter}", f" {letter} the"])
         elif kind == 1:  # a word around the limit of 100 characters
             yield generator.choice("axé中한") * generator.choice([1, 17, 99, 100, 101, 250])
         elif kind == 2:  # a case that another form of Unicode spells differently
             yield unicodedata.normalize(
-                generator.choice(["NFC", "NFD", "NFKC", "NFKD"]), _mixed(generator, 12, special)
+                generator.choice(["NFC", "NFD", "NFKC", "NFKD"]), _make_text(generator, 12, special)
             )
         elif kind == 3:
-            yield "".join(generator.choices(special, k=generator.randrange(1, 5))) + _mixed(generator, 2, special)
+            yield "".join(generator.choices(special, k=generator.randrange(1, 5))) + _make_text(generator, 2, special)
         else:
-            yield _mixed(generator, generator.choice([0, 1, 3, 10, 40]), special)
+            yield _make_text(generator, generator.choice([0, 1, 3, 10, 40]), special)
 
 
-def invalid(count: int, *, seed: int) -> Iterator[bytes]:
+def make_invalid_utf8(count: int, *, seed: int) -> Iterator[bytes]:
     """``count`` byte strings, most of them not UTF-8."""
     generator = random.Random(seed)
-    whole = "a é 中 한국 👍 the film".encode()
+    valid = "a é 中 한국 👍 the film".encode()
     for _ in range(count):
         if generator.random() < 0.5:
             yield generator.randbytes(generator.randrange(12))
         else:
-            broken = bytearray(whole)
+            broken = bytearray(valid)
             for _ in range(generator.randrange(1, 5)):
                 broken[generator.randrange(len(broken))] = generator.randrange(256)
             yield bytes(broken[generator.randrange(4) : generator.randrange(20, len(broken))])
 
 
-def _any_point(generator: random.Random) -> int:
+def _draw_code_point(generator: random.Random) -> int:
+    """A random code point that is not a surrogate."""
     point = generator.randrange(generator.choice([0x3000, 0x10000, 0x110000]))
     return point if not 0xD800 <= point < 0xE000 else 0x41
 
 
-def _mixed(generator: random.Random, parts: int, special: list[str]) -> str:
-    """Words of several scripts, snippets, tokens, with and without spaces between."""
-    found = []
+def _make_text(generator: random.Random, parts: int, special: list[str]) -> str:
+    """A string of words of several scripts, snippets and special tokens, with and without spaces between."""
+    pieces = []
     for _ in range(parts):
         choice = generator.random()
         if choice < 0.1:
-            found.append(generator.choice(special))
+            pieces.append(generator.choice(special))
         elif choice < 0.3:
-            found.append(generator.choice(SNIPPETS))
+            pieces.append(generator.choice(SNIPPETS))
         elif choice < 0.35:
-            found.append(chr(_any_point(generator)))
+            pieces.append(chr(_draw_code_point(generator)))
         else:
             first, last = generator.choice(list(SCRIPTS.values()))
-            found.append("".join(chr(generator.randint(first, last)) for _ in range(generator.randrange(1, 9))))
-        found.append(generator.choice(["", " ", "  ", "\t", "\n", "-"]))
-    return "".join(found)
+            pieces.append("".join(chr(generator.randint(first, last)) for _ in range(generator.randrange(1, 9))))
+        pieces.append(generator.choice(["", " ", "  ", "\t", "\n", "-"]))
+    return "".join(pieces)

@@ -1,4 +1,4 @@
-"""Writes the tables of speed in ``README.md`` and ``docs/performance.md`` from the reports in ``benchmarks/reports``.
+"""Writes the speed tables in ``README.md`` and ``docs/performance.md`` from the reports in ``benchmarks/reports``.
 
     python benchmarks/summarize.py
 
@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 REPORTS = ROOT / "benchmarks" / "reports"
 
-# Script: the date of the report to read, where the newest one says that its times are distorted.
+# Script: the date of the report to read, if other processes distorted the times of the newest one.
 DATES = {"pretrain_step": "2026-11-22"}
 
 # The peers of the columns in README.md.
@@ -26,11 +26,11 @@ class Comparison:
     """One row: the times of this package and of its peers, in the tables of one report.
 
     Attributes:
-        job: what was measured, as the reader sees it.
+        job: what was measured, as shown in the tables.
         script: the benchmark's name.
         ours: the row of this package in the report, ``ROW`` or ``ROW|COLUMN`` (default: the first column of numbers).
         peers: name of a peer to its row, in the same form.
-        section: the report's heading above the table; empty where the report has no headings.
+        section: the report's heading above the table; empty if the report has no headings.
         in_readme: whether the row is also in README.md.
     """
 
@@ -42,8 +42,8 @@ class Comparison:
     in_readme: bool = field(default=False, kw_only=True)
 
 
-def _same(*names: str, **others: str) -> dict[str, str]:
-    """Peers whose rows have their own names, and ``others``."""
+def _map_peers(*names: str, **others: str) -> dict[str, str]:
+    """Peers whose rows in the report have the same names, and ``others``."""
     return {**{name: name for name in names}, **others}
 
 
@@ -54,7 +54,7 @@ COMPARISONS = (
         f"inference, {_BASE}, float32",
         "inference",
         "keras_bert_impl",
-        _same("KerasHub", "torch", "ONNX Runtime", "OpenVINO"),
+        _map_peers("KerasHub", "torch", "ONNX Runtime", "OpenVINO"),
         "float32",
         in_readme=True,
     ),
@@ -62,7 +62,7 @@ COMPARISONS = (
         f"inference, {_BASE}, bfloat16",
         "inference",
         "keras_bert_impl",
-        _same("KerasHub", "torch", "OpenVINO"),
+        _map_peers("KerasHub", "torch", "OpenVINO"),
         "bfloat16",
         in_readme=True,
     ),
@@ -71,7 +71,7 @@ COMPARISONS = (
             f"training step, {size}, {precision}",
             "train_step",
             "keras_bert_impl",
-            _same("KerasHub", **_FAST_TORCH),
+            _map_peers("KerasHub", **_FAST_TORCH),
             f"{size}, {precision}",
             in_readme=size == _BASE,
         )
@@ -93,7 +93,7 @@ COMPARISONS = (
             f"pretraining step, BERT-{size} tokens, {precision}",
             "pretrain_step",
             "keras_bert_impl",
-            _same("torch"),
+            _map_peers("torch"),
             f"{size} tokens, {precision}",
             in_readme=size.startswith("base") and precision == "float32",
         )
@@ -152,7 +152,7 @@ COMPARISONS = (
     ),
 )
 
-# What parts of this package cost, compared with the same job without them. ``{ROW|COLUMN}`` is a cell of the report.
+# The time or memory of parts of this package, with and without them. ``{ROW|COLUMN}`` is a cell of the report.
 COSTS = (
     ("`model.predict`, 32 batches of 8 × 128, BERT-base", "predict", "{predict}; the bare function {bare function}"),
     (
@@ -201,17 +201,17 @@ COSTS = (
 
 
 @cache
-def report(script: str) -> Path:
-    """The report of a script to read: the newest, or that of the date in ``DATES``."""
+def find_report(script: str) -> Path:
+    """The newest report of a script, or that of the date in ``DATES``."""
     reports = sorted(REPORTS.glob(f"{script}_*_{DATES.get(script, '*')}.md"), key=lambda path: path.stem[-10:])
     if not reports:
         raise FileNotFoundError(f"{REPORTS} has no report of {script}.py; run it first")
     return reports[-1]
 
 
-def tables_of(script: str, section: str = "") -> list[list[list[str]]]:
-    """The tables below a heading of a report, or all: rows of cells, the header first."""
-    text = report(script).read_text(encoding="utf-8")
+def read_tables(script: str, section: str = "") -> list[list[list[str]]]:
+    """The tables below a heading of a report, or all of them: rows of cells, the header first."""
+    text = find_report(script).read_text(encoding="utf-8")
     if section:
         text = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
     tables = []
@@ -221,106 +221,111 @@ def tables_of(script: str, section: str = "") -> list[list[list[str]]]:
     return tables
 
 
-def cell(script: str, place: str, section: str = "") -> tuple[float, str]:
+def read_cell(script: str, place: str, section: str = "") -> tuple[float, str]:
     """The number in one cell of a report's tables, and its column's heading.
 
     Args:
         script: the benchmark's name.
-        place: ``ROW`` or ``ROW|COLUMN``; without a column the first one after the row's name. Where a row's name takes
-            two columns, both are given as ``FIRST: SECOND``.
+        place: ``ROW`` or ``ROW|COLUMN``; without a column the first one after the row's name. If a row's name takes
+            two columns, ``ROW`` is ``FIRST: SECOND``.
         section: the heading above the table; empty searches the whole report.
     """
     row, _, column = place.partition("|")
-    for header, *rows in tables_of(script, section):
+    for header, *rows in read_tables(script, section):
         for cells in rows:
             if row in (cells[0], ": ".join(cells[:2])) and (not column or column in header):
                 index = header.index(column) if column else 1 if row == cells[0] else 2
                 return float(cells[index].split(" ")[0].replace(",", "")), header[index]
-    raise KeyError(f"{report(script).name} has no row {row!r} with a column {column!r}")
+    raise KeyError(f"{find_report(script).name} has no row {row!r} with a column {column!r}")
 
 
-def seconds(script: str, place: str, section: str = "") -> float:
+def read_seconds(script: str, place: str, section: str = "") -> float:
     """The time in one cell of a report, in seconds."""
-    value, heading = cell(script, place, section)
+    value, heading = read_cell(script, place, section)
     unit = heading.split(",")[0].split(" ")[0]
     return value / {"s": 1, "ms": 1000}[unit]
 
 
-def duration(value: float) -> str:
-    """Seconds in the unit that reads best, with two or three digits."""
+def format_seconds(value: float) -> str:
+    """Seconds or milliseconds, with two or three digits."""
     if value < 1:
         return f"{value * 1000:.{int(value < 0.01)}f} ms"
     return f"{value:.{int(value < 100)}f} s"
 
 
-def our_time(comparison: Comparison) -> float:
+def read_our_time(comparison: Comparison) -> float:
     """The time of this package, in seconds."""
-    return seconds(comparison.script, comparison.ours, comparison.section)
+    return read_seconds(comparison.script, comparison.ours, comparison.section)
 
 
-def ratios(comparison: Comparison) -> dict[str, float]:
+def compute_ratios(comparison: Comparison) -> dict[str, float]:
     """Peer: its time divided by the time of this package."""
-    ours = our_time(comparison)
+    ours = read_our_time(comparison)
     return {
-        peer: seconds(comparison.script, place, comparison.section) / ours for peer, place in comparison.peers.items()
+        peer: read_seconds(comparison.script, place, comparison.section) / ours
+        for peer, place in comparison.peers.items()
     }
 
 
-def quantity(script: str, place: str) -> str:
+def format_cell(script: str, place: str) -> str:
     """A cell of a report with its unit."""
-    value, heading = cell(script, place)
+    value, heading = read_cell(script, place)
     if heading == "MB":
         return f"{value / 1000:.1f} GB"
     if heading.split(",")[0].split(" ")[0] in ("s", "ms"):
-        return duration(seconds(script, place))
+        return format_seconds(read_seconds(script, place))
     return f"{value:,.0f}"
 
 
-def table(*rows: tuple[str, ...]) -> str:
+def make_table(*rows: tuple[str, ...]) -> str:
     """A Markdown table; the first row is its header."""
     header, *others = rows
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ("---",) * len(header), *others))
 
 
-def readme_table() -> str:
-    """The table of speed in README.md."""
+def make_readme_table() -> str:
+    """The speed table of README.md."""
     rows = []
     for comparison in COMPARISONS:
         if comparison.in_readme:
-            found = ratios(comparison)
-            shown = (f"{found[peer]:.2f}" if peer in found else "–" for peer in COLUMNS)
-            rows.append((comparison.job, duration(our_time(comparison)), *shown))
-    return table(("job", "time", *COLUMNS), *rows)
+            ratios = compute_ratios(comparison)
+            shown = (f"{ratios[peer]:.2f}" if peer in ratios else "–" for peer in COLUMNS)
+            rows.append((comparison.job, format_seconds(read_our_time(comparison)), *shown))
+    return make_table(("job", "time", *COLUMNS), *rows)
 
 
-def link(script: str) -> str:
+def make_link(script: str) -> str:
     """A link from ``docs/`` to a report."""
-    return f"[{script}](../benchmarks/reports/{report(script).name})"
+    return f"[{script}](../benchmarks/reports/{find_report(script).name})"
 
 
-def performance_tables() -> dict[str, str]:
+def make_performance_tables() -> dict[str, str]:
     """The tables in docs/performance.md, by the name of their markers."""
     comparisons = [
         (
             comparison.job,
-            duration(our_time(comparison)),
-            "; ".join(f"{peer} {ratio:.2f}" for peer, ratio in ratios(comparison).items()),
-            link(comparison.script),
+            format_seconds(read_our_time(comparison)),
+            "; ".join(f"{peer} {ratio:.2f}" for peer, ratio in compute_ratios(comparison).items()),
+            make_link(comparison.script),
         )
         for comparison in COMPARISONS
     ]
     costs = [
-        (what, re.sub(r"\{([^}]+)\}", lambda place, script=script: quantity(script, place[1]), text), link(script))
+        (
+            what,
+            re.sub(r"\{([^}]+)\}", lambda place, script=script: format_cell(script, place[1]), text),
+            make_link(script),
+        )
         for what, script, text in COSTS
     ]
     return {
-        "comparisons": table(("job", "time", "ratio to each peer", "report"), *comparisons),
-        "costs": table(("part", "measured", "report"), *costs),
+        "comparisons": make_table(("job", "time", "ratio to each peer", "report"), *comparisons),
+        "costs": make_table(("part", "measured", "report"), *costs),
     }
 
 
-def with_tables(page: str, tables: dict[str, str]) -> str:
-    """A page whose tables between ``<!-- NAME: … -->`` and ``<!-- end -->`` are replaced."""
+def replace_tables(page: str, tables: dict[str, str]) -> str:
+    """The page with the tables between ``<!-- NAME: … -->`` and ``<!-- end -->`` replaced."""
     for name, content in tables.items():
         page, count = re.subn(
             rf"(<!-- {name}: [^\n]* -->\n+).*?(\n+<!-- end -->)",
@@ -329,13 +334,13 @@ def with_tables(page: str, tables: dict[str, str]) -> str:
             flags=re.DOTALL,
         )
         if count != 1:
-            raise ValueError(f"the page has {count} markers '<!-- {name}: … -->', not one")
+            raise ValueError(f"the page has {count} markers '<!-- {name}: … -->', expected one")
     return page
 
 
 PAGES = {
-    "README.md": lambda: {"speed": readme_table()},
-    "docs/performance.md": performance_tables,
+    "README.md": lambda: {"speed": make_readme_table()},
+    "docs/performance.md": make_performance_tables,
 }
 
 
@@ -343,7 +348,7 @@ def main() -> None:
     """Writes the tables."""
     for name, tables in PAGES.items():
         path = ROOT / name
-        path.write_text(with_tables(path.read_text(encoding="utf-8"), tables()), encoding="utf-8")
+        path.write_text(replace_tables(path.read_text(encoding="utf-8"), tables()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python benchmarks/train_step.py         # six minutes on two cores; needs 14 GB of memory
 
-Two sizes: BERT-base with 8 rows of 128 tokens, and MiniLM's with 32 rows of 32, as in fine-tuning on short
-texts runs. Everywhere dropout, AdamW with weight decay, gradients clipped to a norm of 1, and in bfloat16 the weights
-and the optimizer in float32. Torch runs twice: with its default AdamW, and with the fused one, transformers' default.
+Two sizes: BERT-base with 8 rows of 128 tokens, and MiniLM's with 32 rows of 32, as in fine-tuning on short texts. All
+use dropout, AdamW with weight decay and gradients clipped to a norm of 1. With bfloat16, the weights and the optimizer
+are in float32. Torch runs twice: with its default AdamW, and with the fused one, transformers' default.
 """
 
 import argparse
@@ -13,35 +13,36 @@ from typing import Any
 
 import numpy as np
 from interleave import Peer, run
-from report import Target, comparison, quiet, write
+from report import Target, describe_load, make_comparison_table, write
 
-# As transformers names them, and rows and tokens of a batch.
+# Sizes with the names of transformers.
 BASE = {"num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}
 MINILM = {"num_hidden_layers": 6, "hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1536}
+# Size, rows and tokens of a batch, calls per turn.
 SIZES = {"BERT-base": (BASE, (8, 128), 1), "MiniLM": (MINILM, (32, 32), 4)}
 TRAINING = {"learning_rate": 5e-5, "weight_decay": 0.01}
 
 
-def batch(shape: tuple[int, int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def make_batch(shape: tuple[int, int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The batch that every peer trains on."""
     ids = np.random.default_rng(1).integers(1000, 30000, shape, dtype="int32")
     inputs = {"input_ids": ids, "token_type_ids": np.zeros_like(ids), "attention_mask": np.ones_like(ids)}
     return inputs, np.arange(shape[0], dtype="int32") % 2
 
 
-def keras_bert(size: dict[str, int], shape: tuple[int, int], precision: str) -> Callable[[], Any]:
-    """The classifier of this package, as its fine-tuning compiles it."""
+def make_keras_bert(size: dict[str, int], shape: tuple[int, int], precision: str) -> Callable[[], Any]:
+    """The classifier of this package, compiled as in fine-tuning."""
     from keras_bert_impl import BertConfig, BertForSequenceClassification
     from keras_bert_impl.tasks import TASKS
     from keras_bert_impl.training import PRECISIONS, adamw
 
     model = BertForSequenceClassification(BertConfig(**size), dtype=PRECISIONS[precision])
     model.compile(optimizer=adamw(**TRAINING, steps=10_000), **TASKS["classification"].make_compile_arguments())
-    inputs, labels = batch(shape)
+    inputs, labels = make_batch(shape)
     return lambda: model.train_on_batch(inputs, {"logits": labels})
 
 
-def keras_hub(size: dict[str, int], shape: tuple[int, int], precision: str) -> Callable[[], Any]:
+def make_keras_hub(size: dict[str, int], shape: tuple[int, int], precision: str) -> Callable[[], Any]:
     """The classifier of KerasHub."""
     import keras
     import keras_hub
@@ -60,21 +61,21 @@ def keras_hub(size: dict[str, int], shape: tuple[int, int], precision: str) -> C
     optimizer = keras.optimizers.AdamW(**TRAINING, global_clipnorm=1.0)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     model.compile(optimizer, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    inputs, labels = batch(shape)
+    inputs, labels = make_batch(shape)
     names = {"input_ids": "token_ids", "token_type_ids": "segment_ids", "attention_mask": "padding_mask"}
     inputs = {names[name]: array for name, array in inputs.items()}
     return lambda: model.train_on_batch(inputs, labels)
 
 
-def torch_model(size: dict[str, int], shape: tuple[int, int], precision: str, fused: bool) -> Callable[[], Any]:
+def make_torch_model(size: dict[str, int], shape: tuple[int, int], precision: str, fused: bool) -> Callable[[], Any]:
     """The classifier of transformers on torch, with its fused attention."""
     import torch
-    from torch_adamw import torch_adamw
+    from torch_adamw import make_torch_adamw
     from transformers import BertConfig, BertForSequenceClassification
 
     model = BertForSequenceClassification(BertConfig(**size, attn_implementation="sdpa")).train()
-    optimizer = torch_adamw(model, **TRAINING, fused=fused)
-    inputs, labels = batch(shape)
+    optimizer = make_torch_adamw(model, **TRAINING, fused=fused)
+    inputs, labels = make_batch(shape)
     tensors = {name: torch.from_numpy(array).long() for name, array in inputs.items()}
     targets = torch.from_numpy(labels).long()
 
@@ -90,8 +91,8 @@ def torch_model(size: dict[str, int], shape: tuple[int, int], precision: str, fu
     return call
 
 
-def gigaflop(size: dict[str, int], shape: tuple[int, int]) -> float:
-    """Multiplications and additions of the matrix products, forward and backward, in 1e9."""
+def count_gigaflop(size: dict[str, int], shape: tuple[int, int]) -> float:
+    """FLOPs of the matrix products, forward and backward, in 1e9."""
     (rows, length), hidden, inner = shape, size["hidden_size"], size["intermediate_size"]
     products = 4 * hidden**2 + 2 * hidden * inner + 2 * length * hidden
     return 3 * 2 * rows * length * size["num_hidden_layers"] * products / 1e9
@@ -111,21 +112,20 @@ def main() -> None:
             same = {"size": size, "shape": shape, "precision": precision}
             series = run(
                 [
-                    Peer("keras_bert_impl", keras_bert, same, calls),
-                    Peer("KerasHub", keras_hub, same, calls),
-                    Peer("torch", torch_model, {**same, "fused": False}, calls),
-                    Peer("torch, fused AdamW", torch_model, {**same, "fused": True}, calls),
+                    Peer("keras_bert_impl", make_keras_bert, same, calls),
+                    Peer("KerasHub", make_keras_hub, same, calls),
+                    Peer("torch", make_torch_model, {**same, "fused": False}, calls),
+                    Peer("torch, fused AdamW", make_torch_model, {**same, "fused": True}, calls),
                 ],
                 rounds=arguments.rounds,
                 warm_up=1,
             )
             heading = f"{name}, {shape[0]} × {shape[1]} tokens, {precision}"
             runs.append(series)
-            verdicts.append(target.line(series, heading))
-            sections.append(
-                f"## {heading}\n\n{comparison(series, ours='keras_bert_impl', gigaflop=gigaflop(size, shape))}"
-            )
-    write("A training step of a classifier", "\n".join(verdicts), quiet(*runs), *sections)
+            verdicts.append(target.format_verdict(series, heading))
+            shown = make_comparison_table(series, ours="keras_bert_impl", gigaflop=count_gigaflop(size, shape))
+            sections.append(f"## {heading}\n\n{shown}")
+    write("A training step of a classifier", "\n".join(verdicts), describe_load(*runs), *sections)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Peak memory of training with accumulated gradients and with recomputed blocks, and the time that recomputing takes.
+"""Peak memory of training with gradient accumulation and with rematerialization, and the time of rematerialization.
 
     python benchmarks/training_memory.py        # 25 minutes on two cores; needs 14 GB of memory
 
-Pretraining steps of BERT-base on rows of 128 tokens, with dropout, in float32. Each value is the peak of two steps
-above what the imports take, in processes of their own; the median of three. What rows take beyond one
-row counts as activations.
+Pretraining steps of BERT-base on rows of 128 tokens, with dropout, in float32. Memory is the peak of two steps above
+that of the imports, the median of three processes. Activations are the memory of 32 rows minus that of one row. In the
+report, ``recomputed`` means with rematerialization, and ``kept`` without.
 """
 
 import argparse
@@ -13,13 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 from interleave import Peer, Ratio, run
-from peak_memory import of_processes, peak
-from pretrain_step import SIZES, TRAINING, batch
-from report import quiet, table, write
+from peak_memory import measure_in_processes, measure_peak
+from pretrain_step import SIZES, TRAINING, make_batch
+from report import describe_load, make_table, write
 
 SMALL, PARTS = 32, 8
-MAX_ACCUMULATED, MAX_KEPT, MAX_TIME = 1.1, 0.5, 1.35
-# What is measured: rows, parts, recomputed.
+MAX_ACCUMULATED, MAX_STORED, MAX_TIME = 1.1, 0.5, 1.35
+# Rows, parts of the batch, rematerialization.
 CASES = {
     "one row": (1, 1, False),
     "one row, recomputed": (1, 1, True),
@@ -29,8 +29,8 @@ CASES = {
 }
 
 
-def training(size: str, rows: int, parts: int, remat: bool) -> Callable[[], Any]:
-    """A step, as `pretrain` makes it; returns the number of weights."""
+def make_training(size: str, rows: int, parts: int, remat: bool) -> Callable[[], Any]:
+    """A training step, as in `pretrain`; it returns the number of weights."""
     from keras_bert_impl import BertConfig, BertForPreTraining
     from keras_bert_impl.tasks import TASKS
     from keras_bert_impl.training import PreTraining, adamw, start_strategy
@@ -41,7 +41,7 @@ def training(size: str, rows: int, parts: int, remat: bool) -> Callable[[], Any]
         distribution.compile(
             model, adamw(**TRAINING, steps=10_000), TASKS["pretraining"].make_compile_arguments(), settings=settings
         )
-    ids, segments, positions, labels = batch(rows)
+    ids, segments, positions, labels = make_batch(rows)
     inputs = {
         "input_ids": ids,
         "token_type_ids": segments,
@@ -66,44 +66,48 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.measure:
         size, case = arguments.measure
-        print(json.dumps(peak(("tensorflow", "keras_bert_impl.training"), lambda: training(size, *CASES[case]))))
+        print(
+            json.dumps(
+                measure_peak(("tensorflow", "keras_bert_impl.training"), lambda: make_training(size, *CASES[case]))
+            )
+        )
         return
     size = arguments.size
-    found = {}
+    megabytes = {}
     for case in CASES:
-        found[case] = of_processes("--measure", size, case)
-        print(f"  {case}: {found[case]:,.0f} MB", flush=True)
-    one, one_again, small, small_again, whole = found.values()
+        megabytes[case] = measure_in_processes("--measure", size, case)
+        print(f"  {case}: {megabytes[case]:,.0f} MB", flush=True)
+    one, one_remat, small, small_remat, large = megabytes.values()
     peers = [
-        Peer(name, training, {"size": size, "rows": SMALL, "parts": 1, "remat": name == "recomputed"})
+        Peer(name, make_training, {"size": size, "rows": SMALL, "parts": 1, "remat": name == "recomputed"})
         for name in ("kept", "recomputed")
     ]
     series = run(peers, rounds=arguments.rounds, warm_up=1)
     weights = 4 * series["kept"].first / 2**20
-    accumulated = whole / (small + weights)
-    kept = (small_again - one_again) / (small - one)
-    longer = Ratio.of(series["kept"], series["recomputed"]).medians
+    accumulated = large / (small + weights)
+    stored = (small_remat - one_remat) / (small - one)
+    time = Ratio.compute(series["kept"], series["recomputed"]).medians
     lines = [
         (
-            f"{SMALL * PARTS} rows in {PARTS} parts, divided by {SMALL} rows and the weights",
+            f"memory of {SMALL * PARTS} rows in {PARTS} parts, divided by that of {SMALL} rows and the weights",
             accumulated,
             MAX_ACCUMULATED,
         ),
-        ("activations that are kept with rematerialization, divided by all", kept, MAX_KEPT),
-        ("time of a step with rematerialization, divided by that without", longer, MAX_TIME),
+        ("activations stored with rematerialization, divided by those without", stored, MAX_STORED),
+        ("time of a step with rematerialization, divided by that without", time, MAX_TIME),
     ]
     verdicts = [
-        f"- {name}: {ratio:.3f}, at most {most}: {'reached' if ratio <= most else '**missed**'}"
-        for name, ratio, most in lines
+        f"- {name}: {ratio:.3f}, at most {limit}: {'reached' if ratio <= limit else '**missed**'}"
+        for name, ratio, limit in lines
     ]
-    rows = [(case, f"{value:,.0f}") for case, value in found.items()] + [("the weights", f"{weights:,.0f}")]
+    rows = [(case, f"{value:,.0f}") for case, value in megabytes.items()] + [("the weights", f"{weights:,.0f}")]
     times = [(name, f"{turns.median:.2f}") for name, turns in series.items()]
     write(
         f"Memory of training, {size}",
         "\n".join(verdicts),
-        quiet(series),
-        table(("what", "MB"), rows),
-        table((f"{SMALL} rows", "s a step, median"), times),
+        describe_load(series),
+        make_table(("what", "MB"), rows),
+        make_table((f"{SMALL} rows", "s a step, median"), times),
     )
 
 

@@ -2,10 +2,10 @@
 
     python benchmarks/workers.py        # 20 minutes on two cores; needs 12 GB of memory
 
-Steps of a classifier on 32 rows of 128 tokens in all, as in `finetune`, without saving states: dropout, AdamW,
-clipped gradients. The workers exchange their gradients by gRPC. To measure the exchange, two processes of one
-core each that know nothing of each other take 16 rows each, at the same time. The three take turns, each time as new
-processes.
+Training steps of a classifier on 32 rows of 128 tokens, as in `finetune` but without saving states: dropout, AdamW,
+clipped gradients. The workers exchange their gradients by gRPC. To measure the exchange, two separate processes with
+one core each train on 16 rows each at the same time, without exchanging gradients. The three setups take turns, each
+time with new processes.
 """
 
 import argparse
@@ -19,13 +19,13 @@ import sys
 import time
 from typing import Any
 
-from report import table, write
+from report import make_table, write
 from same_batch import SameBatch
-from train_step import BASE, MINILM, TRAINING, batch
+from train_step import BASE, MINILM, TRAINING, make_batch
 
 ROWS, LENGTH = 32, 128
 MIN_RATIO = 0.8
-# Timed steps, after as many that are not.
+# The model, and the number of timed steps, which follow the same number of steps without timing.
 SIZES = {"MiniLM": (MINILM, 12), "BERT-base": (BASE, 3)}
 KINDS = {
     "one process, two cores": [[0, 1]],
@@ -34,8 +34,8 @@ KINDS = {
 }
 
 
-def job(kind: str, size: str, cores: list[int]) -> None:
-    """One process; prints the seconds of a step."""
+def run_job(kind: str, size: str, cores: list[int]) -> None:
+    """Trains in this process; prints the seconds of a step."""
     os.sched_setaffinity(0, cores)
     import keras
 
@@ -57,21 +57,21 @@ def job(kind: str, size: str, cores: list[int]) -> None:
             arguments = TASKS["classification"].make_compile_arguments()
             distribution.compile(model, adamw(**TRAINING, steps=10_000), arguments, settings=FineTuning())
         timer = Timer()
-        inputs, labels = batch((ROWS // 2 if kind == "two separate processes" else ROWS, LENGTH))
+        inputs, labels = make_batch((ROWS // 2 if kind == "two separate processes" else ROWS, LENGTH))
         batches = distribution.split(SameBatch(inputs, {"logits": labels}))
         common = {"steps_per_epoch": steps, "epochs": 2, "verbose": 0, "shuffle": False}
         model.fit(distribution.feed(batches), callbacks=[timer], **common)
     print(json.dumps(timer.seconds / steps))
 
 
-def seconds(kind: str, size: str) -> float:
-    """The seconds of a step, of the slower process."""
+def measure_seconds(kind: str, size: str) -> float:
+    """The seconds of a step in the slower process."""
     ports = []
     with contextlib.ExitStack() as stack:
         for _ in KINDS[kind]:
-            taken = stack.enter_context(socket.socket())
-            taken.bind(("127.0.0.1", 0))
-            ports.append(taken.getsockname()[1])
+            reserved = stack.enter_context(socket.socket())
+            reserved.bind(("127.0.0.1", 0))
+            ports.append(reserved.getsockname()[1])
     processes = []
     for index, cores in enumerate(KINDS[kind]):
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -95,29 +95,33 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.job:
         kind, size, cores = arguments.job
-        job(kind, size, json.loads(cores))
+        run_job(kind, size, json.loads(cores))
         return
     verdicts, rows = [], []
     for size in arguments.sizes:
-        found: dict[str, list[float]] = {kind: [] for kind in KINDS}
+        times: dict[str, list[float]] = {kind: [] for kind in KINDS}
         for _ in range(arguments.rounds):
-            for kind, turns in found.items():
-                turns.append(seconds(kind, size))
+            for kind, turns in times.items():
+                turns.append(measure_seconds(kind, size))
                 print(f"  {size}, {kind}: {turns[-1]:.3f} s a step", flush=True)
-        one, two, separate = (statistics.median(turns) for turns in found.values())
+        one, two, separate = (statistics.median(turns) for turns in times.values())
         verdict = "reached" if one / two >= MIN_RATIO else "**missed**"
-        verdicts.append(f"- {size}: two workers are {one / two:.3f} times as fast, at least {MIN_RATIO}: {verdict}")
         verdicts.append(
-            f"- {size}: {max(0.0, two - separate) / two:.1%} of the workers' step is exchange and waiting for each "
-            f"other; two separate processes of one core are {one / separate:.3f} times as fast as one of two"
+            f"- {size}: two workers are {one / two:.3f} times as fast as one process, at least {MIN_RATIO}: {verdict}"
+        )
+        verdicts.append(
+            f"- {size}: {max(0.0, two - separate) / two:.1%} of the workers' step is the exchange of gradients and "
+            f"waiting for each other; two separate processes are {one / separate:.3f} times as fast as one process"
         )
         rows += [
             (size, kind, f"{statistics.median(turns):.3f}", f"{min(turns):.3f} to {max(turns):.3f}")
-            for kind, turns in found.items()
+            for kind, turns in times.items()
         ]
-    header = ("size", "processes", "s a step, median", "from, to")
+    header = ("size", "processes", "s a step, median", "range")
     write(
-        "Two workers with one core each, compared with one process with two", "\n".join(verdicts), table(header, rows)
+        "Two workers with one core each, compared with one process with two",
+        "\n".join(verdicts),
+        make_table(header, rows),
     )
 
 

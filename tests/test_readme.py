@@ -117,16 +117,16 @@ def test_the_readme_is_short():
 def test_tables_of_measurements_come_from_the_reports(name):
     """If this fails: ``python benchmarks/summarize.py``."""
     page = (ROOT / name).read_text(encoding="utf-8")
-    assert summarize.with_tables(page, summarize.PAGES[name]()) == page
+    assert summarize.replace_tables(page, summarize.PAGES[name]()) == page
 
 
 def test_a_ratio_above_one_means_that_this_package_is_faster():
     """The direction, against the sentences of two reports that name the faster one themselves."""
     sentence, *_ = [row for row in summarize.COMPARISONS if row.job.startswith("one sentence")]
-    report = summarize.report("serving").read_text(encoding="utf-8")
+    report = summarize.find_report("serving").read_text(encoding="utf-8")
     (reported,) = re.findall(r"one sentence: SavedModel at least 0.56 × ONNX Runtime: ([\d.]+) ", report)
-    assert summarize.ratios(sentence)["ONNX Runtime"] == pytest.approx(float(reported), abs=0.01)
+    assert summarize.compute_ratios(sentence)["ONNX Runtime"] == pytest.approx(float(reported), abs=0.01)
     inference, *_ = summarize.COMPARISONS
-    report = summarize.report("inference").read_text(encoding="utf-8")
+    report = summarize.find_report("inference").read_text(encoding="utf-8")
     (reported,) = re.findall(r"float32: keras_bert_impl at least 1.10 × KerasHub: ([\d.]+) ", report)
-    assert summarize.ratios(inference)["KerasHub"] == pytest.approx(float(reported), abs=0.01)
+    assert summarize.compute_ratios(inference)["KerasHub"] == pytest.approx(float(reported), abs=0.01)

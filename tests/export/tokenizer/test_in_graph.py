@@ -59,7 +59,7 @@ def test_every_setting(
 ) -> None:
     settings = {"do_lower_case": lower, "strip_accents": accents, "tokenize_chinese_chars": chinese}
     tokenizer = BertTokenizer(cased_vocabulary, **settings)
-    made = list(strings.made(600, seed=11, special=SPECIAL))
+    made = list(strings.make_strings(600, seed=11, special=SPECIAL))
     assert differences(tokenizer, [*texts, *made]) == []
 
 
@@ -70,12 +70,12 @@ def test_real_vocabularies(fixture: str, texts: list[str], request: pytest.Fixtu
         tokenizer = BertTokenizer.from_pretrained(directory / "bert_pretrained", do_lower_case=False)
     else:
         tokenizer = BertTokenizer.from_pretrained(directory)
-    assert differences(tokenizer, [*texts, *strings.made(2000, seed=5, special=SPECIAL)]) == []
+    assert differences(tokenizer, [*texts, *strings.make_strings(2000, seed=5, special=SPECIAL)]) == []
 
 
 def test_bytes_that_are_not_utf_8(minilm: Path) -> None:
     tokenizer = BertTokenizer.from_pretrained(minilm)
-    assert differences(tokenizer, list(strings.invalid(2000, seed=3))) == []
+    assert differences(tokenizer, list(strings.make_invalid_utf8(2000, seed=3))) == []
 
 
 @pytest.mark.slow
@@ -138,7 +138,7 @@ def test_added_tokens(minilm: Path, added: list[Any]) -> None:
     texts = [
         *("Under ünder ÜNDERGROUND undergrounder", "new york New  York NEW YORK newyork", "中国 中 国 x中国y 中国中国"),
         *("<ent><ent1> <ent>1 t>< <ent><x", "a <s> b<s>c  <s>", "ababab abab aba", "É e\u0301 café", "new york"),
-        *strings.made(400, seed=2, special=[*SPECIAL, *spelled]),
+        *strings.make_strings(400, seed=2, special=[*SPECIAL, *spelled]),
     ]
     assert differences(tokenizer, texts) == []
 
