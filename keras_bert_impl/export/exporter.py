@@ -16,7 +16,7 @@ from keras_bert_impl.export.saved_model import check_version
 from keras_bert_impl.files import SNIPPETS, create_directory, require_empty, to_json, write_text
 from keras_bert_impl.prediction.predictor import Predictor
 from keras_bert_impl.tasks import resolve_task
-from keras_bert_impl.tasks.base import Run
+from keras_bert_impl.tasks.base import PredictFunction
 from keras_bert_impl.tasks.encoding import check_fit, resolve_max_length
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -145,7 +145,7 @@ def _write(parts: Parts, kind: Format, directory: Path) -> None:
     write_text(directory / "README.md", kind.make_guide(parts, directory / kind.file))
 
 
-def _compare(run: Run, reference: Any, parts: Parts) -> tuple[float, float]:
+def _compare(run: PredictFunction, reference: Any, parts: Parts) -> tuple[float, float]:
     """Returns the largest difference between the outputs of two models on real texts, and the largest output."""
     texts = read_table(SNIPPETS / "test.tsv")["text"]
     difference, size = 0.0, 0.0

@@ -5,7 +5,7 @@ from pathlib import Path
 from keras_bert_impl.export.parts import Parts
 from keras_bert_impl.export.runtime import convert, import_library, make_runtime_guide, select_inputs
 from keras_bert_impl.machine import count_cores
-from keras_bert_impl.tasks.base import Run
+from keras_bert_impl.tasks.base import PredictFunction
 
 
 def write(parts: Parts, path: Path) -> None:
@@ -16,7 +16,7 @@ def write(parts: Parts, path: Path) -> None:
     convert(parts, path, "litert", **settings)
 
 
-def open(path: Path) -> Run:
+def open(path: Path) -> PredictFunction:
     """Loads the model into LiteRT's interpreter."""
     interpreter = import_library("ai_edge_litert.interpreter", "litert").Interpreter(
         str(path), num_threads=count_cores()

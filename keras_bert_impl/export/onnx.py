@@ -6,7 +6,7 @@ from typing import Any
 from keras_bert_impl.export.parts import Parts
 from keras_bert_impl.export.runtime import convert, import_library, make_runtime_guide, select_inputs, suppress_messages
 from keras_bert_impl.machine import count_cores
-from keras_bert_impl.tasks.base import Run
+from keras_bert_impl.tasks.base import PredictFunction
 
 
 def write(parts: Parts, path: Path) -> None:
@@ -22,7 +22,7 @@ def write(parts: Parts, path: Path) -> None:
             quantization.quantize_dynamic(path, path, **options)
 
 
-def open(path: Path) -> Run:
+def open(path: Path) -> PredictFunction:
     """Loads the model into ONNX Runtime."""
     runtime = import_library("onnxruntime", "onnx")
     options = runtime.SessionOptions()

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_bert_impl.export.parts import Parts
 from keras_bert_impl.export.runtime import convert, import_library, make_runtime_guide, select_inputs, suppress_messages
-from keras_bert_impl.tasks.base import Run
+from keras_bert_impl.tasks.base import PredictFunction
 
 
 def write(parts: Parts, path: Path) -> None:
@@ -21,7 +21,7 @@ def write(parts: Parts, path: Path) -> None:
         openvino.save_model(model, path, compress_to_fp16=False)
 
 
-def open(path: Path) -> Run:
+def open(path: Path) -> PredictFunction:
     """Loads the model into OpenVINO in float32: its default is bfloat16 where the processor supports it."""
     openvino = import_library("openvino", "openvino")
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}

@@ -10,7 +10,7 @@ from typing import Any
 from keras_bert_impl.errors import InputError, make_missing_error
 from keras_bert_impl.export.formats import EXTRA
 from keras_bert_impl.export.parts import Parts
-from keras_bert_impl.tasks.base import Run
+from keras_bert_impl.tasks.base import PredictFunction
 
 _PAGE = """# {name}
 
@@ -92,7 +92,7 @@ def write(parts: Parts, path: Path) -> None:
     write_warmup(directory / EXTRA / NAME, parts.name, functions)
 
 
-def open(path: Path) -> Run:
+def open(path: Path) -> PredictFunction:
     """Opens a SavedModel without Keras, and returns its signature over ids.
 
     Raises:

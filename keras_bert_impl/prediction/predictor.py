@@ -10,7 +10,7 @@ from keras_bert_impl.data.batches import Features
 from keras_bert_impl.data.feed import get_batch_lengths
 from keras_bert_impl.data.tables import Columns
 from keras_bert_impl.tasks import Task, resolve_task
-from keras_bert_impl.tasks.base import Run
+from keras_bert_impl.tasks.base import PredictFunction
 from keras_bert_impl.tasks.encoding import resolve_max_length
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -52,7 +52,7 @@ class Predictor:
         self.tokenizer = BertTokenizer.from_pretrained(files)
         self.max_length = resolve_max_length(self.config, self.tokenizer, max_length)
         self._lengths: tuple[int, ...] = ()
-        self._run: Run
+        self._run: PredictFunction
         if exported:
             self._run = self.task.wrap_export(exported.open(Path(source) / exported.file))
         else:

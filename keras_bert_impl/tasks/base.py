@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from keras_bert_impl.tasks.words import Row
 
 # Takes a batch of named inputs, returns the named outputs: a model's ``predict_on_batch``, or an export's signature.
-Run = Callable[[dict[str, np.ndarray]], dict[str, Any]]
+PredictFunction = Callable[[dict[str, np.ndarray]], dict[str, Any]]
 Outputs = Mapping[str, Any]
 Prediction = dict[str, Any]
 
@@ -237,7 +237,7 @@ class Task(abc.ABC):
         """Reduces the outputs of one batch to what `decode` needs, so that large outputs are not collected."""
         return dict(outputs)
 
-    def wrap_export(self, run: Run) -> Run:
+    def wrap_export(self, run: PredictFunction) -> PredictFunction:
         """Adapts an export's function of ids to this task's inputs."""
         return run
 
@@ -247,7 +247,7 @@ class Task(abc.ABC):
 
     def predict(
         self,
-        run: Run,
+        run: PredictFunction,
         features: Features,
         columns: Columns,
         *,

@@ -12,7 +12,16 @@ from keras_bert_impl.data.batches import Features, Ragged
 from keras_bert_impl.data.masking import choose_masked, mask_tokens
 from keras_bert_impl.data.tables import Columns, iterate_table, read_lines
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.tasks.base import NO_SUMMARY, Outputs, Prediction, Run, Serving, Summary, TargetLogit, Task
+from keras_bert_impl.tasks.base import (
+    NO_SUMMARY,
+    Outputs,
+    PredictFunction,
+    Prediction,
+    Serving,
+    Summary,
+    TargetLogit,
+    Task,
+)
 from keras_bert_impl.tasks.encoding import check_fit, make_model_inputs, softmax, truncate
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -191,7 +200,7 @@ class MaskedLM(Task):
             reduced["log_probability"] = np.log(np.maximum(true, np.finfo(np.float64).tiny))
         return reduced
 
-    def wrap_export(self, run: Run) -> Run:
+    def wrap_export(self, run: PredictFunction) -> PredictFunction:
         """Selects the predicted positions: an export's function of ids returns the logits of all tokens."""
 
         def run_at_positions(inputs: dict[str, np.ndarray]) -> dict[str, Any]:
