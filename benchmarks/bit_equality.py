@@ -107,12 +107,16 @@ def digest_jobs(directory: Path) -> Iterator[tuple[str, str]]:
     for part, count in (("train", 256), ("valid", 64)):
         (directory / f"{part}.tsv").write_text(read_snippets(part, count), encoding="utf-8")
     run = directory / "run"
+    names = ("FineTuningSettings", "PretrainingSettings")
+    if not hasattr(training, names[0]):  # Before a renaming.
+        names = ("FineTuning", "PreTraining")
+    fine_tuning, pretraining = (getattr(training, name) for name in names)
     training.finetune(
         "bert-tiny-novels",
         train=directory / "train.tsv",
         valid=directory / "valid.tsv",
         output=run,
-        settings=training.FineTuning(epochs=2, batch_size=16),
+        settings=fine_tuning(epochs=2, batch_size=16),
     )
     yield "fine-tuning: model.safetensors", hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()[:16]
 
@@ -136,7 +140,7 @@ def digest_jobs(directory: Path) -> Iterator[tuple[str, str]]:
     lines = [line.split("\t")[0] for line in read_snippets("train", 600).splitlines()[1:]]
     corpus.write_text("\n".join(line + ("\n" if number % 6 == 5 else "") for number, line in enumerate(lines)), "utf-8")
     prepare([corpus], "bert-tiny-novels", directory / "shards", workers=1)
-    settings = training.PreTraining(batch_size=8, report_every=20)
+    settings = pretraining(batch_size=8, report_every=20)
     training.pretrain(directory / "shards", output=directory / "pretrained", steps=40, settings=settings)
     content = (directory / "pretrained" / "model.safetensors").read_bytes()
     yield "pretraining: model.safetensors", hashlib.sha256(content).hexdigest()[:16]

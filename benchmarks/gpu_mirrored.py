@@ -31,7 +31,7 @@ def run_job(strategy: str | None, devices: int | None) -> None:
     from keras_bert_impl.data import LengthBatches
     from keras_bert_impl.data.batches import Features, Ragged
     from keras_bert_impl.tasks import TASKS
-    from keras_bert_impl.training import PreTraining, adamw, start_strategy
+    from keras_bert_impl.training import PretrainingSettings, adamw, start_strategy
 
     tf.config.experimental.enable_tensor_float_32_execution(False)  # TF32 matrix products have fewer digits.
     draw = np.random.default_rng(1)
@@ -53,7 +53,7 @@ def run_job(strategy: str | None, devices: int | None) -> None:
             model = BertForPreTraining(BertConfig.preset("tiny", **none))
             optimizer = adamw(learning_rate=1e-3, steps=STEPS)
             distribution.compile(
-                model, optimizer, TASKS["pretraining"].make_compile_arguments(), settings=PreTraining()
+                model, optimizer, TASKS["pretraining"].make_compile_arguments(), settings=PretrainingSettings()
             )
         feed = distribution.feed(distribution.split(LengthBatches(features, ROWS, seed=1)))
         begin = time.perf_counter()

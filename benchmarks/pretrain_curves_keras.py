@@ -12,7 +12,7 @@ from keras_bert_impl import BertConfig, BertForPreTraining
 from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, make_evaluation_data, make_fit_data
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.pretraining import summarize_logs
-from keras_bert_impl.training import PreTraining, adamw
+from keras_bert_impl.training import PretrainingSettings, adamw
 from keras_bert_impl.training.pretraining import TimedRate
 from keras_bert_impl.training.run import Clock
 
@@ -54,7 +54,7 @@ def main() -> None:
     model = BertForPreTraining(BertConfig.preset("tiny", vocab_size=corpus.tokenizer.vocab_size, **none))
     model.compile(adamw(learning_rate=RATE, steps=None), **TASKS["pretraining"].make_compile_arguments())
     clock = Clock()
-    rate = TimedRate(PreTraining(learning_rate=RATE, warmup=WARMUP), clock, seconds=60 * arguments.minutes)
+    rate = TimedRate(PretrainingSettings(learning_rate=RATE, warmup=WARMUP), clock, seconds=60 * arguments.minutes)
     evaluate = Evaluate(evaluated, clock, rate)
     model.fit(make_fit_data(batches), steps_per_epoch=1 << 40, callbacks=[evaluate, rate], shuffle=False, verbose=0)
     print(json.dumps({"steps": evaluate.steps, "history": evaluate.history}))

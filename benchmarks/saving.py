@@ -46,7 +46,7 @@ def measure(size: str, rounds: int) -> tuple[list[tuple[float, float]], int]:
     """Seconds of a part with a state and without, for the first state and for each round; bytes of a state."""
     from keras_bert_impl import BertConfig, BertForSequenceClassification
     from keras_bert_impl.tasks import TASKS
-    from keras_bert_impl.training import SaveStates, Saving, adamw, fit_with_resume
+    from keras_bert_impl.training import SaveStates, SavingSettings, adamw, fit_with_resume
 
     config, shape, _ = SIZES[size]
     model = BertForSequenceClassification(BertConfig(**config))
@@ -56,7 +56,7 @@ def measure(size: str, rounds: int) -> tuple[list[tuple[float, float]], int]:
     parts = Parts(STEPS[size])
     steps = 2 * STEPS[size]
     with tempfile.TemporaryDirectory(dir=".") as name:  # Because /tmp may be in memory.
-        states = SaveStates(name, Saving(minutes=0, steps=steps))
+        states = SaveStates(name, SavingSettings(minutes=0, steps=steps))
         total = steps * (rounds + 2)
         fit_with_resume(model, same, states=states, steps=total, steps_per_epoch=total, verbose=0, callbacks=[parts])
         size_of_state = max(path.stat().st_size for path in Path(name).iterdir())

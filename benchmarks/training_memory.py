@@ -33,10 +33,10 @@ def make_training(size: str, rows: int, parts: int, remat: bool) -> Callable[[],
     """A training step, as in `pretrain`; it returns the number of weights."""
     from keras_bert_impl import BertConfig, BertForPreTraining
     from keras_bert_impl.tasks import TASKS
-    from keras_bert_impl.training import PreTraining, adamw, start_strategy
+    from keras_bert_impl.training import PretrainingSettings, adamw, start_strategy
 
     model = BertForPreTraining(BertConfig(**SIZES[size]))
-    settings = PreTraining(accumulate=parts, remat=remat)
+    settings = PretrainingSettings(accumulate=parts, remat=remat)
     with start_strategy() as distribution:
         distribution.compile(
             model, adamw(**TRAINING, steps=10_000), TASKS["pretraining"].make_compile_arguments(), settings=settings

@@ -41,7 +41,7 @@ def run_job(kind: str, size: str, cores: list[int]) -> None:
 
     from keras_bert_impl import BertConfig, BertForSequenceClassification
     from keras_bert_impl.tasks import TASKS
-    from keras_bert_impl.training import FineTuning, adamw, start_strategy
+    from keras_bert_impl.training import FineTuningSettings, adamw, start_strategy
 
     class Timer(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -55,7 +55,7 @@ def run_job(kind: str, size: str, cores: list[int]) -> None:
         with distribution.scope():
             model = BertForSequenceClassification(BertConfig(**config))
             arguments = TASKS["classification"].make_compile_arguments()
-            distribution.compile(model, adamw(**TRAINING, steps=10_000), arguments, settings=FineTuning())
+            distribution.compile(model, adamw(**TRAINING, steps=10_000), arguments, settings=FineTuningSettings())
         timer = Timer()
         inputs, labels = make_batch((ROWS // 2 if kind == "two separate processes" else ROWS, LENGTH))
         batches = distribution.split(SameBatch(inputs, {"logits": labels}))

@@ -16,7 +16,7 @@ import keras
 
 from keras_bert_impl.export import export_model
 from keras_bert_impl.recipes.quickstart import SNIPPETS
-from keras_bert_impl.training import FineTuning, finetune
+from keras_bert_impl.training import FineTuningSettings, finetune
 
 keras.utils.set_random_seed(1)
 directory = Path(tempfile.mkdtemp())
@@ -33,7 +33,7 @@ metrics = finetune(
     train=SNIPPETS / "train.tsv",
     valid=SNIPPETS / "valid.tsv",
     output=directory / "run",
-    settings=FineTuning(epochs=1, learning_rate=3e-4, max_length=64),
+    settings=FineTuningSettings(epochs=1, learning_rate=3e-4, max_length=64),
 )
 print("accuracy:", metrics["valid"]["accuracy"])
 assert metrics["valid"]["accuracy"] > 0.6

@@ -58,7 +58,7 @@ def trained(
     from keras_bert_impl.data import LengthBatches
     from keras_bert_impl.models.multi_worker import MultiWorkerModel
     from keras_bert_impl.tasks import TASKS
-    from keras_bert_impl.training import PRECISIONS, PreTraining, start_strategy
+    from keras_bert_impl.training import PRECISIONS, PretrainingSettings, start_strategy
     from keras_bert_impl.training.optimizers import OPTIMIZERS
 
     if plain:  # Keras' own, without what it lacks on workers.
@@ -83,7 +83,7 @@ def trained(
                 attention_probs_dropout_prob=dropout,
             )
             model = BertForPreTraining(config, dtype=PRECISIONS[precision])
-            settings = PreTraining(precision=precision, accumulate=parts, remat=remat)
+            settings = PretrainingSettings(precision=precision, accumulate=parts, remat=remat)
             made = OPTIMIZERS[optimizer](learning_rate=3e-3, steps=steps, clip_norm=0.5)
             distribution.compile(model, made, TASKS["pretraining"].make_compile_arguments(), settings=settings)
         # An epoch for each step: the loss is that of one step.

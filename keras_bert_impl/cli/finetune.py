@@ -15,7 +15,7 @@ from keras_bert_impl.cli.options import (
     make_run_arguments,
 )
 from keras_bert_impl.tasks import TASKS
-from keras_bert_impl.training.settings import FineTuning
+from keras_bert_impl.training.settings import FineTuningSettings
 
 
 def add_verbs(verbs: Any) -> None:
@@ -36,7 +36,7 @@ def add_verbs(verbs: Any) -> None:
     finetune.add_argument("--output", required=True, type=Path, metavar="DIR", help="must be new or empty")
     finetune.add_argument("--task", choices=tuple(TASKS), default="classification", help="(default: %(default)s)")
     add_column_options(finetune)
-    add_settings(finetune.add_argument_group("settings"), FineTuning)
+    add_settings(finetune.add_argument_group("settings"), FineTuningSettings)
     add_run_options(finetune)
     finetune.set_defaults(run=_finetune)
 
@@ -52,7 +52,7 @@ def _finetune(options: argparse.Namespace) -> int:
         valid=options.valid,
         test=options.test,
         output=options.output,
-        settings=FineTuning(**collect_settings(options, FineTuning)),
+        settings=FineTuningSettings(**collect_settings(options, FineTuningSettings)),
         columns=collect_columns(options),
         **make_run_arguments(options),
     )

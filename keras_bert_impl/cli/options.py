@@ -8,9 +8,9 @@ import typing
 from typing import Any
 
 from keras_bert_impl.tasks import TASKS
-from keras_bert_impl.training.settings import Saving
+from keras_bert_impl.training.settings import SavingSettings
 
-# The options of `Saving`, whose names say what is saved.
+# The options of `SavingSettings`, whose names say what is saved.
 _SAVING = {"minutes": "save_minutes", "steps": "save_steps", "keep": "keep_states"}
 
 
@@ -46,7 +46,7 @@ def add_settings(group: Any, settings: type, names: dict[str, str] | None = None
 def describe_fields(settings: type) -> dict[str, str]:
     """Returns the descriptions of a dataclass's fields, from the ``Args`` in its docstring and in those of its bases.
 
-    >>> describe_fields(Saving)["steps"]
+    >>> describe_fields(SavingSettings)["steps"]
     'steps between saved states; 0: do not save by steps'
     """
     descriptions: dict[str, str] = {}
@@ -94,12 +94,12 @@ def add_run_options(verb: argparse.ArgumentParser) -> None:
     )
     saving = verb.add_argument_group("resume after an interruption")
     saving.add_argument("--resume", action="store_true", help="continue an interrupted run, or start if there is none")
-    add_settings(saving, Saving, _SAVING)
+    add_settings(saving, SavingSettings, _SAVING)
 
 
 def make_run_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Returns the options of `add_run_options`, as arguments of ``finetune`` and ``pretrain``."""
-    saving = Saving(**collect_settings(options, Saving, _SAVING))
+    saving = SavingSettings(**collect_settings(options, SavingSettings, _SAVING))
     return {"saving": saving, "resume": options.resume, "strategy": options.strategy, "devices": options.devices}
 
 

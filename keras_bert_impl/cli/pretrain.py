@@ -13,7 +13,7 @@ from keras_bert_impl.config import PRESETS
 from keras_bert_impl.data.objective import Objective
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.training.published import RECIPES, Recipe
-from keras_bert_impl.training.settings import PreTraining
+from keras_bert_impl.training.settings import PretrainingSettings
 
 
 def add_verbs(verbs: Any) -> None:
@@ -67,7 +67,7 @@ def add_verbs(verbs: Any) -> None:
     pretrain.add_argument(
         "--recipe", choices=tuple(RECIPES), help="published settings and number of steps; other options override them"
     )
-    add_settings(pretrain.add_argument_group("training settings"), PreTraining)
+    add_settings(pretrain.add_argument_group("training settings"), PretrainingSettings)
     add_settings(pretrain.add_argument_group("settings of the training examples"), Objective)
     add_run_options(pretrain)
     pretrain.set_defaults(run=_pretrain)
@@ -152,9 +152,9 @@ def _pretrain(options: argparse.Namespace) -> int:
     start_framework(strategy=options.strategy)
     from keras_bert_impl.training.pretraining import pretrain
 
-    recipe = RECIPES[options.recipe] if options.recipe else Recipe(None, Objective(), PreTraining(), source="")
+    recipe = RECIPES[options.recipe] if options.recipe else Recipe(None, Objective(), PretrainingSettings(), source="")
     recipe = recipe.override(
-        objective=collect_settings(options, Objective), settings=collect_settings(options, PreTraining)
+        objective=collect_settings(options, Objective), settings=collect_settings(options, PretrainingSettings)
     )
     steps = recipe.steps if options.steps is None and options.minutes is None else options.steps
     if steps is None and options.minutes is None:

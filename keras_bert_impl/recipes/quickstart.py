@@ -10,7 +10,7 @@ from keras_bert_impl.export import export_model, find_format
 from keras_bert_impl.export.saved_model import check_version
 from keras_bert_impl.files import SNIPPETS, read_json, require_empty
 from keras_bert_impl.recipes.material import fetch_checkpoint
-from keras_bert_impl.training import FineTuning, finetune
+from keras_bert_impl.training import FineTuningSettings, finetune
 
 SENTENCES = (
     "A quiet, funny and deeply moving film.",
@@ -61,7 +61,7 @@ def quickstart(
             valid=data / "valid.tsv",
             test=data / "test.tsv",
             output=output,
-            settings=FineTuning(epochs=epochs, precision=precision),
+            settings=FineTuningSettings(epochs=epochs, precision=precision),
             resume=True,
         )
         print(f"   written to {output}, with learning_curve.png and README.md")

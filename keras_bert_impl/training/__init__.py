@@ -10,7 +10,13 @@ if TYPE_CHECKING:
     from keras_bert_impl.training.pretraining import pretrain
     from keras_bert_impl.training.published import RECIPES, Recipe
     from keras_bert_impl.training.run import fit_with_resume
-    from keras_bert_impl.training.settings import PRECISIONS, FineTuning, PreTraining, Saving, TrainingSettings
+    from keras_bert_impl.training.settings import (
+        PRECISIONS,
+        FineTuningSettings,
+        PretrainingSettings,
+        SavingSettings,
+        TrainingSettings,
+    )
     from keras_bert_impl.training.states import SaveStates
     from keras_bert_impl.training.weight_history import WeightHistory
 
@@ -19,13 +25,13 @@ _MODULES = {
     "PRECISIONS": "settings",
     "RECIPES": "published",
     "Distribution": "distribution",
-    "FineTuning": "settings",
+    "FineTuningSettings": "settings",
     "Lamb": "optimizers",
     "LossScaleOptimizer": "distribution",
-    "PreTraining": "settings",
+    "PretrainingSettings": "settings",
     "Recipe": "published",
     "SaveStates": "states",
-    "Saving": "settings",
+    "SavingSettings": "settings",
     "TrainingSettings": "settings",
     "WarmupPolynomialDecay": "optimizers",
     "WeightHistory": "weight_history",
@@ -42,13 +48,13 @@ __all__ = [
     "PRECISIONS",
     "RECIPES",
     "Distribution",
-    "FineTuning",
+    "FineTuningSettings",
     "Lamb",
     "LossScaleOptimizer",
-    "PreTraining",
+    "PretrainingSettings",
     "Recipe",
     "SaveStates",
-    "Saving",
+    "SavingSettings",
     "TrainingSettings",
     "WarmupPolynomialDecay",
     "WeightHistory",

@@ -20,7 +20,7 @@ from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training.distribution import start_strategy
 from keras_bert_impl.training.report import average_blocks, compute_step_losses, make_model_card, save_learning_curve
 from keras_bert_impl.training.run import Clock, Run
-from keras_bert_impl.training.settings import PRECISIONS, FineTuning, Saving
+from keras_bert_impl.training.settings import PRECISIONS, FineTuningSettings, SavingSettings
 from keras_bert_impl.training.states import compute_checksum
 
 
@@ -32,8 +32,8 @@ def finetune(
     valid: str | Path | Columns,
     test: str | Path | Columns | None = None,
     output: str | Path,
-    settings: FineTuning | None = None,
-    saving: Saving | None = None,
+    settings: FineTuningSettings | None = None,
+    saving: SavingSettings | None = None,
     resume: bool = False,
     strategy: str | None = None,
     devices: int | None = None,
@@ -71,7 +71,7 @@ def finetune(
 
     >>> finetune("bert-base-uncased", train="train.tsv", valid="valid.tsv", output="runs/sentiment")  # doctest: +SKIP
     """
-    settings, spec = settings or FineTuning(), get_task(task)
+    settings, spec = settings or FineTuningSettings(), get_task(task)
     spec.require("finetune")
     opened = open_source(source)
     files = {"train": train, "valid": valid} | ({} if test is None else {"test": test})

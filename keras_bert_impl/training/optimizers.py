@@ -227,8 +227,8 @@ def make_optimizer(settings: TrainingSettings, *, steps: int | None) -> Any:
         settings: their optimizer, learning rate, warm-up, decay and clipping.
         steps: total number of training steps; None for a constant rate.
 
-    >>> from keras_bert_impl.training import PreTraining
-    >>> make_optimizer(PreTraining(optimizer="lamb", weight_decay=0.1), steps=1000).weight_decay
+    >>> from keras_bert_impl.training import PretrainingSettings
+    >>> make_optimizer(PretrainingSettings(optimizer="lamb", weight_decay=0.1), steps=1000).weight_decay
     0.1
     """
     return OPTIMIZERS[settings.optimizer](

@@ -21,7 +21,7 @@ from keras_bert_impl.training.distribution import get_backend, start_strategy
 from keras_bert_impl.training.optimizers import make_schedule
 from keras_bert_impl.training.report import make_pretraining_card, save_pretraining_curves
 from keras_bert_impl.training.run import ENDLESS, Clock, Run
-from keras_bert_impl.training.settings import PRECISIONS, PreTraining, Saving
+from keras_bert_impl.training.settings import PRECISIONS, PretrainingSettings, SavingSettings
 from keras_bert_impl.training.states import compute_checksum
 
 # Warn if a smaller fraction of the examples can be real next sentences.
@@ -39,8 +39,8 @@ def pretrain(
     steps: int | None = None,
     minutes: float | None = None,
     objective: Objective | None = None,
-    settings: PreTraining | None = None,
-    saving: Saving | None = None,
+    settings: PretrainingSettings | None = None,
+    saving: SavingSettings | None = None,
     resume: bool = False,
     strategy: str | None = None,
     devices: int | None = None,
@@ -82,7 +82,7 @@ def pretrain(
     durations = [value for value in (steps, minutes) if value is not None]
     if len(durations) != 1 or durations[0] <= 0:
         raise InputError(f"steps is {steps} and minutes is {minutes}; exactly one of them was expected, above 0.")
-    objective, settings = objective or Objective(), settings or PreTraining()
+    objective, settings = objective or Objective(), settings or PretrainingSettings()
     corpus = TokenCorpus(shards)
     corpus_checksum = compute_checksum({}, to_json(corpus.manifest))
     request: dict[str, Any] = {
@@ -167,7 +167,7 @@ def _make_model(
     init: str | Path | None,
     *,
     objective: Objective,
-    settings: PreTraining,
+    settings: PretrainingSettings,
     log: Callable[[str], None],
 ) -> BertForPreTraining:
     policy = PRECISIONS[settings.precision]
@@ -276,7 +276,7 @@ class TimedRate(keras.callbacks.Callback):
     # The schedule's steps, onto which the time is mapped.
     _STEPS = 10_000
 
-    def __init__(self, settings: PreTraining, clock: Clock, *, seconds: float) -> None:
+    def __init__(self, settings: PretrainingSettings, clock: Clock, *, seconds: float) -> None:
         super().__init__()
         self.clock = clock
         self.seconds = seconds

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_bert_impl.data.objective import Objective
-from keras_bert_impl.training.settings import PreTraining
+from keras_bert_impl.training.settings import PretrainingSettings
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Recipe:
 
     steps: int | None
     objective: Objective
-    settings: PreTraining
+    settings: PretrainingSettings
     source: str
 
     def override(self, *, objective: Mapping[str, Any], settings: Mapping[str, Any]) -> "Recipe":
@@ -51,18 +51,18 @@ _SHORT = Objective(max_length=128, max_predictions=20, whole_words=False)
 _LONG = Objective(max_length=512, max_predictions=80, whole_words=False)
 
 RECIPES = {
-    "adamw-1": Recipe(900_000, _SHORT, PreTraining(batch_size=256, learning_rate=1e-4, warmup=1 / 90), _PAPER),
-    "adamw-2": Recipe(100_000, _LONG, PreTraining(batch_size=256, learning_rate=1e-4, warmup=1 / 10), _PAPER),
+    "adamw-1": Recipe(900_000, _SHORT, PretrainingSettings(batch_size=256, learning_rate=1e-4, warmup=1 / 90), _PAPER),
+    "adamw-2": Recipe(100_000, _LONG, PretrainingSettings(batch_size=256, learning_rate=1e-4, warmup=1 / 10), _PAPER),
     "lamb-1": Recipe(
         7038,
         _SHORT,
-        PreTraining(batch_size=65_536, learning_rate=6e-3, optimizer="lamb", warmup=0.2843, power=0.5),
+        PretrainingSettings(batch_size=65_536, learning_rate=6e-3, optimizer="lamb", warmup=0.2843, power=0.5),
         _LAMB,
     ),
     "lamb-2": Recipe(
         1563,
         _LONG,
-        PreTraining(batch_size=32_768, learning_rate=4e-3, optimizer="lamb", warmup=0.128, power=0.5),
+        PretrainingSettings(batch_size=32_768, learning_rate=4e-3, optimizer="lamb", warmup=0.128, power=0.5),
         _LAMB,
     ),
 }

@@ -27,7 +27,7 @@ from keras_bert_impl.files import (
 )
 from keras_bert_impl.training.distribution import SINGLE_DEVICE, Distribution, get_backend
 from keras_bert_impl.training.optimizers import make_optimizer
-from keras_bert_impl.training.settings import Saving, TrainingSettings
+from keras_bert_impl.training.settings import SavingSettings, TrainingSettings
 from keras_bert_impl.training.states import SaveStates, Stateful, compute_checksum, has_states, remove_states
 
 # The directory of the states, inside that of the run.
@@ -79,7 +79,8 @@ class Run:
         directory: the directory under its temporary name, inside the ``with`` block of `open`.
         distribution: the devices and processes that train together, inside the ``with`` block of `open`.
 
-    >>> run = Run("runs/sentiment", settings=FineTuning(), request={"source": "bert-base-uncased"})  # doctest: +SKIP
+    >>> settings = FineTuningSettings(epochs=2)  # doctest: +SKIP
+    >>> run = Run("runs/sentiment", settings=settings, request={"source": "bert-base-uncased"})  # doctest: +SKIP
     >>> with run.open():  # doctest: +SKIP
     ...     run.train(model, batches, ...)
     ...     run.finish({"accuracy": 0.9}, tokenizer=tokenizer, card=make_card)
@@ -179,7 +180,7 @@ class Run:
         checksums: Mapping[str, str],
         stateful: Mapping[str, Stateful],
         callbacks: Sequence[keras.callbacks.Callback],
-        saving: Saving | None,
+        saving: SavingSettings | None,
         **arguments: Any,
     ) -> None:
         """Compiles the model and trains it, starting from the newest state if there is one. Call it inside `open`.
@@ -281,7 +282,7 @@ def fit_with_resume(
         Interrupted: SIGINT or SIGTERM arrived; the state was saved.
 
     >>> batches = LengthBatches(features, 32, seed=1, epochs=3)  # doctest: +SKIP
-    >>> fit_with_resume(model, batches, states=SaveStates("states", Saving(minutes=5)),
+    >>> fit_with_resume(model, batches, states=SaveStates("states", SavingSettings(minutes=5)),
     ...               steps=len(batches), steps_per_epoch=batches.per_epoch)  # doctest: +SKIP
     """
     arguments = {**arguments, "callbacks": [*callbacks, states], "shuffle": False}

@@ -72,7 +72,7 @@ class TrainingSettings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FineTuning(TrainingSettings):
+class FineTuningSettings(TrainingSettings):
     """The settings of fine-tuning; the defaults are common values of the BERT paper, appendix A.3.
 
     All settings of `TrainingSettings`, and:
@@ -84,7 +84,7 @@ class FineTuning(TrainingSettings):
     Raises:
         InputError: a setting is out of range.
 
-    >>> FineTuning(epochs=4, learning_rate=2e-5).batch_size
+    >>> FineTuningSettings(epochs=4, learning_rate=2e-5).batch_size
     32
     """
 
@@ -97,7 +97,7 @@ class FineTuning(TrainingSettings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PreTraining(TrainingSettings):
+class PretrainingSettings(TrainingSettings):
     """The settings of pretraining; those of its examples are in `keras_bert_impl.data.Objective`.
 
     All settings of `TrainingSettings`, and:
@@ -109,7 +109,7 @@ class PreTraining(TrainingSettings):
     Raises:
         InputError: a setting is out of range.
 
-    >>> PreTraining(batch_size=256, learning_rate=1e-4).optimizer
+    >>> PretrainingSettings(batch_size=256, learning_rate=1e-4).optimizer
     'adamw'
     """
 
@@ -127,7 +127,7 @@ class PreTraining(TrainingSettings):
 
 
 @dataclasses.dataclass(frozen=True)
-class Saving:
+class SavingSettings:
     """How often the state of a training run is saved, to resume it after an interruption.
 
     Args:
@@ -138,7 +138,7 @@ class Saving:
     Raises:
         InputError: a number is out of range.
 
-    >>> Saving(minutes=1).keep
+    >>> SavingSettings(minutes=1).keep
     2
     """
 

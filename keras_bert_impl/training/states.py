@@ -23,7 +23,7 @@ from keras_bert_impl.errors import InputError, Interrupted
 from keras_bert_impl.files import remove_partial_files
 from keras_bert_impl.tensor_files import read_safetensors, write_safetensors
 from keras_bert_impl.training.distribution import SINGLE_DEVICE, Distribution, get_backend
-from keras_bert_impl.training.settings import Saving
+from keras_bert_impl.training.settings import SavingSettings
 
 _PATTERN = "step-*.safetensors"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -139,14 +139,14 @@ class SaveStates(keras.callbacks.Callback):
         step: number of steps done.
         stopped_early: whether ``model.stop_training`` ended training before its last step.
 
-    >>> SaveStates("states", Saving(minutes=5)).step
+    >>> SaveStates("states", SavingSettings(minutes=5)).step
     0
     """
 
     def __init__(
         self,
         directory: str | Path,
-        saving: Saving | None = None,
+        saving: SavingSettings | None = None,
         *,
         stateful: Mapping[str, Stateful] | None = None,
         identity: Mapping[str, Any] | None = None,
@@ -156,7 +156,7 @@ class SaveStates(keras.callbacks.Callback):
         super().__init__()
         self.distribution = distribution
         self.directory = Path(directory)
-        self.saving = saving or Saving()
+        self.saving = saving or SavingSettings()
         self.stateful = dict(stateful or {})
         self.identity = json.loads(json.dumps(identity or {}))  # As a state contains it.
         self.identity_defaults = json.loads(json.dumps(identity_defaults or {}))

@@ -20,7 +20,7 @@ from keras_bert_impl.config import PRESETS
 from keras_bert_impl.data import Objective
 from keras_bert_impl.export import FORMATS
 from keras_bert_impl.tasks import TASKS
-from keras_bert_impl.training import PRECISIONS, RECIPES, FineTuning, PreTraining, Saving
+from keras_bert_impl.training import PRECISIONS, RECIPES, FineTuningSettings, PretrainingSettings, SavingSettings
 from keras_bert_impl.training.optimizers import OPTIMIZERS
 
 VERBS = (
@@ -92,10 +92,17 @@ def test_choices_are_those_of_the_tables(verb: str, option: str, table: Mapping[
 
 @pytest.mark.parametrize(
     ("verb", "settings"),
-    [("finetune", FineTuning), ("finetune", Saving), ("pretrain", PreTraining), ("pretrain", Objective)],
+    [
+        ("finetune", FineTuningSettings),
+        ("finetune", SavingSettings),
+        ("pretrain", PretrainingSettings),
+        ("pretrain", Objective),
+    ],
 )
 def test_each_setting_has_an_option_whose_help_shows_the_default(verb: str, settings: type) -> None:
-    names = {"minutes": "save_minutes", "steps": "save_steps", "keep": "keep_states"} if settings is Saving else {}
+    names = (
+        {"minutes": "save_minutes", "steps": "save_steps", "keep": "keep_states"} if settings is SavingSettings else {}
+    )
     actions = {action.dest: action for action in verb_parsers()[verb]._actions}
     for field in dataclasses.fields(settings):
         action = actions[names.get(field.name, field.name)]
@@ -116,8 +123,8 @@ def test_given_options_are_settings() -> None:
     arguments = "finetune x --train a --valid b --output c --no-remat --dropout 0.2 --optimizer lamb --save-steps 7"
     options = make_parser().parse_args(arguments.split())
     given = {"remat": False, "dropout": 0.2, "optimizer": "lamb"}
-    assert collect_settings(options, FineTuning) == given
-    assert make_run_arguments(options)["saving"] == Saving(steps=7)
+    assert collect_settings(options, FineTuningSettings) == given
+    assert make_run_arguments(options)["saving"] == SavingSettings(steps=7)
 
 
 @pytest.mark.parametrize(

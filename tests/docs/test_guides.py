@@ -11,7 +11,7 @@ from page_code import blocks, commands
 
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.tasks import TASKS
-from keras_bert_impl.training import FineTuning
+from keras_bert_impl.training import FineTuningSettings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -49,7 +49,7 @@ def test_fine_tuning(
 
 def test_the_fine_tuning_guide_lists_the_defaults() -> None:
     rows = dict(re.findall(r"^\| `--([a-z-]+)` \| (\S+) \|", FINE_TUNING, flags=re.M))
-    defaults = dataclasses.asdict(FineTuning())
+    defaults = dataclasses.asdict(FineTuningSettings())
     assert len(rows) == 6
     for name, listed in rows.items():
         value = defaults[name.replace("-", "_")]

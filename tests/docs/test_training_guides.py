@@ -14,7 +14,7 @@ from page_code import blocks, commands, with_variables
 from trained import free_ports
 
 from keras_bert_impl.cli.main import main
-from keras_bert_impl.training import Saving
+from keras_bert_impl.training import SavingSettings
 
 PIPES: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
@@ -88,11 +88,11 @@ def test_long_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exec(compile(accumulating, "scaling.md", "exec"), {})
     for _ in range(2):
         assert main([*resumed, *small]) == 0
-        exec(compile(script.replace("Saving(minutes=1,", "Saving(minutes=1e-9,"), "scaling.md", "exec"), {})
+        exec(compile(script.replace("(minutes=1,", "(minutes=1e-9,"), "scaling.md", "exec"), {})
     assert Path("runs/novels/model.safetensors").is_file()
     assert len(list(Path("runs/states").iterdir())) == 3
     rows = dict(re.findall(r"^\| `--([a-z-]+)` \| (\S+) \|", SCALING, flags=re.MULTILINE))
-    saving = Saving()
+    saving = SavingSettings()
     assert rows == {"save-minutes": f"{saving.minutes:g}", "save-steps": "0", "keep-states": str(saving.keep)}
 
 

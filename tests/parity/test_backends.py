@@ -88,10 +88,10 @@ PRETRAIN = """
 import json, sys
 import numpy as np
 from keras_bert_impl.data import Objective
-from keras_bert_impl.training import PreTraining, pretrain
+from keras_bert_impl.training import PretrainingSettings, pretrain
 
 shards, init, output, blocked = sys.argv[1:]
-settings = PreTraining(
+settings = PretrainingSettings(
     batch_size=4, learning_rate=1e-2, dropout=0.0, held_out=0.2, report_every=12, warmup=0.0
 )
 metrics = pretrain(

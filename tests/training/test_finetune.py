@@ -25,7 +25,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.prediction import Predictor
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tokenization import BertTokenizer
-from keras_bert_impl.training import FineTuning, finetune
+from keras_bert_impl.training import FineTuningSettings, finetune
 
 FILES = {
     "README.md",
@@ -193,7 +193,7 @@ def test_steps_without_dropout_equal_those_of_transformers_on_torch(
     checkpoint = small.write_checkpoint(
         tmp_path / "checkpoint", columns["text"], model="BertForSequenceClassification", **without_dropout
     )
-    settings = FineTuning(
+    settings = FineTuningSettings(
         epochs=1, batch_size=8, learning_rate=1e-3, weight_decay=0.5, max_length=29, precision=precision, seed=11
     )
     data = {"train": snippets / "train.tsv", "valid": snippets / "valid.tsv"}
@@ -218,7 +218,7 @@ def test_steps_without_dropout_equal_those_of_transformers_on_torch(
 Batch = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
 
-def batches_of(checkpoint: Path, columns: dict[str, list[Any]], settings: FineTuning) -> list[Batch]:
+def batches_of(checkpoint: Path, columns: dict[str, list[Any]], settings: FineTuningSettings) -> list[Batch]:
     """The batches of the training, in its order."""
     names = {"negative": "LABEL_0", "positive": "LABEL_1"}
     columns = {**columns, "label": [names[label] for label in columns["label"]]}
@@ -266,7 +266,7 @@ def test_regression_on_pairs_from_columns_in_one_batch(small_bert: Path, tmp_pat
     columns = {name: values for name, values in columns.items() if name != "location"}
     columns["text"][0] += " It is very, very high." * 30
     run = tmp_path / "not" / "there" / "run"
-    settings = FineTuning(epochs=20, batch_size=64, learning_rate=3e-3, max_length=59)
+    settings = FineTuningSettings(epochs=20, batch_size=64, learning_rate=3e-3, max_length=59)
     lines: list[str] = []
     metrics = finetune(
         small_bert, task="regression", train=columns, valid=columns, output=run, settings=settings, log=lines.append
@@ -307,7 +307,7 @@ def test_tasks_with_one_output_per_token(
     small_bert: Path, tmp_path: Path, task: str, model_class: str, metric_names: set[str], labels: list[str]
 ) -> None:
     path = small.write_examples(tmp_path)[task]
-    settings = FineTuning(epochs=30, batch_size=5, learning_rate=5e-3, max_length=41)
+    settings = FineTuningSettings(epochs=30, batch_size=5, learning_rate=5e-3, max_length=41)
     data = {"train": path, "valid": path, "test": path}
     run = tmp_path / "run"
     metrics = finetune(small_bert, task=task, **data, output=run, settings=settings, log=lambda line: None)
@@ -329,7 +329,7 @@ def test_tasks_with_one_output_per_token(
 @pytest.mark.slow
 def test_dropout_of_the_settings_is_that_of_the_model(small_bert: Path, tmp_path: Path) -> None:
     columns = read_table(small.write_examples(tmp_path)["regression"])
-    settings = FineTuning(epochs=1, batch_size=64, dropout=0.25, optimizer="lamb")
+    settings = FineTuningSettings(epochs=1, batch_size=64, dropout=0.25, optimizer="lamb")
     data: dict[str, Any] = {"train": columns, "valid": columns}
     run = tmp_path / "run"
     finetune(small_bert, task="regression", **data, output=run, settings=settings, log=lambda line: None)
@@ -370,4 +370,4 @@ def test_invalid_arguments(small_bert: Path, tmp_path: Path) -> None:
 )
 def test_settings_out_of_range(name: str, value: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        FineTuning(**{name: value})
+        FineTuningSettings(**{name: value})

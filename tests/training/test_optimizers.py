@@ -11,7 +11,7 @@ from torch_process import in_torch_process
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.models import BertForSequenceClassification
-from keras_bert_impl.training import FineTuning, Lamb, LossScaleOptimizer, WarmupPolynomialDecay, adamw, lamb
+from keras_bert_impl.training import FineTuningSettings, Lamb, LossScaleOptimizer, WarmupPolynomialDecay, adamw, lamb
 from keras_bert_impl.training.optimizers import make_optimizer
 
 STEPS = 13
@@ -257,13 +257,15 @@ def test_adamw_with_loss_scaling_can_be_saved() -> None:
 
 
 def test_settings_select_the_optimizer() -> None:
-    settings = FineTuning(optimizer="lamb", learning_rate=0.5, warmup=0.2, power=2.0, weight_decay=0.3, clip_norm=0.7)
+    settings = FineTuningSettings(
+        optimizer="lamb", learning_rate=0.5, warmup=0.2, power=2.0, weight_decay=0.3, clip_norm=0.7
+    )
     optimizer = make_optimizer(settings, steps=10)
     assert isinstance(optimizer, Lamb)
     assert (optimizer.weight_decay, optimizer.global_clipnorm) == (0.3, 0.7)
     rates = [float(optimizer._learning_rate(step)) for step in (1, 2, 6)]
     np.testing.assert_allclose(rates, [0.25, 0.5, 0.5 * 0.5**2], rtol=1e-6)
-    assert float(make_optimizer(FineTuning(), steps=None).learning_rate) == pytest.approx(5e-5)
+    assert float(make_optimizer(FineTuningSettings(), steps=None).learning_rate) == pytest.approx(5e-5)
 
 
 @pytest.mark.slow

@@ -19,12 +19,12 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.models import BertForPreTraining
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.pretraining import summarize_logs
-from keras_bert_impl.training import PreTraining, pretrain
+from keras_bert_impl.training import PretrainingSettings, pretrain
 from keras_bert_impl.training.pretraining import TimedRate, make_held_out_batches
 from keras_bert_impl.training.run import Clock
 
 OBJECTIVE = Objective(max_length=37)
-SETTINGS = PreTraining(batch_size=8, learning_rate=3e-3, report_every=20, dropout=0.0, held_out=0.2)
+SETTINGS = PretrainingSettings(batch_size=8, learning_rate=3e-3, report_every=20, dropout=0.0, held_out=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_a_second_phase_starts_from_the_first(
     objective = Objective(max_length=53, packing=True)
     second = pretrain(
         corpus.directory, output=tmp_path / "second", init=output, steps=3, objective=objective,
-        settings=PreTraining(batch_size=4, learning_rate=1e-12, held_out=0.2), log=lambda _: None,
+        settings=PretrainingSettings(batch_size=4, learning_rate=1e-12, held_out=0.2), log=lambda _: None,
     )  # fmt: skip
     assert second["init"] == str(output)
     before, after = (load_file(path / "model.safetensors") for path in (output, tmp_path / "second"))
@@ -147,7 +147,7 @@ def test_training_for_minutes(corpus: TokenCorpus, tmp_path: Path) -> None:
 def test_the_rate_follows_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    rate = TimedRate(PreTraining(learning_rate=0.5, warmup=0.2), Clock(), seconds=50)
+    rate = TimedRate(PretrainingSettings(learning_rate=0.5, warmup=0.2), Clock(), seconds=50)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(1.0), "mse")
     rate.set_model(model)
@@ -165,7 +165,7 @@ def test_the_rate_follows_the_clock_in_compiled_steps() -> None:
     """On JAX, whose compiled loop keeps the optimizer's variables: the weight becomes the sum of the rates."""
     code = """
 import keras, numpy as np
-from keras_bert_impl.training import PreTraining
+from keras_bert_impl.training import PretrainingSettings
 from keras_bert_impl.training.pretraining import TimedRate
 class Clock:
     calls = 0
@@ -175,7 +175,7 @@ class Clock:
         return 10 * (self.calls // 2)  # Called before and after each step.
 model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
 model.compile(keras.optimizers.SGD(1.0), loss=lambda y, output: -output)
-rate = TimedRate(PreTraining(learning_rate=0.5, warmup=0.2), Clock(), seconds=50)
+rate = TimedRate(PretrainingSettings(learning_rate=0.5, warmup=0.2), Clock(), seconds=50)
 model.fit(np.ones((4, 1)), np.ones((4, 1)), batch_size=1, callbacks=[rate], verbose=0)
 print(float(model.weights[0].numpy()[0, 0]))
 """
@@ -209,10 +209,10 @@ def test_a_model_learns_from_neighboring_tokens(corpus: TokenCorpus) -> None:
         ({}, "steps is None and minutes is None; exactly one of them was expected, above 0"),
         ({"steps": 5, "minutes": 1}, "steps is 5 and minutes is 1; exactly one of them was expected"),
         ({"steps": 0}, "steps is 0 and minutes is None"),
-        ({"steps": 1, "settings": PreTraining(batch_size=4096)}, "a batch needs 4,096"),
-        ({"steps": 1, "settings": PreTraining(held_out=0.001)}, "at least two are needed to train with"),
+        ({"steps": 1, "settings": PretrainingSettings(batch_size=4096)}, "a batch needs 4,096"),
+        ({"steps": 1, "settings": PretrainingSettings(held_out=0.001)}, "at least two are needed to train with"),
         pytest.param(
-            {"steps": 60, "settings": PreTraining(batch_size=8, learning_rate=1e30, held_out=0.2)},
+            {"steps": 60, "settings": PretrainingSettings(batch_size=8, learning_rate=1e30, held_out=0.2)},
             "the loss became NaN or infinite within 60 steps: training diverged",
             marks=pytest.mark.slow,
         ),
@@ -249,4 +249,4 @@ def test_a_checkpoint_with_a_different_vocabulary(corpus: TokenCorpus, small_ber
 )
 def test_settings_out_of_range(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        PreTraining(**changes)
+        PretrainingSettings(**changes)

@@ -19,7 +19,7 @@ from made_corpus import made_corpus
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus
 from keras_bert_impl.errors import InputError, Interrupted
-from keras_bert_impl.training import PreTraining, SaveStates, Saving, fit_with_resume
+from keras_bert_impl.training import PretrainingSettings, SaveStates, SavingSettings, fit_with_resume
 from keras_bert_impl.training.run import Run
 
 OBJECTIVE = Objective(max_length=37)
@@ -67,7 +67,7 @@ def train(corpus: TokenCorpus, directory: Path, *callbacks: Any, **saving: Any) 
         on_train_batch_end=lambda batch, logs: history.append(dict(logs)),
         on_epoch_end=lambda epoch, logs: history.append((epoch, dict(logs))),
     )
-    states = SaveStates(directory, Saving(minutes=0, **saving))
+    states = SaveStates(directory, SavingSettings(minutes=0, **saving))
     common = {"steps": 17, "steps_per_epoch": 5, "verbose": 0}
     fit_with_resume(model, batches, states=states, callbacks=[recorder, *callbacks], **common)
     return model, history
@@ -114,7 +114,7 @@ def test_saving_changes_nothing_and_keeps_the_last(
 
 @pytest.mark.slow
 def test_saving_by_time(corpus: TokenCorpus, tmp_path: Path) -> None:
-    states = SaveStates(tmp_path / "states", Saving(minutes=1e-9, keep=99))
+    states = SaveStates(tmp_path / "states", SavingSettings(minutes=1e-9, keep=99))
     model, batches = make_training(corpus)
     fit_with_resume(model, batches, states=states, steps=7, steps_per_epoch=4, verbose=0)
     assert len(list((tmp_path / "states").iterdir())) == 7
@@ -198,11 +198,11 @@ def test_averaged_weights_are_refused(corpus: TokenCorpus, tmp_path: Path) -> No
 
 
 def test_two_processes_do_not_make_the_same_run(tmp_path: Path) -> None:
-    run = Run(tmp_path / "run", settings=PreTraining(), request={})
+    run = Run(tmp_path / "run", settings=PretrainingSettings(), request={})
     with run.open() as directory:
         code = (
-            "from keras_bert_impl.training import PreTraining; from keras_bert_impl.training.run import Run\n"
-            f"run = Run({str(tmp_path / 'run')!r}, settings=PreTraining(), request={{}}, resume=True)\n"
+            "from keras_bert_impl.training import PretrainingSettings; from keras_bert_impl.training.run import Run\n"
+            f"run = Run({str(tmp_path / 'run')!r}, settings=PretrainingSettings(), request={{}}, resume=True)\n"
             "with run.open(): print('inside')"
         )
         ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -215,7 +215,7 @@ def test_two_processes_do_not_make_the_same_run(tmp_path: Path) -> None:
 def test_settings_that_older_states_lack_have_their_defaults(corpus: TokenCorpus, tmp_path: Path) -> None:
     model, batches = make_training(corpus)
     common: dict[str, Any] = {"steps": 3, "steps_per_epoch": 5, "verbose": 0}
-    older = SaveStates(tmp_path / "states", Saving(minutes=0, steps=1), identity={"seed": 1})
+    older = SaveStates(tmp_path / "states", SavingSettings(minutes=0, steps=1), identity={"seed": 1})
     fit_with_resume(model, batches, states=older, **common)
     defaults = {"optimizer": "adamw"}
     same = SaveStates(tmp_path / "states", identity={"seed": 1, "optimizer": "adamw"}, identity_defaults=defaults)
