@@ -10,8 +10,8 @@ import numpy as np
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.tables import read_table
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.export.contents import ExportContents
 from keras_bert_impl.export.formats import Format, get_format
-from keras_bert_impl.export.parts import Parts
 from keras_bert_impl.export.saved_model import check_version
 from keras_bert_impl.files import SNIPPETS, create_directory, require_empty, to_json, write_text
 from keras_bert_impl.prediction.predictor import Predictor
@@ -117,10 +117,10 @@ def export_model(
     reference = served.load_model(source)
     model = served.load_model(source, dtype="bfloat16") if precision == "bfloat16" else reference
     name = directory.absolute().parent.name if kind.takes_text else directory.name
-    parts = Parts(model, served, config, tokenizer, name, length, precision, attentions)
+    contents = ExportContents(model, served, config, tokenizer, name, length, precision, attentions)
     with create_directory(directory) as temporary:
-        _write(parts, kind, temporary)
-        difference, size = _compare(kind.open(temporary / kind.file), reference, parts)
+        _write(contents, kind, temporary)
+        difference, size = _compare(kind.open(temporary / kind.file), reference, contents)
         if precision == "float32" and difference > _ROUNDING * max(size, 1.0):
             raise InputError(
                 f"{directory}: the export's outputs differ from the model's by up to {difference:.2g}, more than "
@@ -128,7 +128,7 @@ def export_model(
             )
         if data is None:
             return Exported(directory, difference)
-        metric, before, after = _evaluate(source, temporary, data, columns or {}, parts)
+        metric, before, after = _evaluate(source, temporary, data, columns or {}, contents)
         if before - after > _MAX_DECREASE and not force:
             raise InputError(
                 f"{metric} on {data} decreases from {before:.4f} to {after:.4f}, by more than {_MAX_DECREASE}; "
@@ -137,21 +137,21 @@ def export_model(
     return Exported(directory, difference, metric, before, after)
 
 
-def _write(parts: Parts, kind: Format, directory: Path) -> None:
+def _write(contents: ExportContents, kind: Format, directory: Path) -> None:
     """Writes all files of an export."""
-    kind.write(parts, directory / kind.file)
-    parts.tokenizer.save_pretrained(directory / kind.extra)
-    write_text(directory / kind.extra / "config.json", to_json(parts.config.to_dict()))
-    write_text(directory / "README.md", kind.make_guide(parts, directory / kind.file))
+    kind.write(contents, directory / kind.file)
+    contents.tokenizer.save_pretrained(directory / kind.extra)
+    write_text(directory / kind.extra / "config.json", to_json(contents.config.to_dict()))
+    write_text(directory / "README.md", kind.make_guide(contents, directory / kind.file))
 
 
-def _compare(run: PredictFunction, reference: Any, parts: Parts) -> tuple[float, float]:
+def _compare(run: PredictFunction, reference: Any, contents: ExportContents) -> tuple[float, float]:
     """Returns the largest difference between the outputs of two models on real texts, and the largest output."""
     texts = read_table(SNIPPETS / "test.tsv")["text"]
     difference, size = 0.0, 0.0
     for begin, end in _BATCHES:
-        rows = parts.tokenizer(texts[begin:end], truncation=True, max_length=parts.max_length)
-        inputs = parts.shape_inputs(rows)
+        rows = contents.tokenizer(texts[begin:end], truncation=True, max_length=contents.max_length)
+        inputs = contents.shape_inputs(rows)
         outputs, expected = run(inputs), reference.predict_on_batch(inputs)
         for name in outputs.keys() & expected.keys():
             difference = max(difference, float(np.abs(np.asarray(outputs[name]) - expected[name]).max()))
@@ -160,11 +160,11 @@ def _compare(run: PredictFunction, reference: Any, parts: Parts) -> tuple[float,
 
 
 def _evaluate(
-    source: str | Path, export: Path, data: str | Path, columns: Mapping[str, str], parts: Parts
+    source: str | Path, export: Path, data: str | Path, columns: Mapping[str, str], contents: ExportContents
 ) -> tuple[str, float, float]:
     """Returns the task's main metric: its name, the model's value and the export's."""
-    before, after = (Predictor(path, task=parts.task, max_length=parts.max_length) for path in (source, export))
-    before.config = parts.config  # With the same options, such as "no answer", as in the export.
-    examples = parts.task.read_file(data, columns=columns)
-    metric = parts.task.main_metric
+    before, after = (Predictor(path, task=contents.task, max_length=contents.max_length) for path in (source, export))
+    before.config = contents.config  # With the same options, such as "no answer", as in the export.
+    examples = contents.task.read_file(data, columns=columns)
+    metric = contents.task.main_metric
     return metric, before.score(examples)[metric], after.score(examples)[metric]

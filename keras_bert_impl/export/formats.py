@@ -30,17 +30,17 @@ class Format:
     framework: str = ""
     extra: str = ""
 
-    def write(self, parts: Any, path: Path) -> None:
-        """Writes the model of some ``Parts`` to the path of the file."""
-        self._import().write(parts, path)
+    def write(self, contents: Any, path: Path) -> None:
+        """Writes the model of some ``ExportContents`` to the path of the file."""
+        self._import().write(contents, path)
 
     def open(self, path: Path) -> Callable[[dict[str, Any]], dict[str, Any]]:
         """Opens a file of this format: the model as a function of ids."""
         return self._import().open(path)
 
-    def make_guide(self, parts: Any, path: Path) -> str:
+    def make_guide(self, contents: Any, path: Path) -> str:
         """Returns the README of the export at ``path``."""
-        return self._import().make_guide(parts, path)
+        return self._import().make_guide(contents, path)
 
     def _import(self) -> Any:
         # The table is read for the command line's help, which must not start a framework.

@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from keras_bert_impl.export.parts import Parts
+from keras_bert_impl.export.contents import ExportContents
 from keras_bert_impl.export.runtime import convert, import_library, make_runtime_guide, select_inputs
 from keras_bert_impl.machine import count_cores
 from keras_bert_impl.tasks.base import PredictFunction
 
 
-def write(parts: Parts, path: Path) -> None:
+def write(contents: ExportContents, path: Path) -> None:
     """Converts with LiteRT's converter; int8 by its dynamic range quantization."""
     import_library("ai_edge_litert", "litert")
     tensorflow = import_library("tensorflow", "tensorflow")
-    settings = {"optimizations": [tensorflow.lite.Optimize.DEFAULT]} if parts.precision == "int8" else {}
-    convert(parts, path, "litert", **settings)
+    settings = {"optimizations": [tensorflow.lite.Optimize.DEFAULT]} if contents.precision == "int8" else {}
+    convert(contents, path, "litert", **settings)
 
 
 def open(path: Path) -> PredictFunction:
@@ -25,10 +25,10 @@ def open(path: Path) -> PredictFunction:
     return lambda inputs: runner(**select_inputs(inputs))
 
 
-def make_guide(parts: Parts, path: Path) -> str:
+def make_guide(contents: ExportContents, path: Path) -> str:
     """Returns the README of an export."""
     return make_runtime_guide(
-        parts,
+        contents,
         title="LiteRT",
         package="ai-edge-litert",
         imports="from ai_edge_litert.interpreter import Interpreter",

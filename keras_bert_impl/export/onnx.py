@@ -3,18 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.export.parts import Parts
+from keras_bert_impl.export.contents import ExportContents
 from keras_bert_impl.export.runtime import convert, import_library, make_runtime_guide, select_inputs, suppress_messages
 from keras_bert_impl.machine import count_cores
 from keras_bert_impl.tasks.base import PredictFunction
 
 
-def write(parts: Parts, path: Path) -> None:
+def write(contents: ExportContents, path: Path) -> None:
     """Converts with tf2onnx; int8 by ONNX Runtime's dynamic quantization."""
     import_library("tf2onnx", "onnx")
     import_library("onnxruntime", "onnx")
-    convert(parts, path, "onnx")
-    if parts.precision == "int8":
+    convert(contents, path, "onnx")
+    if contents.precision == "int8":
         quantization: Any = import_library("onnxruntime.quantization", "onnx")
         # Weights of 7 bits: the sums of 8-bit products overflow on x86 processors without VNNI.
         options = {"per_channel": True, "reduce_range": True, "weight_type": quantization.QuantType.QInt8}
@@ -32,10 +32,10 @@ def open(path: Path) -> PredictFunction:
     return lambda inputs: dict(zip(names, session.run(None, select_inputs(inputs)), strict=True))
 
 
-def make_guide(parts: Parts, path: Path) -> str:
+def make_guide(contents: ExportContents, path: Path) -> str:
     """Returns the README of an export."""
     return make_runtime_guide(
-        parts,
+        contents,
         title="ONNX Runtime",
         package="onnxruntime",
         imports="import onnxruntime",

@@ -4,19 +4,19 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.export.parts import Parts
+from keras_bert_impl.export.contents import ExportContents
 from keras_bert_impl.export.runtime import convert, import_library, make_runtime_guide, select_inputs, suppress_messages
 from keras_bert_impl.tasks.base import PredictFunction
 
 
-def write(parts: Parts, path: Path) -> None:
+def write(contents: ExportContents, path: Path) -> None:
     """Writes one file with the graph and one with the weights.
 
     It converts a temporary SavedModel: on Python 3.13, OpenVINO 2026.4 cannot convert TensorFlow functions in memory.
     """
     openvino = import_library("openvino", "openvino")
     with tempfile.TemporaryDirectory() as directory, suppress_messages():
-        convert(parts, Path(directory) / "saved_model", "tf_saved_model")
+        convert(contents, Path(directory) / "saved_model", "tf_saved_model")
         model = openvino.convert_model(Path(directory) / "saved_model")
         openvino.save_model(model, path, compress_to_fp16=False)
 
@@ -34,10 +34,10 @@ def open(path: Path) -> PredictFunction:
     return run
 
 
-def make_guide(parts: Parts, path: Path) -> str:
+def make_guide(contents: ExportContents, path: Path) -> str:
     """Returns the README of an export."""
     return make_runtime_guide(
-        parts,
+        contents,
         title="OpenVINO",
         package="openvino",
         imports="import openvino",

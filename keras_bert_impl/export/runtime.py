@@ -10,7 +10,7 @@ from typing import Any
 
 from keras_bert_impl.config import INPUTS
 from keras_bert_impl.errors import make_missing_error
-from keras_bert_impl.export.parts import Parts
+from keras_bert_impl.export.contents import ExportContents
 
 _PAGE = """# {name}
 
@@ -56,15 +56,15 @@ def import_library(name: str, extra: str) -> Any:
         raise make_missing_error(error, extra, user="this format") from error
 
 
-def convert(parts: Parts, path: Path, format: str, **settings: Any) -> None:
+def convert(contents: ExportContents, path: Path, format: str, **settings: Any) -> None:
     """Exports the Keras model in a format, with operations in the forms that converters recognize."""
     import tensorflow as tf
 
     from keras_bert_impl.ops.variants import use_variants
 
-    specs = {name: tf.TensorSpec(parts.input_shape, tf.int32, name=name) for name in INPUTS}
+    specs = {name: tf.TensorSpec(contents.input_shape, tf.int32, name=name) for name in INPUTS}
     with use_variants("portable"), suppress_messages():
-        parts.model.export(str(path), format=format, input_signature=[specs], verbose=False, **settings)
+        contents.model.export(str(path), format=format, input_signature=[specs], verbose=False, **settings)
 
 
 def select_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -84,30 +84,30 @@ def suppress_messages() -> Iterator[None]:
             logging.disable(logging.NOTSET)
 
 
-def make_runtime_guide(parts: Parts, *, title: str, package: str, imports: str, code: str) -> str:
+def make_runtime_guide(contents: ExportContents, *, title: str, package: str, imports: str, code: str) -> str:
     """Returns the README of an export.
 
     Args:
-        parts: the export.
+        contents: the export.
         title: the name of the runtime.
         package: the package to install.
         imports: its import statement.
         code: Python that computes ``outputs`` by name from ``inputs``.
     """
     texts: list[Any] = ["It was a great movie.", "A dull film."]
-    if parts.task.needs_pair:
+    if contents.task.needs_pair:
         texts = [(text, "I liked it.") for text in texts]
-    first = "\t".join(texts[0]) if parts.task.needs_pair else texts[0]
+    first = "\t".join(texts[0]) if contents.task.needs_pair else texts[0]
     return _PAGE.format(
-        name=parts.name,
+        name=contents.name,
         title=title,
-        precision=parts.precision,
+        precision=contents.precision,
         package=package,
         imports=imports,
         code=code,
-        max_length=parts.max_length,
-        pad_id=parts.tokenizer.pad_token_id,
+        max_length=contents.max_length,
+        pad_id=contents.tokenizer.pad_token_id,
         texts=str(texts).replace("'", '"'),
-        axis="" if parts.model.input_rank == 2 else "[:, None]",
+        axis="" if contents.model.input_rank == 2 else "[:, None]",
         arguments=f'"{first}"' if "\t" not in first else "$'" + first.replace("\t", "\\t") + "'",
     )

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.errors import InputError, make_missing_error
+from keras_bert_impl.export.contents import ExportContents
 from keras_bert_impl.export.formats import EXTRA
-from keras_bert_impl.export.parts import Parts
 from keras_bert_impl.tasks.base import PredictFunction
 
 _PAGE = """# {name}
@@ -68,7 +68,7 @@ def check_version(directory: Path) -> None:
         )
 
 
-def write(parts: Parts, path: Path) -> None:
+def write(contents: ExportContents, path: Path) -> None:
     """Writes a SavedModel that takes raw text, which runs on TensorFlow without Keras and TF Text.
 
     The signatures are those of `keras_bert_impl.export.signatures`. ``assets.extra`` contains the requests that TF
@@ -81,7 +81,7 @@ def write(parts: Parts, path: Path) -> None:
 
     directory = path.parent
     module = tf.Module()
-    functions, module.variables_of_signatures = make_signatures(parts)
+    functions, module.variables_of_signatures = make_signatures(contents)
     try:
         tf.saved_model.save(module, str(directory), signatures=functions)
     except tf.errors.OpError as error:
@@ -89,7 +89,7 @@ def write(parts: Parts, path: Path) -> None:
         reason = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*?\]", "", error.message)
         raise OSError(f"{directory} cannot be written: {reason}") from error
     (directory / EXTRA).mkdir()
-    write_warmup(directory / EXTRA / NAME, parts.name, functions)
+    write_warmup(directory / EXTRA / NAME, contents.name, functions)
 
 
 def open(path: Path) -> PredictFunction:
@@ -112,7 +112,7 @@ def open(path: Path) -> PredictFunction:
     return run
 
 
-def make_guide(parts: Parts, path: Path) -> str:
+def make_guide(contents: ExportContents, path: Path) -> str:
     """Returns the README: how to serve the export, with an example request and its response."""
     import tensorflow as tf
 
@@ -120,11 +120,11 @@ def make_guide(parts: Parts, path: Path) -> str:
 
     loaded = tf.saved_model.load(str(path.parent))
     default = loaded.signatures["serving_default"]
-    example = {key: find_graph(parts).EXAMPLE[key] for key in default.structured_input_signature[1]}
+    example = {key: find_graph(contents).EXAMPLE[key] for key in default.structured_input_signature[1]}
     outputs = default(**{key: tf.constant([value]) for key, value in example.items()})
     response = {key: _to_plain(outputs[key].numpy()[0]) for key in sorted(outputs)}
     return _PAGE.format(
-        name=parts.name,
+        name=contents.name,
         body=shlex.quote(json.dumps({"instances": [example]}, ensure_ascii=False)),
         response=_format_response(response),
         inputs="\n".join(

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_bert_impl.export.contents import ExportContents
 from keras_bert_impl.export.graphs import int8
 from keras_bert_impl.export.graphs.base import TEXT, Endpoint, ServedModel, Tensors
 from keras_bert_impl.export.graphs.inference_weights import prepare_inference_weights
-from keras_bert_impl.export.parts import Parts
 from keras_bert_impl.export.tokenizer.in_graph import InGraphTokenizer
 from keras_bert_impl.ops.variants import use_variants
 
@@ -37,30 +37,30 @@ def make_attention_endpoint(served: ServedModel) -> Endpoint:
     return Endpoint(serve_text, {"text": TEXT})
 
 
-def find_graph(parts: Parts) -> Any:
+def find_graph(contents: ExportContents) -> Any:
     """Returns the module of the graph that serves the model's task."""
-    return importlib.import_module(f"keras_bert_impl.export.graphs.{parts.task.graph}")
+    return importlib.import_module(f"keras_bert_impl.export.graphs.{contents.task.graph}")
 
 
-def make_signatures(parts: Parts) -> tuple[dict[str, Any], list[Any]]:
+def make_signatures(contents: ExportContents) -> tuple[dict[str, Any], list[Any]]:
     """Returns the signatures of a model, and the variables that they read.
 
     Returns:
         concrete functions by name, and everything that must be saved with them.
     """
-    run, stored = _make_inference(parts)
+    run, stored = _make_inference(contents)
     served = ServedModel(
-        run=functools.partial(run, parts.model),
-        task=parts.task,
-        tokenizer=parts.tokenizer,
-        in_graph=InGraphTokenizer(parts.tokenizer),
-        config=parts.config,
-        max_length=parts.max_length,
-        ids_spec=tf.TensorSpec(parts.input_shape, tf.int32),
+        run=functools.partial(run, contents.model),
+        task=contents.task,
+        tokenizer=contents.tokenizer,
+        in_graph=InGraphTokenizer(contents.tokenizer),
+        config=contents.config,
+        max_length=contents.max_length,
+        ids_spec=tf.TensorSpec(contents.input_shape, tf.int32),
     )
-    endpoints = find_graph(parts).make_endpoints(served)
-    if parts.attentions:
-        run_with_attentions = functools.partial(run, parts.model.with_outputs(output_attentions=True))
+    endpoints = find_graph(contents).make_endpoints(served)
+    if contents.attentions:
+        run_with_attentions = functools.partial(run, contents.model.with_outputs(output_attentions=True))
         endpoints["attentions"] = make_attention_endpoint(dataclasses.replace(served, run=run_with_attentions))
     functions = {}
     for name, endpoint in endpoints.items():
@@ -70,19 +70,19 @@ def make_signatures(parts: Parts) -> tuple[dict[str, Any], list[Any]]:
     return functions, [*stored, *variables.values()]
 
 
-def _make_inference(parts: Parts) -> tuple[Callable[[Any, Tensors], Tensors], list[Any]]:
+def _make_inference(contents: ExportContents) -> tuple[Callable[[Any, Tensors], Tensors], list[Any]]:
     """Makes the function ``run(model, inputs)``, and its weights that are not variables of the model."""
     stored: list[Any] = []
 
     def store(values: np.ndarray, axis: int = 0) -> Any:
-        stored.append(int8.store(values, axis) if parts.precision == "int8" else tf.Variable(values))
+        stored.append(int8.store(values, axis) if contents.precision == "int8" else tf.Variable(values))
         return stored[-1]
 
-    merged = prepare_inference_weights(parts.model, store)
+    merged = prepare_inference_weights(contents.model, store)
     quantized = [
         (variable, store(keras.ops.convert_to_numpy(variable), axis=int(variable.name == "embeddings")))
-        for variable in parts.model.weights
-        if parts.precision == "int8" and id(variable) not in merged.replaced
+        for variable in contents.model.weights
+        if contents.precision == "int8" and id(variable) not in merged.replaced
     ]
 
     # One traced function per model, so that all signatures share its graph.
@@ -98,6 +98,6 @@ def _make_inference(parts: Parts) -> tuple[Callable[[Any, Tensors], Tensors], li
         return tf.function(call, reduce_retracing=True, autograph=False)
 
     def run(model: Any, inputs: Tensors) -> Tensors:
-        return trace(model)({name: tf.ensure_shape(value, parts.input_shape) for name, value in inputs.items()})
+        return trace(model)({name: tf.ensure_shape(value, contents.input_shape) for name, value in inputs.items()})
 
     return run, stored

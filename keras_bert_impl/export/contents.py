@@ -11,7 +11,7 @@ from keras_bert_impl.tokenization import BertTokenizer
 
 
 @dataclass(frozen=True)
-class Parts:
+class ExportContents:
     """A model with everything that is exported with it.
 
     Attributes:
