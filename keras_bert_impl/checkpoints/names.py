@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class NameRow:
     """One kind of tensor. ``{i}`` in a name is the number of the layer.
 
     Attributes:
@@ -24,24 +24,26 @@ class Row:
     tf1_transposed: bool = False
 
 
-def _make_dense_rows(path: str, torch: str, tf1_kernel: str | None = None, tf1_bias: str | None = None) -> list[Row]:
+def _make_dense_rows(
+    path: str, torch: str, tf1_kernel: str | None = None, tf1_bias: str | None = None
+) -> list[NameRow]:
     """Kernel and bias; ``tf1_kernel`` and ``tf1_bias`` if TF1 has other names, then with a transposed kernel."""
-    kernel = Row(f"{path}/kernel", f"{torch}.weight", tf1_kernel or f"{path}/kernel", True, tf1_kernel is not None)
-    return [kernel, Row(f"{path}/bias", f"{torch}.bias", tf1_bias or f"{path}/bias")]
+    kernel = NameRow(f"{path}/kernel", f"{torch}.weight", tf1_kernel or f"{path}/kernel", True, tf1_kernel is not None)
+    return [kernel, NameRow(f"{path}/bias", f"{torch}.bias", tf1_bias or f"{path}/bias")]
 
 
-def _make_norm_rows(path: str, torch: str) -> list[Row]:
+def _make_norm_rows(path: str, torch: str) -> list[NameRow]:
     return [
-        Row(f"{path}/gamma", f"{torch}.weight", f"{path}/gamma"),
-        Row(f"{path}/beta", f"{torch}.bias", f"{path}/beta"),
+        NameRow(f"{path}/gamma", f"{torch}.weight", f"{path}/gamma"),
+        NameRow(f"{path}/beta", f"{torch}.bias", f"{path}/beta"),
     ]
 
 
-def _make_table_row(name: str) -> Row:
-    return Row(f"embeddings/{name}/embeddings", f"embeddings.{name}.weight", f"embeddings/{name}")
+def _make_table_row(name: str) -> NameRow:
+    return NameRow(f"embeddings/{name}/embeddings", f"embeddings.{name}.weight", f"embeddings/{name}")
 
 
-ROWS: tuple[Row, ...] = (
+ROWS: tuple[NameRow, ...] = (
     _make_table_row("word_embeddings"),
     _make_table_row("position_embeddings"),
     _make_table_row("token_type_embeddings"),
@@ -57,8 +59,8 @@ ROWS: tuple[Row, ...] = (
     *_make_dense_rows("pooler/dense", "pooler.dense"),
     *_make_dense_rows("cls/predictions/transform/dense", "cls.predictions.transform.dense"),
     *_make_norm_rows("cls/predictions/transform/LayerNorm", "cls.predictions.transform.LayerNorm"),
-    Row("cls/predictions/bias", "cls.predictions.bias", "cls/predictions/output_bias"),
-    Row("cls/predictions/decoder/kernel", "cls.predictions.decoder.weight", None, True),
+    NameRow("cls/predictions/bias", "cls.predictions.bias", "cls/predictions/output_bias"),
+    NameRow("cls/predictions/decoder/kernel", "cls.predictions.decoder.weight", None, True),
     *_make_dense_rows(
         "cls/seq_relationship",
         "cls.seq_relationship",
@@ -103,14 +105,14 @@ def to_torch_name(key: str) -> str:
     return key
 
 
-def find_path(torch: str) -> tuple[Row, str] | None:
+def find_path(torch: str) -> tuple[NameRow, str] | None:
     """Returns the row of a PyTorch name, and the path of the variable; None if the table does not contain the name."""
     number, template = _split_layer_number(torch)
     row = _BY_TORCH.get(template)
     return None if row is None else (row, row.path.replace("{i}", number))
 
 
-def find_torch_name(path: str) -> tuple[Row, str] | None:
+def find_torch_name(path: str) -> tuple[NameRow, str] | None:
     """Returns the row of a variable, and its PyTorch name; None if the table does not contain the path."""
     number, template = _split_layer_number(path)
     row = _BY_PATH.get(template)

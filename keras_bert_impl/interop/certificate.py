@@ -18,7 +18,7 @@ _NAME = len("next-sentence logits")
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class ComparedOutput:
     """The differences of one output between this package, torch in float32 and torch in float64, without padding.
 
     Attributes:
@@ -78,7 +78,7 @@ class Verification:
     """
 
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[ComparedOutput, ...]
     inputs: str
     tokenizer: str
     tensors: str
@@ -121,7 +121,7 @@ class Verification:
 
 
 class Differences:
-    """Accumulates a row over batches.
+    """Accumulates the differences of one output over batches.
 
     >>> differences = Differences()
     >>> differences.add(ours=np.array([1.5, 2]), torch=np.array([1.0, 2]), exact=np.array([1.0, 2]))
@@ -142,7 +142,7 @@ class Differences:
         self._largest = np.maximum(self._largest, np.abs(parts[1]).max())
         self._squares += [np.square(part).sum() for part in parts]
 
-    def make_row(self, name: str) -> Row:
-        """Returns the row for everything that was added."""
+    def make_row(self, name: str) -> ComparedOutput:
+        """Returns the differences of all outputs that were added."""
         size, rms, ours, torch = np.sqrt(self._squares / self._numbers).tolist()
-        return Row(name, self._vectors, size, largest=float(self._largest), rms=rms, ours=ours, torch=torch)
+        return ComparedOutput(name, self._vectors, size, largest=float(self._largest), rms=rms, ours=ours, torch=torch)

@@ -26,8 +26,8 @@ _HARD_TEXTS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Encoded:
-    """Encoded texts.
+class ComparedTexts:
+    """Texts that both tokenizers encoded.
 
     Attributes:
         batches: our ``input_ids``, ``token_type_ids`` and ``attention_mask``, int32 ``[rows, length]``.
@@ -52,7 +52,7 @@ def encode(
     tokenizer: BertTokenizer,
     reference: Callable[[list[list[str]]], Mapping[str, np.ndarray]],
     config: BertConfig,
-) -> Encoded:
+) -> ComparedTexts:
     """Encodes texts, and pairs of consecutive texts, with two tokenizers.
 
     Args:
@@ -74,7 +74,7 @@ def encode(
         other = reference(columns)
         differing += [row for row, a, b in zip(rows, _list_tokens(batch), _list_tokens(other), strict=True) if a != b]
         batches.append(batch)
-    return Encoded(batches, rows=len(singles) + len(pairs), differing=differing)
+    return ComparedTexts(batches, rows=len(singles) + len(pairs), differing=differing)
 
 
 def draw_batches(config: BertConfig) -> list[Batch]:

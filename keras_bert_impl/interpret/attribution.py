@@ -16,7 +16,7 @@ from keras_bert_impl.interpret.gradients import compile_function, compute_gradie
 from keras_bert_impl.interpret.pages import TextView, cached_on, describe_model, find_model_task, summarize
 from keras_bert_impl.interpret.view import Page
 from keras_bert_impl.tasks.base import Summary, TargetLogit
-from keras_bert_impl.tasks.words import Row, encode_row
+from keras_bert_impl.tasks.words import EncodedText, encode_row
 from keras_bert_impl.tokenization import BertTokenizer
 
 # The max. difference between the sum over the words and the change of the logit: relative and absolute.
@@ -182,7 +182,7 @@ class _Path:
     """One integral: of one logit, from the baseline of a row to the row with this number."""
 
     number: int
-    row: Row
+    row: EncodedText
     logit: TargetLogit
 
 

@@ -10,7 +10,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.interpret.attribution import attribute_all
 from keras_bert_impl.interpret.pages import cached_on, find_model_task
 from keras_bert_impl.tasks.encoding import softmax
-from keras_bert_impl.tasks.words import Row
+from keras_bert_impl.tasks.words import EncodedText
 from keras_bert_impl.tokenization import BertTokenizer
 
 _ROWS = 64
@@ -68,14 +68,14 @@ def compute_removal_curves(
     return curves
 
 
-def _find_words(row: Row) -> np.ndarray:
+def _find_words(row: EncodedText) -> np.ndarray:
     """Returns the numbers of a row's words, without special tokens and punctuation."""
     return np.array(
         [k for k, word in enumerate(row.words) if any(letter.isalnum() for letter in word.text) and not word.is_special]
     )
 
 
-def _remove_words(row: Row, numbers: np.ndarray) -> str:
+def _remove_words(row: EncodedText, numbers: np.ndarray) -> str:
     """Returns the text without some words."""
     text = row.text
     for word in sorted((row.words[number] for number in numbers), key=lambda word: -word.begin):

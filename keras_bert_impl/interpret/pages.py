@@ -13,7 +13,7 @@ from keras_bert_impl.files import open_output
 from keras_bert_impl.interpret.view import Page, to_html, to_iframe
 from keras_bert_impl.tasks import Task, find_task
 from keras_bert_impl.tasks.base import NO_SUMMARY, Summary
-from keras_bert_impl.tasks.words import Row
+from keras_bert_impl.tasks.words import EncodedText
 from keras_bert_impl.tokenization import BertTokenizer
 
 
@@ -28,7 +28,7 @@ class TextView(abc.ABC):
         model: the model's class and size.
     """
 
-    row: Row
+    row: EncodedText
     heading: str
     prediction: list[tuple[str, float | None]]
     model: str
@@ -88,7 +88,7 @@ def cached_on(model: Any, name: str, make: Callable[[], Any]) -> Any:
     return cache[key]
 
 
-def summarize(model: Any, tokenizer: BertTokenizer, row: Row, outputs: Mapping[str, Any]) -> Summary:
+def summarize(model: Any, tokenizer: BertTokenizer, row: EncodedText, outputs: Mapping[str, Any]) -> Summary:
     """Returns a model's prediction for a text, in a few words.
 
     Args:

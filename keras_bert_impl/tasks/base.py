@@ -16,7 +16,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
-    from keras_bert_impl.tasks.words import Row
+    from keras_bert_impl.tasks.words import EncodedText
 
 # Takes a batch of named inputs, returns the named outputs: a model's ``predict_on_batch``, or an export's signature.
 PredictFunction = Callable[[dict[str, np.ndarray]], dict[str, Any]]
@@ -288,7 +288,7 @@ class Task(abc.ABC):
         """Returns the model's inputs for one encoded text ``[1, tokens]``."""
         return dict(inputs)
 
-    def can_summarize(self, row: "Row") -> bool:
+    def can_summarize(self, row: "EncodedText") -> bool:
         """Whether the model can make a prediction for this text."""
         return True
 
@@ -302,7 +302,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def find_targets(
-        self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
+        self, row: "EncodedText", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
         """Returns the logits to explain.
 
@@ -344,7 +344,7 @@ def refuse_target(target: str | None, reason: str) -> None:
         raise InputError(f"target is {target!r}, but this task has no choice of targets: {reason}. Omit it.")
 
 
-def find_words(row: "Row", target: str) -> list[tuple[Any, ...]]:
+def find_words(row: "EncodedText", target: str) -> list[tuple[Any, ...]]:
     """Returns the occurrences of a word, or of several consecutive words, in a text.
 
     Raises:

@@ -16,7 +16,7 @@ from keras_bert_impl.tasks.encoding import check_fit, choose_label, find_label_i
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
-    from keras_bert_impl.tasks.words import Row
+    from keras_bert_impl.tasks.words import EncodedText
 
 
 class SequenceTask(TextTask):
@@ -129,7 +129,7 @@ class Classification(SequenceTask):
         return Summary("Prediction", sort_predictions(prediction["scores"]))
 
     def find_targets(
-        self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
+        self, row: "EncodedText", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
         """Returns the logit of the label ``target``, or of the most likely."""
         names = self.list_label_names(config)

@@ -15,7 +15,7 @@ from keras_bert_impl.tasks.regression import compute_correlations, read_numbers
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
-    from keras_bert_impl.tasks.words import Row
+    from keras_bert_impl.tasks.words import EncodedText
 
 
 class Embedding(TextTask):
@@ -94,7 +94,7 @@ class Embedding(TextTask):
             "cls": states[:, 0],
         }
 
-    def can_summarize(self, row: "Row") -> bool:
+    def can_summarize(self, row: "EncodedText") -> bool:
         """False: a vector has no summary."""
         return False
 
@@ -103,7 +103,7 @@ class Embedding(TextTask):
         return NO_SUMMARY
 
     def find_targets(
-        self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
+        self, row: "EncodedText", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
         """Returns no targets: see ``refusals``."""
         return []

@@ -26,7 +26,7 @@ from keras_bert_impl.tasks.encoding import check_fit, make_model_inputs, softmax
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
-    from keras_bert_impl.tasks.words import Row
+    from keras_bert_impl.tasks.words import EncodedText
 
 # The fraction of the tokens that is masked for training and evaluation, as in the paper.
 MASKED_FRACTION = 0.15
@@ -270,7 +270,7 @@ class MaskedLM(Task):
         )
 
     def find_targets(
-        self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
+        self, row: "EncodedText", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
         """Returns the logit of the token ``target``, or of the most likely, at each ``[MASK]``."""
         positions = np.flatnonzero(row.inputs["input_ids"][0] == tokenizer.mask_token_id).tolist()

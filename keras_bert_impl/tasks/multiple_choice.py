@@ -15,7 +15,7 @@ from keras_bert_impl.tasks.encoding import check_fit, softmax, truncate
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
-    from keras_bert_impl.tasks.words import Row
+    from keras_bert_impl.tasks.words import EncodedText
 
 
 class _ChoiceRows(Ragged):
@@ -176,7 +176,7 @@ class MultipleChoice(Task):
         """Returns the row as the only choice."""
         return {name: values[:, None] for name, values in inputs.items()}
 
-    def can_summarize(self, row: "Row") -> bool:
+    def can_summarize(self, row: "EncodedText") -> bool:
         """Whether there is a choice."""
         return row.text_pair is not None
 
@@ -194,7 +194,7 @@ class MultipleChoice(Task):
         return BertForSequenceClassification(model.config, dtype=model.dtype_policy, parts=parts)
 
     def find_targets(
-        self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
+        self, row: "EncodedText", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
         """Returns the score of the choice."""
         refuse_target(target, "the score of the choice is explained")

@@ -11,7 +11,7 @@ from keras_bert_impl.tasks.classification import Classification
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
-    from keras_bert_impl.tasks.words import Row
+    from keras_bert_impl.tasks.words import EncodedText
 
 # The two classes of the published head. Source: google-research/bert, run_pretraining.py, get_next_sentence_output.
 IS_NEXT = "is_next"
@@ -54,7 +54,7 @@ class NextSentence(Classification):
             )
         return super().from_texts(texts, text_pairs)
 
-    def can_summarize(self, row: "Row") -> bool:
+    def can_summarize(self, row: "EncodedText") -> bool:
         """Whether there are two texts."""
         return row.text_pair is not None
 
@@ -63,13 +63,15 @@ class NextSentence(Classification):
         return Summary("Second text", sort_predictions(prediction["scores"]))
 
     def find_targets(
-        self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
+        self, row: "EncodedText", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
         """Returns the logit of the more likely label."""
         return find_next_sentence_target(row, outputs, "logits", target)
 
 
-def find_next_sentence_target(row: "Row", outputs: Outputs, output: str, target: str | None) -> list[TargetLogit]:
+def find_next_sentence_target(
+    row: "EncodedText", outputs: Outputs, output: str, target: str | None
+) -> list[TargetLogit]:
     """Returns the logit of the more likely label in the output of that name."""
     refuse_target(target, "the more likely of the two labels is explained")
     if row.text_pair is None:

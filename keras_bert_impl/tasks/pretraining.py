@@ -16,7 +16,7 @@ from keras_bert_impl.tasks.next_sentence import LABELS, find_next_sentence_targe
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
-    from keras_bert_impl.tasks.words import Row
+    from keras_bert_impl.tasks.words import EncodedText
 
 _NEXT_SENTENCE = "seq_relationship_logits"
 
@@ -80,7 +80,7 @@ class Pretraining(MaskedLM):
         return Summary("Second text", sort_predictions(prediction["scores"]))
 
     def find_targets(
-        self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
+        self, row: "EncodedText", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
         """Returns the logits at each ``[MASK]`` if there are some, else that of the next-sentence head."""
         if row.text_pair is not None and tokenizer.mask_token_id not in row.inputs["input_ids"]:

@@ -18,7 +18,7 @@ from keras_bert_impl.tasks.squad_metrics import exact_match, f1
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
-    from keras_bert_impl.tasks.words import Row
+    from keras_bert_impl.tasks.words import EncodedText
 
 # Values of the published run_squad.py: the maximum number of tokens of a question and of an answer, and the number of
 # candidates over which the score is normalized.
@@ -161,7 +161,7 @@ class QuestionAnswering(Task):
         return Summary("Answer", [(prediction["answer"] or "none", prediction["score"])])
 
     def find_targets(
-        self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
+        self, row: "EncodedText", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
         """Returns the logits of start and end, at the words ``target`` of the context or at the most likely span."""
         context = [word for word in row.words if word.segment == 1 and not word.is_special]

@@ -14,7 +14,7 @@ from keras_bert_impl.tasks.classification import SequenceTask
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
-    from keras_bert_impl.tasks.words import Row
+    from keras_bert_impl.tasks.words import EncodedText
 
 
 class Regression(SequenceTask):
@@ -69,7 +69,7 @@ class Regression(SequenceTask):
         return Summary("Prediction", [(f"{prediction['value']:.3f}", None)])
 
     def find_targets(
-        self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
+        self, row: "EncodedText", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
         """Returns the number."""
         refuse_target(target, "the only number that the model predicts is explained")

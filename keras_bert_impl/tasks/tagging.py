@@ -19,7 +19,7 @@ from keras_bert_impl.tasks.entities import find_entities, score_entities
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
-    from keras_bert_impl.tasks.words import Row
+    from keras_bert_impl.tasks.words import EncodedText
 
 
 def get_overlap(max_length: int) -> int:
@@ -151,7 +151,7 @@ class Tagging(Task):
         return Summary("Entities", entities or [("none", None)])
 
     def find_targets(
-        self, row: "Row", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
+        self, row: "EncodedText", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
         """Returns the logit of the predicted tag of the word ``target``, or of each word whose tag is not ``O``."""
         names = list(config.id2label.values())

@@ -37,7 +37,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Row:
+class EncodedText:
     """One encoded text, or pair, with its words.
 
     Attributes:
@@ -75,7 +75,7 @@ class Row:
         return occurrences
 
 
-def encode_row(tokenizer: BertTokenizer, config: Any, text: str, text_pair: str | None = None) -> Row:
+def encode_row(tokenizer: BertTokenizer, config: Any, text: str, text_pair: str | None = None) -> EncodedText:
     """Encodes a text, or a pair.
 
     Args:
@@ -118,4 +118,4 @@ def encode_row(tokenizer: BertTokenizer, config: Any, text: str, text_pair: str 
             words.append(Word(texts[segment][begin:end], position, position + 1, segment, begin, end))
     if all(word.is_special for word in words):
         raise InputError(f"{text!r:.60} has no words. Give a text with words.")
-    return Row(text, text_pair, encoded, tokens, words)
+    return EncodedText(text, text_pair, encoded, tokens, words)

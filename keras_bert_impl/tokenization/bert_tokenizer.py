@@ -11,7 +11,7 @@ from tokenizers import AddedToken, Tokenizer
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import Source, open_source
 from keras_bert_impl.tokenization import pretrained
-from keras_bert_impl.tokenization.encoding import Encoded, build_backend, encode, list_texts
+from keras_bert_impl.tokenization.encoding import EncodedRows, build_backend, encode, list_texts
 from keras_bert_impl.tokenization.pretrained import looks_cased, sort_by_id
 
 Texts = str | Sequence[str] | Sequence[Sequence[str]]
@@ -242,7 +242,7 @@ class BertTokenizer:
         columns = self._encode(text, text_pair, truncation=truncation, max_length=length).to_lists()
         return {key: columns[key] for key in ("input_ids", "token_type_ids")}
 
-    def _encode(self, text: Any, text_pair: Any, **options: Any) -> Encoded:
+    def _encode(self, text: Any, text_pair: Any, **options: Any) -> EncodedRows:
         options |= {"cls_id": self.cls_token_id, "sep_id": self.sep_token_id}
         return encode(self.backend_tokenizer, text, text_pair, **options)
 

@@ -117,7 +117,7 @@ STRATEGIES = {
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedRows:
     """Encoded rows, concatenated, without padding.
 
     Attributes:
@@ -158,7 +158,7 @@ def encode(
     are_words: bool = False,
     with_offsets: bool = False,
     with_overflow: bool = False,
-) -> Encoded:
+) -> EncodedRows:
     """Tokenizes and truncates texts and adds special tokens; for the options see `BertTokenizer.__call__`."""
     if truncation not in STRATEGIES:
         raise InputError(f"truncation={truncation!r} is unknown; supported: {', '.join(map(repr, STRATEGIES))}.")
@@ -195,7 +195,7 @@ def encode(
         columns["offset_mapping"] = layout.place(tokens.offsets, special=0)
     if are_words and tokens.word_ids is not None:
         columns["word_ids"] = layout.place(tokens.word_ids, special=-1)
-    return Encoded(columns, sizes=rows.sizes, sample=rows.sample)
+    return EncodedRows(columns, sizes=rows.sizes, sample=rows.sample)
 
 
 def list_texts(text: Any, text_pair: Any = None, *, are_words: bool = False) -> tuple[list[Any], int]:

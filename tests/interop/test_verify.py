@@ -22,7 +22,7 @@ from keras_bert_impl import BertConfig, BertForTokenClassification, BertTokenize
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.interop import inputs
-from keras_bert_impl.interop.certificate import MAX_DIFFERENCE, Differences, Row, Verification
+from keras_bert_impl.interop.certificate import MAX_DIFFERENCE, ComparedOutput, Differences, Verification
 from keras_bert_impl.interop.python_process import PythonProcess
 from keras_bert_impl.interop.verify import verify
 from keras_bert_impl.models import heads
@@ -185,7 +185,7 @@ def test_a_tokenizer_of_another_model(tagger: Path) -> None:
         )
 
 
-GOOD = Row("layer 1", vectors=1500, size=0.9, largest=1e-6, rms=1e-7, ours=1e-7, torch=9e-8)
+GOOD = ComparedOutput("layer 1", vectors=1500, size=0.9, largest=1e-6, rms=1e-7, ours=1e-7, torch=9e-8)
 
 
 @pytest.mark.parametrize(
