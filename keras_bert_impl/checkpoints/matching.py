@@ -158,7 +158,7 @@ def match_tensors(
     return arrays, LoadReport(source=source, entries=tuple(entries))
 
 
-def state_dict(arrays: Mapping[str, np.ndarray], *, prefix: str, num_hidden_layers: int) -> dict[str, np.ndarray]:
+def make_state_dict(arrays: Mapping[str, np.ndarray], *, prefix: str, num_hidden_layers: int) -> dict[str, np.ndarray]:
     """Returns the arrays of a model by their PyTorch names and in PyTorch's layout, in the order of the name table.
 
     Args:

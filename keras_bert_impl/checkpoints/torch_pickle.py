@@ -120,7 +120,7 @@ class _Machine:
     def recall(self, index: int) -> None:
         self.push(self.memo[index])
 
-    def name(self, argument: str) -> None:
+    def push_name(self, argument: str) -> None:
         module, name = argument.split(" ", 1)
         self.push(_check_name(f"{module}.{name}"))
 
@@ -222,7 +222,7 @@ _INSTRUCTIONS: dict[str, _Instruction] = {
     **dict.fromkeys(("BINPUT", "LONG_BINPUT"), _Machine.remember),
     **dict.fromkeys(("BINGET", "LONG_BINGET"), _Machine.recall),
     "MEMOIZE": _Machine.memoize,
-    "GLOBAL": _Machine.name,
+    "GLOBAL": _Machine.push_name,
     "STACK_GLOBAL": _Machine.push_stacked_name,
     "BINPERSID": _Machine.load_storage,
     "REDUCE": _Machine.call,

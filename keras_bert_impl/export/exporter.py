@@ -30,7 +30,7 @@ _MAX_DECREASE = 0.005
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportReport:
     """An export, and its comparison with the model.
 
     Attributes:
@@ -61,7 +61,7 @@ def export_model(
     data: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
     force: bool = False,
-) -> Exported:
+) -> ExportReport:
     """Exports a model: as a SavedModel that takes raw text, or for another runtime, then with ids as input.
 
     The export includes the configuration with the labels, the tokenizer, and a ``README.md`` that shows its use.
@@ -127,14 +127,14 @@ def export_model(
                 "rounding explains. This is an error of the conversion; nothing was written."
             )
         if data is None:
-            return Exported(directory, difference)
+            return ExportReport(directory, difference)
         metric, before, after = _evaluate(source, temporary, data, columns or {}, contents)
         if before - after > _MAX_DECREASE and not force:
             raise InputError(
                 f"{metric} on {data} decreases from {before:.4f} to {after:.4f}, by more than {_MAX_DECREASE}; "
                 "nothing was written. Choose another precision, or keep the export with --force."
             )
-    return Exported(directory, difference, metric, before, after)
+    return ExportReport(directory, difference, metric, before, after)
 
 
 def _write(contents: ExportContents, kind: Format, directory: Path) -> None:

@@ -29,7 +29,7 @@ class AttentionView(TextView):
         """The tokens, as the vocabulary spells them."""
         return self.row.tokens
 
-    def rollout(self) -> np.ndarray:
+    def compute_rollout(self) -> np.ndarray:
         """Attention rollout: the contribution of each input token to each state, float32 ``[layers, n, n]``.
 
         For each layer: the mean of the heads, averaged with the identity for the residual connection; the layers are
@@ -45,7 +45,7 @@ class AttentionView(TextView):
 
     def make_page(self) -> Page:
         """Returns the content of the page."""
-        return self._make_page("Attention", attentions=self.attentions, rollout=self.rollout())
+        return self._make_page("Attention", attentions=self.attentions, rollout=self.compute_rollout())
 
 
 def attend(model: Any, tokenizer: BertTokenizer, text: str, text_pair: str | None = None) -> AttentionView:

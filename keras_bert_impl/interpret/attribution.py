@@ -196,7 +196,9 @@ def _integrate(model: Any, tokenizer: BertTokenizer, paths: Sequence[_Path], ste
     for chosen in _make_batches(paths, steps):
         batch = [paths[k] for k in chosen]
         output = batch[0].logit.output
-        ends, compute_mean_gradient = cached_on(model, f"passes to {output}", functools.partial(_passes, model, output))
+        compute_change, compute_mean_gradient = cached_on(
+            model, f"passes to {output}", functools.partial(_compile_passes, model, output)
+        )
         rows = _pad_rows([path.row.inputs for path in batch])
         ids = rows["input_ids"]
         blanks = np.where(np.isin(ids, special), ids, tokenizer.pad_token_id).astype(np.int32)
@@ -207,40 +209,40 @@ def _integrate(model: Any, tokenizer: BertTokenizer, paths: Sequence[_Path], ste
         ]
         rows["masked_lm_positions"] = np.array([[path.logit.position] for path in batch], np.int32)
         index = np.array([path.logit.index for path in batch], np.int32)
-        others = (index, *(rows[name] for name in _other_inputs(model)))
+        others = (index, *(rows[name] for name in _list_other_inputs(model)))
         at_once = max(1, MAX_TOKENS // ids.size)
         scores = np.zeros(ids.shape)
         for begin in range(0, steps, at_once):
             part = slice(begin, begin + at_once)
             points = (positions[part], weights[part])
             scores += ops.convert_to_numpy(compute_mean_gradient(*states, *points, *others))
-        changes = ops.convert_to_numpy(ends(*states, *others))
+        changes = ops.convert_to_numpy(compute_change(*states, *others))
         for k, path, values, change in zip(chosen, batch, scores, changes, strict=True):
             results[k] = Target(path.logit.name, path.row.sum_per_word(values[: len(path.row)]), float(change))
     return [results[k] for k in range(len(paths))]
 
 
-def _other_inputs(model: Any) -> list[str]:
+def _list_other_inputs(model: Any) -> list[str]:
     """Returns the inputs of a model in addition to the embeddings' output."""
     return [name for name in ("input_ids", "attention_mask", "masked_lm_positions") if name in model.input_names]
 
 
-def _passes(model: Any, output: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _compile_passes(model: Any, output: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Compiles two functions for one output: the change of the logit between both ends, and a part of the integral.
 
     They are cached, because compiling them is slower than explaining several texts.
     """
-    names = _other_inputs(model)
+    names = _list_other_inputs(model)
     from_embeddings = model.from_embedding_output(*names)
 
-    def logit(states: Any, index: Any, *inputs: Any) -> Any:
+    def compute_logit(states: Any, index: Any, *inputs: Any) -> Any:
         by_name = {"embedding_output": ops.cast(states, model.embeddings.compute_dtype)}
         logits = from_embeddings(by_name | dict(zip(names, inputs, strict=True)), training=False)[output]
         flat = ops.reshape(logits, (ops.shape(logits)[0], -1))
         return ops.take_along_axis(flat, index[:, None], axis=1)[:, 0]  # [rows]
 
-    def ends(states: Any, baseline: Any, *others: Any) -> Any:
-        return logit(states, *others) - logit(baseline, *others)
+    def compute_change(states: Any, baseline: Any, *others: Any) -> Any:
+        return compute_logit(states, *others) - compute_logit(baseline, *others)
 
     def compute_mean_gradient(states: Any, baseline: Any, positions: Any, weights: Any, *others: Any) -> Any:
         """Returns the part of the integral at some positions between 0 and 1: ``[rows, tokens]``."""
@@ -249,12 +251,12 @@ def _passes(model: Any, output: str) -> tuple[Callable[..., Any], Callable[..., 
         points = baseline[:, None] + positions[None, :, None, None] * line[:, None]  # [rows, positions, tokens, hidden]
         points = ops.reshape(points, (-1, *shape[1:]))
         repeated = [ops.repeat(values, count, axis=0) for values in others]
-        gradients = compute_gradient(lambda point: logit(point, *repeated), points)
+        gradients = compute_gradient(lambda point: compute_logit(point, *repeated), points)
         gradients = ops.reshape(gradients, (shape[0], count, *shape[1:]))
         mean = ops.sum(weights[None, :, None, None] * gradients, axis=1)  # [rows, tokens, hidden]
         return ops.sum(mean * line, axis=-1)
 
-    return compile_function(ends, model), compile_function(compute_mean_gradient, model)
+    return compile_function(compute_change, model), compile_function(compute_mean_gradient, model)
 
 
 def _make_batches(paths: Sequence[_Path], steps: int) -> Iterator[list[int]]:

@@ -31,13 +31,13 @@ class BertEmbeddings(BertBaseLayer):
     def __init__(self, config: Config, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
 
-        def embedding(rows: int, name: str) -> keras.layers.Embedding:
+        def make_embedding(rows: int, name: str) -> keras.layers.Embedding:
             initializer, size = make_initializer(self.config), self.config.hidden_size
             return keras.layers.Embedding(rows, size, initializer, dtype=self.dtype_policy, name=name)
 
-        self.word_embeddings = embedding(self.config.vocab_size, "word_embeddings")
-        self.position_embeddings = embedding(self.config.max_position_embeddings, "position_embeddings")
-        self.token_type_embeddings = embedding(self.config.type_vocab_size, "token_type_embeddings")
+        self.word_embeddings = make_embedding(self.config.vocab_size, "word_embeddings")
+        self.position_embeddings = make_embedding(self.config.max_position_embeddings, "position_embeddings")
+        self.token_type_embeddings = make_embedding(self.config.type_vocab_size, "token_type_embeddings")
         self.LayerNorm = self._make_layer_norm()
         self.dropout = self._make_dropout(self.config.hidden_dropout_prob)
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bert_impl.checkpoints.matching import TIED, LoadReport, match_tensors, state_dict
+from keras_bert_impl.checkpoints.matching import TIED, LoadReport, make_state_dict, match_tensors
 from keras_bert_impl.checkpoints.weight_files import FILE_DTYPES, cast_checked, read_tensors, write_tensors
 from keras_bert_impl.config import INPUTS, BertConfig
 from keras_bert_impl.errors import InputError
@@ -290,7 +290,7 @@ class BertPreTrainedModel(MultiWorkerModel):
     def state_dict(self) -> dict[str, np.ndarray]:
         """Returns all weights by their PyTorch names and in PyTorch's layout, float32; tied ones by both names."""
         arrays = {variable.path: np.asarray(ops.convert_to_numpy(variable), "float32") for variable in self.weights}
-        return state_dict(arrays, prefix=self.checkpoint_prefix, num_hidden_layers=self.config.num_hidden_layers)
+        return make_state_dict(arrays, prefix=self.checkpoint_prefix, num_hidden_layers=self.config.num_hidden_layers)
 
     def save_pretrained(self, directory: str | Path, *, dtype: str = "float32") -> None:
         """Writes ``config.json`` and ``model.safetensors``.

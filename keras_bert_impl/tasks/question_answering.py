@@ -14,7 +14,7 @@ from keras_bert_impl.data.tables import Columns
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, Task, find_words
 from keras_bert_impl.tasks.encoding import check_fit, make_model_inputs, softmax
-from keras_bert_impl.tasks.squad_metrics import exact_match, f1
+from keras_bert_impl.tasks.squad_metrics import compute_exact_match, compute_f1
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
@@ -147,9 +147,10 @@ class QuestionAnswering(Task):
         """``exact_match`` and ``f1``, the means over all questions, from 0 to 1."""
         references = [answers["text"] for answers in columns["answers"]]
         answers = [prediction["answer"] for prediction in predictions]
+        pairs = list(zip(answers, references, strict=True))
         return {
-            "exact_match": float(np.mean([exact_match(*pair) for pair in zip(answers, references, strict=True)])),
-            "f1": float(np.mean([f1(*pair) for pair in zip(answers, references, strict=True)])),
+            "exact_match": float(np.mean([compute_exact_match(*pair) for pair in pairs])),
+            "f1": float(np.mean([compute_f1(*pair) for pair in pairs])),
         }
 
     def serve(self, outputs: Outputs, serving: Serving) -> dict[str, Any]:

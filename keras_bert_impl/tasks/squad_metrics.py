@@ -21,14 +21,15 @@ def normalize(answer: str) -> str:
     return " ".join(without_articles.split())
 
 
-def exact_match(answer: str, references: Sequence[str]) -> float:
+def compute_exact_match(answer: str, references: Sequence[str]) -> float:
     """1 if the answer is one of the references, else 0; without references, the empty answer is correct."""
     return max(float(normalize(answer) == reference) for reference in _normalize_all(references))
 
 
-def f1(answer: str, references: Sequence[str]) -> float:
+def compute_f1(answer: str, references: Sequence[str]) -> float:
     """Computes the F1 of the words of answer and reference, for the best reference; from 0 to 1."""
-    return max(_compute_f1(normalize(answer).split(), reference.split()) for reference in _normalize_all(references))
+    words = normalize(answer).split()
+    return max(_compute_overlap(words, reference.split()) for reference in _normalize_all(references))
 
 
 def _normalize_all(references: Sequence[str]) -> list[str]:
@@ -36,7 +37,7 @@ def _normalize_all(references: Sequence[str]) -> list[str]:
     return [normalized for reference in references if (normalized := normalize(reference))] or [""]
 
 
-def _compute_f1(words: list[str], reference: list[str]) -> float:
+def _compute_overlap(words: list[str], reference: list[str]) -> float:
     if not words or not reference:
         return float(words == reference)
     return 2 * sum((Counter(words) & Counter(reference)).values()) / (len(words) + len(reference))

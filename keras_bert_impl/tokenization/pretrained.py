@@ -90,7 +90,7 @@ def read_tokenizer_json(path: Path) -> dict[str, Any]:
             )
     try:
         vocabulary = sort_by_id(content["model"]["vocab"])
-        added = added_tokens(vocabulary, content["added_tokens"])
+        added = make_added_tokens(vocabulary, content["added_tokens"])
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return {
@@ -158,7 +158,7 @@ def _read_added_tokens(source: Source, vocabulary: list[str], spellings: Mapping
             {"content": token, "id": id, "special": token in special, "normalized": token not in special}
             for token, id in _read(source, "added_tokens.json").items()
         ]
-        return added_tokens(vocabulary, entries)
+        return make_added_tokens(vocabulary, entries)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{source.name}: the added tokens in tokenizer_config.json or added_tokens.json cannot be used: {error}"
@@ -241,7 +241,7 @@ def sort_by_id(vocabulary: Sequence[str] | Mapping[str, int]) -> list[str]:
     return list(vocabulary)
 
 
-def added_tokens(vocabulary: list[str], entries: Iterable[Mapping[str, Any]]) -> list[AddedToken]:
+def make_added_tokens(vocabulary: list[str], entries: Iterable[Mapping[str, Any]]) -> list[AddedToken]:
     """Added tokens in the order of their ids, made from dictionaries with ``content``, ``id`` and flags.
 
     Raises:

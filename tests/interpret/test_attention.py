@@ -83,8 +83,8 @@ def test_rollout(loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
                 step = 0.5 * second[asking, via] + 0.5 * (asking == via)
                 expected[1, asking, token] += step * (0.5 * first[via, token] + 0.5 * (via == token))
                 expected[0, asking, token] = 0.5 * first[asking, token] + 0.5 * (asking == token)
-    np.testing.assert_allclose(view.rollout(), expected, atol=1e-6)
-    np.testing.assert_allclose(view.rollout().sum(axis=-1), 1, atol=1e-6)
+    np.testing.assert_allclose(view.compute_rollout(), expected, atol=1e-6)
+    np.testing.assert_allclose(view.compute_rollout().sum(axis=-1), 1, atol=1e-6)
 
 
 def test_saved(loaded: dict[str, Any], tokenizer: BertTokenizer, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_bert_impl.tasks.squad_metrics import exact_match, f1, normalize
+from keras_bert_impl.tasks.squad_metrics import compute_exact_match, compute_f1, normalize
 
 
 @pytest.mark.parametrize(
@@ -42,5 +42,5 @@ def test_normalisation(answer: str, expected: str) -> None:
     ],
 )
 def test_figures(answer: str, references: list[str], exact: float, overlap: float) -> None:
-    assert exact_match(answer, references) == exact
-    assert f1(answer, references) == pytest.approx(overlap)
+    assert compute_exact_match(answer, references) == exact
+    assert compute_f1(answer, references) == pytest.approx(overlap)

@@ -27,7 +27,7 @@ class Int8Weight(tf.Module):
         scale = np.maximum(np.abs(values).max(axis, keepdims=True), np.finfo(np.float32).tiny) / _LARGEST
         self.integers = tf.Variable(np.rint(values / scale).astype(np.int8), trainable=False)
         self.scale = tf.Variable(scale.astype(np.float32), trainable=False)
-        self.loaded = _Loaded(self.integers, self.scale)
+        self.loaded = _Float32Weight(self.integers, self.scale)
 
     def value(self) -> Any:
         """Returns the matrix in float32."""
@@ -35,7 +35,7 @@ class Int8Weight(tf.Module):
         return tf.ensure_shape(values, self.integers.shape)
 
 
-class _Loaded(tf.saved_model.experimental.TrackableResource):
+class _Float32Weight(tf.saved_model.experimental.TrackableResource):
     """The float32 variable that is computed from the integers when an export is loaded."""
 
     def __init__(self, integers: tf.Variable, scale: tf.Variable) -> None:

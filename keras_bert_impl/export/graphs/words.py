@@ -80,8 +80,8 @@ def _find_best_row(rows: Windows, owner: Any, number: Any, *, step: int) -> Any:
     later = first_row + tf.minimum(number // step, tf.gather(rows.count, owner) - 1)
     earlier = tf.maximum(later - 1, first_row)
 
-    def context(row: Any) -> Any:
+    def compute_context(row: Any) -> Any:
         position = number - tf.gather(rows.start, row)
         return tf.minimum(position, tf.gather(rows.length, row) - position)
 
-    return tf.where(context(earlier) >= context(later), earlier, later)
+    return tf.where(compute_context(earlier) >= compute_context(later), earlier, later)
