@@ -9,11 +9,8 @@ from keras import ops
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.interpret.attribution import attribute_all
 from keras_bert_impl.interpret.pages import cached_on, find_model_task
-from keras_bert_impl.tasks.encoding import softmax
 from keras_bert_impl.tasks.words import EncodedText
 from keras_bert_impl.tokenization import BertTokenizer
-
-_ROWS = 64
 
 
 def compute_removal_curves(
@@ -37,7 +34,7 @@ def compute_removal_curves(
     Raises:
         InputError: no text has enough words; or see `attribute_all`.
     """
-    if find_model_task(model).problem_type != "single_label_classification":
+    if not find_model_task(model).predicts_label:
         raise InputError(
             f"this {type(model).__name__} does not predict one label per text; a BertForSequenceClassification with "
             "labels was expected."
@@ -48,8 +45,7 @@ def compute_removal_curves(
         raise InputError(
             f"none of the {len(texts)} texts has {words} words. Choose a smaller number of words, or give longer texts."
         )
-    names = list(model.config.id2label.values())
-    labels = np.array([names.index(one.prediction[0][0]) for one in attributions])
+    labels = [one.prediction[0][0] for one in attributions]
     with_attentions = cached_on(model, "attentions", lambda: model.with_outputs(output_attentions=True))
     draw = np.random.default_rng(seed)
     orders: dict[str, list[np.ndarray]] = {"attributions": [], "attention": [], "random words": []}
@@ -84,11 +80,11 @@ def _remove_words(row: EncodedText, numbers: np.ndarray) -> str:
 
 
 def _compute_probabilities(
-    model: Any, tokenizer: BertTokenizer, texts: Sequence[str], labels: np.ndarray
+    model: Any, tokenizer: BertTokenizer, texts: Sequence[str], labels: Sequence[str]
 ) -> np.ndarray:
     """Returns the probability of each text's label."""
-    logits = [
-        ops.convert_to_numpy(model.predict_on_batch(tokenizer(texts[begin : begin + _ROWS]))["logits"])
-        for begin in range(0, len(texts), _ROWS)
-    ]
-    return softmax(np.concatenate(logits))[np.arange(len(texts)), labels]
+    task, config = find_model_task(model), model.config
+    columns = task.from_texts(texts)
+    features = task.encode(columns, tokenizer, config, max_length=config.max_position_embeddings)
+    predictions = task.predict(model.predict_on_batch, features, columns, config=config)
+    return np.array([prediction["scores"][label] for prediction, label in zip(predictions, labels, strict=True)])

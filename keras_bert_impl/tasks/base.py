@@ -83,7 +83,8 @@ class Task(abc.ABC):
         main_metric: the metric of `score` that selects the best checkpoint; higher is better.
         graph: the kind of graph that serves the task in a SavedModel, a module in `keras_bert_impl.export.graphs`.
         per_token: whether the outputs have an entry per token.
-        needs_pair: whether an example has always two texts.
+        needs_pair: whether an example always has two texts.
+        predicts_label: whether the prediction for a single text is one ``label``, with the ``scores`` of all labels.
         needs_head: whether predictions need every weight of the model, so that none may be newly initialized.
         file_columns: the keywords of `read_examples` that name columns of a file.
         loss_weights: the weight of each output's loss; None: all are 1.
@@ -98,6 +99,7 @@ class Task(abc.ABC):
     graph: ClassVar[str]
     per_token: ClassVar[bool] = False
     needs_pair: ClassVar[bool] = False
+    predicts_label: ClassVar[bool] = False
     needs_head: ClassVar[bool] = True
     file_columns: ClassVar[tuple[str, ...]] = ()
     loss_weights: ClassVar[Mapping[str, float] | None] = None

@@ -54,6 +54,7 @@ class Classification(SequenceTask):
 
     name: ClassVar[str] = "classification"
     problem_type: ClassVar[str | None] = "single_label_classification"
+    predicts_label: ClassVar[bool] = True
     main_metric: ClassVar[str] = "accuracy"
 
     def list_label_names(self, config: BertConfig) -> Sequence[str]:

@@ -25,6 +25,7 @@ class NextSentence(Classification):
     model_name: ClassVar[str] = "BertForNextSentencePrediction"
     problem_type: ClassVar[str | None] = None
     needs_pair: ClassVar[bool] = True
+    predicts_label: ClassVar[bool] = False
 
     def fits(self, config: BertConfig) -> bool:
         """Returns True: this head always has the same labels."""
