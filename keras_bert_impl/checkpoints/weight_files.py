@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import read_json, to_json, write_text
-from keras_bert_impl.sources import Source
+from keras_bert_impl.sources import WEIGHTS_DTYPES, Source
 from keras_bert_impl.tensor_files import DTYPES, read_safetensors, write_safetensors
 
 # The weights that transformers looks for in a directory, in this order.
@@ -143,7 +143,7 @@ def _find_shard(shard: str, *, index: Path, source: Source) -> Path:
 
 
 # The dtypes that weights can be written in.
-FILE_DTYPES = {"float32": DTYPES["F32"], "float16": DTYPES["F16"], "bfloat16": DTYPES["BF16"]}
+FILE_DTYPES = {name: DTYPES[code] for name, code in WEIGHTS_DTYPES.items()}
 MAX_SHARD_SIZE = 5_000_000_000
 # transformers requires this in a file's metadata.
 _FORMAT = {"format": "pt"}

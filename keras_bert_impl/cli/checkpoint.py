@@ -7,6 +7,7 @@ from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
 from keras_bert_impl.cli.options import add_source
+from keras_bert_impl.sources import WEIGHTS_DTYPES
 
 
 def add_verbs(verbs: Any) -> None:
@@ -29,7 +30,7 @@ def add_verbs(verbs: Any) -> None:
     )
     convert.add_argument(
         "--dtype",
-        choices=["float32", "float16", "bfloat16"],
+        choices=tuple(WEIGHTS_DTYPES),
         default="float32",
         help="dtype of the written weights (default: float32)",
     )

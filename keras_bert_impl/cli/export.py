@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
 from keras_bert_impl.cli.options import add_source, add_task_options, collect_columns
-from keras_bert_impl.export.formats import FORMATS, PRECISIONS
+from keras_bert_impl.export.formats import FORMATS, MAX_DECREASE, PRECISIONS
 
 
 def add_verbs(verbs: Any) -> None:
@@ -29,7 +29,7 @@ def add_verbs(verbs: Any) -> None:
     )
     export.add_argument("--data", metavar="F", help="a file with labels: compare the task's metric before and after")
     export.add_argument(
-        "--force", action="store_true", help="keep an export even if its metric decreases by more than 0.005"
+        "--force", action="store_true", help=f"keep an export even if its metric decreases by more than {MAX_DECREASE}"
     )
     export.add_argument("--attentions", action="store_true", help="add a signature with attention maps")
     add_task_options(export)

@@ -11,7 +11,7 @@ from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.tables import read_table
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.export.contents import ExportContents
-from keras_bert_impl.export.formats import Format, get_format
+from keras_bert_impl.export.formats import MAX_DECREASE, Format, get_format
 from keras_bert_impl.export.saved_model import check_version
 from keras_bert_impl.files import SNIPPETS, create_directory, require_empty, to_json, write_text
 from keras_bert_impl.prediction.predictor import Predictor
@@ -25,8 +25,6 @@ _BATCHES = ((0, 1), (1, 9), (9, 32))
 # The maximum difference that float32 rounding can cause, as a fraction of the largest output. A larger difference is
 # an error of the conversion.
 _ROUNDING = 1e-3
-# The maximum decrease of the task's metric that is accepted without force.
-_MAX_DECREASE = 0.005
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def export_model(
         attentions: whether to add a signature ``attentions`` to a SavedModel.
         data: a file with labels, on which the task's metric is computed before and after.
         columns: names of its columns, by the keywords of the task's ``file_columns``.
-        force: whether to keep an export whose metric decreases by more than 0.005.
+        force: whether to keep an export whose metric decreases by more than ``MAX_DECREASE`` in ``export/formats.py``.
 
     Returns:
         its directory, and the comparison.
@@ -129,9 +127,9 @@ def export_model(
         if data is None:
             return ExportReport(directory, difference)
         metric, before, after = _evaluate(source, temporary, data, columns or {}, contents)
-        if before - after > _MAX_DECREASE and not force:
+        if before - after > MAX_DECREASE and not force:
             raise InputError(
-                f"{metric} on {data} decreases from {before:.4f} to {after:.4f}, by more than {_MAX_DECREASE}; "
+                f"{metric} on {data} decreases from {before:.4f} to {after:.4f}, by more than {MAX_DECREASE}; "
                 "nothing was written. Choose another precision, or keep the export with --force."
             )
     return ExportReport(directory, difference, metric, before, after)

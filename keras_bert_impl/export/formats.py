@@ -78,6 +78,9 @@ FORMATS = {
 }
 PRECISIONS = ("float32", "bfloat16", "int8")
 
+# The maximum decrease of the task's metric that is accepted without force.
+MAX_DECREASE = 0.005
+
 
 def find_format(path: str | Path) -> Format | None:
     """Returns the format of the export in a directory; None if the directory is not an export."""

