@@ -41,7 +41,7 @@ class LoadReport:
     >>> report = LoadReport("demo", (Entry("pooler.dense.bias", "loaded", (32,)),))
     >>> print(report)
     demo
-      1 tensors loaded, 32 parameters
+      1 tensor loaded, 32 parameters
     """
 
     source: str
@@ -54,7 +54,8 @@ class LoadReport:
     def __str__(self) -> str:
         loaded = [entry for entry in self.entries if entry.status == "loaded"]
         numbers = sum(_count_elements(entry.shape) for entry in loaded)
-        lines = [self.source, f"  {len(loaded)} tensors loaded, {numbers:,} parameters"]
+        tensors = "tensor" if len(loaded) == 1 else "tensors"
+        lines = [self.source, f"  {len(loaded)} {tensors} loaded, {numbers:,} parameters"]
         groups: dict[tuple[Status, str], list[Entry]] = collections.defaultdict(list)
         for entry in self.entries:
             if entry.status != "loaded":

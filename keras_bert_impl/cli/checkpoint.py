@@ -1,4 +1,4 @@
-"""Verbs about checkpoints: ``convert`` and ``verify``."""
+"""Commands about checkpoints: ``convert`` and ``verify``."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from keras_bert_impl.sources import WEIGHTS_DTYPES
 
 
 def add_verbs(verbs: Any) -> None:
-    """Adds the verbs to the parser."""
+    """Adds the commands to the parser."""
     convert = verbs.add_parser(
         "convert",
         help="convert a checkpoint of any published format to the format of transformers, with a report",

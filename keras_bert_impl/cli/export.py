@@ -1,4 +1,4 @@
-"""The verbs of exports: ``export`` and ``serve-check``."""
+"""The commands of exports: ``export`` and ``serve-check``."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ from keras_bert_impl.export.formats import FORMATS, MAX_DECREASE, PRECISIONS
 
 
 def add_verbs(verbs: Any) -> None:
-    """Adds the verbs to the parser."""
+    """Adds the commands to the parser."""
     export = verbs.add_parser(
         "export",
         help="write a SavedModel for TF Serving, or a file for another runtime",

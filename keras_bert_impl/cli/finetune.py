@@ -1,4 +1,4 @@
-"""The verb ``finetune``."""
+"""The command ``finetune``."""
 
 import argparse
 from pathlib import Path
@@ -19,7 +19,7 @@ from keras_bert_impl.training.settings import FineTuningSettings
 
 
 def add_verbs(verbs: Any) -> None:
-    """Adds the verb to the parser."""
+    """Adds the command to the parser."""
     finetune = verbs.add_parser(
         "finetune",
         help="train a checkpoint for a task on your files",

@@ -1,4 +1,4 @@
-"""The verbs that interpret a model: ``similar``, ``attention`` and ``attribute``."""
+"""The commands that interpret a model: ``similar``, ``attention`` and ``attribute``."""
 
 import argparse
 from typing import Any
@@ -9,7 +9,7 @@ from keras_bert_impl.errors import InputError
 
 
 def add_verbs(verbs: Any) -> None:
-    """Adds the verbs to the parser."""
+    """Adds the commands to the parser."""
     similar = verbs.add_parser(
         "similar",
         help="compare a word's vectors in its contexts",

@@ -1,4 +1,4 @@
-"""``keras-bert VERB``: parses options, calls one public function, prints. A verb's imports run only when it is used."""
+"""``keras-bert COMMAND``: parses options, calls one public function, prints. A command's imports run only for it."""
 
 import argparse
 import importlib
@@ -14,7 +14,7 @@ from typing import NoReturn
 from keras_bert_impl import __version__
 from keras_bert_impl.errors import InputError, Interrupted
 
-# Verb: the module in this package that adds it. The module is imported for this verb, and for the list of all verbs.
+# Command: the module in this package that adds it. The module is imported for its commands, and for the list of all.
 VERBS = {
     "quickstart": "quickstart",
     "convert": "checkpoint",
@@ -40,14 +40,14 @@ _SIGPIPE = 13
 
 
 def make_parser(verb: str | None = None) -> argparse.ArgumentParser:
-    """Makes the parser of one verb, or of all verbs if ``verb`` is None or unknown."""
+    """Makes the parser of one command, or of all commands if ``verb`` is None or unknown."""
     result = argparse.ArgumentParser(
         prog="keras-bert",
         description="BERT for Keras 3 and TensorFlow: convert, fine-tune, predict, export, interpret, pretrain.",
-        epilog="'keras-bert VERB --help' lists the options of a verb. Start with 'keras-bert quickstart'.",
+        epilog="'keras-bert COMMAND --help' lists the options of a command. Start with 'keras-bert quickstart'.",
     )
     result.add_argument("--version", action="version", version=f"keras-bert {__version__}")
-    verbs = result.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verbs = result.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in dict.fromkeys([VERBS[verb]] if verb in VERBS else VERBS.values()):
         importlib.import_module(f"keras_bert_impl.cli.{module}").add_verbs(verbs)
     for added in verbs.choices.values():
@@ -64,7 +64,7 @@ def run_command() -> NoReturn:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb; returns the exit code: 0, 2 for invalid input, or that of the verb."""
+    """Runs one command; returns the exit code: 0, 2 for invalid input, or that of the command."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = make_parser(*arguments[:1]).parse_args(arguments)
     options.command = shlex.join(["keras-bert", *arguments])

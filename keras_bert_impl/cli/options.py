@@ -1,4 +1,4 @@
-"""Options that several verbs have in common; those of settings are generated from the settings' fields."""
+"""Options that several commands have in common; those of settings are generated from the settings' fields."""
 
 import argparse
 import dataclasses

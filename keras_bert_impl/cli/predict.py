@@ -1,4 +1,4 @@
-"""The verbs that predict: ``evaluate``, ``predict``, ``fill-mask`` and ``next-sentence``."""
+"""The commands that predict: ``evaluate``, ``predict``, ``fill-mask`` and ``next-sentence``."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ from keras_bert_impl.errors import InputError
 
 
 def add_verbs(verbs: Any) -> None:
-    """Adds the verbs to the parser."""
+    """Adds the commands to the parser."""
     evaluate = verbs.add_parser(
         "evaluate", help="compute a model's metrics on a file", description="Prints the task's metrics as JSON."
     )

@@ -1,4 +1,4 @@
-"""The verbs of pretraining: ``train-vocab``, ``prepare`` and ``pretrain``."""
+"""The commands of pretraining: ``train-vocab``, ``prepare`` and ``pretrain``."""
 
 import argparse
 import shlex
@@ -17,7 +17,7 @@ from keras_bert_impl.training.settings import PretrainingSettings
 
 
 def add_verbs(verbs: Any) -> None:
-    """Adds the verbs to the parser."""
+    """Adds the commands to the parser."""
     vocabulary = verbs.add_parser(
         "train-vocab",
         help="train a vocabulary on your texts",

@@ -1,4 +1,4 @@
-"""The verb ``quickstart``."""
+"""The command ``quickstart``."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,7 @@ from keras_bert_impl.cli.main import start_framework
 
 
 def add_verbs(verbs: Any) -> None:
-    """Adds the verb to the parser."""
+    """Adds the command to the parser."""
     quickstart = verbs.add_parser(
         "quickstart",
         help="end to end on real data: checkpoint, fine-tuning, export, predictions",

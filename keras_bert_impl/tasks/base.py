@@ -88,7 +88,7 @@ class Task(abc.ABC):
         needs_head: whether predictions need every weight of the model, so that none may be newly initialized.
         file_columns: the keywords of `read_examples` that name columns of a file.
         loss_weights: the weight of each output's loss; None: all are 1.
-        refusals: for each verb that the task does not support (``finetune``, ``evaluate``, ``export``, ``explain``)
+        refusals: for each action that the task does not support (``finetune``, ``evaluate``, ``export``, ``explain``)
             the reason and the alternative.
     """
 
@@ -119,10 +119,10 @@ class Task(abc.ABC):
         """
         return self.problem_type in (None, config.problem_type)
 
-    def require(self, verb: str) -> None:
-        """Raises ``InputError`` if the task does not support a verb."""
-        if verb in self.refusals:
-            raise InputError(f"{verb} is not available for {self.name}: {self.refusals[verb]}")
+    def require(self, action: str) -> None:
+        """Raises ``InputError`` if the task does not support an action."""
+        if action in self.refusals:
+            raise InputError(f"{action} is not available for {self.name}: {self.refusals[action]}")
 
     def load_model(self, source: Any, *, dtype: Any = None) -> Any:
         """Loads the model of a checkpoint.
