@@ -109,7 +109,7 @@ def open_source(source: str | Path | Source, revision: str | None = None) -> Sou
         revision: branch, tag or commit, for hub names only.
 
     Returns:
-        The source. Nothing is downloaded before ``Source.file`` is called.
+        The source. Nothing is downloaded before ``Source.find_file`` is called.
 
     Raises:
         InputError: the path does not exist or is not a weights file; the text cannot be a name; or a revision was

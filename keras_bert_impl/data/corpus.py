@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -113,9 +114,9 @@ def is_text_file(name: str) -> bool:
     return name.endswith(SUFFIXES) and not name.endswith("vocab.txt")
 
 
-def sort_paths(paths: Iterable[str]) -> list[str]:
-    """Sorts paths by their components, the order in which a directory is read."""
-    return sorted(paths, key=lambda path: path.split("/"))
+def sort_paths(paths: Iterable[str], separator: str = os.sep) -> list[str]:
+    """Sorts paths by their components, the order in which a directory is read; ``/`` is a separator as well."""
+    return sorted(paths, key=lambda path: path.replace(separator, "/").split("/"))
 
 
 def _find_files(source: str) -> list[tuple[str, int]]:

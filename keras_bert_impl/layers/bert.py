@@ -99,7 +99,7 @@ class BertSelfAttention(BertBaseLayer):
     Call arguments:
         hidden_states: ``[batch, length, hidden_size]``; or flattened to ``[batch * length, hidden_size]``, and then the
             bias gives batch and length.
-        attention_bias: ``[batch, 1, 1 or queries, length]`` from ``BertAttentionBias``; None masks nothing.
+        attention_bias: ``[batch, 1, 1 or queries, length]`` from ``BertAttentionBias``; None: no mask.
         query_states: ``[batch, hidden_size]``, the queries, if only the first token of each row is one; None: all
             tokens are queries.
         output_attentions: whether to return the attention probabilities as well.

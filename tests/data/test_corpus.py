@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from keras_bert_impl.data import corpus
-from keras_bert_impl.data.corpus import find_parts, read_documents, read_units
+from keras_bert_impl.data.corpus import find_parts, read_documents, read_units, sort_paths
 from keras_bert_impl.data.sentences import split_sentences
 from keras_bert_impl.errors import InputError
 
@@ -45,6 +45,13 @@ def test_a_directory_is_read_in_the_order_of_its_paths(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("Nothing.")
     (tmp_path / "vocab.txt").write_text("[PAD]")
     assert documents(tmp_path) == [["Eins."], ["Zwei."], ["Drei."]]
+
+
+@pytest.mark.parametrize("separator", ["/", "\\"])
+def test_paths_have_the_same_order_with_each_separator(separator: str) -> None:
+    """``-`` and ``B`` are before the backslash, but after the end of a component."""
+    paths = [path.replace("/", separator) for path in ("c/a/b", "c/a-b", "c/aB", "d")]
+    assert sort_paths(paths[::-1], separator) == paths
 
 
 def test_a_document_ends_with_its_file(tmp_path: Path) -> None:

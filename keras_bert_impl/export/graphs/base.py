@@ -13,7 +13,7 @@ from keras_bert_impl.tokenization import BertTokenizer
 
 TEXT = tf.TensorSpec([None], tf.string)
 
-# A long text is split into at most this number of split_into_windows, so that one request cannot fill the memory.
+# A long text is split into at most this number of windows, so that one request cannot fill the memory.
 MAX_WINDOWS = 32
 
 Tensors = dict[str, Any]
