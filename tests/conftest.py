@@ -115,12 +115,12 @@ def small_bert(tmp_path_factory: pytest.TempPathFactory, film_texts: list[str]) 
 
 @pytest.fixture(scope="session")
 def sentiment_run(tmp_path_factory: pytest.TempPathFactory, small_bert: Path, snippets: Path) -> Path:
-    """`small_bert` fine-tuned by `small.finetune_arguments`; what that printed is in ``lines.txt`` next to it."""
+    """`small_bert` fine-tuned by `small.make_finetune_arguments`; what that printed is in ``lines.txt`` next to it."""
     from keras_bert_impl.cli.main import main
 
     output = tmp_path_factory.mktemp("runs") / "sentiment"
     with open(output.with_name("lines.txt"), "w", encoding="utf-8") as file, contextlib.redirect_stdout(file):
-        assert main(small.finetune_arguments(small_bert, snippets, output)) == 0
+        assert main(small.make_finetune_arguments(small_bert, snippets, output)) == 0
     return output
 
 

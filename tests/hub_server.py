@@ -37,7 +37,7 @@ class Hub:
 @contextlib.contextmanager
 def serve(hub: Hub) -> Iterator[Hub]:
     """Serves ``hub`` on a free port until the block ends."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _make_handler(hub))
     hub.endpoint = f"http://127.0.0.1:{server.server_port}"
     thread = Thread(target=server.serve_forever)
     thread.start()
@@ -49,12 +49,12 @@ def serve(hub: Hub) -> Iterator[Hub]:
         thread.join()
 
 
-def commit(model: str, revision: str) -> str:
+def make_commit_hash(model: str, revision: str) -> str:
     """The commit hash of a revision."""
     return hashlib.sha1(f"{model}@{revision}".encode()).hexdigest()
 
 
-def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
+def _make_handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -78,8 +78,8 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 return self.reply(404, {"X-Error-Code": "RepoNotFound"})
             if model in hub.gated:
                 return self.reply(403, {"X-Error-Code": "GatedRepo"})
-            revisions = {commit(model, name): files for name, files in hub.models[model].items()}
-            sha = revision if revision in revisions else commit(model, revision)
+            revisions = {make_commit_hash(model, name): files for name, files in hub.models[model].items()}
+            sha = revision if revision in revisions else make_commit_hash(model, revision)
             if sha not in revisions:
                 return self.reply(404, {"X-Error-Code": "RevisionNotFound"})
             file = revisions[sha] / name

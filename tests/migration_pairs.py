@@ -40,18 +40,18 @@ class Pair:
     same: tuple[str, ...]
 
 
-def text(page: str) -> str:
+def read_page(page: str) -> str:
     """Returns the Markdown of a page."""
     return (MIGRATION / f"{page}.md").read_text(encoding="utf-8")
 
 
-def pairs(page: str) -> list[Pair]:
+def read_pairs(page: str) -> list[Pair]:
     """Returns the pairs of a page, in order; later pairs use the variables of earlier ones."""
     result = [
         Pair(match["title"], match["theirs"], match["ours"], tuple(re.findall(r"`(\w+)`", match["same"])))
-        for match in _PAIR.finditer(text(page))
+        for match in _PAIR.finditer(read_page(page))
     ]
-    assert len(result) == text(page).count('<div class="grid" markdown>'), f"{page}: a pair has another form"
+    assert len(result) == read_page(page).count('<div class="grid" markdown>'), f"{page}: a pair has another form"
     assert all(pair.same for pair in result)
     return result
 
@@ -64,21 +64,23 @@ def run(page: str, side: str) -> list[dict[str, np.ndarray]]:
     """
     names: dict[str, Any] = {"__name__": page}
     if side == "ours":
-        for script in re.findall(r'^```python title="\w+\.py"\n(.*?)^```', text(page), flags=re.DOTALL | re.MULTILINE):
+        for script in re.findall(
+            r'^```python title="\w+\.py"\n(.*?)^```', read_page(page), flags=re.DOTALL | re.MULTILINE
+        ):
             subprocess.run([sys.executable, "-c", script], check=True)
     values = []
-    for pair in pairs(page):
+    for pair in read_pairs(page):
         exec(compile(getattr(pair, side), f"{page}.md, {pair.title}, {side}", "exec"), names)
-        values.append({name: as_array(names[name]) for name in pair.same})
+        values.append({name: to_array(names[name]) for name in pair.same})
     return values
 
 
-def fingerprint(page: str) -> str:
+def compute_fingerprint(page: str) -> str:
     """Returns a hash of their code, to detect a change after its results were recorded."""
-    return hashlib.sha256("\n".join(pair.theirs for pair in pairs(page)).encode()).hexdigest()
+    return hashlib.sha256("\n".join(pair.theirs for pair in read_pairs(page)).encode()).hexdigest()
 
 
-def as_array(value: Any) -> np.ndarray:
+def to_array(value: Any) -> np.ndarray:
     """Converts a number, a list, or a tensor of any library to an array."""
     value = value.detach() if hasattr(value, "detach") else value
     array = np.asarray(value)
@@ -86,6 +88,6 @@ def as_array(value: Any) -> np.ndarray:
     return array
 
 
-def flat(values: list[dict[str, np.ndarray]]) -> Mapping[str, np.ndarray]:
+def flatten(values: list[dict[str, np.ndarray]]) -> Mapping[str, np.ndarray]:
     """Returns all values of a page by the names under which they are recorded."""
     return {f"{number}_{name}": array for number, pair in enumerate(values) for name, array in pair.items()}

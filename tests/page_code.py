@@ -4,14 +4,14 @@ import re
 import shlex
 
 
-def commands(text: str, program: str = "keras-bert") -> list[list[str]]:
+def extract_commands(text: str, program: str = "keras-bert") -> list[list[str]]:
     """Returns the arguments of each command of the program, parsed as by a shell, without comments."""
     text = re.sub(r" \\\n +", " ", text)
     lines = re.findall(rf"^    {re.escape(program)} (.*)$", text, flags=re.MULTILINE)
     return [shlex.split(line, comments=True) for line in lines]
 
 
-def with_variables(text: str, program: str = "keras-bert") -> list[tuple[dict[str, str], list[str]]]:
+def extract_commands_with_variables(text: str, program: str = "keras-bert") -> list[tuple[dict[str, str], list[str]]]:
     """Returns the commands that set environment variables: the variables and the arguments of each."""
     text = re.sub(r" \\\n +", " ", text)
     result = []
@@ -22,6 +22,6 @@ def with_variables(text: str, program: str = "keras-bert") -> list[tuple[dict[st
     return result
 
 
-def blocks(text: str, language: str = "python") -> list[str]:
+def extract_blocks(text: str, language: str = "python") -> list[str]:
     """Returns the fenced blocks of a language that have no title."""
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)

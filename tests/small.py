@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 SIZES: dict[str, Any] = {
     "vocab_size": 997,
@@ -33,12 +33,12 @@ def write_checkpoint(directory: Path, texts: list[str], *, model: str = "BertMod
     """A model of random weights with its vocabulary, as transformers saves it."""
     directory.mkdir(parents=True)
     write_vocabulary(directory, texts, vocab_size=SIZES["vocab_size"])
-    _save_random(model, directory, {**SIZES, **config})
+    _save_random_model(model, directory, {**SIZES, **config})
     return directory
 
 
-@in_torch_process
-def _save_random(model: str, directory: Path, config: dict[str, Any]) -> None:
+@run_in_torch_process
+def _save_random_model(model: str, directory: Path, config: dict[str, Any]) -> None:
     import torch
     import transformers
 
@@ -47,7 +47,7 @@ def _save_random(model: str, directory: Path, config: dict[str, Any]) -> None:
     getattr(transformers, model)(transformers.BertConfig(**config)).save_pretrained(directory)
 
 
-def finetune_arguments(checkpoint: Path, snippets: Path, output: Path, *more: str) -> list[str]:
+def make_finetune_arguments(checkpoint: Path, snippets: Path, output: Path, *more: str) -> list[str]:
     """A fine-tuning of seconds, which learns its 61 training examples and little else."""
     data = [part for name in ("train", "valid", "test") for part in (f"--{name}", str(snippets / f"{name}.tsv"))]
     settings = ["--epochs", "12", "--batch-size", "8", "--learning-rate", "3e-3", "--max-length", "29"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 from keras_bert_impl.config import PRESETS, BertConfig
 from keras_bert_impl.errors import InputError
@@ -25,7 +25,7 @@ OWN_FIELDS = {"extra", "problem_type"}
 FIELDS = sorted(field.name for field in dataclasses.fields(BertConfig) if field.name != "extra")
 
 
-@in_torch_process
+@run_in_torch_process
 def transformers_config(
     values: dict[str, Any], attributes: list[str], *, directory: Path | None = None
 ) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def transformers_config(
     return {**{name: getattr(config, name) for name in attributes}, "to_dict": config.to_dict()}
 
 
-@in_torch_process
+@run_in_torch_process
 def transformers_from_dict(values: dict[str, Any]) -> dict[str, Any]:
     """The dictionary of the configuration that transformers makes from one."""
     import transformers

@@ -11,8 +11,8 @@ import pytest
 import summarize
 import transformers_models
 from hub_server import Hub, serve
-from page_code import blocks, commands
-from torch_process import in_torch_process
+from page_code import extract_blocks, extract_commands
+from torch_process import run_in_torch_process
 
 from keras_bert_impl.cli.main import main, make_parser
 
@@ -36,7 +36,7 @@ def uncased(tmp_path):
 
 def test_python_blocks(uncased, tmp_path):
     """The blocks run in order in one process, with a hub server on this machine."""
-    code = "\n".join(blocks(README))
+    code = "\n".join(extract_blocks(README))
     assert "from_pretrained" in code
     with serve(Hub(models={"bert-base-uncased": {"main": uncased}})) as hub:
         environment = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hub")}
@@ -49,7 +49,7 @@ def test_python_blocks(uncased, tmp_path):
     assert labels_of_classifier(tmp_path / "my-classifier") == {0: "bad", 1: "good"}
 
 
-@in_torch_process
+@run_in_torch_process
 def labels_of_classifier(directory: Path) -> dict[int, str]:
     import torch_models
 
@@ -64,7 +64,7 @@ def test_the_bundled_model_answers_without_a_network(capsys, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     pages = README + (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
-    shown = [command for command in commands(pages) if "bert-tiny-novels" in command]
+    shown = [command for command in extract_commands(pages) if "bert-tiny-novels" in command]
     assert [command[0] for command in shown] == ["fill-mask", "fill-mask", "next-sentence"]
     answers = []
     for command in shown:
@@ -82,7 +82,7 @@ def test_all_commands_are_listed():
     listed = re.findall(pattern, (ROOT / "docs" / "commands.md").read_text(encoding="utf-8"))
     assert set(listed) == set(verbs.choices)
     assert set(re.findall(pattern, README)) <= set(verbs.choices)
-    assert len({command[0] for command in commands(README.split("## Use it on the command line")[1])}) == 5
+    assert len({command[0] for command in extract_commands(README.split("## Use it on the command line")[1])}) == 5
 
 
 def anchors(page: Path) -> set[str]:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hub_server import Hub, commit, serve
+from hub_server import Hub, make_commit_hash, serve
 
 from keras_bert_impl import sources
 from keras_bert_impl.errors import InputError
@@ -140,7 +140,7 @@ def test_hub_downloads_caches_and_works_offline(files: dict[str, Path], tmp_path
     with serve(Hub({new: files}, moved={old: new})) as hub:
         assert ask(hub.endpoint, tmp_path, old, "", "config.json", "model.safetensors") == ["config of main", None]
         assert ask(hub.endpoint, tmp_path, old, "v2", "config.json") == ["config of v2"]
-        assert ask(hub.endpoint, tmp_path, old, commit(new, "v2"), "config.json") == ["config of v2"]
+        assert ask(hub.endpoint, tmp_path, old, make_commit_hash(new, "v2"), "config.json") == ["config of v2"]
         assert ask(hub.endpoint, tmp_path, old, "", "config.json") == ["config of main"]
         downloads = [request for request in hub.requests if request.startswith("GET") and "config.json" in request]
         assert len(downloads) == 2, "each revision once"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors import safe_open
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tensor_files import DTYPES, read_safetensors, to_safetensors, write_safetensors
@@ -26,7 +26,7 @@ def entry(dtype: str, shape: list[Any], start: int, end: int) -> dict[str, Any]:
     return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
 
 
-@in_torch_process
+@run_in_torch_process
 def save_every_dtype(path: Path) -> dict[str, tuple[tuple[int, ...], np.ndarray]]:
     """Saves a tensor of each supported dtype, a scalar and an empty one; returns shapes and numbers as float64."""
     import safetensors.torch
@@ -44,7 +44,7 @@ def save_every_dtype(path: Path) -> dict[str, tuple[tuple[int, ...], np.ndarray]
     return {name: (tuple(tensor.shape), tensor.double().numpy()) for name, tensor in tensors.items()}
 
 
-@in_torch_process
+@run_in_torch_process
 def save_small_tensors(path: Path) -> None:
     import safetensors.torch
     import torch
@@ -54,7 +54,7 @@ def save_small_tensors(path: Path) -> None:
     safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
 
 
-@in_torch_process
+@run_in_torch_process
 def load_with_torch(path: Path) -> dict[str, np.ndarray]:
     import safetensors.torch
 

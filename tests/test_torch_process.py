@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 TESTS = Path(__file__).parent
 # Imported only in the torch process, or run as a script.
@@ -15,7 +15,7 @@ TORCH_FILES = {"torch_files.py", "torch_models.py", "docs/recorded/make.py"}
 LIBRARIES = ("torch", "transformers", "safetensors.torch")
 
 
-@in_torch_process
+@run_in_torch_process
 def softmax(logits: np.ndarray, *, axis: int = -1) -> tuple[np.ndarray, int]:
     import os
 
@@ -24,7 +24,7 @@ def softmax(logits: np.ndarray, *, axis: int = -1) -> tuple[np.ndarray, int]:
     return torch.softmax(torch.from_numpy(logits), axis).numpy(), os.getpid()
 
 
-@in_torch_process
+@run_in_torch_process
 def warn() -> None:
     import warnings
 
@@ -49,7 +49,7 @@ def test_warnings_are_errors_there() -> None:
 def imports_outside(node: ast.AST) -> Iterator[str]:
     """The names that are imported outside of functions for the torch process."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.FunctionDef) and "in_torch_process" in map(ast.unparse, child.decorator_list):
+        if isinstance(child, ast.FunctionDef) and "run_in_torch_process" in map(ast.unparse, child.decorator_list):
             continue
         if isinstance(child, ast.Import):
             yield from (alias.name for alias in child.names)

@@ -28,17 +28,19 @@ class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
             response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
         return response
 
-    def rest(self, body: str) -> dict[str, Any]:
+    def answer_rest(self, body: str) -> dict[str, Any]:
         """What TF Serving answers to a REST request for predictions in rows."""
         given = json.loads(body)
         names = given["instances"][0].keys()
         inputs = {name: tf.constant([row[name] for row in given["instances"]]) for name in names}
         outputs = {name: value.numpy() for name, value in self.run(given.get("signature_name", ""), inputs).items()}
-        rows = [{name: _plain(value[i]) for name, value in outputs.items()} for i in range(len(given["instances"]))]
+        rows = [
+            {name: _to_json_value(value[i]) for name, value in outputs.items()} for i in range(len(given["instances"]))
+        ]
         return {"predictions": rows}
 
 
-def start(service: Service) -> tuple[Any, int]:
+def start_server(service: Service) -> tuple[Any, int]:
     """A gRPC server on a free port, and the port."""
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=2))
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
@@ -47,7 +49,7 @@ def start(service: Service) -> tuple[Any, int]:
     return server, port
 
 
-def _plain(value: Any) -> Any:
+def _to_json_value(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode("utf-8")
-    return [_plain(entry) for entry in value] if getattr(value, "ndim", 0) else value.item()
+    return [_to_json_value(entry) for entry in value] if getattr(value, "ndim", 0) else value.item()

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 
-def tensors() -> dict[str, torch.Tensor]:
+def make_tensors() -> dict[str, torch.Tensor]:
     """Every dtype and every kind of view."""
     torch.manual_seed(0)
     base = torch.randn(5, 7, 3)
@@ -37,31 +37,31 @@ def tensors() -> dict[str, torch.Tensor]:
     }
 
 
-def small_tensors() -> dict[str, torch.Tensor]:
+def make_small_tensors() -> dict[str, torch.Tensor]:
     """Two dtypes, and a transposed tensor."""
     torch.manual_seed(0)
     return {"a": torch.randn(5, 7), "b": torch.arange(3), "c": torch.randn(3, 2).half().t()}
 
 
-def module_state() -> dict[str, torch.Tensor]:
+def make_module_state() -> dict[str, torch.Tensor]:
     """An OrderedDict with an attribute ``_metadata``."""
     torch.manual_seed(0)
     return torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.BatchNorm1d(5)).state_dict()
 
 
-def training_checkpoint(key: str) -> dict[str, Any]:
+def make_training_checkpoint(key: str) -> dict[str, Any]:
     """What people save during training: the tensors are one entry of many."""
     optimizer = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 1e-3, "betas": (0.9, 0.999)}]}
     return {
         "epoch": 3,
-        key: OrderedDict(tensors()),
+        key: OrderedDict(make_tensors()),
         "optimizer": optimizer,
         "best": None,
         "size": torch.Size([2, 3]),
     }
 
 
-class Run:
+class UnpicklingCall:
     """Unpickling this calls ``function`` with ``arguments``."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
@@ -73,13 +73,13 @@ class Run:
 
 # By name: content that calls something when it is unpickled; most of them make the file ``marker``.
 ATTACKS: dict[str, Callable[[str], Any]] = {
-    "system": lambda marker: Run(os.system, f"touch {marker}"),
-    "in a state dict": lambda marker: {"a": torch.zeros(2), "b": Run(os.system, f"touch {marker}")},
-    "as a key": lambda marker: {Run(os.system, f"touch {marker}"): torch.zeros(2)},
-    "eval": lambda marker: {"a": Run(eval, f"open({marker!r}, 'w')")},
-    "partial": lambda marker: {"a": Run(__import__, "os")},
-    "getattr": lambda marker: {"a": Run(getattr, Run(__import__, "os"), "system")},
-    "as attributes": lambda marker: {"a": Run(torch.nn.Linear, 2, 3)},
+    "system": lambda marker: UnpicklingCall(os.system, f"touch {marker}"),
+    "in a state dict": lambda marker: {"a": torch.zeros(2), "b": UnpicklingCall(os.system, f"touch {marker}")},
+    "as a key": lambda marker: {UnpicklingCall(os.system, f"touch {marker}"): torch.zeros(2)},
+    "eval": lambda marker: {"a": UnpicklingCall(eval, f"open({marker!r}, 'w')")},
+    "partial": lambda marker: {"a": UnpicklingCall(__import__, "os")},
+    "getattr": lambda marker: {"a": UnpicklingCall(getattr, UnpicklingCall(__import__, "os"), "system")},
+    "as attributes": lambda marker: {"a": UnpicklingCall(torch.nn.Linear, 2, 3)},
 }
 
 # By name: content that is not a state dict.
@@ -104,19 +104,21 @@ class _Pickler(pickle.Pickler):
         return obj.entry if isinstance(obj, _Storage) else None
 
 
-def view(
+def make_view(
     *,
     offset: Any = 0,
     shape: Any = (2, 3),
     strides: Any = (3, 1),
     storage: Any = ("storage", torch.FloatStorage, "0", "cpu", 6),
     metadata: tuple[Any, ...] = (),
-) -> Run:
+) -> UnpicklingCall:
     """A tensor as torch pickles it; a storage type may be given by its name in torch."""
     if isinstance(storage, tuple):
         kind, dtype, *others = storage
         storage = _Storage(kind, getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype, *others)
-    return Run(torch._utils._rebuild_tensor_v2, storage, offset, shape, strides, False, OrderedDict(), *metadata)
+    return UnpicklingCall(
+        torch._utils._rebuild_tensor_v2, storage, offset, shape, strides, False, OrderedDict(), *metadata
+    )
 
 
 def write_zip(path: Path, content: Any, *, compression: int = zipfile.ZIP_STORED, **members: bytes) -> None:

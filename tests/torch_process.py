@@ -3,7 +3,7 @@
 pytest's process imports TensorFlow, and importing parts of torch after it crashes a process. A test puts what needs
 torch into a function that imports everything it uses, and calls it as usual:
 
-    @in_torch_process
+    @run_in_torch_process
     def softmax(logits: np.ndarray) -> np.ndarray:
         import torch
 
@@ -31,7 +31,7 @@ _process = PythonProcess()
 atexit.register(_process.close)
 
 
-def in_torch_process(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+def run_in_torch_process(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
     """Makes a function run in the torch process. Its code is sent there, so it cannot use names of its module."""
     code = function.__code__
     assert not code.co_freevars, f"{function.__name__} uses {code.co_freevars} of the function around it"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 SIZES = {
     "vocab_size": 99,
@@ -33,7 +33,7 @@ CLASSES = [
 BATCH, LENGTH, CHOICES, LABELS = 13, 7, 8, 6
 
 
-def inputs(*, choices: bool = False, seed: int = 0) -> dict[str, np.ndarray]:
+def make_inputs(*, choices: bool = False, seed: int = 0) -> dict[str, np.ndarray]:
     """Ids, segments and mask, ``[BATCH, LENGTH]``, with padding in most rows; with ``choices``, one more axis."""
     rng = np.random.default_rng(seed)
     shape = (BATCH, CHOICES, LENGTH) if choices else (BATCH, LENGTH)
@@ -44,32 +44,32 @@ def inputs(*, choices: bool = False, seed: int = 0) -> dict[str, np.ndarray]:
     return {name: array.astype("int32") for name, array in arrays.items()}
 
 
-@in_torch_process
+@run_in_torch_process
 def save(name: str, directory: Path, *, dtype: str = "float32", max_shard_size: str = "5GB", **changes: Any) -> None:
     """Saves a random model of a class in a directory, as transformers does."""
     import torch
     import torch_models
 
-    torch_models.bert(name, **changes).to(getattr(torch, dtype)).save_pretrained(
+    torch_models.make_model(name, **changes).to(getattr(torch, dtype)).save_pretrained(
         directory, max_shard_size=max_shard_size
     )
 
 
-@in_torch_process
-def state_dict(name: str, **changes: Any) -> dict[str, np.ndarray]:
+@run_in_torch_process
+def make_state_dict(name: str, **changes: Any) -> dict[str, np.ndarray]:
     """The tensors of a random model of a class, under all their names, those of tied weights included."""
     import torch_models
 
-    return {key: tensor.numpy() for key, tensor in torch_models.bert(name, **changes).state_dict().items()}
+    return {key: tensor.numpy() for key, tensor in torch_models.make_model(name, **changes).state_dict().items()}
 
 
-@in_torch_process
-def outputs(
+@run_in_torch_process
+def compute_outputs(
     name: str,
     directory: Path,
     arrays: dict[str, np.ndarray],
     *,
-    part: bool = False,
+    allow_extra: bool = False,
     changes: dict[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
@@ -80,11 +80,13 @@ def outputs(
     """
     import torch_models
 
-    return torch_models.run(torch_models.load(name, directory, part=part, **(changes or {})), arrays, **options)
+    return torch_models.run(
+        torch_models.load(name, directory, allow_extra=allow_extra, **(changes or {})), arrays, **options
+    )
 
 
-@in_torch_process
-def loaded_state(name: str, directory: Path, *, dtype: str = "float32") -> dict[str, np.ndarray]:
+@run_in_torch_process
+def load_state_dict(name: str, directory: Path, *, dtype: str = "float32") -> dict[str, np.ndarray]:
     """The tensors of the model that a directory contains, in another precision."""
     import torch
     import torch_models
@@ -116,25 +118,25 @@ class Tokenizer:
         return _use_tokenizer(self._made_from, "__len__", (), {})
 
     def __getattr__(self, name: str) -> Any:
-        is_method, value = _tokenizer_attribute(self._made_from, name)
+        is_method, value = _get_tokenizer_attribute(self._made_from, name)
         return functools.partial(self._run, name) if is_method else value
 
     def _run(self, method: str, *arguments: Any, **options: Any) -> Any:
         return _use_tokenizer(self._made_from, method, arguments, options)
 
 
-@in_torch_process
+@run_in_torch_process
 def _use_tokenizer(made_from: tuple[Any, ...], method: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
     import torch_models
     import transformers
 
-    result = getattr(torch_models.tokenizer(made_from), method)(*arguments, **options)
+    result = getattr(torch_models.get_tokenizer(made_from), method)(*arguments, **options)
     return dict(result) if isinstance(result, transformers.BatchEncoding) else result
 
 
-@in_torch_process
-def _tokenizer_attribute(made_from: tuple[Any, ...], name: str) -> tuple[bool, Any]:
+@run_in_torch_process
+def _get_tokenizer_attribute(made_from: tuple[Any, ...], name: str) -> tuple[bool, Any]:
     import torch_models
 
-    value = getattr(torch_models.tokenizer(made_from), name)
+    value = getattr(torch_models.get_tokenizer(made_from), name)
     return callable(value), None if callable(value) else value

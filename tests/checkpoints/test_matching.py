@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import transformers_models
 from safetensors.numpy import save_file
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 from transformers_models import CLASSES
 
 from keras_bert_impl import models
@@ -24,7 +24,7 @@ LAYERS = {"num_hidden_layers": 2}
 
 def tensors_of(name: str, **changes: Any) -> Tensors:
     """The state of a random model of transformers, tied names included."""
-    return transformers_models.state_dict(name, **LAYERS, **changes)
+    return transformers_models.make_state_dict(name, **LAYERS, **changes)
 
 
 def shapes_of(name: str, **changes: Any) -> dict[str, tuple[int, ...]]:
@@ -246,7 +246,7 @@ def test_strict(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
 def test_other_precisions(dtype: str, tmp_path: Path) -> None:
     transformers_models.save("BertForTokenClassification", tmp_path, dtype=dtype, **LAYERS)
-    expected = transformers_models.loaded_state("BertForTokenClassification", tmp_path)
+    expected = transformers_models.load_state_dict("BertForTokenClassification", tmp_path)
     ours = models.BertForTokenClassification.from_pretrained(tmp_path).state_dict()
     assert ours.keys() == expected.keys()
     for name, array in ours.items():
@@ -265,7 +265,7 @@ def test_other_labels_by_name(tmp_path: Path) -> None:
     }
 
 
-@in_torch_process
+@run_in_torch_process
 def labels_of(directory: Path) -> dict[str, Any]:
     """The labels of a classifier, and the shape of its last layer."""
     import torch_models

@@ -4,7 +4,7 @@ import re
 
 import pytest
 import transformers_models
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 from transformers_models import CLASSES
 
 from keras_bert_impl.checkpoints.names import DECODER_BIAS, ROWS, find_path, find_torch_name, list_names, to_torch_name
@@ -13,7 +13,7 @@ from keras_bert_impl.checkpoints.names import DECODER_BIAS, ROWS, find_path, fin
 OWN_HEADS: tuple[str, ...] = ()
 
 
-@in_torch_process
+@run_in_torch_process
 def parameter_names(classes: list[str]) -> set[str]:
     import torch_models
     import transformers
@@ -21,7 +21,7 @@ def parameter_names(classes: list[str]) -> set[str]:
     return {
         name.removeprefix("bert.")
         for model in classes
-        for name, _ in getattr(transformers, model)(torch_models.config()).named_parameters(remove_duplicate=False)
+        for name, _ in getattr(transformers, model)(torch_models.make_config()).named_parameters(remove_duplicate=False)
     }
 
 

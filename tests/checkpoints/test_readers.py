@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import transformers_models
 from hub_server import Hub, serve
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 from keras_bert_impl.checkpoints.weight_files import READERS, WEIGHTS, read_tensors
 from keras_bert_impl.errors import InputError
@@ -22,7 +22,7 @@ LAYERS = {"num_hidden_layers": 3}
 @pytest.fixture(scope="module")
 def state() -> dict[str, np.ndarray]:
     """The tensors of a random model."""
-    return transformers_models.state_dict("BertModel", **LAYERS)
+    return transformers_models.make_state_dict("BertModel", **LAYERS)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def assert_same(arrays: dict[str, np.ndarray], expected: dict[str, np.ndarray]) 
         np.testing.assert_array_equal(arrays[name], array)
 
 
-@in_torch_process
+@run_in_torch_process
 def save(path: Path, numbers: dict[str, list[float]], *, dtypes: dict[str, str] | None = None) -> None:
     """Saves tensors with torch, or with its safetensors library, depending on the suffix."""
     import safetensors.torch
@@ -88,7 +88,7 @@ def test_bin_shards(tmp_path: Path) -> None:
     assert_same(read_tensors(open_source(tmp_path)), {"a": np.ones(3), "b": np.zeros(2)})
 
 
-@in_torch_process
+@run_in_torch_process
 def round_trip(values: list[float], dtype: str) -> np.ndarray:
     """The numbers that remain of float32 in another precision."""
     import torch

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 from keras_bert_impl.checkpoints.torch_file import read_torch
 from keras_bert_impl.errors import InputError
@@ -27,7 +27,7 @@ class Expected(NamedTuple):
     numbers: np.ndarray  # float64
 
 
-@in_torch_process
+@run_in_torch_process
 def save_tensors(path: Path, *, content: str, new_format: bool, protocol: int = 2, key: str = "") -> dict[str, Any]:
     """Saves what a function of `torch_files` returns; returns its tensors, or those under ``key``, as `Expected`."""
     import torch
@@ -42,7 +42,7 @@ def save_tensors(path: Path, *, content: str, new_format: bool, protocol: int = 
     }
 
 
-@in_torch_process
+@run_in_torch_process
 def save_other(path: Path, name: str, *, new_format: bool, protocol: int = 2, marker: str | None = None) -> None:
     """Saves an attack of `torch_files`, or content that is not a state dict."""
     import torch
@@ -52,7 +52,7 @@ def save_other(path: Path, name: str, *, new_format: bool, protocol: int = 2, ma
     torch.save(content, path, pickle_protocol=protocol, _use_new_zipfile_serialization=new_format)
 
 
-@in_torch_process
+@run_in_torch_process
 def load_with_torch(path: Path, *, weights_only: bool) -> dict[str, Any]:
     """The tensors that torch reads."""
     import torch
@@ -77,7 +77,7 @@ def assert_same(arrays: dict[str, np.ndarray], tensors: dict[str, Any]) -> None:
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_reads_what_torch_wrote(tmp_path: Path, form: str, protocol: int) -> None:
     path = tmp_path / "model.bin"
-    expected = save_tensors(path, content="tensors", new_format=FORMATS[form], protocol=protocol)
+    expected = save_tensors(path, content="make_tensors", new_format=FORMATS[form], protocol=protocol)
     arrays = read_torch(path)
     assert len(arrays) == 16
     assert_same(arrays, expected)
@@ -86,14 +86,14 @@ def test_reads_what_torch_wrote(tmp_path: Path, form: str, protocol: int) -> Non
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_reads_the_state_dict_of_a_module(tmp_path: Path, form: str) -> None:
-    expected = save_tensors(tmp_path / "model.bin", content="module_state", new_format=FORMATS[form])
+    expected = save_tensors(tmp_path / "model.bin", content="make_module_state", new_format=FORMATS[form])
     assert_same(read_torch(tmp_path / "model.bin"), expected)
 
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
 def test_finds_the_state_dict_in_a_training_checkpoint(tmp_path: Path, form: str, key: str) -> None:
-    expected = save_tensors(tmp_path / "last.pt", content="training_checkpoint", new_format=FORMATS[form], key=key)
+    expected = save_tensors(tmp_path / "last.pt", content="make_training_checkpoint", new_format=FORMATS[form], key=key)
     assert_same(read_torch(tmp_path / "last.pt"), expected)
 
 
@@ -104,7 +104,7 @@ def test_real_files_of_the_older_format(rxn: Path) -> None:
 
 def test_does_not_need_torch(tmp_path: Path) -> None:
     for form, new_format in FORMATS.items():
-        save_tensors(tmp_path / form, content="tensors", new_format=new_format)
+        save_tensors(tmp_path / form, content="make_tensors", new_format=new_format)
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from pathlib import Path; from keras_bert_impl.checkpoints.torch_file import read_torch\n"
@@ -144,7 +144,7 @@ def test_names_what_a_pickled_model_would_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", FORMATS)
 def test_truncation_is_noticed(tmp_path: Path, form: str) -> None:
     path = tmp_path / "model.bin"
-    save_tensors(path, content="small_tensors", new_format=FORMATS[form])
+    save_tensors(path, content="make_small_tensors", new_format=FORMATS[form])
     complete = path.read_bytes()
     for size in [*range(0, len(complete), 7), *range(len(complete) - 40, len(complete))]:
         path.write_bytes(complete[:size])
@@ -155,7 +155,7 @@ def test_truncation_is_noticed(tmp_path: Path, form: str) -> None:
 @pytest.mark.parametrize("form", FORMATS)
 def test_no_damaged_byte_crashes(tmp_path: Path, form: str) -> None:
     path = tmp_path / "model.bin"
-    expected = save_tensors(path, content="small_tensors", new_format=FORMATS[form])
+    expected = save_tensors(path, content="make_small_tensors", new_format=FORMATS[form])
     complete = path.read_bytes()
     generator = random.Random(0)
     for _ in range(500):
@@ -172,14 +172,14 @@ def test_no_damaged_byte_crashes(tmp_path: Path, form: str) -> None:
             assert_same(arrays, expected)
 
 
-@in_torch_process
+@run_in_torch_process
 def write_zip(
     path: Path, *views: dict[str, Any], compression: int = 0, members: dict[str, bytes] | None = None
 ) -> None:
-    """Writes a zip archive by hand, with a tensor for each description of a view (see `torch_files.view`)."""
+    """Writes a zip archive by hand, with a tensor for each description of a view (see `torch_files.make_view`)."""
     import torch_files
 
-    content = {name: torch_files.view(**view) for name, view in zip("ab", views, strict=False)}
+    content = {name: torch_files.make_view(**view) for name, view in zip("ab", views, strict=False)}
     torch_files.write_zip(path, content, compression=compression, **(members or {}))
 
 
@@ -257,7 +257,7 @@ def test_members_of_another_size_or_byte_order(tmp_path: Path) -> None:
 
 def test_a_big_endian_file_of_the_older_format(tmp_path: Path) -> None:
     path = tmp_path / "model.bin"
-    expected = save_tensors(path, content="small_tensors", new_format=False)
+    expected = save_tensors(path, content="make_small_tensors", new_format=False)
     little = pickle.dumps({"protocol_version": 1001, "little_endian": True}, protocol=2)
     big = pickle.dumps({"protocol_version": 1001, "little_endian": False}, protocol=2)
     with open(path, "rb") as file:

@@ -11,13 +11,13 @@ import pytest
 import transformers_models
 from safetensors import safe_open
 from safetensors.numpy import load_file
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 from keras_bert_impl.checkpoints.weight_files import read_tensors, write_tensors
 from keras_bert_impl.sources import open_source
 
 
-@in_torch_process
+@run_in_torch_process
 def load_with_torch(path: Path) -> dict[str, tuple[str, np.ndarray]]:
     """The dtype of each tensor, and its numbers in float64."""
     import safetensors.torch
@@ -53,13 +53,13 @@ def test_torch_reads_it(tmp_path: Path) -> None:
 def test_transformers_opens_shards(tmp_path: Path) -> None:
     transformers_models.save("BertModel", tmp_path, num_hidden_layers=3)
     (tmp_path / "model.safetensors").unlink()
-    tensors = transformers_models.state_dict("BertModel", num_hidden_layers=3)
+    tensors = transformers_models.make_state_dict("BertModel", num_hidden_layers=3)
     write_tensors(tmp_path / "model.safetensors", tensors, max_shard_size=20_000)
     shards = sorted(path.name for path in tmp_path.glob("model-*.safetensors"))
     assert shards == [f"model-{n:05}-of-{len(shards):05}.safetensors" for n in range(1, len(shards) + 1)]
     index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
     assert index["metadata"]["total_size"] == sum(array.nbytes for array in tensors.values())
-    loaded = transformers_models.loaded_state("BertModel", tmp_path)
+    loaded = transformers_models.load_state_dict("BertModel", tmp_path)
     assert loaded.keys() == tensors.keys()
     for name, array in tensors.items():
         np.testing.assert_array_equal(loaded[name], array)

@@ -41,7 +41,7 @@ def test_convert_writes_files_that_transformers_opens(run: Run, small_bert: Path
         "  39 tensors loaded, 50,858 parameters",
         f"written to {target}",
     ]
-    assert sum(array.size for array in transformers_models.loaded_state("BertModel", target).values()) == 50_858
+    assert sum(array.size for array in transformers_models.load_state_dict("BertModel", target).values()) == 50_858
     text = "A good film 😀"
     assert transformers_models.Tokenizer(target)(text) == transformers_models.Tokenizer(small_bert)(text)
 
@@ -186,7 +186,7 @@ assert main(["export", run, target]) == 2
 
 
 def test_ctrl_c_saves_and_exits(small_bert: Path, snippets: Path, tmp_path: Path) -> None:
-    arguments = small.finetune_arguments(small_bert, snippets, tmp_path / "runs" / "long", "--epochs", "100000")
+    arguments = small.make_finetune_arguments(small_bert, snippets, tmp_path / "runs" / "long", "--epochs", "100000")
     # A process that a shell started in the background ignores Ctrl-C by default.
     code = (
         "import signal; from keras_bert_impl.cli.main import run_command; "

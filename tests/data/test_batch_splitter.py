@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from trained import examples
+from training_process import make_examples
 
 from keras_bert_impl.data import BatchSplitter, LengthBatches
 from keras_bert_impl.errors import InputError
 
 # 17 batches of 8 rows and one of 2.
-BATCHES = LengthBatches(examples(138), 8, seed=5)
+BATCHES = LengthBatches(make_examples(138), 8, seed=5)
 
 
 @pytest.mark.parametrize("number", [0, len(BATCHES) - 1])

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from made_corpus import contents
+from corpora import read_files
 
 from keras_bert_impl.data import prepare
 from keras_bert_impl.data.beam import prepare_with_beam
@@ -39,14 +39,14 @@ def test_the_same_shards(text: Path, small_bert: Path, tmp_path: Path, workers: 
     with pytest.warns(UserWarning, match="1 lines are not UTF-8"):
         manifest = prepare_with_beam([str(text)], small_bert, str(tmp_path / "beam"), options=options, shard_size=SIZE)
     assert len(manifest["shards"]) > 10
-    assert contents(tmp_path / "beam") == contents(tmp_path / "local")
+    assert read_files(tmp_path / "beam") == read_files(tmp_path / "local")
 
 
 def test_a_single_file(text: Path, small_bert: Path, tmp_path: Path) -> None:
     source = str(text / "a.txt.gz")
     prepare([source], small_bert, tmp_path / "local", workers=1)
     prepare_with_beam([source], small_bert, str(tmp_path / "beam"), options=LOCAL)
-    assert contents(tmp_path / "beam") == contents(tmp_path / "local")
+    assert read_files(tmp_path / "beam") == read_files(tmp_path / "local")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_corpus import made_corpus
+from corpora import make_corpus
 
 from keras_bert_impl.data.pairs import Pairs, PairSampler
 from keras_bert_impl.data.shards import TokenCorpus
@@ -15,7 +15,7 @@ TOKENS = 61
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> TokenCorpus:
-    return made_corpus(tmp_path_factory.mktemp("made"), documents=41, sentences=(3, 30), tokens=(2, 23))
+    return make_corpus(tmp_path_factory.mktemp("made"), documents=41, sentences=(3, 30), tokens=(2, 23))
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_truncation_shortens_the_longer_segment(corpus: TokenCorpus) -> None:
 
 
 def test_a_document_of_one_sentence_is_followed_by_another_document(tmp_path: Path) -> None:
-    corpus = made_corpus(tmp_path, documents=5, sentences=(1, 2), tokens=(3, 9))
+    corpus = make_corpus(tmp_path, documents=5, sentences=(1, 2), tokens=(3, 9))
     sampler = PairSampler(corpus, np.arange(corpus.documents), tokens=TOKENS)
     pairs = sampler.draw(np.random.default_rng(1), np.arange(len(sampler)), short=0.0)
     assert (pairs.label == 1).all()

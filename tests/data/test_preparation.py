@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from made_corpus import contents, made_corpus
+from corpora import make_corpus, read_files
 from tokenizers import Tokenizer
 
 from keras_bert_impl.data import TokenCorpus, prepare
@@ -80,7 +80,7 @@ def test_a_token_takes_two_bytes(shards: Path) -> None:
 def test_the_number_of_workers_does_not_matter(text: Path, small_bert: Path, shards: Path, tmp_path: Path) -> None:
     for workers in (1, 3):
         prepare([text], small_bert, tmp_path / str(workers), shard_size=SIZE, workers=workers)
-        assert contents(tmp_path / str(workers)) == contents(shards)
+        assert read_files(tmp_path / str(workers)) == read_files(shards)
 
 
 INTERRUPTED = """
@@ -113,7 +113,7 @@ def test_a_second_run_continues(text: Path, small_bert: Path, shards: Path, tmp_
     first.write_bytes(first.read_bytes()[:-3])
     time.sleep(0.02)
     prepare([text], small_bert, output, shard_size=SIZE, workers=2)
-    assert contents(output) == contents(shards)
+    assert read_files(output) == read_files(shards)
     assert not work.exists()
     assert (output / first.name).stat().st_mtime_ns > done[first]
     assert all((output / path.name).stat().st_mtime_ns == done[path] for path in others)
@@ -218,7 +218,7 @@ def test_a_full_disk_keeps_finished_shards(text: Path, small_bert: Path, shards:
         assert list((disk / ".shards.partial").glob("0*.safetensors"))
         subprocess.run(["mount", "-o", "remount,size=9m", disk], check=True)
         prepare([text], small_bert, disk / "shards", shard_size=SIZE, workers=1)
-        assert contents(disk / "shards") == contents(shards)
+        assert read_files(disk / "shards") == read_files(shards)
     finally:
         subprocess.run(["umount", disk], check=True)
 
@@ -312,7 +312,7 @@ def test_held_out_documents(shards: Path) -> None:
 
 def test_more_shards_than_files_may_be_open(tmp_path: Path) -> None:
     """Each shard stays open: the limit is raised as far as the system allows, then there is an error."""
-    made_corpus(tmp_path, documents=2, sentences=(2, 3), tokens=(3, 5), shards=90)
+    make_corpus(tmp_path, documents=2, sentences=(2, 3), tokens=(3, 5), shards=90)
     code = f"""
 import resource
 from keras_bert_impl.data import TokenCorpus

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_corpus import SPECIAL, WORDS, batch_bytes, made_corpus
+from corpora import SPECIAL, WORDS, make_corpus, serialize_batch
 
 from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus, to_grain
 from keras_bert_impl.errors import InputError
@@ -19,7 +19,7 @@ BATCH, LENGTH = 13, 67
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> TokenCorpus:
-    return made_corpus(tmp_path_factory.mktemp("made"), documents=53, sentences=(1, 31), tokens=(2, 23))
+    return make_corpus(tmp_path_factory.mktemp("made"), documents=53, sentences=(1, 31), tokens=(2, 23))
 
 
 def batches(corpus: TokenCorpus, *, steps: int = 200, seed: int = 1, **objective: Any) -> PretrainingBatches:
@@ -119,7 +119,7 @@ def test_predictions(corpus: TokenCorpus, packing: bool) -> None:
 
 
 def test_special_tokens_in_the_corpus_are_not_predicted(tmp_path: Path) -> None:
-    corpus = made_corpus(tmp_path, documents=40, sentences=(4, 20), tokens=(3, 11))
+    corpus = make_corpus(tmp_path, documents=40, sentences=(4, 20), tokens=(3, 11))
     corpus._tokens = [np.where(tokens % 5 == 0, tokens % 4, tokens) for tokens in corpus._tokens]
     source = batches(corpus)
     for k in range(40):
@@ -128,7 +128,7 @@ def test_special_tokens_in_the_corpus_are_not_predicted(tmp_path: Path) -> None:
 
 
 def test_rows_are_full_on_long_documents(tmp_path: Path) -> None:
-    corpus = made_corpus(tmp_path, documents=19, sentences=(150, 300), tokens=(5, 40))
+    corpus = make_corpus(tmp_path, documents=19, sentences=(150, 300), tokens=(5, 40))
     source = batches(corpus, packing=True)
     assert np.mean([source[k][0]["attention_mask"].mean() for k in range(50)]) > 0.98
 
@@ -138,9 +138,9 @@ def test_a_batch_depends_on_seed_and_number_alone(corpus: TokenCorpus, packing: 
     """The same in other processes, in any order, over several epochs."""
     numbers = [0, 131, 7, 64, 199]
     source = batches(corpus, packing=packing)
-    expected = [batch_bytes(source, k) for k in numbers]
+    expected = [serialize_batch(source, k) for k in numbers]
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        others = list(pool.map(batch_bytes, itertools.repeat(source), reversed(numbers)))
+        others = list(pool.map(serialize_batch, itertools.repeat(source), reversed(numbers)))
     assert others[::-1] == expected
     assert len(set(expected)) == len(numbers)
     assert source.per_epoch < 131  # So that several epochs were looked at.

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from page_code import blocks, commands
+from page_code import extract_blocks, extract_commands
 
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.tasks import TASKS
@@ -33,14 +33,14 @@ def test_fine_tuning(
     for name in ("train", "valid"):
         shutil.copy(snippets / f"{name}.tsv", tmp_path)
     monkeypatch.chdir(tmp_path)
-    shown = commands(FINE_TUNING)
+    shown = extract_commands(FINE_TUNING)
     assert [command[0] for command in shown] == ["finetune", "evaluate", "predict"]
     for command in shown:
         assert main(command) == 0, command
     for name in re.findall(r"^      ([\w.]+)(?:, ([\w.]+))?", FINE_TUNING, flags=re.M):
         assert all((tmp_path / "runs" / "sentiment" / part).is_file() for part in name if part), name
     capsys.readouterr()
-    first, second = blocks(FINE_TUNING)
+    first, second = extract_blocks(FINE_TUNING)
     exec(compile(first, "fine-tuning.md", "exec"), {})
     assert 0 <= float(capsys.readouterr().out.splitlines()[-1]) <= 1
     exec(compile(second, "fine-tuning.md", "exec"), {})
@@ -71,7 +71,7 @@ def test_pages_list_all_tasks(page: str) -> None:
 
 
 def test_start(minilm: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (block,) = blocks(START)
+    (block,) = extract_blocks(START)
     exec(compile(block, "index.md", "exec"), {})
     shape = capsys.readouterr().out.strip()
     assert f"# {shape}:" in block
@@ -84,7 +84,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory, sentiment_run: Path, snipp
     shutil.copytree(sentiment_run, directory / "runs" / "sentiment")
     # The training texts: the small model is certain of them, so that no answer changes in another precision.
     shutil.copy(snippets / "train.tsv", directory / "valid.tsv")
-    shown = commands(SERVING)
+    shown = extract_commands(SERVING)
     assert [command[0] for command in shown].count("export") == 6
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(directory)
@@ -123,9 +123,9 @@ def test_the_request_of_the_serving_guide_is_answered(serving: Path) -> None:
     pytest.importorskip("tensorflow_serving.apis.predict_pb2", reason="needs the package tensorflow-serving-api")
     from tf_server import Service
 
-    ((_, method, address, _, body),) = commands(SERVING, "curl")
+    ((_, method, address, _, body),) = extract_commands(SERVING, "curl")
     assert (method, address) == ("POST", "http://localhost:8501/v1/models/sentiment:predict")
-    answer = Service(serving / "saved_models" / "sentiment" / "1").rest(body)
+    answer = Service(serving / "saved_models" / "sentiment" / "1").answer_rest(body)
     assert answer["predictions"][0]["label"] in {"negative", "positive"}
 
 
@@ -134,11 +134,11 @@ def test_interpretation(sentiment_run: Path, tmp_path: Path, monkeypatch: pytest
     shutil.copytree(sentiment_run, tmp_path / "runs" / "sentiment")
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("notebooks"))
     monkeypatch.chdir(tmp_path)
-    shown = commands(INTERPRETATION)
+    shown = extract_commands(INTERPRETATION)
     assert len(shown) == 4
     for command in shown:
         assert main(command) == 0, command
-    code = blocks(INTERPRETATION)
+    code = extract_blocks(INTERPRETATION)
     assert len(code) == 3
     exec(compile("\n".join(code), "interpretation.md", "exec"), {})
     for name in ("points.svg", "layers.svg", "view.html", "why.html", "weights.png"):

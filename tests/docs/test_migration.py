@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from migration_pairs import MIGRATION, RECORDED, fingerprint, flat, pairs, run, text
+from migration_pairs import MIGRATION, RECORDED, compute_fingerprint, flatten, read_page, read_pairs, run
 
 PAGES = sorted(path.stem for path in MIGRATION.glob("*.md") if path.stem != "index")
 QUICK = ("d2l", "transformers-4")
@@ -32,7 +32,7 @@ def compare(page: str, ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.n
     assert set(ours) == set(theirs)
     for name, expected in theirs.items():
         number, variable = name.split("_", 1)
-        place = f"{page}.md, {pairs(page)[int(number)].title}: {variable}"
+        place = f"{page}.md, {read_pairs(page)[int(number)].title}: {variable}"
         assert ours[name].shape == expected.shape, place
         if expected.dtype.kind == "f":
             np.testing.assert_allclose(ours[name], expected, rtol=1e-5, atol=1e-5, err_msg=place)
@@ -51,9 +51,9 @@ def test_all_pages_are_recorded() -> None:
 )
 def test_our_code_gives_the_recorded_results(page: str, reader: Path) -> None:
     recorded = json.loads((RECORDED / f"{page}.json").read_text(encoding="utf-8"))
-    assert recorded["code"] == fingerprint(page), "the left code on the page was changed: record it again"
+    assert recorded["code"] == compute_fingerprint(page), "the left code on the page was changed: record it again"
     with np.load(RECORDED / f"{page}.npz") as values:
-        compare(page, flat(run(page, "ours")), dict(values))
+        compare(page, flatten(run(page, "ours")), dict(values))
 
 
 @pytest.mark.slow
@@ -63,19 +63,19 @@ def test_keras_hub_itself(reader: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     with np.load(reader / "keras-hub.npz") as theirs:
-        compare("keras-hub", flat(run("keras-hub", "ours")), dict(theirs))
+        compare("keras-hub", flatten(run("keras-hub", "ours")), dict(theirs))
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_lines_are_short_enough_for_two_columns(page: str) -> None:
-    code = "\n".join(pair.theirs + pair.ours for pair in pairs(page))
+    code = "\n".join(pair.theirs + pair.ours for pair in read_pairs(page))
     assert [line for line in code.splitlines() if len(line) > 62] == []
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_overview_names_the_recorded_versions(page: str) -> None:
     """The library's own version comes first."""
-    (listed,) = re.findall(rf"\({page}\.md\).*\| ([^|]+) \|$", text("index"), flags=re.MULTILINE)
+    (listed,) = re.findall(rf"\({page}\.md\).*\| ([^|]+) \|$", read_page("index"), flags=re.MULTILINE)
     recorded = json.loads((RECORDED / f"{page}.json").read_text(encoding="utf-8"))["versions"]
     versions = {name.lower().replace("_", "-"): version for name, version in recorded.items()}
     for name, version in re.findall(r"([\w-]+) ([\d.]+)", listed):

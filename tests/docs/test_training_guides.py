@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_corpus import contents, made_corpus
-from page_code import blocks, commands, with_variables
-from trained import free_ports
+from corpora import make_corpus, read_files
+from page_code import extract_blocks, extract_commands, extract_commands_with_variables
+from training_process import find_free_ports
 
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.training import SavingSettings
@@ -50,14 +50,14 @@ def test_pretraining(tmp_path: Path, film_texts: list[str], monkeypatch: pytest.
     (tmp_path / "novels").mkdir()
     (tmp_path / "novels" / "one.txt").write_text("\n\n".join(texts), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    shown = commands(make_smaller(PRETRAINING))
+    shown = extract_commands(make_smaller(PRETRAINING))
     assert len(shown) == 8
     for command in shown:
         assert main(command) == 0, command
     for name in re.findall(r"^      ([\w.-]+)", PRETRAINING, flags=re.MULTILINE):
         assert (tmp_path / "shards" / name).is_file(), name
-    assert contents(Path("shards")) == contents(Path("shards-by-beam"))
-    (block,) = blocks(make_smaller(PRETRAINING))
+    assert read_files(Path("shards")) == read_files(Path("shards-by-beam"))
+    (block,) = extract_blocks(make_smaller(PRETRAINING))
     exec(compile(block, "pretraining.md", "exec"), {})
     assert Path("runs/by-hand/model.safetensors").is_file()
 
@@ -77,12 +77,12 @@ def test_the_guide_lists_the_recipes_of_the_package() -> None:
 def test_long_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands and scripts for one device; the first of each continues when it is run again."""
     (tmp_path / "shards").mkdir()
-    made_corpus(tmp_path / "shards", documents=60, sentences=(4, 20), tokens=(3, 11))
+    make_corpus(tmp_path / "shards", documents=60, sentences=(4, 20), tokens=(3, 11))
     monkeypatch.chdir(tmp_path)
     page = re.sub(r"100000|\b1000\b", "12", SCALING).replace("steps_per_epoch=100", "steps_per_epoch=5")
     page = page.replace("--preset base", "--preset tiny")
-    resumed, low_memory, _ = commands(page)
-    script, accumulating, _ = blocks(page)
+    resumed, low_memory, _ = extract_commands(page)
+    script, accumulating, _ = extract_blocks(page)
     small = ["--batch-size", "8", "--max-length", "37", "--held-out", "0.2"]
     assert main([*low_memory, *small]) == 0
     exec(compile(accumulating, "scaling.md", "exec"), {})
@@ -100,7 +100,7 @@ def test_long_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_many_devices(tmp_path: Path, snippets: Path) -> None:
     """The commands and the script for several devices and processes, each in its own processes."""
     (tmp_path / "shards").mkdir()
-    made_corpus(tmp_path / "shards", documents=60, sentences=(4, 20), tokens=(3, 11))
+    make_corpus(tmp_path / "shards", documents=60, sentences=(4, 20), tokens=(3, 11))
     for name in ("train", "valid"):
         shutil.copy(snippets / "valid.tsv", tmp_path / f"{name}.tsv")
     page = re.sub(r"100000|\b1000\b", "12", SCALING).replace("/shared/", "")
@@ -116,15 +116,15 @@ def test_many_devices(tmp_path: Path, snippets: Path) -> None:
             output, _ = process.communicate(timeout=500)
             assert process.returncode == 0, output
 
-    _, _, mirrored = commands(page)
-    parallel, workers, processes = with_variables(page)
-    _, _, script = blocks(page)
+    _, _, mirrored = extract_commands(page)
+    parallel, workers, processes = extract_commands_with_variables(page)
+    _, _, script = extract_blocks(page)
     verb = ["-c", "import sys; from keras_bert_impl.cli.main import main; sys.exit(main())"]
     pretraining = ["--batch-size", "8", "--max-length", "37", "--held-out", "0.2"]
     run(({}, [*verb, *mirrored, "--epochs", "1"]))
     run((parallel[0], [*verb, *parallel[1], "--epochs", "1"]))
     run(({}, ["-c", script]))
-    first, second = free_ports(2)
+    first, second = find_free_ports(2)
     one = workers[0]["TF_CONFIG"].replace("10.0.0.1:2222", f"127.0.0.1:{first}")
     one = one.replace("10.0.0.2:2222", f"127.0.0.1:{second}")
     other = one.replace('"index": 0', '"index": 1')
@@ -132,7 +132,7 @@ def test_many_devices(tmp_path: Path, snippets: Path) -> None:
     run(*(({"TF_CONFIG": config}, [*verb, *workers[1], *pretraining]) for config in (one, other)))
     assert (tmp_path / "runs" / "novels" / "model.safetensors").is_file()
     shutil.rmtree(tmp_path / "runs" / "novels")
-    environment = {**processes[0], "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{free_ports(1)[0]}"}
+    environment = {**processes[0], "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{find_free_ports(1)[0]}"}
     both = [{**environment, "KERAS_DISTRIBUTION_PROCESS_ID": number} for number in "01"]
     run(*((one, [*verb, *processes[1], *pretraining]) for one in both))
     assert (tmp_path / "runs" / "novels" / "model.safetensors").is_file()

@@ -10,9 +10,9 @@ import pytest
 pytest.importorskip("tensorflow_serving.apis.predict_pb2", reason="needs the package tensorflow-serving-api")
 
 import tensorflow as tf
-from page_code import blocks, commands
+from page_code import extract_blocks, extract_commands
 from tensorflow_serving.apis import prediction_log_pb2
-from tf_server import Service, start
+from tf_server import Service, start_server
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def service(sentiment_export: Path) -> Service:
 
 @pytest.fixture(scope="module")
 def port(service: Service) -> Iterator[int]:
-    server, port = start(service)
+    server, port = start_server(service)
     yield port
     server.stop(None)
 
@@ -34,7 +34,7 @@ def page(sentiment_export: Path) -> str:
 
 def expected(page: str) -> dict[str, Any]:
     """The answer that the page shows."""
-    (answer,) = blocks(page, "json")
+    (answer,) = extract_blocks(page, "json")
     return json.loads(answer)
 
 
@@ -47,13 +47,13 @@ def close(found: Any, shown: Any) -> bool:
 
 
 def test_the_rest_request_of_the_page(service: Service, page: str) -> None:
-    ((_, _, address, _, body),) = commands(page, "curl")
-    assert close(service.rest(body), expected(page))
+    ((_, _, address, _, body),) = extract_commands(page, "curl")
+    assert close(service.answer_rest(body), expected(page))
     assert "/v1/models/sentiment:predict" in address
 
 
 def test_the_grpc_client_of_the_page(port: int, page: str, capsys: pytest.CaptureFixture[str]) -> None:
-    (client,) = blocks(page)
+    (client,) = extract_blocks(page)
     assert "localhost:8500" in client
     exec(compile(client.replace("localhost:8500", f"localhost:{port}"), "README.md", "exec"), {})
     found = eval(capsys.readouterr().out)

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import transformers_models
-from page_code import blocks
-from torch_process import in_torch_process
+from page_code import extract_blocks
+from torch_process import run_in_torch_process
 
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.errors import InputError
@@ -26,10 +26,10 @@ TEXTS = ["A good film.", "", "Naïve, not good – and far too long", "bad 日�
 
 def logits(run: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
     """The logits of the fine-tuned model in transformers."""
-    return transformers_models.outputs("BertForSequenceClassification", run, inputs)["logits"]
+    return transformers_models.compute_outputs("BertForSequenceClassification", run, inputs)["logits"]
 
 
-@in_torch_process
+@run_in_torch_process
 def logits_of_int8(run: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
     """The same with each matrix rounded to 255 levels for each output, or each token."""
     import torch
@@ -116,7 +116,7 @@ def test_int8_of_other_runtimes_is_near(export: Callable[..., Path], sentiment_r
 def test_the_page_of_an_export_runs(export: Callable[..., Path], sentiment_run: Path, name: str) -> None:
     directory = export(name)
     page = (directory / "README.md").read_text(encoding="utf-8")
-    (code,) = blocks(page)
+    (code,) = extract_blocks(page)
     code += "import json; print(json.dumps(outputs['logits'].tolist()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=directory, capture_output=True, text=True, check=True)
     shape, values = done.stdout.splitlines()[-2:]
@@ -130,7 +130,7 @@ def test_other_kinds_of_models(small_bert: Path, tmp_path: Path) -> None:
     inputs = BertTokenizer.from_pretrained(small_bert)(TEXTS)
     kind = FORMATS["onnx"]
     found = kind.open(directory / kind.file)(inputs)
-    expected = transformers_models.outputs("BertModel", small_bert, inputs)
+    expected = transformers_models.compute_outputs("BertModel", small_bert, inputs)
     np.testing.assert_allclose(found["last_hidden_state"], expected["last_hidden_state"], atol=1e-5)
     np.testing.assert_allclose(found["pooler_output"], expected["pooler_output"], atol=1e-5)
 

@@ -117,7 +117,7 @@ def test_masked_words(small_bert: Path, tmp_path: Path, name: str) -> None:
 
     tokenizer = transformers_models.Tokenizer(run)
     inputs = tokenizer(texts, padding=True, return_tensors="np")
-    theirs = transformers_models.outputs("BertForMaskedLM", run, inputs, part=True)
+    theirs = transformers_models.compute_outputs("BertForMaskedLM", run, inputs, allow_extra=True)
     probabilities = softmax(theirs["logits"][inputs["input_ids"] == tokenizer.mask_token_id], axis=-1)
     best = np.argsort(-probabilities, axis=-1)[:, :5]
     here = found["tokens"] != b""
@@ -134,7 +134,7 @@ def test_vectors(small_bert: Path, tmp_path: Path) -> None:
     found = answers(loaded, "embed", text=SENT)
     tokenizer = transformers_models.Tokenizer(run)
     inputs = tokenizer(TEXTS, padding=True, truncation=True, max_length=31, return_tensors="np")
-    states = transformers_models.outputs("BertModel", run, inputs)["last_hidden_state"]
+    states = transformers_models.compute_outputs("BertModel", run, inputs)["last_hidden_state"]
     weights = inputs["attention_mask"][:, :, None]
     np.testing.assert_allclose(found["mean"], (states * weights).sum(1) / weights.sum(1), atol=1e-5)
     np.testing.assert_allclose(found["cls"], states[:, 0], atol=1e-5)
@@ -145,7 +145,7 @@ def test_attentions(small_bert: Path, tmp_path: Path) -> None:
     found = answers(loaded, "attentions", text=SENT[:1])
     tokenizer = transformers_models.Tokenizer(run)
     inputs = tokenizer(TEXTS[:1], return_tensors="np")
-    theirs = transformers_models.outputs("BertModel", run, inputs, part=True, output_attentions=True)
+    theirs = transformers_models.compute_outputs("BertModel", run, inputs, allow_extra=True, output_attentions=True)
     np.testing.assert_allclose(found["attentions"], np.stack(theirs["attentions"], 1), atol=1e-6)
     assert strings(found["tokens"][0]) == ["[CLS]", *tokenizer.tokenize(TEXTS[0]), "[SEP]"]
 

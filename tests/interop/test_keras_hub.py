@@ -31,7 +31,7 @@ SIZES = {
     "num_segments": 3,
 }
 CONFIG = {**transformers_models.SIZES, "num_hidden_layers": 2}
-INPUTS = transformers_models.inputs()
+INPUTS = transformers_models.make_inputs()
 LIMIT = 1e-5
 # What torch and KerasHub need to show that GELU is another: larger than rounding, smaller than the states.
 DRIFT = 1e-4
@@ -93,12 +93,12 @@ def ours(saved: Path) -> BertModel:
 @pytest.fixture(scope="module")
 def expected(saved: Path) -> dict[str, np.ndarray]:
     """The outputs of torch."""
-    return transformers_models.outputs("BertModel", saved, INPUTS)
+    return transformers_models.compute_outputs("BertModel", saved, INPUTS)
 
 
 @pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new", "relu"])
 def test_outputs_are_those_of_torch(hidden_act: str, saved: Path) -> None:
-    theirs = transformers_models.outputs("BertModel", saved, INPUTS, changes={"hidden_act": hidden_act})
+    theirs = transformers_models.compute_outputs("BertModel", saved, INPUTS, changes={"hidden_act": hidden_act})
     backbone = to_keras_hub(BertModel.from_pretrained(saved, hidden_act=hidden_act))
     assert type(backbone) is keras_hub.models.BertBackbone
     assert {name: getattr(backbone, name) for name in SIZES} == SIZES
@@ -154,7 +154,7 @@ def test_back_into_transformers(tmp_path: Path) -> None:
     """From KerasHub through this package to torch."""
     backbone = random_backbone()
     from_keras_hub(backbone, hidden_act="gelu_new").save_pretrained(tmp_path)
-    theirs = transformers_models.outputs("BertModel", tmp_path, INPUTS)
+    theirs = transformers_models.compute_outputs("BertModel", tmp_path, INPUTS)
     assert gap(backbone(in_their_words(INPUTS)), theirs) < LIMIT
 
 
@@ -219,7 +219,8 @@ def test_a_step_of_training(saved: Path) -> None:
     backbone = to_keras_hub(model)
     before = model.state_dict()
     targets = {
-        name: np.zeros_like(array) for name, array in transformers_models.outputs("BertModel", saved, INPUTS).items()
+        name: np.zeros_like(array)
+        for name, array in transformers_models.compute_outputs("BertModel", saved, INPUTS).items()
     }
     # The gradients at padding are of no interest, but both have them: the same targets for all tokens.
     for trained, words, names in ((model, INPUTS, dict(zip(OUTPUTS, OUTPUTS, strict=True))), (backbone, None, OUTPUTS)):
@@ -246,7 +247,7 @@ def test_a_classifier(tmp_path: Path) -> None:
     task = keras_hub.models.BertTextClassifier(backbone, num_classes=model.config.num_labels)
     task.output_dense.set_weights(model.classifier.get_weights())
     logits = task.predict_on_batch(in_their_words(INPUTS))
-    theirs = transformers_models.outputs("BertForSequenceClassification", tmp_path, INPUTS)
+    theirs = transformers_models.compute_outputs("BertForSequenceClassification", tmp_path, INPUTS)
     np.testing.assert_allclose(logits, theirs["logits"], rtol=0, atol=LIMIT)
     with pytest.raises(InputError, match=r"backbone is a BertTextClassifier; .*as in its \.backbone\."):
         from_keras_hub(task)
@@ -328,7 +329,7 @@ def test_minilm(minilm: Path) -> None:
     """The real checkpoint on film snippets, and the difference with GELU by tanh: the numbers in the docstring."""
     model = BertModel.from_pretrained(minilm)
     batch = BertTokenizer.from_pretrained(minilm)(inputs.read_snippets())
-    expected = transformers_models.outputs("BertModel", minilm, batch)
+    expected = transformers_models.compute_outputs("BertModel", minilm, batch)
     backbone = to_keras_hub(model)
     assert gap(backbone(in_their_words(batch)), expected, batch) < LIMIT
     same_weights(from_keras_hub(backbone), model)

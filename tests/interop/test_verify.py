@@ -16,7 +16,7 @@ import pytest
 import transformers_models
 from hub_server import Hub, serve
 from safetensors.numpy import load_file, save_file
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 from keras_bert_impl import BertConfig, BertForTokenClassification, BertTokenizer
 from keras_bert_impl.cli.main import main
@@ -132,7 +132,7 @@ def test_a_weights_file(tagger: Path, tmp_path: Path, name: str) -> None:
     assert verify(source.with_name(name), TEXTS).passed
 
 
-@in_torch_process
+@run_in_torch_process
 def save_with_torch(arrays: dict[str, np.ndarray], path: Path) -> None:
     import torch
 
@@ -155,7 +155,7 @@ def test_unused_and_missing_tensors(tagger: Path, tmp_path: Path) -> None:
     assert "NOT VERIFIED" in str(certificate)
 
 
-@in_torch_process
+@run_in_torch_process
 def tokenize(directory: Path, columns: list[list[str]]) -> dict[str, np.ndarray]:
     import transformers
 

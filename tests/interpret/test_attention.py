@@ -32,7 +32,7 @@ def test_every_class(name: str, checkpoints: dict[str, Path], loaded: dict[str, 
     batch = their_tokenizer(text, pair, return_tensors="np")
     tokens = their_tokenizer.convert_ids_to_tokens(batch["input_ids"][0].tolist())
     inputs = {key: value[:, None] for key, value in batch.items()} if name == "BertForMultipleChoice" else batch
-    outputs = transformers_models.outputs(name, checkpoints[name], inputs, output_attentions=True)
+    outputs = transformers_models.compute_outputs(name, checkpoints[name], inputs, output_attentions=True)
     expected = np.stack(outputs["attentions"])[:, 0]
     assert view.attentions.shape == (2, 4, len(tokens), len(tokens))
     np.testing.assert_allclose(view.attentions, expected, rtol=0, atol=1e-5)

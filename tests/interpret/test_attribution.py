@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 from keras_bert_impl import BertForSequenceClassification, BertTokenizer
 from keras_bert_impl.errors import InputError
@@ -56,7 +56,7 @@ CASES: dict[str, tuple[tuple[str, str | None], str | None, list[tuple[str, str, 
 }
 
 
-@in_torch_process
+@run_in_torch_process
 def expected(
     path: Path, name: str, texts: tuple[str, str | None], output: str, index: tuple[Any, ...], steps: int
 ) -> tuple[np.ndarray, float]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.metrics.pairwise import cosine_similarity
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 from keras_bert_impl import BertModel, BertTokenizer
 from keras_bert_impl.data import read_table
@@ -17,7 +17,7 @@ BANK = Path(__file__).resolve().parents[2] / "examples" / "bank.tsv"
 TEXTS = ["An unbelievable film.", "Unbelievable! So unbelievable and bad", "The unbelievable"]
 
 
-@in_torch_process
+@run_in_torch_process
 def word_states(directory: Path, texts: list[str], word: str) -> list[np.ndarray]:
     """Per occurrence of a word, the mean of its tokens' hidden states in each layer."""
     import numpy as np

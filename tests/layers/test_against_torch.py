@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import transformers_models
 from keras import ops
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 from keras_bert_impl import BertConfig, layers
 from keras_bert_impl.errors import InputError
@@ -31,7 +31,7 @@ STATES = _draw.normal(size=(BATCH, LENGTH, 32)).astype("float32")
 RESIDUAL = _draw.normal(size=(BATCH, LENGTH, 32)).astype("float32")
 WIDE = _draw.normal(size=(BATCH, LENGTH, 37)).astype("float32")
 POOLED = _draw.normal(size=(BATCH, 32)).astype("float32")
-MASK = transformers_models.inputs()["attention_mask"]
+MASK = transformers_models.make_inputs()["attention_mask"]
 BIAS = ((1 - MASK) * -1e9).astype("float32")[:, None, None]  # [BATCH, 1, 1, LENGTH]
 IDS = _draw.integers(0, 99, (BATCH, LENGTH))
 SEGMENTS = _draw.integers(0, 3, (BATCH, LENGTH))
@@ -61,7 +61,7 @@ def make(name: str, **changes: Any) -> keras.layers.Layer:
     return getattr(layers, name)(BertConfig(**{**SETTINGS, **changes}))
 
 
-@in_torch_process
+@run_in_torch_process
 def run_module(
     name: str, arguments: tuple[np.ndarray, ...], settings: dict[str, Any]
 ) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
@@ -70,7 +70,7 @@ def run_module(
     import torch_models
     from transformers.models.bert import modeling_bert
 
-    module = torch_models.randomize(getattr(modeling_bert, name)(torch_models.config(**settings)))
+    module = torch_models.randomize(getattr(modeling_bert, name)(torch_models.make_config(**settings)))
     for part in module.modules():
         if isinstance(part, modeling_bert.BertLMPredictionHead):
             part.decoder.bias = part.bias  # The complete model ties them.
@@ -180,7 +180,7 @@ def test_tied_head_uses_the_words_handed_in() -> None:
     np.testing.assert_allclose(flatten(tied(STATES, word_embeddings=words)), flatten(own(STATES)), atol=2e-6)
 
 
-@in_torch_process
+@run_in_torch_process
 def run_activation(hidden_act: str, numbers: np.ndarray) -> np.ndarray:
     import torch
     from transformers.activations import ACT2FN
@@ -219,7 +219,7 @@ def test_logits_are_float32_and_near_float64(dtype: str, exact: float) -> None:
     assert np.abs(logits - expected).max() <= exact * np.abs(expected).max()
 
 
-@in_torch_process
+@run_in_torch_process
 def layer_norm_and_gradients(*arrays: np.ndarray, upstream: np.ndarray) -> list[np.ndarray]:
     """Torch's layer norm of rows, gamma and beta in float64, and the gradient of each."""
     import torch
@@ -253,7 +253,7 @@ def test_gradients_of_the_layer_norm_are_those_of_torch_in_float64(dtype: str, e
         assert difference.max() <= exact * np.abs(expected).max()
 
 
-@in_torch_process
+@run_in_torch_process
 def masked_product_and_gradients(
     probabilities: np.ndarray, value: np.ndarray, *, mask: np.ndarray, rate: float, upstream: np.ndarray
 ) -> list[np.ndarray]:

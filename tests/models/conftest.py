@@ -39,7 +39,7 @@ class Pair:
 
     def transformers_outputs(self, arrays: dict[str, np.ndarray], **options: Any) -> dict[str, Any]:
         """What transformers' model returns."""
-        return transformers_models.outputs(self.name, self.directory, arrays, **options)
+        return transformers_models.compute_outputs(self.name, self.directory, arrays, **options)
 
 
 @pytest.fixture(scope="session", params=CASES)
@@ -48,4 +48,4 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     directory = tmp_path_factory.mktemp(request.param)
     transformers_models.save(name, directory, num_hidden_layers=2, **CASES[request.param])
     ours = getattr(models, name).from_pretrained(directory)
-    return Pair(name, directory, ours, transformers_models.inputs(choices=name == "BertForMultipleChoice"))
+    return Pair(name, directory, ours, transformers_models.make_inputs(choices=name == "BertForMultipleChoice"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import transformers_models
 from keras import ops
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 # Outputs of each token, which say nothing at padding.
 OF_TOKENS = ("last_hidden_state", "prediction_logits", "start_logits", "end_logits")
@@ -94,7 +94,7 @@ def test_fit_on_ids_alone(pair) -> None:
 
 
 def test_state_dict_is_pytorchs(pair) -> None:
-    ours, theirs = pair.ours.state_dict(), transformers_models.loaded_state(pair.name, pair.directory)
+    ours, theirs = pair.ours.state_dict(), transformers_models.load_state_dict(pair.name, pair.directory)
     assert ours.keys() == theirs.keys()
     if not pair.ours.config.tie_word_embeddings:
         theirs["cls.predictions.bias"] = theirs["cls.predictions.decoder.bias"]  # the only one that PyTorch adds
@@ -107,11 +107,11 @@ def test_transformers_opens_what_is_saved(pair, tmp_path: Path) -> None:
     pair.ours.save_pretrained(tmp_path)
     assert architectures(pair.name, tmp_path) == [pair.name]
     theirs = pair.transformers_outputs(pair.inputs)
-    for name, value in transformers_models.outputs(pair.name, tmp_path, pair.inputs).items():
+    for name, value in transformers_models.compute_outputs(pair.name, tmp_path, pair.inputs).items():
         np.testing.assert_array_equal(value, theirs[name])
 
 
-@in_torch_process
+@run_in_torch_process
 def architectures(name: str, directory: Path) -> list[str]:
     import torch_models
 
@@ -145,7 +145,7 @@ def test_prints_its_tree(pair) -> None:
     assert "(dense): Dense(in=37, out=32, bias=True)" in str(pair.ours)
 
 
-@in_torch_process
+@run_in_torch_process
 def printed(name: str, directory: Path) -> str:
     import torch_models
 

@@ -11,7 +11,7 @@ ONE_LAYER = {"num_hidden_layers": 1}
 
 
 def names_of(*models: str) -> set[str]:
-    return {name for model in models for name in transformers_models.state_dict(model, **ONE_LAYER)}
+    return {name for model in models for name in transformers_models.make_state_dict(model, **ONE_LAYER)}
 
 
 def chosen(names: set[str], *architectures: str) -> list[str]:

@@ -9,7 +9,7 @@ from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
 
 CONFIG = BertConfig(**{**transformers_models.SIZES, "num_hidden_layers": 2})
-IDS = transformers_models.inputs()["input_ids"]
+IDS = transformers_models.make_inputs()["input_ids"]
 
 
 @pytest.fixture(scope="module")

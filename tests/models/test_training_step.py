@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import transformers_models
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 from keras_bert_impl import models
 
@@ -26,7 +26,7 @@ def check(ours: models.BertPreTrainedModel, theirs: dict[str, np.ndarray]) -> No
         np.testing.assert_allclose(array, theirs[name], atol=5e-6, err_msg=name)
 
 
-@in_torch_process
+@run_in_torch_process
 def step(
     name: str,
     changes: dict[str, Any],
@@ -39,11 +39,11 @@ def step(
     import torch
     import torch_models
 
-    model = torch_models.bert(name, **changes)
+    model = torch_models.make_model(name, **changes)
     if name == "BertForPreTraining":
         model.cls.predictions.bias = model.cls.predictions.decoder.bias
     optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)
-    model(**torch_models.tensors({**inputs, **labels})).loss.backward()
+    model(**torch_models.to_tensors({**inputs, **labels})).loss.backward()
     optimizer.step()
     return {key: tensor.numpy() for key, tensor in model.state_dict().items()}
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import small
 import transformers_models
-from made_corpus import made_corpus
+from corpora import make_corpus
 
 from keras_bert_impl import BertConfig, models
 
@@ -63,7 +63,7 @@ def test_same_numbers_on_all_backends(tmp_path: Path) -> None:
     name = "BertForPreTraining"
     still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "num_hidden_layers": 2}
     transformers_models.save(name, tmp_path, **still)
-    inputs = transformers_models.inputs()
+    inputs = transformers_models.make_inputs()
     np.savez(tmp_path / "inputs.npz", **inputs)
     files = [name, tmp_path, tmp_path / "inputs.npz"]
     processes = [
@@ -80,7 +80,7 @@ def test_same_numbers_on_all_backends(tmp_path: Path) -> None:
         assert other.keys() == first.keys()
         for key, value in first.items():
             np.testing.assert_allclose(other[key], value, rtol=0, atol=1e-5, err_msg=key)
-    expected = transformers_models.outputs(name, tmp_path, inputs)
+    expected = transformers_models.compute_outputs(name, tmp_path, inputs)
     np.testing.assert_allclose(first["seq_relationship_logits"], expected["seq_relationship_logits"], atol=1e-5)
 
 
@@ -107,7 +107,7 @@ print(json.dumps(metrics["history"]))
 def test_pretraining_is_the_same_on_all_backends(tmp_path: Path) -> None:
     """Twenty-four steps on packed rows from the same weights: the losses, trained with and held out."""
     (tmp_path / "shards").mkdir()
-    corpus = made_corpus(tmp_path / "shards", documents=40, sentences=(4, 20), tokens=(3, 11))
+    corpus = make_corpus(tmp_path / "shards", documents=40, sentences=(4, 20), tokens=(3, 11))
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37}
     sizes |= {"vocab_size": corpus.tokenizer.vocab_size, "max_position_embeddings": 41}
     keras.utils.set_random_seed(3)

@@ -44,7 +44,7 @@ def test_outputs(fixture: str, folder: str, name: str, warning: str | None, requ
     for inputs in (tokenizer(texts), tokenizer(texts, texts[::-1] if fixture == "rxn" else PAIRS)):
         check(
             ours.predict_on_batch(inputs),
-            transformers_models.outputs(name, directory, inputs, output_hidden_states=True),
+            transformers_models.compute_outputs(name, directory, inputs, output_hidden_states=True),
             inputs["attention_mask"].astype(bool),
         )
 

@@ -24,7 +24,9 @@ def test_fill_mask_is_that_of_transformers(pretrained) -> None:
     assert [len(masks) for masks in found] == [1, 2]
     for text, masks in zip(texts, found, strict=True):
         ids = np.array([tokenizer.encode(text).ids])
-        theirs = transformers_models.outputs("BertForMaskedLM", pretrained, {"input_ids": ids}, part=True)
+        theirs = transformers_models.compute_outputs(
+            "BertForMaskedLM", pretrained, {"input_ids": ids}, allow_extra=True
+        )
         scores = softmax(theirs["logits"][0], axis=-1)
         for position, mask in zip(np.flatnonzero(ids[0] == tokenizer.token_to_id("[MASK]")), masks, strict=True):
             best = np.argsort(-scores[position])[:3]
@@ -39,7 +41,9 @@ def test_next_sentence_is_that_of_transformers(pretrained) -> None:
     for first, second, probability in zip(firsts, seconds, found, strict=True):
         pair = tokenizer.encode(first, second)
         arrays = {"input_ids": np.array([pair.ids]), "token_type_ids": np.array([pair.type_ids])}
-        theirs = transformers_models.outputs("BertForNextSentencePrediction", pretrained, arrays, part=True)
+        theirs = transformers_models.compute_outputs(
+            "BertForNextSentencePrediction", pretrained, arrays, allow_extra=True
+        )
         np.testing.assert_allclose(probability, softmax(theirs["logits"], axis=-1)[0, 0], rtol=1e-3)
 
 

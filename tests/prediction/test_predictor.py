@@ -24,7 +24,7 @@ def predictor(sentiment_run: Path) -> Predictor:
 def their_scores(run: Path, *texts: list[str], max_length: int = 131) -> list[list[float]]:
     tokenizer = transformers_models.Tokenizer(run)
     inputs = tokenizer(*texts, padding=True, truncation=True, max_length=max_length, return_tensors="np")
-    theirs = transformers_models.outputs("BertForSequenceClassification", run, inputs)
+    theirs = transformers_models.compute_outputs("BertForSequenceClassification", run, inputs)
     return softmax(theirs["logits"], axis=-1).tolist()
 
 

@@ -11,7 +11,7 @@ import safetensors.numpy
 import small
 import tensorflow as tf
 import transformers_models
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.models import BertModel
@@ -34,7 +34,7 @@ def published(directory: Path) -> dict[str, np.ndarray]:
     return load_with_torch(directory / "pytorch_model.bin")
 
 
-@in_torch_process
+@run_in_torch_process
 def load_with_torch(path: Path) -> dict[str, np.ndarray]:
     import torch
 
@@ -53,7 +53,7 @@ def test_real_checkpoints(
 
     assert not report.list_names("unexpected")
     assert json.loads((target / "config.json").read_text())["architectures"] == [architecture]
-    before, after = published(source), transformers_models.loaded_state(architecture, target)
+    before, after = published(source), transformers_models.load_state_dict(architecture, target)
     assert {*report.list_names("loaded"), *report.list_names("ignored")} == set(before)
     for name in report.list_names("loaded"):
         today = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
@@ -85,7 +85,7 @@ def test_googles_format(tmp_path: Path) -> None:
     small.write_vocabulary(source, ["a good film"], vocab_size=997)
     sizes = {**small.SIZES, "vocab_size": 31, "hidden_act": "gelu", "type_vocab_size": 2}
     (source / "bert_config.json").write_text(json.dumps(sizes))
-    tensors = transformers_models.state_dict("BertForPreTraining", **sizes)
+    tensors = transformers_models.make_state_dict("BertForPreTraining", **sizes)
     google = dict(google_variables(tensors))
     tf.raw_ops.SaveV2(
         prefix=str(source / "bert_model.ckpt"),
@@ -97,7 +97,7 @@ def test_googles_format(tmp_path: Path) -> None:
     report = convert(source, target, strict=True)
 
     assert {entry.status for entry in report.entries} == {"loaded"}
-    converted = transformers_models.loaded_state("BertForPreTraining", target)
+    converted = transformers_models.load_state_dict("BertForPreTraining", target)
     assert converted.keys() == tensors.keys()
     for name, array in tensors.items():
         np.testing.assert_array_equal(converted[name], array, err_msg=name)
@@ -142,7 +142,7 @@ def test_16_bit_files(small_bert: Path, tmp_path: Path, dtype: str) -> None:
         np.testing.assert_array_equal(ours[name], opened, err_msg=name)
 
 
-@in_torch_process
+@run_in_torch_process
 def rounded_state(half: Path, full: Path, dtype: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The tensors of a model opened in the precision it was saved in, and those of another, rounded to it."""
     import torch

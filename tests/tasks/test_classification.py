@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tokenizers import Tokenizer
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data import read_table
@@ -110,7 +110,7 @@ def test_pairs_need_a_second_segment(letters: BertTokenizer) -> None:
     assert len(CLASSES.encode(CLASSES.from_texts(["a"]), letters, config, max_length=8)) == 1
 
 
-@in_torch_process
+@run_in_torch_process
 def torch_losses(
     logits: np.ndarray, classes: np.ndarray, predictions: np.ndarray, values: np.ndarray
 ) -> tuple[float, float]:

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.losses import CrossEntropy, MeanCrossEntropy, Perplexity, cross_entropy
@@ -36,7 +36,7 @@ def reference(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return sums - np.take_along_axis(exact, labels[..., None].astype("int64"), -1)[..., 0]
 
 
-@in_torch_process
+@run_in_torch_process
 def torch_gradient(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The gradient of the weighted sum of cross-entropies with respect to the logits."""
     import torch

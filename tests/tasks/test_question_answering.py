@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tokenizers import Encoding, Tokenizer
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data import Features, Ragged, read_squad
@@ -206,7 +206,7 @@ def test_questions_without_answer_point_at_the_first_token(letters: BertTokenize
     assert features.labels["start_logits"].tolist() == features.labels["end_logits"].tolist() == [5, 0]
 
 
-@in_torch_process
+@run_in_torch_process
 def torch_cross_entropy(logits: np.ndarray, classes: np.ndarray) -> float:
     import torch
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tokenizers import Tokenizer
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data import Features, Ragged, read_conll
@@ -110,7 +110,7 @@ def test_unknown_tags_are_refused_with_line_and_word(
         TASK.encode(columns, letters, config, max_length=9)
 
 
-@in_torch_process
+@run_in_torch_process
 def torch_cross_entropy(logits: np.ndarray, classes: np.ndarray) -> float:
     import torch
 

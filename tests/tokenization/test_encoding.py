@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 from transformers_models import Tokenizer
 
 from keras_bert_impl.errors import InputError
@@ -109,7 +109,7 @@ def test_unpadded_rows_and_the_fast_path(tokenizer, reference, texts: list[str])
     assert all(row.dtype == np.int32 for row in ragged["input_ids"])
 
 
-@in_torch_process
+@run_in_torch_process
 def encode_words(directory: Path, *words: list[list[str]], max_length: int) -> dict[str, list[Any]]:
     """The output of transformers for texts that are split into words, with offsets and the words' numbers."""
     import transformers

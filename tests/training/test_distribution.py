@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from trained import free_ports, results, start
+from training_process import collect_results, find_free_ports, start_training
 
 from keras_bert_impl import BertConfig, BertForSequenceClassification, BertModel
 from keras_bert_impl.errors import InputError
@@ -39,9 +39,9 @@ ON_JAX = [{"strategy": "data-parallel", "devices": 3, "parts": 2, "remat": True}
 
 def workers(count: int, *settings: dict[str, Any]) -> list[Any]:
     """Processes that train together, according to TF_CONFIG."""
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
+    addresses = [f"127.0.0.1:{port}" for port in find_free_ports(count)]
     configs = [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}} for index in range(count)]
-    return [start(*settings, TF_CONFIG=json.dumps(config)) for config in configs]
+    return [start_training(*settings, TF_CONFIG=json.dumps(config)) for config in configs]
 
 
 def assert_same(result: dict[str, Any], expected: dict[str, Any], *, within: float = 1e-5) -> None:
@@ -57,7 +57,7 @@ def assert_same(result: dict[str, Any], expected: dict[str, Any], *, within: flo
 
 
 def train_here(cases: list[dict[str, Any]]) -> dict[str, Any]:
-    [outcomes] = results([start(*cases)])
+    [outcomes] = collect_results([start_training(*cases)])
     return {json.dumps(settings): one for settings, one in zip(cases, outcomes, strict=True)}
 
 
@@ -91,7 +91,7 @@ def test_accumulated_parts_train_like_one_batch(here_slow: dict[str, Any]) -> No
 def test_lamb_and_loss_scaling_on_replicas() -> None:
     for settings in ({"optimizer": "lamb"}, {"precision": "float16"}):
         mirrored = {"strategy": "mirrored", "devices": 2, "parts": 3, **settings}
-        [[many, one]] = results([start(mirrored, settings)])
+        [[many, one]] = collect_results([start_training(mirrored, settings)])
         assert_same(many, one, within=1e-5 if "optimizer" in settings else 0.01)
 
 
@@ -109,7 +109,7 @@ def test_precisions(here_slow: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_two_workers_train_like_one_device(here: dict[str, Any]) -> None:
-    [first], [second] = results(workers(2, {"strategy": "multiworker"}))
+    [first], [second] = collect_results(workers(2, {"strategy": "multiworker"}))
     assert (first["process"], second["process"], first["replicas"]) == (0, 1, 2)
     assert_same(first, of(here))
     assert second["losses"] == first["losses"]
@@ -118,14 +118,14 @@ def test_two_workers_train_like_one_device(here: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_three_workers_with_accumulation_train_like_one_device(here: dict[str, Any]) -> None:
-    for [one] in results(workers(3, {"strategy": "multiworker", "parts": 2})):
+    for [one] in collect_results(workers(3, {"strategy": "multiworker", "parts": 2})):
         assert_same(one, of(here))
 
 
 @pytest.mark.slow
 def test_rematerialized_blocks_on_replicas_have_the_same_dropout() -> None:
     common = {"strategy": "mirrored", "devices": 2, "parts": 3, "dropout": 0.3}
-    [[stored], [recomputed]] = results([start(common), start({**common, "remat": True})])
+    [[stored], [recomputed]] = collect_results([start_training(common), start_training({**common, "remat": True})])
     assert_same(recomputed, stored)
 
 
@@ -174,25 +174,25 @@ def test_keras_still_fails_on_workers() -> None:
 
 @pytest.mark.slow
 def test_jax_without_tensorflow() -> None:
-    [[parallel, one]] = results([start(*ON_JAX, **JAX)])
+    [[parallel, one]] = collect_results([start_training(*ON_JAX, **JAX)])
     assert parallel["replicas"] == 3
     assert_same(parallel, one)
 
 
 @pytest.mark.slow
 def test_rematerialized_blocks_on_jax_have_the_same_dropout() -> None:
-    [[stored, recomputed]] = results([start({"dropout": 0.3}, {"dropout": 0.3, "remat": True}, **JAX)])
+    [[stored, recomputed]] = collect_results([start_training({"dropout": 0.3}, {"dropout": 0.3, "remat": True}, **JAX)])
     assert_same(recomputed, stored)
 
 
 @pytest.mark.slow
 def test_two_processes_of_jax_train_like_one() -> None:
-    [port] = free_ports(1)
+    [port] = find_free_ports(1)
     common = {**JAX, "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{port}", "KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}
     settings = {"strategy": "data_parallel", "parts": 2}
-    processes = [start(settings, **common, KERAS_DISTRIBUTION_PROCESS_ID=str(number)) for number in range(2)]
-    [first], [second] = results(processes)
-    [[one]] = results([start({}, **JAX)])
+    processes = [start_training(settings, **common, KERAS_DISTRIBUTION_PROCESS_ID=str(number)) for number in range(2)]
+    [first], [second] = collect_results(processes)
+    [[one]] = collect_results([start_training({}, **JAX)])
     assert (first["process"], second["process"], first["replicas"]) == (0, 1, 2)
     assert_same(first, one)
     assert_same(second, one)

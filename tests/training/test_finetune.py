@@ -16,7 +16,7 @@ import safetensors.numpy
 import small
 import transformers_models
 from sklearn.metrics import accuracy_score, f1_score
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.config import BertConfig
@@ -44,7 +44,7 @@ def read_metrics(run: Path) -> dict[str, Any]:
     return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
 
 
-@in_torch_process
+@run_in_torch_process
 def torch_logits(run: Path, texts: list[str], pairs: list[str] | None = None, *, max_length: int) -> np.ndarray:
     """The logits of transformers, from the files of a run alone."""
     import torch
@@ -135,7 +135,7 @@ def test_the_model_card_is_valid_for_the_hub(sentiment_run: Path, small_bert: Pa
 def test_the_same_seed_gives_the_same_weights_in_another_process(
     sentiment_run: Path, small_bert: Path, snippets: Path, tmp_path: Path
 ) -> None:
-    arguments = small.finetune_arguments(small_bert, snippets, tmp_path / "again")
+    arguments = small.make_finetune_arguments(small_bert, snippets, tmp_path / "again")
     subprocess.run([sys.executable, "-m", "keras_bert_impl.cli.main", *arguments], check=True, capture_output=True)
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == (sentiment_run / "model.safetensors").read_bytes()
     same = {**read_metrics(sentiment_run), "seconds": 0}
@@ -160,7 +160,7 @@ from keras_bert_impl.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
     for command in (
-        small.finetune_arguments(small_bert, snippets, tmp_path / "run"),
+        small.make_finetune_arguments(small_bert, snippets, tmp_path / "run"),
         ["evaluate", str(tmp_path / "run"), "--data", str(snippets / "test.tsv"), "--max-length", "29"],
     ):
         environment = {**os.environ, "KERAS_BACKEND": "jax"}
@@ -178,7 +178,7 @@ sys.exit(main(sys.argv[1:]))
 def test_another_seed_gives_another_head_and_order(
     sentiment_run: Path, small_bert: Path, snippets: Path, tmp_path: Path
 ) -> None:
-    assert main(small.finetune_arguments(small_bert, snippets, tmp_path / "run", "--seed", "7")) == 0
+    assert main(small.make_finetune_arguments(small_bert, snippets, tmp_path / "run", "--seed", "7")) == 0
     losses = [read_metrics(run)["training_loss"]["loss"] for run in (sentiment_run, tmp_path / "run")]
     assert abs(losses[0][0] - losses[1][0]) > 1e-3
 
@@ -228,7 +228,7 @@ def batches_of(checkpoint: Path, columns: dict[str, list[Any]], settings: FineTu
     return [batches[k] for k in range(len(batches))]
 
 
-@in_torch_process
+@run_in_torch_process
 def torch_training(
     checkpoint: Path, batches: list[Batch], settings: dict[str, Any]
 ) -> tuple[dict[str, np.ndarray], list[float]]:
@@ -321,7 +321,7 @@ def test_tasks_with_one_output_per_token(
     assert list(predictor.config.id2label.values()) == labels
     inputs = predictor.tokenizer(["Ada Lovelace lived in Paris."])
     ours = predictor.task.model_class.from_pretrained(run)(inputs)
-    theirs = transformers_models.outputs(model_class, run, inputs)
+    theirs = transformers_models.compute_outputs(model_class, run, inputs)
     for name, logits in ours.items():
         np.testing.assert_allclose(np.asarray(logits), theirs[name], atol=2e-5, err_msg=name)
 

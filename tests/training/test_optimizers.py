@@ -7,7 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.models import BertForSequenceClassification
@@ -21,7 +21,7 @@ SHAPES = {"embeddings": (19, 7), "kernel": (7, 5), "bias": (5,), "gamma": (11,),
 DECAYED = ("embeddings", "kernel")
 
 
-@in_torch_process
+@run_in_torch_process
 def learning_rates(schedule: str, warmup_steps: int, steps: int, **options: float) -> list[float]:
     """The rates of a schedule of transformers, before each step and after the last one."""
     import torch
@@ -63,7 +63,7 @@ def test_schedule_can_be_saved() -> None:
     assert [round(float(schedule(step)), 6) for step in (1, 2, 6)] == [0.15, 0.3, 0.15]
 
 
-@in_torch_process
+@run_in_torch_process
 def train_with_torch(
     start: dict[str, np.ndarray], gradients: list[dict[str, np.ndarray]], *, decayed: tuple[str, ...], warmup_steps: int
 ) -> dict[str, np.ndarray]:
@@ -106,7 +106,7 @@ def test_steps_equal_those_of_torch() -> None:
         np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), expected, rtol=2e-5, atol=2e-6, err_msg=name)
 
 
-@in_torch_process
+@run_in_torch_process
 def clipped_gradient(words: np.ndarray, kernel: np.ndarray, bias: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """The gradient of the words' embeddings, after all gradients were clipped to a norm of 1."""
     import torch
@@ -135,7 +135,7 @@ def test_clipping_uses_the_gradient_of_repeated_words() -> None:
     np.testing.assert_allclose(keras.ops.convert_to_numpy(momentum), expected / 10, rtol=1e-5)
 
 
-@in_torch_process
+@run_in_torch_process
 def decayed_parameters(**sizes: int) -> set[str]:
     """The weights of a classifier that transformers' trainer decays."""
     import torch

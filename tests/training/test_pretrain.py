@@ -10,9 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from made_corpus import made_corpus
+from corpora import make_corpus
 from safetensors.numpy import load_file
-from torch_process import in_torch_process
+from torch_process import run_in_torch_process
 
 from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus
 from keras_bert_impl.errors import InputError
@@ -30,7 +30,7 @@ SETTINGS = PretrainingSettings(batch_size=8, learning_rate=3e-3, report_every=20
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> TokenCorpus:
     """Each token is followed by the next one of the vocabulary, so that neighbors determine a masked token."""
-    return made_corpus(tmp_path_factory.mktemp("made"), documents=60, sentences=(4, 20), tokens=(3, 11))
+    return make_corpus(tmp_path_factory.mktemp("made"), documents=60, sentences=(4, 20), tokens=(3, 11))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_written_files(run: tuple[Path, dict[str, Any], list[str]]) -> None:
         assert part in card
 
 
-@in_torch_process
+@run_in_torch_process
 def masked_word_sums(directory: Path, batches: list[Any]) -> np.ndarray:
     """The sum of the losses of masked words, the number of correct predictions, and the number of words."""
     import numpy as np
@@ -74,7 +74,7 @@ def masked_word_sums(directory: Path, batches: list[Any]) -> np.ndarray:
     for inputs, labels, weights in batches:
         names = ("input_ids", "token_type_ids", "attention_mask")
         with torch.no_grad():
-            outputs = model(**torch_models.tensors({name: inputs[name] for name in names}))
+            outputs = model(**torch_models.to_tensors({name: inputs[name] for name in names}))
         is_masked = weights["prediction_logits"] > 0
         row, slot = np.nonzero(is_masked)
         logits = outputs.prediction_logits[row, inputs["masked_lm_positions"][row, slot]]
@@ -121,7 +121,7 @@ def test_a_second_phase_starts_from_the_first(
 def test_documents_of_one_sentence(tmp_path: Path) -> None:
     """They are used for training, with a line that the next sentence cannot be learned from them."""
     (tmp_path / "shards").mkdir()
-    single = made_corpus(tmp_path / "shards", documents=60, sentences=(1, 2), tokens=(3, 11))
+    single = make_corpus(tmp_path / "shards", documents=60, sentences=(1, 2), tokens=(3, 11))
     lines: list[str] = []
     common = {"objective": OBJECTIVE, "settings": SETTINGS}
     pretrain(single.directory, output=tmp_path / "run", steps=1, log=lines.append, **common)

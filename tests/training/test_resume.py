@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 import small
-from made_corpus import made_corpus
+from corpora import make_corpus
 
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus
@@ -43,7 +43,7 @@ class SignalAt(keras.callbacks.Callback):
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> TokenCorpus:
-    return made_corpus(tmp_path_factory.mktemp("made"), documents=60, sentences=(4, 20), tokens=(3, 11))
+    return make_corpus(tmp_path_factory.mktemp("made"), documents=60, sentences=(4, 20), tokens=(3, 11))
 
 
 def make_training(corpus: TokenCorpus) -> tuple[keras.Model, PretrainingBatches]:
@@ -278,7 +278,7 @@ def pretrain_arguments(corpus: TokenCorpus, output: Path, *, steps: int) -> list
 
 
 def finetune_arguments(checkpoint: Path, snippets: Path, output: Path, *, epochs: int) -> list[str]:
-    return [*small.finetune_arguments(checkpoint, snippets, output), "--epochs", str(epochs)]
+    return [*small.make_finetune_arguments(checkpoint, snippets, output), "--epochs", str(epochs)]
 
 
 @pytest.mark.slow
@@ -339,7 +339,7 @@ def test_an_interrupted_run(corpus: TokenCorpus, tmp_path: Path, capsys: pytest.
     assert f"{output} is already complete" in capsys.readouterr().out
     assert_same_run(output, complete)
     (tmp_path / "other").mkdir()
-    other = made_corpus(tmp_path / "other", documents=50, sentences=(4, 20), tokens=(3, 11))
+    other = make_corpus(tmp_path / "other", documents=50, sentences=(4, 20), tokens=(3, 11))
     for given, more, message in (
         (corpus, ["--steps", "60"], "steps: 50 there, 60 here. Name another"),
         (corpus, ["--preset", "mini"], "preset: 'tiny' there, 'mini' here. Name another"),

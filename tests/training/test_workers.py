@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_corpus import made_corpus
+from corpora import make_corpus
 from safetensors.numpy import load_file
-from trained import free_ports
+from training_process import find_free_ports
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.training import start_strategy
@@ -33,13 +33,13 @@ MAX_SECONDS = 120
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     (tmp_path / "shards").mkdir()
-    made_corpus(tmp_path / "shards", documents=60, sentences=(4, 20), tokens=(3, 11))
+    make_corpus(tmp_path / "shards", documents=60, sentences=(4, 20), tokens=(3, 11))
     return tmp_path
 
 
 def start(place: Path, output: str, engine: str) -> "list[subprocess.Popen[str]]":
     """Starts the two workers of a training run."""
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    addresses = [f"127.0.0.1:{port}" for port in find_free_ports(2)]
     strategy = {"tensorflow": "multiworker", "jax": "data-parallel"}[engine]
     started = []
     for index in range(2):
@@ -124,7 +124,7 @@ def test_a_signal_to_one_worker_ends_all(place: Path, signaled: int, engine: str
 @pytest.mark.parametrize("missing", [0, 1])
 def test_a_missing_worker(missing: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "WAIT_SECONDS", 0.5)
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    addresses = [f"127.0.0.1:{port}" for port in find_free_ports(2)]
     config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": 1 - missing}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
     message = f"worker {missing} cannot be reached at {addresses[missing]}, its address in TF_CONFIG"

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from migration_pairs import RECORDED, fingerprint, flat, run
+from migration_pairs import RECORDED, compute_fingerprint, flatten, run
 
 # All different, so that a swapped axis fails.
 SIZES = {
@@ -149,12 +149,12 @@ def record(page: str, output: Path) -> None:
         shutil.copy(RECORDED / "bert.params", scratch)
         os.chdir(scratch)
         PREPARE.get(page, lambda: None)()
-        values = flat(run(page, "theirs"))
+        values = flatten(run(page, "theirs"))
         os.chdir(output)
     np.savez_compressed(f"{page}.npz", **values)
     versions = {"python": platform.python_version()}
     versions |= {name: importlib.metadata.version(name) for name in (*LIBRARIES[page], "numpy")}
-    told = {"versions": versions, "code": fingerprint(page)}
+    told = {"versions": versions, "code": compute_fingerprint(page)}
     Path(f"{page}.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     for name, array in values.items():
         print(name, array.dtype, array.shape)

@@ -13,17 +13,17 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = 499
 
 
-def contents(directory: Path) -> dict[str, bytes]:
+def read_files(directory: Path) -> dict[str, bytes]:
     """The files of a directory, to compare two."""
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
-def batch_bytes(batches: PretrainingBatches, k: int) -> bytes:
+def serialize_batch(batches: PretrainingBatches, k: int) -> bytes:
     """Every array of one batch. In this module as other processes find it by its name, whatever they import."""
     return b"".join(value.tobytes() for part in batches[k] for _, value in sorted(part.items()))
 
 
-def made_corpus(
+def make_corpus(
     directory: Path,
     *,
     documents: int,

@@ -1,6 +1,6 @@
 """A process that trains a small BERT on one device or several, and prints the results, for tests of strategies.
 
-    python tests/trained.py '[{"strategy": "mirrored", "devices": 2}, {"parts": 3}]'
+    python tests/training_process.py '[{"strategy": "mirrored", "devices": 2}, {"parts": 3}]'
 
 Under one strategy in a process, the first; TensorFlow may abort at a second.
 """
@@ -21,7 +21,7 @@ from keras_bert_impl.data.batches import Features, Ragged
 WORDS, PREDICTIONS = 99, 3
 
 
-def examples(rows: int) -> Features:
+def make_examples(rows: int) -> Features:
     """Rows of 5 to 23 tokens, of which the second to fourth are asked, some with no weight."""
     draw = np.random.default_rng(7)
     texts = [draw.integers(5, WORDS, draw.integers(5, 24)) for _ in range(rows)]
@@ -38,7 +38,7 @@ def examples(rows: int) -> Features:
     return Features(inputs, labels, weights, np.arange(rows))
 
 
-def trained(
+def train(
     *,
     strategy: str | None = None,
     devices: int | None = None,
@@ -70,7 +70,7 @@ def trained(
         # JAX compiles for each length.
         lengths = (24,) if keras.backend.backend() == "jax" else ()
         epochs = -(-steps * batch_size // rows)
-        batches = LengthBatches(examples(rows), batch_size, seed=5, epochs=epochs, lengths=lengths)
+        batches = LengthBatches(make_examples(rows), batch_size, seed=5, epochs=epochs, lengths=lengths)
         with distribution.scope():
             config = BertConfig(
                 vocab_size=WORDS,
@@ -104,7 +104,7 @@ def trained(
         }
 
 
-def start(*settings: dict[str, Any], **environment: str) -> "subprocess.Popen[str]":
+def start_training(*settings: dict[str, Any], **environment: str) -> "subprocess.Popen[str]":
     """A process that trains with these settings, one after the other."""
     return subprocess.Popen(
         [sys.executable, __file__, json.dumps(settings)],
@@ -115,7 +115,7 @@ def start(*settings: dict[str, Any], **environment: str) -> "subprocess.Popen[st
     )
 
 
-def free_ports(count: int) -> list[int]:
+def find_free_ports(count: int) -> list[int]:
     """Ports of this machine that nobody listens at."""
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
@@ -126,7 +126,9 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def results(processes: "Sequence[subprocess.Popen[str]]", *, seconds: float = 300) -> list[list[dict[str, Any]]]:
+def collect_results(
+    processes: "Sequence[subprocess.Popen[str]]", *, seconds: float = 300
+) -> list[list[dict[str, Any]]]:
     """The results that the processes print."""
     outputs = [process.communicate(timeout=seconds) for process in processes]
     for process, (_, errors) in zip(processes, outputs, strict=True):
@@ -138,4 +140,4 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent.parent))
     if os.environ.get("KERAS_BACKEND") == "jax":
         sys.modules["tensorflow"] = None  # An import fails, as distribution it is not installed.
-    print(json.dumps([trained(**settings) for settings in json.loads(sys.argv[1])]))
+    print(json.dumps([train(**settings) for settings in json.loads(sys.argv[1])]))
