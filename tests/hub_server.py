@@ -1,4 +1,4 @@
-"""A Hugging Face hub in a thread: as much of its protocol as ``hf_hub_download`` speaks.
+"""A Hugging Face hub in a thread, with the part of the protocol that ``hf_hub_download`` uses.
 
 Clients read ``HF_ENDPOINT`` when huggingface_hub is imported, so they run in processes of their own.
 """
@@ -15,15 +15,15 @@ from urllib.parse import unquote
 
 @dataclass
 class Hub:
-    """What the server has.
+    """The models that the server offers, and the requests that it received.
 
     Attributes:
         models: the directory of each revision of each model, ``{"org/name": {"main": directory}}``.
-        moved: old names of models.
-        gated: models whose terms nobody has accepted.
-        broken: models whose files break off before their first byte.
+        moved: the current name of each model by its old name.
+        gated: models that answer 403 because their terms were not accepted.
+        broken: models whose downloads end before the first byte.
         endpoint: the server's address.
-        requests: what was asked for, ``"HEAD org/name/resolve/main/config.json"``.
+        requests: the requests so far, as ``"HEAD org/name/resolve/main/config.json"``.
     """
 
     models: Mapping[str, Mapping[str, Path]]
@@ -87,15 +87,15 @@ def _make_handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 return self.reply(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": sha})
             content = file.read_bytes()
             headers = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": sha}
-            self.reply(200, headers, content, breaks=model in hub.broken)
+            self.reply(200, headers, content, broken=model in hub.broken)
 
-        def reply(self, status: int, headers: dict[str, str], content: bytes = b"", breaks: bool = False) -> None:
+        def reply(self, status: int, headers: dict[str, str], content: bytes = b"", broken: bool = False) -> None:
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(content))}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.close_connection = breaks
-            if self.command == "GET" and not breaks:
+            self.close_connection = broken
+            if self.command == "GET" and not broken:
                 self.wfile.write(content)
 
     return Handler

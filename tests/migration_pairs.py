@@ -1,4 +1,6 @@
-"""Reads the pairs of code on the pages of docs/migration: theirs, ours, and the names whose values must be equal.
+"""Reads the pairs of code on the pages of docs/migration, and runs them.
+
+A pair is the code of the other library (``theirs``), ours, and the names whose values must be equal.
 
 It imports only NumPy, because it also runs in the environments of the other libraries.
 """
@@ -28,11 +30,12 @@ _PAIR = re.compile(
     ^Same\ values:\ (?P<same>[^.]+)\.\n""",
     flags=re.DOTALL | re.MULTILINE | re.VERBOSE,
 )
+_SCRIPT = re.compile(r'^```python title="\w+\.py"\n(.*?)^```', flags=re.DOTALL | re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """One pair: its heading, the two pieces of code, and the names that it says are equal."""
+    """One pair: its heading, the code of both sides, and the names whose values must be equal."""
 
     title: str
     theirs: str
@@ -51,7 +54,7 @@ def read_pairs(page: str) -> list[Pair]:
         Pair(match["title"], match["theirs"], match["ours"], tuple(re.findall(r"`(\w+)`", match["same"])))
         for match in _PAIR.finditer(read_page(page))
     ]
-    assert len(result) == read_page(page).count('<div class="grid" markdown>'), f"{page}: a pair has another form"
+    assert len(result) == read_page(page).count('<div class="grid" markdown>'), f"{page}: a pair has an unexpected form"
     assert all(pair.same for pair in result)
     return result
 
@@ -64,9 +67,7 @@ def run(page: str, side: str) -> list[dict[str, np.ndarray]]:
     """
     names: dict[str, Any] = {"__name__": page}
     if side == "ours":
-        for script in re.findall(
-            r'^```python title="\w+\.py"\n(.*?)^```', read_page(page), flags=re.DOTALL | re.MULTILINE
-        ):
+        for script in _SCRIPT.findall(read_page(page)):
             subprocess.run([sys.executable, "-c", script], check=True)
     values = []
     for pair in read_pairs(page):
@@ -76,7 +77,7 @@ def run(page: str, side: str) -> list[dict[str, np.ndarray]]:
 
 
 def compute_fingerprint(page: str) -> str:
-    """Returns a hash of their code, to detect a change after its results were recorded."""
+    """Returns a hash of the other library's code, to detect a change after its results were recorded."""
     return hashlib.sha256("\n".join(pair.theirs for pair in read_pairs(page)).encode()).hexdigest()
 
 
@@ -89,5 +90,5 @@ def to_array(value: Any) -> np.ndarray:
 
 
 def flatten(values: list[dict[str, np.ndarray]]) -> Mapping[str, np.ndarray]:
-    """Returns all values of a page by the names under which they are recorded."""
+    """Returns all values of a page by the names that are used in the recorded files."""
     return {f"{number}_{name}": array for number, pair in enumerate(values) for name, array in pair.items()}

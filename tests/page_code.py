@@ -1,11 +1,11 @@
-"""Extracts code from a Markdown page: commands indented by four spaces, and fenced blocks."""
+"""Extracts code from a Markdown page: commands that are indented by four spaces, and fenced blocks."""
 
 import re
 import shlex
 
 
 def extract_commands(text: str, program: str = "keras-bert") -> list[list[str]]:
-    """Returns the arguments of each command of the program, parsed as by a shell, without comments."""
+    """Returns the arguments of each command of the program, parsed as a shell does, without comments."""
     text = re.sub(r" \\\n +", " ", text)
     lines = re.findall(rf"^    {re.escape(program)} (.*)$", text, flags=re.MULTILINE)
     return [shlex.split(line, comments=True) for line in lines]

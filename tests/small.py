@@ -1,4 +1,4 @@
-"""A small random BERT, made by transformers, and a few examples of each task, for tests of whole jobs."""
+"""A small random BERT that transformers saves, and a few examples of each task, for end-to-end tests."""
 
 import json
 import re
@@ -15,13 +15,13 @@ SIZES: dict[str, Any] = {
     "num_attention_heads": 4,
     "intermediate_size": 37,
     "max_position_embeddings": 131,
-    # Ten times the usual, so that so small a network tells texts apart, and learns in a few steps.
+    # Ten times the usual value, so that the outputs of such a small network differ between texts, and it learns fast.
     "initializer_range": 0.2,
 }
 
 
 def write_vocabulary(directory: Path, texts: list[str], *, vocab_size: int) -> None:
-    """An uncased ``vocab.txt``: special tokens, characters, and the words that are most frequent in the texts."""
+    """Writes an uncased ``vocab.txt``: special tokens, characters, and the most frequent words of the texts."""
     words = Counter(word for text in texts for word in re.findall(r"\w+|[^\w\s]", text.lower()))
     characters = sorted({character for word in words for character in word})
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{c}" for c in characters)]
@@ -30,7 +30,7 @@ def write_vocabulary(directory: Path, texts: list[str], *, vocab_size: int) -> N
 
 
 def write_checkpoint(directory: Path, texts: list[str], *, model: str = "BertModel", **config: Any) -> Path:
-    """A model of random weights with its vocabulary, as transformers saves it."""
+    """Saves a model with random weights, as transformers does, and its vocabulary; returns the directory."""
     directory.mkdir(parents=True)
     write_vocabulary(directory, texts, vocab_size=SIZES["vocab_size"])
     _save_random_model(model, directory, {**SIZES, **config})
@@ -48,7 +48,7 @@ def _save_random_model(model: str, directory: Path, config: dict[str, Any]) -> N
 
 
 def make_finetune_arguments(checkpoint: Path, snippets: Path, output: Path, *more: str) -> list[str]:
-    """A fine-tuning of seconds, which learns its 61 training examples and little else."""
+    """Returns the arguments of a fine-tuning that takes seconds and overfits its 61 training examples."""
     data = [part for name in ("train", "valid", "test") for part in (f"--{name}", str(snippets / f"{name}.tsv"))]
     settings = ["--epochs", "12", "--batch-size", "8", "--learning-rate", "3e-3", "--max-length", "29"]
     return ["finetune", str(checkpoint), *data, "--output", str(output), *settings, *more]
@@ -117,7 +117,7 @@ QUESTIONS = {
 
 
 def write_examples(directory: Path) -> dict[str, Path]:
-    """A file for each task but classification; returns the files by the task's name."""
+    """Writes a file of examples for regression, tagging and question answering; returns the files by task."""
     files = {
         "regression": directory / "pairs.tsv",
         "tagging": directory / "tagged.conll",

@@ -1,4 +1,4 @@
-"""``BertConfig`` compared with transformers' configuration, and what it refuses."""
+"""Compares ``BertConfig`` with transformers' configuration, and tests the values that it refuses."""
 
 import dataclasses
 import json
@@ -20,16 +20,14 @@ SIZES = {
     "max_position_embeddings": 61,
 }
 OWN_FIELDS = {"extra", "problem_type"}
-
-
 FIELDS = sorted(field.name for field in dataclasses.fields(BertConfig) if field.name != "extra")
 
 
 @run_in_torch_process
-def transformers_config(
+def make_transformers_config(
     values: dict[str, Any], attributes: list[str], *, directory: Path | None = None
 ) -> dict[str, Any]:
-    """Attributes of transformers' configuration, and its dictionary as ``"to_dict"``; also saves it."""
+    """Returns attributes of transformers' configuration and, as ``"to_dict"``, its dictionary; saves it if asked."""
     import transformers
 
     config = transformers.BertConfig(**values)
@@ -39,15 +37,15 @@ def transformers_config(
 
 
 @run_in_torch_process
-def transformers_from_dict(values: dict[str, Any]) -> dict[str, Any]:
-    """The dictionary of the configuration that transformers makes from one."""
+def convert_with_transformers(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns a configuration's dictionary after transformers read and wrote it."""
     import transformers
 
     return transformers.BertConfig.from_dict(values).to_dict()
 
 
 def test_defaults_are_base_uncased() -> None:
-    theirs = transformers_config({}, [*FIELDS, "label2id"])
+    theirs = make_transformers_config({}, [*FIELDS, "label2id"])
     fields = {field.name for field in dataclasses.fields(BertConfig)} - OWN_FIELDS
     assert {name: getattr(BertConfig(), name) for name in fields} == {name: theirs[name] for name in fields}
     assert BertConfig().label2id == theirs["label2id"]
@@ -67,17 +65,17 @@ def test_reads_what_transformers_writes_and_back(tmp_path: Path) -> None:
         "label2id": {name: number for number, name in labels.items()},
         "problem_type": "single_label_classification",
     }
-    theirs = transformers_config(values, FIELDS, directory=tmp_path)
+    theirs = make_transformers_config(values, FIELDS, directory=tmp_path)
     ours = BertConfig.from_pretrained(tmp_path)
     for name in FIELDS:
         assert getattr(ours, name) == theirs[name], name
     assert ours.num_labels == 3
-    assert transformers_from_dict(json.loads(str(ours))) == theirs["to_dict"]
+    assert convert_with_transformers(json.loads(str(ours))) == theirs["to_dict"]
 
 
 def test_ours_to_transformers_and_back() -> None:
     ours = BertConfig(**SIZES, id2label={0: "O", 1: "B-person", 2: "I-person"}, classifier_dropout=0.0)
-    theirs = transformers_from_dict(ours.to_dict())
+    theirs = convert_with_transformers(ours.to_dict())
     assert dataclasses.replace(BertConfig.from_dict(theirs), extra={}) == ours
 
 
@@ -117,7 +115,7 @@ def test_labels_are_in_the_order_of_their_ids() -> None:
     assert list(config.id2label.values()) == ["bad", "good", "better"]
 
 
-def test_num_labels_beside_a_shorter_id2label_is_a_warning() -> None:
+def test_num_labels_and_a_shorter_id2label_give_a_warning() -> None:
     values = {**SIZES, "num_labels": 50, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}}
     with pytest.warns(UserWarning, match="num_labels is 50, but id2label has 2 labels: 50 labels are used"):
         config = BertConfig.from_dict(values)
@@ -159,7 +157,7 @@ def test_num_labels_alone() -> None:
         ({"pruned_heads": {"0": [1]}}, "pruned_heads {'0': .1.} is not supported"),
     ],
 )
-def test_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
+def test_invalid_values_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
     path = tmp_path / "config.json"
     values = {key: value for key, value in {**SIZES, **change}.items() if value is not None}
     path.write_text(json.dumps(values), encoding="utf-8")
@@ -188,7 +186,7 @@ def test_a_directory_without_configuration(tmp_path: Path) -> None:
         BertConfig.from_pretrained(tmp_path)
 
 
-def test_it_is_frozen_and_hashable() -> None:
+def test_a_configuration_is_frozen_and_hashable() -> None:
     config = BertConfig(**SIZES)
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.vocab_size = 100  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of all modules run and say what they show."""
+"""Runs the examples in the docstrings of all modules; their output must be as written."""
 
 import doctest
 import importlib
@@ -16,5 +16,5 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 def test_examples(name: str, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module(name)
-    assert module.__doc__, "what is this file for?"
+    assert module.__doc__, f"{name} lacks a docstring"
     assert doctest.testmod(module, optionflags=OPTIONS).failed == 0

@@ -11,7 +11,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def run(command):
-    """Runs a script and returns its standard output."""
+    """Runs a script; returns its standard output."""
     result = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=EXAMPLES.parent)
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -27,7 +27,7 @@ def test_sentence_similarity(minilm):
 
 @pytest.mark.slow
 def test_pretrain_with_fit():
-    """The perplexity falls towards that of the word frequencies."""
+    """The perplexity falls toward that of the word frequencies."""
     lines = run(["examples/pretrain_with_fit.py", "--steps", "60"]).splitlines()
     first, _, third = (float(value) for value in lines[-1].split()[1:])
     assert 2000 > first > third

@@ -1,4 +1,4 @@
-"""Clear messages when reading, atomic writes, and directories that one process makes at a time."""
+"""Error messages when reading, atomic writes, and directories that only one process writes at a time."""
 
 import errno
 import os
@@ -150,8 +150,8 @@ def test_a_directory_that_another_process_filled_stays(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "kept").read_text() == "kept"
 
 
-def hold(directory: Path, *, then: str) -> subprocess.Popen[str]:
-    """Another process that is making ``directory``, has written a file in it, and then does something."""
+def start_writer(directory: Path, *, then: str) -> subprocess.Popen[str]:
+    """Starts a process that is writing ``directory``, has written a file in it, and then runs the code ``then``."""
     code = (
         "import os, signal, sys; from pathlib import Path; from keras_bert_impl.files import create_directory\n"
         f"with create_directory(Path({str(directory)!r}), keep=lambda directory: True) as work:\n"
@@ -163,9 +163,9 @@ def hold(directory: Path, *, then: str) -> subprocess.Popen[str]:
     return process
 
 
-def test_one_process_at_a_time_makes_a_directory_that_is_kept(tmp_path: Path) -> None:
+def test_one_process_at_a_time_writes_a_directory_that_is_kept(tmp_path: Path) -> None:
     target = tmp_path / "out"
-    process = hold(target, then="sys.stdin.read()")
+    process = start_writer(target, then="sys.stdin.read()")
     with (
         pytest.raises(InputError, match=r"another process is making .*out"),
         create_directory(target, keep=Path.exists),
@@ -177,7 +177,7 @@ def test_one_process_at_a_time_makes_a_directory_that_is_kept(tmp_path: Path) ->
 
 
 def test_the_lock_ends_with_a_killed_process(tmp_path: Path) -> None:
-    process = hold(tmp_path / "out", then="os.kill(os.getpid(), signal.SIGKILL)")
+    process = start_writer(tmp_path / "out", then="os.kill(os.getpid(), signal.SIGKILL)")
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     with create_directory(tmp_path / "out", keep=Path.exists) as directory:

@@ -26,38 +26,38 @@ class Import(NamedTuple):
     on_import: bool
 
 
-def table(heading: str) -> list[list[list[str]]]:
-    """The first table below a heading of the page: per row and cell, the names in backquotes."""
+def read_table(heading: str) -> list[list[list[str]]]:
+    """Returns the names in backquotes, per row and cell, of the first table below a heading of the page."""
     section = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", DESIGN, flags=re.DOTALL | re.MULTILINE)
     assert section, f"docs/design.md has no heading {heading!r}"
     _, _, *rows = re.findall(r"^\|(.*)\|$", section[1], flags=re.MULTILINE)
     return [[re.findall(r"`([^`]+)`", cell) for cell in row.split("|")] for row in rows]
 
 
-def package_of(file: str) -> str:
-    """The row of the table that a file belongs to: its folder, or the module at the top."""
+def find_package(file: str) -> str:
+    """Returns the package that a file belongs to, as the table names it: its top-level folder or module."""
     return file.split("/")[0].removesuffix(".py")
 
 
 PACKAGES = {
     tuple(name.rstrip("/").removesuffix(".py") for name in names): (set(packages), set(libraries))
-    for names, _, packages, libraries in table("Packages and what each may import")
+    for names, _, packages, libraries in read_table("Packages and what each may import")
 }
-# Library: the files that may import it, and those of them that may do so when they are imported themselves.
+# By library: the files that may import it, and the files whose import may start it, also through other files.
 LIBRARIES = {
-    name: (files, on_import) for (name,), files, on_import in table("Libraries that only some files may import")
+    name: (files, on_import) for (name,), files, on_import in read_table("Libraries that only some files may import")
 }
 EVERYWHERE = set(re.findall(r"`(\w+)`", re.search(r"^All may import (.*?)\.$", DESIGN, flags=re.M | re.S)[1]))
 
 
 def is_listed(file: str, entries: Iterable[str]) -> bool:
-    """Whether a file is named, or lies in a folder that is named with its slash."""
+    """Whether a file, or a folder that contains it (with a slash at the end), is among the entries."""
     return any(file == entry or (entry.endswith("/") and file.startswith(entry)) for entry in entries)
 
 
 @cache
-def imports(file: str) -> tuple[Import, ...]:
-    """All imports of a file, those inside functions and for type checkers included."""
+def list_imports(file: str) -> tuple[Import, ...]:
+    """Returns all imports of a file, also those inside functions and for type checkers."""
 
     def walk(node: ast.AST, on_import: bool) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
@@ -76,87 +76,93 @@ def imports(file: str) -> tuple[Import, ...]:
     return tuple(walk(ast.parse((PACKAGE / file).read_text(encoding="utf-8")), True))
 
 
-def imported_packages(file: str) -> set[str]:
-    """The rows of this package that a file imports, its own excepted."""
-    names = {name.split(".")[1] for name, _ in imports(file) if name.startswith(f"{PACKAGE.name}.")}
-    return names - {package_of(file), "__version__"}
+def list_imported_packages(file: str) -> set[str]:
+    """Returns the packages in the table that a file imports, except its own."""
+    names = {name.split(".")[1] for name, _ in list_imports(file) if name.startswith(f"{PACKAGE.name}.")}
+    return names - {find_package(file), "__version__"}
 
 
-def imported_libraries(file: str) -> set[str]:
-    """The libraries outside Python's own that a file imports."""
-    return {name.split(".")[0] for name, _ in imports(file)} - {PACKAGE.name, *sys.stdlib_module_names}
+def list_imported_libraries(file: str) -> set[str]:
+    """Returns the libraries that a file imports, except the standard library."""
+    return {name.split(".")[0] for name, _ in list_imports(file)} - {PACKAGE.name, *sys.stdlib_module_names}
 
 
-def started_files(file: str) -> set[str]:
-    """The files of this package that are executed when a file is imported."""
-    started: set[str] = set()
+def find_executed_files(file: str) -> set[str]:
+    """Returns the files of this package that are executed when a file is imported."""
+    executed: set[str] = set()
     waiting = [file]
     while waiting:
         current = waiting.pop()
-        if current in started or current not in FILES:
+        if current in executed or current not in FILES:
             continue
-        started.add(current)
-        for name, on_import in imports(current):
+        executed.add(current)
+        for name, on_import in list_imports(current):
             first, *rest = name.split(".")
             if first == PACKAGE.name and on_import:
                 for length in range(len(rest) + 1):
                     part = "/".join(rest[:length])
                     waiting += [f"{part}.py", f"{part}/__init__.py".removeprefix("/")]
-    return started
+    return executed
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_imports_are_permitted(file: str) -> None:
-    if file == "__init__.py":  # It names the public packages, and imports each when it is first used.
+    if file == "__init__.py":  # It imports each public package when it is first used.
         return
-    ((packages, libraries),) = [row for names, row in PACKAGES.items() if package_of(file) in names]
-    surplus = imported_packages(file) - packages - EVERYWHERE
+    ((packages, libraries),) = [row for names, row in PACKAGES.items() if find_package(file) in names]
+    surplus = list_imported_packages(file) - packages - EVERYWHERE
     assert not surplus, f"{file} imports {sorted(surplus)}: not permitted by the table of packages in docs/design.md"
-    surplus = imported_libraries(file) - libraries
+    surplus = list_imported_libraries(file) - libraries
     assert not surplus, f"{file} imports {sorted(surplus)}: not permitted by the table of packages in docs/design.md"
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_libraries_are_imported_only_where_the_table_says(library: str) -> None:
     files, on_import = LIBRARIES[library]
-    users = [file for file in FILES if library in imported_libraries(file)]
+    users = [file for file in FILES if library in list_imported_libraries(file)]
     assert [file for file in users if not is_listed(file, files)] == [], f"{library}: only in {files}"
-    at_top = {file for file in users if any(name.split(".")[0] == library and now for name, now in imports(file))}
-    starting = [file for file in FILES if at_top & started_files(file)]
-    surplus = {file: at_top & started_files(file) for file in starting if not is_listed(file, on_import)}
-    assert not surplus, f"these files start {library} when they are imported; import inside a function: {surplus}"
+    at_top = {
+        file
+        for file in users
+        if any(each.on_import and each.name.split(".")[0] == library for each in list_imports(file))
+    }
+    importers = [file for file in FILES if at_top & find_executed_files(file)]
+    surplus = {file: at_top & find_executed_files(file) for file in importers if not is_listed(file, on_import)}
+    assert not surplus, f"these files import {library} when they are imported; import it inside a function: {surplus}"
     unused = [entry for entry in files if not any(is_listed(file, [entry]) for file in users)]
     assert not unused, f"docs/design.md permits {library} in {unused}, which do not use it"
-    unused = [entry for entry in on_import if not any(is_listed(file, [entry]) for file in starting)]
-    assert not unused, f"docs/design.md permits {library} at the top of {unused}, which do not use that"
+    unused = [entry for entry in on_import if not any(is_listed(file, [entry]) for file in importers)]
+    assert not unused, f"docs/design.md permits {library} at the top of {unused}, which do not import it there"
 
 
 def test_every_package_is_in_the_table_once() -> None:
     rows = [name for names in PACKAGES for name in names]
-    assert sorted(rows) == sorted({package_of(file) for file in FILES} - {"__init__"})
+    assert sorted(rows) == sorted({find_package(file) for file in FILES} - {"__init__"})
 
 
 @pytest.mark.parametrize("names", PACKAGES, ids=", ".join)
 def test_no_permission_is_unused(names: tuple[str, ...]) -> None:
     packages, libraries = PACKAGES[names]
-    files = [file for file in FILES if package_of(file) in names]
+    files = [file for file in FILES if find_package(file) in names]
     assert files
-    unused = (packages | libraries) - set().union(*map(imported_packages, files), *map(imported_libraries, files))
+    unused = (packages | libraries) - set().union(
+        *map(list_imported_packages, files), *map(list_imported_libraries, files)
+    )
     assert not unused, f"docs/design.md permits {sorted(unused)} to {names}, which do not import it: delete it there"
 
 
-def test_the_backend_is_asked_only_in_the_listed_files() -> None:
-    """However it is spelled: ``keras.backend.backend()``, ``keras.config.backend()``, or an imported ``backend``."""
+def test_only_the_listed_files_ask_for_the_backend() -> None:
+    """In any spelling: ``keras.backend.backend()``, ``keras.config.backend()``, or an imported ``backend``."""
 
-    def asks(node: ast.AST) -> bool:
+    def is_backend_query(node: ast.AST) -> bool:
         if isinstance(node, ast.ImportFrom):
             return any(alias.name == "backend" for alias in node.names)
         return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "backend"
 
     trees = {file: ast.walk(ast.parse((PACKAGE / file).read_text(encoding="utf-8"))) for file in FILES}
-    listed = [file for (file,), _ in table("Files that ask for the backend")]
+    listed = [file for (file,), _ in read_table("Files that ask for the backend")]
     assert len(listed) <= 6
-    assert sorted(listed) == [file for file, nodes in trees.items() if any(map(asks, nodes))]
+    assert sorted(listed) == [file for file, nodes in trees.items() if any(map(is_backend_query, nodes))]
 
 
 def test_importing_the_package_starts_no_framework() -> None:

@@ -1,4 +1,4 @@
-"""Checks that the notebooks are made from the current scripts, and executes them, each in its own kernel."""
+"""Checks that the notebooks match the current scripts, and runs each in its own kernel."""
 
 import re
 import runpy
@@ -13,7 +13,7 @@ PAGE = (EXAMPLES.parent / "docs" / "notebooks.md").read_text(encoding="utf-8")
 MAKER = runpy.run_path(str(EXAMPLES / "make_notebooks.py"))
 NOTEBOOKS, REPOSITORY = MAKER["NOTEBOOKS"], MAKER["REPOSITORY"]
 
-# These take seconds each, so they run without --slow.
+# These take seconds, so they run without --slow.
 QUICK = ("build_bert",)
 
 

@@ -15,9 +15,9 @@ TREES = {
     path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-# Private by their spelling only: Python documents them.
+# Python documents these in spite of their underscore.
 DOCUMENTED = {"_exit", "_replace", "_fields", "_asdict", "_make"}
-# Our classes derive from these: what they define under a private name may be overridden or called by accident.
+# Our classes derive from these and may override or call their private names by accident.
 KERAS = (
     *(keras.Model, keras.Layer, keras.Optimizer, keras.optimizers.AdamW, keras.callbacks.Callback),
     *(keras.losses.Loss, keras.metrics.Metric, keras.optimizers.schedules.LearningRateSchedule),
@@ -25,8 +25,8 @@ KERAS = (
 KERAS_NAMES = {name for each in KERAS for name in dir(each) if re.match(r"_[a-z]", name)}
 
 
-def stored_names(tree: ast.AST) -> set[str]:
-    """The names that a piece of source defines: functions, classes, variables, attributes."""
+def collect_defined_names(tree: ast.AST) -> set[str]:
+    """Returns the names that a syntax tree defines: functions, classes, variables, attributes."""
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -39,24 +39,26 @@ def stored_names(tree: ast.AST) -> set[str]:
 CLASSES = {node.name: node for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
 
 
-def own_names(name: str) -> set[str]:
-    """The names that a class of this package and its bases in this package define."""
+def collect_class_names(name: str) -> set[str]:
+    """Returns the names that a class of this package and its bases in this package define."""
     node = CLASSES[name]
     bases = (ast.unparse(base).split(".")[-1].split("[")[0] for base in node.bases)
-    return stored_names(node).union(*(own_names(base) for base in bases if base in CLASSES and base != name))
+    return collect_defined_names(node).union(
+        *(collect_class_names(base) for base in bases if base in CLASSES and base != name)
+    )
 
 
-def private_names(node: ast.AST, defined: set[str], owned: set[str]) -> Iterator[str]:
-    """The private names of other libraries in a piece of source.
+def find_private_names(node: ast.AST, defined: set[str], owned: set[str]) -> Iterator[str]:
+    """Yields the private names of other libraries in a syntax tree.
 
     Args:
-        node: the piece.
+        node: the tree.
         defined: the names that its file defines.
-        owned: the names that the class around it defines, if there is one.
+        owned: the names that the surrounding class defines, if any.
     """
     if isinstance(node, ast.ClassDef):
-        owned = own_names(node.name)
-        yield from (name for name in stored_names(node) if name in KERAS_NAMES or name.startswith("_keras"))
+        owned = collect_class_names(node.name)
+        yield from (name for name in collect_defined_names(node) if name in KERAS_NAMES or name.startswith("_keras"))
     elif isinstance(node, ast.Attribute):
         is_ours = node.attr in (owned if ast.unparse(node.value) in ("self", "cls") else defined)
         if re.match(r"_[a-z]", node.attr) and (not is_ours or node.attr in KERAS_NAMES):
@@ -68,7 +70,7 @@ def private_names(node: ast.AST, defined: set[str], owned: set[str]) -> Iterator
     elif isinstance(node, ast.ImportFrom) and re.search(r"^keras\.src|^tensorflow\.python|\._", node.module or ""):
         yield str(node.module)
     for child in ast.iter_child_nodes(node):
-        yield from private_names(child, defined, owned)
+        yield from find_private_names(child, defined, owned)
 
 
 def test_the_page_lists_the_private_names_that_the_source_uses() -> None:
@@ -77,7 +79,7 @@ def test_the_page_lists_the_private_names_that_the_source_uses() -> None:
     used = {
         (name, file)
         for file, tree in TREES.items()
-        for name in private_names(tree, stored_names(tree), set())
+        for name in find_private_names(tree, collect_defined_names(tree), set())
         if name not in DOCUMENTED
     }
     assert used - listed == set(), "add these to docs/private-names.md, each with the reason"

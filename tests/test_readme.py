@@ -1,4 +1,4 @@
-"""Runs the code and the commands in the README, and checks its table, its commands and its length."""
+"""Runs the code and the commands in the README; checks its tables, its commands, its links and its length."""
 
 import os
 import re
@@ -26,7 +26,7 @@ WORDS = """[PAD] [UNK] [CLS] [SEP] [MASK] i went to the bank we sat on river a g
 
 @pytest.fixture
 def uncased(tmp_path):
-    """A small BERT in place of bert-base-uncased, saved by transformers."""
+    """A small BERT that transformers saved, in place of bert-base-uncased."""
     directory = tmp_path / "uncased"
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37}
     transformers_models.save("BertModel", directory, vocab_size=len(WORDS), type_vocab_size=2, **sizes)
@@ -46,18 +46,18 @@ def test_python_blocks(uncased, tmp_path):
         )
     assert result.returncode == 0, result.stderr
     assert result.stdout.split("\n")[:2] == ["(2, 9, 32)", "(2, 32)"]
-    assert labels_of_classifier(tmp_path / "my-classifier") == {0: "bad", 1: "good"}
+    assert load_labels(tmp_path / "my-classifier") == {0: "bad", 1: "good"}
 
 
 @run_in_torch_process
-def labels_of_classifier(directory: Path) -> dict[int, str]:
+def load_labels(directory: Path) -> dict[int, str]:
     import torch_models
 
     return torch_models.load("BertForSequenceClassification", directory).config.id2label
 
 
-def test_the_bundled_model_answers_without_a_network(capsys, monkeypatch):
-    """The commands of the README and of docs/commands.md, with connections refused."""
+def test_the_bundled_model_works_without_a_network(capsys, monkeypatch):
+    """Runs the commands of the README and of docs/commands.md; every attempt to connect fails."""
 
     def refuse(*_):
         raise AssertionError("tried to connect")
@@ -85,8 +85,8 @@ def test_all_commands_are_listed():
     assert len({command[0] for command in extract_commands(README.split("## Use it on the command line")[1])}) == 5
 
 
-def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
+def list_anchors(page: Path) -> set[str]:
+    """Returns the anchors that GitHub gives to the headings of a page."""
     text = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -98,7 +98,7 @@ def test_links_lead_to_files_and_headings(page):
     for path, anchor in re.findall(r"\]\(((?![a-z]+:)[^)#\s]*)#?([^)\s]*)\)", text):
         target = page.parent / path if path else page
         assert target.exists(), f"{page} links to {path}, which does not exist"
-        assert not anchor or anchor in anchors(target), (
+        assert not anchor or anchor in list_anchors(target), (
             f"{page} links to #{anchor}, a heading that {target} does not have"
         )
 
@@ -121,7 +121,7 @@ def test_tables_of_measurements_come_from_the_reports(name):
 
 
 def test_a_ratio_above_one_means_that_this_package_is_faster():
-    """The direction, against the sentences of two reports that name the faster one themselves."""
+    """Compares ratios with sentences in two reports that say which of the two is faster."""
     sentence, *_ = [row for row in summarize.COMPARISONS if row.job.startswith("one sentence")]
     report = summarize.find_report("serving").read_text(encoding="utf-8")
     (reported,) = re.findall(r"one sentence: SavedModel at least 0.56 × ONNX Runtime: ([\d.]+) ", report)

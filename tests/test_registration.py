@@ -1,4 +1,4 @@
-"""Keras loads what this package saved after ``import keras_bert_impl``, which itself starts no framework."""
+"""Keras loads models that this package saved, after ``import keras_bert_impl``, which itself imports no framework."""
 
 import ast
 import os
@@ -87,17 +87,17 @@ def run(code: str, *arguments: object, backend: str = "tensorflow") -> str:
 
 @pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.slow)])
 def test_keras_loads_every_class(tmp_path: Path, backend: str) -> None:
-    """In both orders of imports, with both functions of Keras; in the second, those that are compiled."""
+    """In both orders of imports and with both functions of Keras; only compiled models in the second order."""
     pooler = run(SAVE, tmp_path, backend=backend)
     files = sorted(tmp_path.glob("*.keras"))
     classes = {name for name in models.__all__ if name.startswith("Bert")} - {"BertPreTrainedModel"}
     assert {path.stem for path in files} == classes | {"trained", "lamb", "scaled"}
     compiled = [path for path in files if path.stem not in classes]
-    for imports, function, loaded in (
+    for imports, function, paths in (
         ("import keras_bert_impl, keras", "saving.load_model", files),
         ("import keras, keras_bert_impl", "models.load_model", compiled),
     ):
-        printed = run(LOAD.format(imports=imports, function=function), pooler, *loaded, backend=backend)
+        printed = run(LOAD.format(imports=imports, function=function), pooler, *paths, backend=backend)
         assert printed.splitlines() == [
             "lamb Lamb keras_bert_impl.training.optimizers",
             "scaled LossScaleOptimizer keras_bert_impl.training.distribution.base",
@@ -120,7 +120,7 @@ def test_all_decorated_classes_are_listed() -> None:
     assert decorated == {module: set(names) for module, names in registration._CLASSES.items()}
 
 
-def test_importing_starts_nothing() -> None:
+def test_importing_the_package_imports_no_framework() -> None:
     code = (
         "import sys, keras_bert_impl; print([name for name in sys.modules if name in ('keras', 'numpy', 'tensorflow')])"
     )

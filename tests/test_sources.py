@@ -1,4 +1,4 @@
-"""Locating the files of a source. The hub is a server in this process, its clients are processes of their own."""
+"""Finds the files of a source. The hub is a server in this process; each of its clients is a separate process."""
 
 import json
 import os
@@ -90,7 +90,7 @@ def test_a_file_without_weights(directory: Path) -> None:
         open_source(directory / "notes.md")
 
 
-def test_an_opened_source_stays_as_it_is(directory: Path) -> None:
+def test_an_open_source_is_returned_unchanged(directory: Path) -> None:
     opened = open_source(directory)
     assert open_source(opened) is opened
 
@@ -100,7 +100,7 @@ def test_a_revision_of_a_directory(directory: Path) -> None:
         open_source(directory, "v2")
 
 
-# Opens the source and prints, for each file, its content, None, or what is wrong.
+# Opens a source and prints, for each file, its content, None if it is absent, or the error.
 CLIENT = """
 import json, sys
 from keras_bert_impl.errors import InputError
@@ -128,7 +128,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"main": root / "main", "v2": root / "v2"}
 
 
-def ask(endpoint: str, home: Path, *arguments: str, **environment: str) -> list[str | None]:
+def run_client(endpoint: str, home: Path, *arguments: str, **environment: str) -> list[str | None]:
+    """Runs `CLIENT` with a source, a revision and names of files as arguments; returns what it prints."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
     env = inherited | {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), **environment}
     process = subprocess.run([sys.executable, "-c", CLIENT, *arguments], env=env, capture_output=True, check=True)
@@ -138,26 +139,27 @@ def ask(endpoint: str, home: Path, *arguments: str, **environment: str) -> list[
 def test_hub_downloads_caches_and_works_offline(files: dict[str, Path], tmp_path: Path) -> None:
     old, new = "bert-base-uncased", "google-bert/bert-base-uncased"
     with serve(Hub({new: files}, moved={old: new})) as hub:
-        assert ask(hub.endpoint, tmp_path, old, "", "config.json", "model.safetensors") == ["config of main", None]
-        assert ask(hub.endpoint, tmp_path, old, "v2", "config.json") == ["config of v2"]
-        assert ask(hub.endpoint, tmp_path, old, make_commit_hash(new, "v2"), "config.json") == ["config of v2"]
-        assert ask(hub.endpoint, tmp_path, old, "", "config.json") == ["config of main"]
-        downloads = [request for request in hub.requests if request.startswith("GET") and "config.json" in request]
-        assert len(downloads) == 2, "each revision once"
-        asked = len(hub.requests)
-        answers = ask(hub.endpoint, tmp_path, old, "", "config.json", "vocab.txt", HF_HUB_OFFLINE="1")
-        # The vocabulary was never fetched: with another file of the revision in the cache it counts as absent.
+        answers = run_client(hub.endpoint, tmp_path, old, "", "config.json", "model.safetensors")
         assert answers == ["config of main", None]
-        assert ask(hub.endpoint, tmp_path, old, "v2", "config.json", HF_HUB_OFFLINE="1") == ["config of v2"]
-        assert len(hub.requests) == asked
+        assert run_client(hub.endpoint, tmp_path, old, "v2", "config.json") == ["config of v2"]
+        assert run_client(hub.endpoint, tmp_path, old, make_commit_hash(new, "v2"), "config.json") == ["config of v2"]
+        assert run_client(hub.endpoint, tmp_path, old, "", "config.json") == ["config of main"]
+        downloads = [request for request in hub.requests if request.startswith("GET") and "config.json" in request]
+        assert len(downloads) == 2, "one for each revision"
+        count = len(hub.requests)
+        answers = run_client(hub.endpoint, tmp_path, old, "", "config.json", "vocab.txt", HF_HUB_OFFLINE="1")
+        # The vocabulary is not in the cache, but another file of the revision is, so it counts as absent.
+        assert answers == ["config of main", None]
+        assert run_client(hub.endpoint, tmp_path, old, "v2", "config.json", HF_HUB_OFFLINE="1") == ["config of v2"]
+        assert len(hub.requests) == count
 
 
-def test_hub_says_what_is_wrong(files: dict[str, Path], tmp_path: Path) -> None:
+def test_errors_of_the_hub_are_explained(files: dict[str, Path], tmp_path: Path) -> None:
     with serve(Hub({"org/model": files, "org/gated": files}, gated=("org/gated",))) as hub:
-        (unknown,) = ask(hub.endpoint, tmp_path, "org/unknown", "", "config.json")
-        (revision,) = ask(hub.endpoint, tmp_path, "org/model", "v9", "config.json")
-        (gated,) = ask(hub.endpoint, tmp_path, "org/gated", "", "config.json")
-        (offline,) = ask(hub.endpoint, tmp_path, "org/model", "", "config.json", HF_HUB_OFFLINE="1")
+        (unknown,) = run_client(hub.endpoint, tmp_path, "org/unknown", "", "config.json")
+        (revision,) = run_client(hub.endpoint, tmp_path, "org/model", "v9", "config.json")
+        (gated,) = run_client(hub.endpoint, tmp_path, "org/gated", "", "config.json")
+        (offline,) = run_client(hub.endpoint, tmp_path, "org/model", "", "config.json", HF_HUB_OFFLINE="1")
     assert unknown == (
         f"InputError: org/unknown is neither a directory on this machine nor a model on {hub.endpoint}. Check the "
         "spelling; if it is private, log in with `hf auth login`."
@@ -190,22 +192,22 @@ def test_public_names(tmp_path: Path) -> None:
 
 def test_the_cache_serves_an_unreachable_hub(files: dict[str, Path], tmp_path: Path) -> None:
     with serve(Hub({"org/model": files})) as hub:
-        ask(hub.endpoint, tmp_path, "org/model", "", "config.json")
-    assert ask(hub.endpoint, tmp_path, "org/model", "", "config.json") == ["config of main"]
+        run_client(hub.endpoint, tmp_path, "org/model", "", "config.json")
+    assert run_client(hub.endpoint, tmp_path, "org/model", "", "config.json") == ["config of main"]
 
 
-@pytest.mark.slow  # huggingface_hub tries for 20 seconds.
+@pytest.mark.slow  # huggingface_hub retries for 20 seconds.
 def test_an_unreachable_hub_without_cache(tmp_path: Path) -> None:
     with serve(Hub({})) as hub:
         pass
-    (answer,) = ask(hub.endpoint, tmp_path, "org/model", "", "config.json")
+    (answer,) = run_client(hub.endpoint, tmp_path, "org/model", "", "config.json")
     assert answer is not None
     assert f"its config.json is not in the cache {tmp_path}/hub, and {hub.endpoint} did not respond" in answer
 
 
-@pytest.mark.slow  # huggingface_hub tries again for 5 seconds.
+@pytest.mark.slow  # huggingface_hub retries for 5 seconds.
 def test_a_broken_download(files: dict[str, Path], tmp_path: Path) -> None:
     with serve(Hub({"org/model": files}, broken=("org/model",))) as hub:
-        (answer,) = ask(hub.endpoint, tmp_path, "org/model", "", "config.json")
+        (answer,) = run_client(hub.endpoint, tmp_path, "org/model", "", "config.json")
     assert answer is not None
     assert answer.startswith(f"InputError: config.json of org/model cannot be downloaded from {hub.endpoint}")

@@ -1,4 +1,4 @@
-"""Files that the safetensors library wrote or reads, and headers that contradict their content."""
+"""Files that the safetensors library wrote or reads, and files whose header and content disagree."""
 
 import json
 import random
@@ -15,20 +15,20 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.tensor_files import DTYPES, read_safetensors, to_safetensors, write_safetensors
 
 
-def write(path: Path, header: Any, data: bytes = b"") -> Path:
-    """A file with this header; text is taken as it is."""
+def write_file(path: Path, header: Any, data: bytes = b"") -> Path:
+    """Writes a file with a header, which is converted to JSON unless it is a string; returns the path."""
     text = (header if isinstance(header, str) else json.dumps(header)).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
     return path
 
 
-def entry(dtype: str, shape: list[Any], start: int, end: int) -> dict[str, Any]:
+def make_entry(dtype: str, shape: list[Any], start: int, end: int) -> dict[str, Any]:
     return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
 
 
 @run_in_torch_process
 def save_every_dtype(path: Path) -> dict[str, tuple[tuple[int, ...], np.ndarray]]:
-    """Saves a tensor of each supported dtype, a scalar and an empty one; returns shapes and numbers as float64."""
+    """Saves a tensor of each supported dtype, a scalar and an empty one; returns shapes and float64 numbers."""
     import safetensors.torch
     import torch
 
@@ -83,7 +83,7 @@ def test_real_files(checkpoint: str, request: pytest.FixtureRequest) -> None:
         np.testing.assert_array_equal(arrays[name], numbers)
 
 
-def test_every_truncation_is_noticed(tmp_path: Path) -> None:
+def test_every_truncation_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_small_tensors(path)
     whole = path.read_bytes()
@@ -93,7 +93,7 @@ def test_every_truncation_is_noticed(tmp_path: Path) -> None:
             read_safetensors(path)
 
 
-def test_no_damaged_byte_of_the_header_crashes(tmp_path: Path) -> None:
+def test_damaged_headers_are_refused_or_consistent(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_small_tensors(path)
     whole = path.read_bytes()
@@ -109,35 +109,35 @@ def test_no_damaged_byte_of_the_header_crashes(tmp_path: Path) -> None:
             arrays = read_safetensors(path).tensors
         except InputError:
             continue
-        # A letter of a name has changed; the header still has to account for every byte.
+        # The damage changed only a name: the header must still account for every byte.
         assert sum(array.nbytes for array in arrays.values()) == numbers
 
 
 @pytest.mark.parametrize(
     ("header", "size"),
     [
-        pytest.param({"a": entry("F32", [3], 0, 8)}, 8, id="shape and offsets disagree"),
-        pytest.param({"a": entry("F32", [2], 0, 800)}, 8, id="beyond the end"),
-        pytest.param({"a": entry("F32", [2], 8, 0)}, 8, id="backwards"),
-        pytest.param({"a": entry("F32", [2], 0, 8), "b": entry("F32", [2], 4, 12)}, 12, id="overlap"),
-        pytest.param({"a": entry("F32", [2], 0, 8), "b": entry("F32", [2], 0, 8)}, 8, id="the same bytes"),
-        pytest.param({"a": entry("F32", [2], 0, 8)}, 12, id="bytes left over"),
-        pytest.param({"a": entry("F32", [2], 4, 12)}, 12, id="a hole"),
-        pytest.param({"a": entry("F32", [2**40, 2**40], 0, 8)}, 8, id="more than there can be"),
-        pytest.param({"a": entry("F32", [-2], 0, 8)}, 8, id="a negative size"),
-        pytest.param({"a": entry("F32", [2.0], 0, 8)}, 8, id="a size that is no integer"),
-        pytest.param({"a": entry("F99", [2], 0, 8)}, 8, id="a dtype that nobody knows"),
+        pytest.param({"a": make_entry("F32", [3], 0, 8)}, 8, id="shape and offsets disagree"),
+        pytest.param({"a": make_entry("F32", [2], 0, 800)}, 8, id="beyond the end"),
+        pytest.param({"a": make_entry("F32", [2], 8, 0)}, 8, id="backwards"),
+        pytest.param({"a": make_entry("F32", [2], 0, 8), "b": make_entry("F32", [2], 4, 12)}, 12, id="overlap"),
+        pytest.param({"a": make_entry("F32", [2], 0, 8), "b": make_entry("F32", [2], 0, 8)}, 8, id="the same bytes"),
+        pytest.param({"a": make_entry("F32", [2], 0, 8)}, 12, id="bytes left over"),
+        pytest.param({"a": make_entry("F32", [2], 4, 12)}, 12, id="a hole"),
+        pytest.param({"a": make_entry("F32", [2**40, 2**40], 0, 8)}, 8, id="a shape that is too large"),
+        pytest.param({"a": make_entry("F32", [-2], 0, 8)}, 8, id="a negative size"),
+        pytest.param({"a": make_entry("F32", [2.0], 0, 8)}, 8, id="a size that is not an integer"),
+        pytest.param({"a": make_entry("F99", [2], 0, 8)}, 8, id="an unknown dtype"),
         pytest.param({"a": {"dtype": "F32"}}, 0, id="no shape"),
         pytest.param({"a": None}, 0, id="no entry"),
         pytest.param([1, 2], 0, id="a list"),
         pytest.param("{'a'", 0, id="not JSON"),
         pytest.param("[" * 5000, 0, id="nested deeply"),
-        pytest.param({"__metadata__": {"format": 3}}, 0, id="metadata that is no text"),
+        pytest.param({"__metadata__": {"format": 3}}, 0, id="metadata that is not text"),
     ],
 )
 def test_headers_that_contradict_the_content(tmp_path: Path, header: Any, size: int) -> None:
     with pytest.raises(InputError, match=r"model\.safetensors is truncated or damaged"):
-        read_safetensors(write(tmp_path / "model.safetensors", header, bytes(size)))
+        read_safetensors(write_file(tmp_path / "model.safetensors", header, bytes(size)))
 
 
 @pytest.mark.parametrize("length", [2**63, 2**64 - 1, 10**8 + 1, 100])
@@ -149,15 +149,15 @@ def test_a_header_longer_than_the_file(tmp_path: Path, length: int) -> None:
 
 
 def test_a_repeated_name(tmp_path: Path) -> None:
-    one, two = json.dumps(entry("F32", [1], 0, 4)), json.dumps(entry("F32", [2], 0, 8))
+    one, two = json.dumps(make_entry("F32", [1], 0, 4)), json.dumps(make_entry("F32", [2], 0, 8))
     with pytest.raises(InputError, match="contains 'a' twice"):
-        read_safetensors(write(tmp_path / "model.safetensors", f'{{"a": {one}, "a": {two}}}', bytes(8)))
+        read_safetensors(write_file(tmp_path / "model.safetensors", f'{{"a": {one}, "a": {two}}}', bytes(8)))
 
 
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2"])
 def test_unsupported_dtypes(tmp_path: Path, dtype: str) -> None:
     with pytest.raises(InputError, match=f"the tensor 'w' is {dtype}; supported are F64, F32"):
-        read_safetensors(write(tmp_path / "model.safetensors", {"w": entry(dtype, [8], 0, 8)}, bytes(8)))
+        read_safetensors(write_file(tmp_path / "model.safetensors", {"w": make_entry(dtype, [8], 0, 8)}, bytes(8)))
 
 
 def test_a_pointer_of_git_lfs(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_written_files_are_read(tmp_path: Path) -> None:
             np.testing.assert_array_equal(read.tensors[key], array)
 
 
-def test_the_caller_chooses_the_advice(tmp_path: Path) -> None:
+def test_the_caller_sets_the_advice(tmp_path: Path) -> None:
     for content in (b"", b"something else"):
         (tmp_path / "shard.safetensors").write_bytes(content)
         with pytest.raises(InputError, match=r"Prepare the corpus again\.$"):

@@ -1,4 +1,4 @@
-"""Functions of tests in the torch process; and that torch is imported nowhere else."""
+"""Tests of the torch process, and that no other process imports torch."""
 
 import ast
 import os
@@ -10,13 +10,13 @@ import pytest
 from torch_process import run_in_torch_process
 
 TESTS = Path(__file__).parent
-# Imported only in the torch process, or run as a script.
+# These are imported only in the torch process, or run as scripts.
 TORCH_FILES = {"torch_files.py", "torch_models.py", "docs/recorded/make.py"}
 LIBRARIES = ("torch", "transformers", "safetensors.torch")
 
 
 @run_in_torch_process
-def softmax(logits: np.ndarray, *, axis: int = -1) -> tuple[np.ndarray, int]:
+def compute_softmax(logits: np.ndarray, *, axis: int = -1) -> tuple[np.ndarray, int]:
     import os
 
     import torch
@@ -33,21 +33,21 @@ def warn() -> None:
 
 def test_functions_run_in_one_other_process() -> None:
     logits = np.array([[1.0, 2.0, 4.0], [0.0, 0.0, 0.0]])
-    columns, first = softmax(logits, axis=0)
-    rows, second = softmax(logits)
+    columns, first = compute_softmax(logits, axis=0)
+    rows, second = compute_softmax(logits)
     assert first == second != os.getpid()
-    for found, axis in ((columns, 0), (rows, -1)):
+    for result, axis in ((columns, 0), (rows, -1)):
         exponents = np.exp(logits)
-        np.testing.assert_allclose(found, exponents / exponents.sum(axis, keepdims=True))
+        np.testing.assert_allclose(result, exponents / exponents.sum(axis, keepdims=True))
 
 
-def test_warnings_are_errors_there() -> None:
+def test_warnings_are_errors_in_the_torch_process() -> None:
     with pytest.raises(UserWarning, match="as in a library"):
         warn()
 
 
-def imports_outside(node: ast.AST) -> Iterator[str]:
-    """The names that are imported outside of functions for the torch process."""
+def find_imports_outside(node: ast.AST) -> Iterator[str]:
+    """Yields the modules that are imported outside of functions for the torch process."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef) and "run_in_torch_process" in map(ast.unparse, child.decorator_list):
             continue
@@ -55,12 +55,12 @@ def imports_outside(node: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in child.names)
         elif isinstance(child, ast.ImportFrom):
             yield str(child.module)
-        yield from imports_outside(child)
+        yield from find_imports_outside(child)
 
 
 @pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: path.relative_to(TESTS).as_posix())
-def test_torch_is_imported_in_its_process_only(path: Path) -> None:
+def test_torch_is_imported_only_in_the_torch_process(path: Path) -> None:
     if path.relative_to(TESTS).as_posix() in TORCH_FILES:
         return
-    imported = imports_outside(ast.parse(path.read_text(encoding="utf-8")))
+    imported = find_imports_outside(ast.parse(path.read_text(encoding="utf-8")))
     assert not [name for name in imported if f"{name}.".startswith(tuple(f"{library}." for library in LIBRARIES))]

@@ -1,4 +1,4 @@
-"""The package as it is installed elsewhere: from a wheel, and used from another directory."""
+"""Builds a wheel, installs it, and uses the package from another directory."""
 
 import json
 import os
@@ -14,8 +14,8 @@ import keras_bert_impl
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-def succeed(*command: str | Path, cwd: Path) -> str:
-    """Runs a command where nothing of the repository is on the path, and returns what it prints."""
+def run(*command: str | Path, cwd: Path) -> str:
+    """Runs a command without PYTHONPATH; asserts that it succeeds, and returns its standard output."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     result = subprocess.run([*map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -25,14 +25,14 @@ def succeed(*command: str | Path, cwd: Path) -> str:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("wheel")
-    # From a copy of what is committed or about to be: a build directory left in the repository could hold old files.
-    files = succeed("git", "ls-files", "--cached", "--others", "--exclude-standard", "keras_bert_impl", cwd=REPOSITORY)
+    # Built from a copy of the tracked and new files: an old build directory in the repository may contain other files.
+    files = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "keras_bert_impl", cwd=REPOSITORY)
     for name in (*files.splitlines(), "pyproject.toml", "README.md", "LICENSE"):
         if (REPOSITORY / name).is_file():
             target = directory / "source" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((REPOSITORY / name).read_bytes())
-    succeed(
+    run(
         sys.executable,
         "-m",
         "pip",
@@ -48,7 +48,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_all_files_are_in_it(wheel: Path) -> None:
+def test_the_wheel_contains_all_files(wheel: Path) -> None:
     assert wheel.name == f"keras_bert_impl-{keras_bert_impl.__version__}-py3-none-any.whl"
     names = set(zipfile.ZipFile(wheel).namelist())
     package = REPOSITORY / "keras_bert_impl"
@@ -61,26 +61,28 @@ def test_all_files_are_in_it(wheel: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_works_from_another_directory(wheel: Path, small_bert: Path, sentiment_run: Path, tmp_path: Path) -> None:
-    # Dependencies are those of this environment, the package is the wheel's.
-    succeed(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv", cwd=tmp_path)
+def test_the_wheel_works_from_another_directory(
+    wheel: Path, small_bert: Path, sentiment_run: Path, tmp_path: Path
+) -> None:
+    # The package comes from the wheel, its dependencies from this environment.
+    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv", cwd=tmp_path)
     python = tmp_path / "venv" / "bin" / "python"
-    site = Path(succeed(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip())
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip())
     install = ["install", "--quiet", "--no-deps", "--target", site, wheel]
-    succeed(sys.executable, "-m", "pip", *install, cwd=tmp_path)
-    # A .pth file is read behind the directory that it is in, so the repository, if installed there, comes second.
+    run(sys.executable, "-m", "pip", *install, cwd=tmp_path)
+    # Paths in a .pth file come after its own directory: the wheel takes precedence over an installed repository.
     paths = [path for path in sys.path if path.endswith("-packages")]
     (site / "dependencies.pth").write_text("\n".join(paths) + "\n")
-    where = succeed(python, "-c", "import keras_bert_impl; print(keras_bert_impl.__file__)", cwd=tmp_path)
-    assert Path(where.strip()).is_relative_to(site)
+    location = run(python, "-c", "import keras_bert_impl; print(keras_bert_impl.__file__)", cwd=tmp_path)
+    assert Path(location.strip()).is_relative_to(site)
 
     command = site / "bin" / "keras-bert"
-    assert succeed(python, command, "--version", cwd=tmp_path) == f"keras-bert {keras_bert_impl.__version__}\n"
-    assert succeed(python, command, "convert", small_bert, "new", cwd=tmp_path).endswith("written to new\n")
+    assert run(python, command, "--version", cwd=tmp_path) == f"keras-bert {keras_bert_impl.__version__}\n"
+    assert run(python, command, "convert", small_bert, "new", cwd=tmp_path).endswith("written to new\n")
     assert (tmp_path / "new" / "model.safetensors").is_file()
-    prediction = json.loads(succeed(python, command, "predict", sentiment_run, "A good film.", cwd=tmp_path))
+    prediction = json.loads(run(python, command, "predict", sentiment_run, "A good film.", cwd=tmp_path))
     assert prediction["label"] in ("negative", "positive")
-    filled = succeed(python, command, "fill-mask", "bert-tiny-novels", "The [MASK] crossed the river.", cwd=tmp_path)
+    filled = run(python, command, "fill-mask", "bert-tiny-novels", "The [MASK] crossed the river.", cwd=tmp_path)
     assert len(filled.splitlines()) == 5
     snippets = "from keras_bert_impl.recipes.quickstart import SNIPPETS; print(len(list(SNIPPETS.glob('*.tsv'))))"
-    assert succeed(python, "-c", snippets, cwd=tmp_path) == "3\n"
+    assert run(python, "-c", snippets, cwd=tmp_path) == "3\n"

@@ -1,11 +1,11 @@
-"""The package where Python lacks the modules and functions that only POSIX systems have, as on Windows."""
+"""Runs the package without the modules and functions that Python has only on POSIX systems, as on Windows."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-# Fails for this package alone: libraries look for these modules, too, and have other ways on Windows.
+# Only imports by this package fail: libraries also try these modules, and have alternatives on Windows.
 WITHOUT_POSIX = """
 import builtins, os, signal
 
@@ -28,9 +28,9 @@ IMPORT_ALL = """
 import importlib, pkgutil
 import keras_bert_impl
 
-found = pkgutil.walk_packages(keras_bert_impl.__path__, "keras_bert_impl.")
-# The last one is imported in a process without TensorFlow.
-for name in sorted({module.name for module in found} - {"keras_bert_impl.interop.reference"}):
+modules = pkgutil.walk_packages(keras_bert_impl.__path__, "keras_bert_impl.")
+# This one is imported only in a process without TensorFlow.
+for name in sorted({module.name for module in modules} - {"keras_bert_impl.interop.reference"}):
     importlib.import_module(name)
     print(name)
 """

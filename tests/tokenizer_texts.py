@@ -34,8 +34,8 @@ def texts(data_dir: Path) -> list[str]:
     lines = (data_dir / "train.tsv").read_text(encoding="utf-8").split("\n")[1:301]
     ranges = [(0x20, 0x7F), (0xA0, 0x250), (0x300, 0x370), (0x600, 0x700), (0x2000, 0x2100), (0x4E00, 0x4F00)]
     generator = random.Random(7)
-    drawn = ["".join(chr(generator.randrange(*generator.choice(ranges))) for _ in range(29)) for _ in range(200)]
-    return [line.rsplit("\t", 1)[0] for line in lines] + TRICKY + drawn
+    random_texts = ["".join(chr(generator.randrange(*generator.choice(ranges))) for _ in range(29)) for _ in range(200)]
+    return [line.rsplit("\t", 1)[0] for line in lines] + TRICKY + random_texts
 
 
 @pytest.fixture(scope="session")

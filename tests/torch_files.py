@@ -14,7 +14,7 @@ import torch
 
 
 def make_tensors() -> dict[str, torch.Tensor]:
-    """Every dtype and every kind of view."""
+    """Returns a tensor of every dtype and every kind of view."""
     torch.manual_seed(0)
     base = torch.randn(5, 7, 3)
     return {
@@ -38,19 +38,19 @@ def make_tensors() -> dict[str, torch.Tensor]:
 
 
 def make_small_tensors() -> dict[str, torch.Tensor]:
-    """Two dtypes, and a transposed tensor."""
+    """Returns tensors of three dtypes, one of them transposed."""
     torch.manual_seed(0)
     return {"a": torch.randn(5, 7), "b": torch.arange(3), "c": torch.randn(3, 2).half().t()}
 
 
 def make_module_state() -> dict[str, torch.Tensor]:
-    """An OrderedDict with an attribute ``_metadata``."""
+    """Returns a state dict as modules do: an OrderedDict with an attribute ``_metadata``."""
     torch.manual_seed(0)
     return torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.BatchNorm1d(5)).state_dict()
 
 
 def make_training_checkpoint(key: str) -> dict[str, Any]:
-    """What people save during training: the tensors are one entry of many."""
+    """Returns a checkpoint that is typical of training: the tensors are one entry, ``key``, of several."""
     optimizer = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 1e-3, "betas": (0.9, 0.999)}]}
     return {
         "epoch": 3,
@@ -62,7 +62,7 @@ def make_training_checkpoint(key: str) -> dict[str, Any]:
 
 
 class UnpicklingCall:
-    """Unpickling this calls ``function`` with ``arguments``."""
+    """An object whose unpickling calls ``function`` with ``arguments``."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.call = (function, arguments)
@@ -71,7 +71,7 @@ class UnpicklingCall:
         return self.call
 
 
-# By name: content that calls something when it is unpickled; most of them make the file ``marker``.
+# By name: content that calls a function when it is unpickled; most of them create the file ``marker``.
 ATTACKS: dict[str, Callable[[str], Any]] = {
     "system": lambda marker: UnpicklingCall(os.system, f"touch {marker}"),
     "in a state dict": lambda marker: {"a": torch.zeros(2), "b": UnpicklingCall(os.system, f"touch {marker}")},
@@ -93,7 +93,7 @@ OTHER_CONTENT: dict[str, Callable[[], Any]] = {
 
 
 class _Storage:
-    """A reference to a storage, which torch's pickles contain instead of the numbers."""
+    """A reference to a storage, which torch's pickles contain in place of the numbers."""
 
     def __init__(self, *entry: Any) -> None:
         self.entry = entry
@@ -112,7 +112,7 @@ def make_view(
     storage: Any = ("storage", torch.FloatStorage, "0", "cpu", 6),
     metadata: tuple[Any, ...] = (),
 ) -> UnpicklingCall:
-    """A tensor as torch pickles it; a storage type may be given by its name in torch."""
+    """Returns what torch pickles for a tensor. A storage type may also be its name in torch."""
     if isinstance(storage, tuple):
         kind, dtype, *others = storage
         storage = _Storage(kind, getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype, *others)
@@ -122,7 +122,7 @@ def make_view(
 
 
 def write_zip(path: Path, content: Any, *, compression: int = zipfile.ZIP_STORED, **members: bytes) -> None:
-    """A zip archive as torch writes it, whose storage '0' is the six float32 numbers 0 to 5."""
+    """Writes a zip archive in torch's format; its storage '0' contains the six float32 numbers 0 to 5."""
     stream = io.BytesIO()
     _Pickler(stream, protocol=2).dump(content)
     numbers = np.arange(6, dtype="<f4").tobytes()

@@ -13,13 +13,13 @@ transformers.utils.logging.disable_progress_bar()
 
 
 def make_config(**changes: Any) -> transformers.BertConfig:
-    """The sizes as transformers' configuration."""
+    """Returns transformers' configuration with `transformers_models.SIZES`."""
     values = {**SIZES, "num_labels": LABELS, "attn_implementation": "eager", **changes}
     return transformers.BertConfig(**values)
 
 
 def randomize(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    """Moves every parameter, also those that start at zero or one, and switches dropout off."""
+    """Adds noise to every parameter, also to those that start at zero or one, and disables dropout."""
     torch.manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -28,14 +28,14 @@ def randomize(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
 
 
 def make_model(name: str, **changes: Any) -> Any:
-    """A model with random weights; question answering has two outputs per token, whatever the labels."""
+    """Returns a model with random weights. Question answering always has two outputs per token."""
     labels = {"num_labels": 2} if name == "BertForQuestionAnswering" else {}
     torch.manual_seed(1)
     return randomize(getattr(transformers, name)(make_config(**labels, **changes)))
 
 
 def load(name: str, directory: Path, *, allow_extra: bool = False, **options: Any) -> Any:
-    """The model in a directory. Everything that the class needs must be there, and nothing else, unless ``allow_extra``."""
+    """Loads a model. The directory must contain all tensors of the class and, unless ``allow_extra``, no others."""
     model, info = getattr(transformers, name).from_pretrained(
         directory, output_loading_info=True, attn_implementation="eager", **options
     )
@@ -47,25 +47,25 @@ def load(name: str, directory: Path, *, allow_extra: bool = False, **options: An
 _tokenizers: dict[bytes, Any] = {}
 
 
-def get_tokenizer(made_from: tuple[Path | None, str, tuple[Any, ...], dict[str, Any]]) -> Any:
-    """The tokenizer that `transformers_models.Tokenizer` stands for; made once."""
-    key = pickle.dumps(made_from)
+def get_tokenizer(description: tuple[Path | None, str, tuple[Any, ...], dict[str, Any]]) -> Any:
+    """Returns the tokenizer that a `transformers_models.Tokenizer` describes; created once."""
+    key = pickle.dumps(description)
     if key not in _tokenizers:
-        directory, kind, added_tokens, settings = made_from
-        make = getattr(transformers, kind)
-        made = make.from_pretrained(directory, **settings) if directory else make(**settings)
-        made.add_tokens(list(added_tokens))
-        _tokenizers[key] = made
+        directory, kind, added_tokens, settings = description
+        tokenizer_class = getattr(transformers, kind)
+        tokenizer = tokenizer_class.from_pretrained(directory, **settings) if directory else tokenizer_class(**settings)
+        tokenizer.add_tokens(list(added_tokens))
+        _tokenizers[key] = tokenizer
     return _tokenizers[key]
 
 
 def to_tensors(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    """Inputs as torch takes them."""
+    """Converts arrays of integers to int64 tensors."""
     return {name: torch.from_numpy(np.array(array)).long() for name, array in arrays.items()}
 
 
 def run(module: Any, arrays: dict[str, np.ndarray], **options: Any) -> dict[str, Any]:
-    """Runs a model on NumPy arrays; tuples of arrays for hidden states and attentions."""
+    """Runs a model on NumPy arrays; hidden states and attentions are tuples of arrays."""
     with torch.no_grad():
         outputs = module(**to_tensors(arrays), **options)
     return {

@@ -1,10 +1,10 @@
 """Runs functions of tests in a process that may import torch and transformers.
 
-pytest's process imports TensorFlow, and importing parts of torch after it crashes a process. A test puts what needs
+pytest's process imports TensorFlow; importing parts of torch after it crashes a process. A test puts code that needs
 torch into a function that imports everything it uses, and calls it as usual:
 
     @run_in_torch_process
-    def softmax(logits: np.ndarray) -> np.ndarray:
+    def compute_softmax(logits: np.ndarray) -> np.ndarray:
         import torch
 
         return torch.softmax(torch.from_numpy(logits), -1).numpy()
@@ -32,7 +32,7 @@ atexit.register(_process.close)
 
 
 def run_in_torch_process(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """Makes a function run in the torch process. Its code is sent there, so it cannot use names of its module."""
+    """Makes a function run in the torch process. Only its code is sent there: it cannot use names of its module."""
     code = function.__code__
     assert not code.co_freevars, f"{function.__name__} uses {code.co_freevars} of the function around it"
     state = marshal.dumps(code), function.__defaults__, function.__kwdefaults__

@@ -2,7 +2,7 @@
 
     python tests/training_process.py '[{"strategy": "mirrored", "devices": 2}, {"parts": 3}]'
 
-Under one strategy in a process, the first; TensorFlow may abort at a second.
+Only the first settings may contain a strategy: TensorFlow may abort if a process starts a second one.
 """
 
 import json
@@ -22,11 +22,11 @@ WORDS, PREDICTIONS = 99, 3
 
 
 def make_examples(rows: int) -> Features:
-    """Rows of 5 to 23 tokens, of which the second to fourth are asked, some with no weight."""
+    """Returns rows of 5 to 23 tokens; the second to fourth are predicted, some of them with weight 0."""
     draw = np.random.default_rng(7)
     texts = [draw.integers(5, WORDS, draw.integers(5, 24)) for _ in range(rows)]
-    asked = np.tile(np.arange(1, 1 + PREDICTIONS, dtype=np.int32), (rows, 1))
-    inputs = {"input_ids": Ragged.from_rows(texts, dtype=np.int32), "masked_lm_positions": asked}
+    positions = np.tile(np.arange(1, 1 + PREDICTIONS, dtype=np.int32), (rows, 1))
+    inputs = {"input_ids": Ragged.from_rows(texts, dtype=np.int32), "masked_lm_positions": positions}
     labels = {
         "prediction_logits": np.stack([text[1 : 1 + PREDICTIONS] for text in texts]).astype(np.int32),
         "seq_relationship_logits": np.array([text[0] % 2 for text in texts], np.int32),
@@ -51,7 +51,7 @@ def train(
     remat: bool = False,
     plain: bool = False,
 ) -> dict[str, Any]:
-    """Trains a model; returns the losses of each step, the last metrics, the outputs and the distribution."""
+    """Trains a model; returns the loss of each step, the last metrics, the outputs and facts about the distribution."""
     import keras
 
     from keras_bert_impl import BertConfig, BertForPreTraining
@@ -61,13 +61,13 @@ def train(
     from keras_bert_impl.training import PRECISIONS, PretrainingSettings, start_strategy
     from keras_bert_impl.training.optimizers import OPTIMIZERS
 
-    if plain:  # Keras' own, without what it lacks on workers.
+    if plain:  # Restores Keras' own methods, without the fixes for several workers.
         for name in ("train_step", "test_step", "_maybe_symbolic_build"):
             delattr(MultiWorkerModel, name)
     rows = 138  # The last batch of an epoch is half full.
     with start_strategy(strategy, devices=devices) as distribution:
         keras.utils.set_random_seed(3)
-        # JAX compiles for each length.
+        # JAX compiles again for each length.
         lengths = (24,) if keras.backend.backend() == "jax" else ()
         epochs = -(-steps * batch_size // rows)
         batches = LengthBatches(make_examples(rows), batch_size, seed=5, epochs=epochs, lengths=lengths)
@@ -83,17 +83,26 @@ def train(
                 attention_probs_dropout_prob=dropout,
             )
             model = BertForPreTraining(config, dtype=PRECISIONS[precision])
+<<<<<<< HEAD
             settings = PretrainingSettings(precision=precision, accumulate=parts, remat=remat)
             made = OPTIMIZERS[optimizer](learning_rate=3e-3, steps=steps, clip_norm=0.5)
             distribution.compile(model, made, TASKS["pretraining"].make_compile_arguments(), settings=settings)
         # An epoch for each step: the loss is that of one step.
+=======
+            settings = PreTraining(precision=precision, accumulate=parts, remat=remat)
+            model_optimizer = OPTIMIZERS[optimizer](learning_rate=3e-3, steps=steps, clip_norm=0.5)
+            distribution.compile(
+                model, model_optimizer, TASKS["pretraining"].make_compile_arguments(), settings=settings
+            )
+        # An epoch has one step, so that its loss is that of the step.
+>>>>>>> 2d74308 (Helpers and top-level tests in standard words: imperative names, docstrings and comments)
         feed = distribution.feed(distribution.split(batches, accumulate=parts))
         arguments = {"verbose": 0, "shuffle": False, **distribution.make_validation_arguments(batches)}
         history = model.fit(feed, steps_per_epoch=1, epochs=steps - 1, verbose=0, shuffle=False).history
         last = model.fit(feed, steps_per_epoch=1, **arguments).history
         ids = np.random.default_rng(1).integers(5, WORDS, (3, 11)).astype(np.int32)
-        asked = np.tile(np.arange(2, dtype=np.int32), (3, 1))
-        outputs = distribution.get_predict_function(model)({"input_ids": ids, "masked_lm_positions": asked})
+        positions = np.tile(np.arange(2, dtype=np.int32), (3, 1))
+        outputs = distribution.get_predict_function(model)({"input_ids": ids, "masked_lm_positions": positions})
         return {
             "losses": np.ravel([*history["loss"], *last["loss"]]).tolist(),
             "metrics": {name: float(np.ravel(values[-1])[0]) for name, values in last.items()},
@@ -105,7 +114,7 @@ def train(
 
 
 def start_training(*settings: dict[str, Any], **environment: str) -> "subprocess.Popen[str]":
-    """A process that trains with these settings, one after the other."""
+    """Starts a process that trains once with each of the settings, one after the other."""
     return subprocess.Popen(
         [sys.executable, __file__, json.dumps(settings)],
         stdout=subprocess.PIPE,
@@ -116,20 +125,20 @@ def start_training(*settings: dict[str, Any], **environment: str) -> "subprocess
 
 
 def find_free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens at."""
+    """Returns ports of this machine that are free."""
     sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
     return ports
 
 
 def collect_results(
     processes: "Sequence[subprocess.Popen[str]]", *, seconds: float = 300
 ) -> list[list[dict[str, Any]]]:
-    """The results that the processes print."""
+    """Waits for the processes; returns the results that each printed."""
     outputs = [process.communicate(timeout=seconds) for process in processes]
     for process, (_, errors) in zip(processes, outputs, strict=True):
         assert process.returncode == 0, errors[-4000:]
@@ -139,5 +148,5 @@ def collect_results(
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent.parent))
     if os.environ.get("KERAS_BACKEND") == "jax":
-        sys.modules["tensorflow"] = None  # An import fails, as distribution it is not installed.
+        sys.modules["tensorflow"] = None  # Makes every import of TensorFlow fail.
     print(json.dumps([train(**settings) for settings in json.loads(sys.argv[1])]))

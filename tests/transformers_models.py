@@ -1,6 +1,6 @@
-"""Random BERT models of transformers, and inputs, to compare ours with. All sizes differ, so that a swapped axis fails.
+"""Random BERT models of transformers, and inputs, as a reference. All sizes differ, so that a swapped axis fails.
 
-The functions run in the torch process; `torch_models` has the models for functions that already run there.
+The functions run in the torch process. `torch_models` has the models for functions that already run there.
 """
 
 import functools
@@ -34,7 +34,7 @@ BATCH, LENGTH, CHOICES, LABELS = 13, 7, 8, 6
 
 
 def make_inputs(*, choices: bool = False, seed: int = 0) -> dict[str, np.ndarray]:
-    """Ids, segments and mask, ``[BATCH, LENGTH]``, with padding in most rows; with ``choices``, one more axis."""
+    """Returns ids, segments and mask, int32 ``[BATCH, LENGTH]``; ``choices`` adds an axis. Most rows are padded."""
     rng = np.random.default_rng(seed)
     shape = (BATCH, CHOICES, LENGTH) if choices else (BATCH, LENGTH)
     lengths = rng.integers(2, LENGTH + 1, (*shape[:-1], 1))
@@ -46,7 +46,7 @@ def make_inputs(*, choices: bool = False, seed: int = 0) -> dict[str, np.ndarray
 
 @run_in_torch_process
 def save(name: str, directory: Path, *, dtype: str = "float32", max_shard_size: str = "5GB", **changes: Any) -> None:
-    """Saves a random model of a class in a directory, as transformers does."""
+    """Creates a random model of a class and saves it with ``save_pretrained``."""
     import torch
     import torch_models
 
@@ -57,7 +57,7 @@ def save(name: str, directory: Path, *, dtype: str = "float32", max_shard_size: 
 
 @run_in_torch_process
 def make_state_dict(name: str, **changes: Any) -> dict[str, np.ndarray]:
-    """The tensors of a random model of a class, under all their names, those of tied weights included."""
+    """Returns the tensors of a random model of a class under all their names, also tied weights."""
     import torch_models
 
     return {key: tensor.numpy() for key, tensor in torch_models.make_model(name, **changes).state_dict().items()}
@@ -73,10 +73,15 @@ def compute_outputs(
     changes: dict[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """The outputs of the model that a directory contains; tuples of arrays for hidden states and attentions.
+    """Returns the outputs of a saved model; hidden states and attentions are tuples of arrays.
 
-    With ``part``, the directory may contain more than the class needs. ``changes`` are those of the configuration;
-    ``options`` are those of the call.
+    Args:
+        name: the class of the model.
+        directory: where the model is.
+        arrays: the inputs.
+        allow_extra: whether the directory may contain more tensors than the class needs.
+        changes: settings to change in the configuration.
+        **options: arguments of the call.
     """
     import torch_models
 
@@ -87,7 +92,7 @@ def compute_outputs(
 
 @run_in_torch_process
 def load_state_dict(name: str, directory: Path, *, dtype: str = "float32") -> dict[str, np.ndarray]:
-    """The tensors of the model that a directory contains, in another precision."""
+    """Returns the tensors of a saved model, loaded in a precision."""
     import torch
     import torch_models
 
@@ -96,10 +101,10 @@ def load_state_dict(name: str, directory: Path, *, dtype: str = "float32") -> di
 
 
 class Tokenizer:
-    """A tokenizer of transformers, in the torch process: its attributes and methods are used as those of the original.
+    """A tokenizer of transformers in the torch process, with the attributes and methods of the original.
 
     Args:
-        directory: where its files are; None makes it from ``settings``.
+        directory: where its files are; None creates it from ``settings``.
         kind: its class.
         added_tokens: tokens to add.
         **settings: arguments of the class or of ``from_pretrained``.
@@ -108,35 +113,37 @@ class Tokenizer:
     def __init__(
         self, directory: Path | None = None, *, kind: str = "AutoTokenizer", added_tokens: Any = (), **settings: Any
     ) -> None:
-        self._made_from = (directory, kind, tuple(added_tokens), settings)
+        self._description = (directory, kind, tuple(added_tokens), settings)
 
     def __call__(self, *texts: Any, **options: Any) -> dict[str, Any]:
         """Ids, segments and mask of texts, by name."""
-        return _use_tokenizer(self._made_from, "__call__", texts, options)
+        return _use_tokenizer(self._description, "__call__", texts, options)
 
     def __len__(self) -> int:
-        return _use_tokenizer(self._made_from, "__len__", (), {})
+        return _use_tokenizer(self._description, "__len__", (), {})
 
     def __getattr__(self, name: str) -> Any:
-        is_method, value = _get_tokenizer_attribute(self._made_from, name)
+        is_method, value = _get_tokenizer_attribute(self._description, name)
         return functools.partial(self._run, name) if is_method else value
 
     def _run(self, method: str, *arguments: Any, **options: Any) -> Any:
-        return _use_tokenizer(self._made_from, method, arguments, options)
+        return _use_tokenizer(self._description, method, arguments, options)
 
 
 @run_in_torch_process
-def _use_tokenizer(made_from: tuple[Any, ...], method: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+def _use_tokenizer(
+    description: tuple[Any, ...], method: str, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> Any:
     import torch_models
     import transformers
 
-    result = getattr(torch_models.get_tokenizer(made_from), method)(*arguments, **options)
+    result = getattr(torch_models.get_tokenizer(description), method)(*arguments, **options)
     return dict(result) if isinstance(result, transformers.BatchEncoding) else result
 
 
 @run_in_torch_process
-def _get_tokenizer_attribute(made_from: tuple[Any, ...], name: str) -> tuple[bool, Any]:
+def _get_tokenizer_attribute(description: tuple[Any, ...], name: str) -> tuple[bool, Any]:
     import torch_models
 
-    value = getattr(torch_models.get_tokenizer(made_from), name)
+    value = getattr(torch_models.get_tokenizer(description), name)
     return callable(value), None if callable(value) else value

@@ -1,4 +1,4 @@
-"""Records the files in this directory: a small checkpoint, and the results of the other libraries' code for it.
+"""Writes the files in this directory: a small checkpoint, and the results of other libraries' code for it.
 
     python make.py checkpoint                # my-bert/ and bert.params; needs torch and transformers 5
     python make.py PAGE [DIRECTORY]          # PAGE.npz and PAGE.json; needs the library of docs/migration/PAGE.md
@@ -50,7 +50,7 @@ LIBRARIES = {
 
 
 def make_checkpoint() -> None:
-    """Writes a random BERT with the heads of pretraining and of classification in the format of transformers."""
+    """Writes a random BERT with the heads for pretraining and classification in transformers' format."""
     import torch
     import transformers
 
@@ -74,58 +74,59 @@ def make_checkpoint() -> None:
 
 
 def make_d2l() -> None:
-    """Weights for the book's ``BERTModel``.
+    """Writes random weights for the book's ``BERTModel``.
 
-    Its embeddings have no layer norm behind them. These need none: words, positions and segments have dimensions of
-    their own, each with mean 0 and a fixed norm, so that every sum has mean 0 and variance 1.
+    It has no layer norm after the embeddings, and these weights need none: words, positions and segments use separate
+    dimensions, each part with mean 0 and a fixed norm, so that every sum has mean 0 and variance 1.
     """
     import torch
 
     generator = np.random.default_rng(7)
-    hidden, middle, layers = SIZES["hidden_size"], SIZES["intermediate_size"], SIZES["num_hidden_layers"]
+    hidden, intermediate, layers = SIZES["hidden_size"], SIZES["intermediate_size"], SIZES["num_hidden_layers"]
 
-    def embedding(rows: int, begin: int, end: int) -> np.ndarray:
+    def make_embedding(rows: int, begin: int, end: int) -> np.ndarray:
         values = np.zeros((rows, hidden))
         part = generator.normal(size=(rows, end - begin))
         part -= part.mean(axis=1, keepdims=True)
         values[:, begin:end] = part * np.sqrt(end - begin) / np.linalg.norm(part, axis=1, keepdims=True)
         return values
 
-    def dense(name: str, inputs: int, outputs: int) -> dict[str, np.ndarray]:
+    def make_dense(name: str, inputs: int, outputs: int) -> dict[str, np.ndarray]:
         return {
             f"{name}.weight": generator.normal(scale=0.3, size=(outputs, inputs)),
             f"{name}.bias": generator.normal(scale=0.1, size=outputs),
         }
 
-    def norm(name: str) -> dict[str, np.ndarray]:
+    def make_norm(name: str) -> dict[str, np.ndarray]:
         return {
             f"{name}.weight": 1 + generator.normal(scale=0.1, size=hidden),
             f"{name}.bias": generator.normal(scale=0.1, size=hidden),
         }
 
     tensors = {
-        "encoder.token_embedding.weight": embedding(len(WORDS), 0, 9),
-        "encoder.pos_embedding": embedding(SIZES["max_position_embeddings"], 9, 17)[None],
-        "encoder.segment_embedding.weight": embedding(2, 17, hidden),
-        **dense("hidden.0", hidden, hidden),
-        **dense("mlm.mlp.0", hidden, hidden),
-        **norm("mlm.mlp.2"),
-        **dense("mlm.mlp.3", hidden, len(WORDS)),
-        **dense("nsp.output", hidden, 2),
+        "encoder.token_embedding.weight": make_embedding(len(WORDS), 0, 9),
+        "encoder.pos_embedding": make_embedding(SIZES["max_position_embeddings"], 9, 17)[None],
+        "encoder.segment_embedding.weight": make_embedding(2, 17, hidden),
+        **make_dense("hidden.0", hidden, hidden),
+        **make_dense("mlm.mlp.0", hidden, hidden),
+        **make_norm("mlm.mlp.2"),
+        **make_dense("mlm.mlp.3", hidden, len(WORDS)),
+        **make_dense("nsp.output", hidden, 2),
     }
     for layer in range(layers):
         block = f"encoder.blks.{layer}"
         for name in ("W_q", "W_k", "W_v", "W_o"):
-            tensors |= dense(f"{block}.attention.{name}", hidden, hidden)
-        tensors |= dense(f"{block}.ffn.dense1", hidden, middle) | dense(f"{block}.ffn.dense2", middle, hidden)
-        tensors |= norm(f"{block}.addnorm1.ln") | norm(f"{block}.addnorm2.ln")
+            tensors |= make_dense(f"{block}.attention.{name}", hidden, hidden)
+        tensors |= make_dense(f"{block}.ffn.dense1", hidden, intermediate)
+        tensors |= make_dense(f"{block}.ffn.dense2", intermediate, hidden)
+        tensors |= make_norm(f"{block}.addnorm1.ln") | make_norm(f"{block}.addnorm2.ln")
     torch.save(
         {name: torch.tensor(array, dtype=torch.float32) for name, array in tensors.items()}, RECORDED / "bert.params"
     )
 
 
 def prepare_pytorch_transformers() -> None:
-    """The checkpoint in the only format that it reads."""
+    """Converts the checkpoint to the only format that pytorch-transformers reads."""
     import torch
     from safetensors.torch import load_file
 
@@ -133,7 +134,7 @@ def prepare_pytorch_transformers() -> None:
 
 
 def prepare_d2l() -> None:
-    """An empty module where the book's pictures would be: its BERT needs none."""
+    """Replaces torchvision, which the book imports for images and its BERT does not need, by empty modules."""
     torchvision = types.ModuleType("torchvision")
     torchvision.transforms = types.ModuleType("transforms")
     sys.modules["torchvision"] = torchvision
@@ -142,8 +143,8 @@ def prepare_d2l() -> None:
 PREPARE = {"pytorch-transformers": prepare_pytorch_transformers, "d2l": prepare_d2l}
 
 
-def record(page: str, output: Path) -> None:
-    """Runs the page's code of the other library and keeps its values, the versions, and which code it was."""
+def record_page(page: str, output: Path) -> None:
+    """Runs the other library's code of a page; writes its values, the versions, and the hash of the code."""
     with tempfile.TemporaryDirectory() as scratch:
         shutil.copytree(RECORDED / "my-bert", Path(scratch) / "my-bert")
         shutil.copy(RECORDED / "bert.params", scratch)
@@ -154,16 +155,16 @@ def record(page: str, output: Path) -> None:
     np.savez_compressed(f"{page}.npz", **values)
     versions = {"python": platform.python_version()}
     versions |= {name: importlib.metadata.version(name) for name in (*LIBRARIES[page], "numpy")}
-    told = {"versions": versions, "code": compute_fingerprint(page)}
-    Path(f"{page}.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    record = {"versions": versions, "code": compute_fingerprint(page)}
+    Path(f"{page}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     for name, array in values.items():
         print(name, array.dtype, array.shape)
 
 
 if __name__ == "__main__":
-    wanted, *where = sys.argv[1:]
-    if wanted == "checkpoint":
+    target, *directory = sys.argv[1:]
+    if target == "checkpoint":
         make_checkpoint()
         make_d2l()
     else:
-        record(wanted, Path(*where or [RECORDED]).resolve())
+        record_page(target, Path(*directory or [RECORDED]).resolve())
