@@ -86,9 +86,9 @@ def test_real_files(checkpoint: str, request: pytest.FixtureRequest) -> None:
 def test_every_truncation_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_small_tensors(path)
-    whole = path.read_bytes()
-    for size in range(len(whole)):
-        path.write_bytes(whole[:size])
+    content = path.read_bytes()
+    for size in range(len(content)):
+        path.write_bytes(content[:size])
         with pytest.raises(InputError, match=r"model\.safetensors is (empty|truncated)"):
             read_safetensors(path)
 
@@ -96,12 +96,12 @@ def test_every_truncation_is_reported(tmp_path: Path) -> None:
 def test_damaged_headers_are_refused_or_consistent(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_small_tensors(path)
-    whole = path.read_bytes()
+    content = path.read_bytes()
     generator = random.Random(0)
-    (length,) = struct.unpack_from("<Q", whole)
+    (length,) = struct.unpack_from("<Q", content)
     numbers = 5 * 7 * 4 + 3 * 8 + 3 * 2 * 2
     for _ in range(500):
-        damaged = bytearray(whole)
+        damaged = bytearray(content)
         for _ in range(generator.choice([1, 1, 1, 2, 8])):
             damaged[generator.randrange(8 + length)] = generator.randrange(256)
         path.write_bytes(damaged)
