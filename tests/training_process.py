@@ -89,7 +89,7 @@ def train(
             distribution.compile(model, made, TASKS["pretraining"].make_compile_arguments(), settings=settings)
         # An epoch for each step: the loss is that of one step.
 =======
-            settings = PreTraining(precision=precision, accumulate=parts, remat=remat)
+            settings = PretrainingSettings(precision=precision, accumulate=parts, remat=remat)
             model_optimizer = OPTIMIZERS[optimizer](learning_rate=3e-3, steps=steps, clip_norm=0.5)
             distribution.compile(
                 model, model_optimizer, TASKS["pretraining"].make_compile_arguments(), settings=settings

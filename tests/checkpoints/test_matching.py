@@ -17,17 +17,17 @@ from keras_bert_impl.errors import InputError
 
 Tensors = dict[str, np.ndarray]
 TIED = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}
-# The bias has two names too; which of them counts depends on what the file has.
+# The bias has two names too; which of them counts depends on what the file contains.
 SHARED = {*TIED, "cls.predictions.bias"}
 LAYERS = {"num_hidden_layers": 2}
 
 
-def tensors_of(name: str, **changes: Any) -> Tensors:
+def make_tensors(name: str, **changes: Any) -> Tensors:
     """The state of a random model of transformers, tied names included."""
     return transformers_models.make_state_dict(name, **LAYERS, **changes)
 
 
-def shapes_of(name: str, **changes: Any) -> dict[str, tuple[int, ...]]:
+def get_weight_shapes(name: str, **changes: Any) -> dict[str, tuple[int, ...]]:
     labels = 1 if name == "BertForMultipleChoice" else transformers_models.LABELS
     id2label = {i: f"LABEL_{i}" for i in range(labels)}
     model = getattr(models, name)(BertConfig(**{**transformers_models.SIZES, **LAYERS, **changes}, id2label=id2label))
@@ -36,40 +36,40 @@ def shapes_of(name: str, **changes: Any) -> dict[str, tuple[int, ...]]:
 
 @pytest.fixture(scope="module")
 def states() -> dict[str, Tensors]:
-    return {name: tensors_of(name) for name in CLASSES}
+    return {name: make_tensors(name) for name in CLASSES}
 
 
 @pytest.fixture(scope="module")
 def shapes() -> dict[str, dict[str, tuple[int, ...]]]:
-    return {name: shapes_of(name) for name in CLASSES}
+    return {name: get_weight_shapes(name) for name in CLASSES}
 
 
-def bare(names: Any) -> set[str]:
+def remove_prefixes(names: Any) -> set[str]:
     return {name.removeprefix("bert.") for name in names}
 
 
-@pytest.mark.parametrize("into", CLASSES)
-@pytest.mark.parametrize("of", CLASSES)
-def test_every_head_into_every_other(of: str, into: str, states, shapes) -> None:
-    arrays, report = match_tensors(states[of], shapes[into], source=of, new_heads=True)
-    have, want = bare(states[of]) - SHARED, bare(states[into]) - SHARED
+@pytest.mark.parametrize("target", CLASSES)
+@pytest.mark.parametrize("source", CLASSES)
+def test_every_head_into_every_other(source: str, target: str, states, shapes) -> None:
+    arrays, report = match_tensors(states[source], shapes[target], source=source, new_heads=True)
+    have, want = remove_prefixes(states[source]) - SHARED, remove_prefixes(states[target]) - SHARED
     heads = {name for name in have & want if name.startswith("classifier")}
-    other_labels = {name for name in heads if states[of][name].shape != states[into][name].shape}
-    assert bare(report.list_names("loaded")) - SHARED == have & want - other_labels
-    assert bare(report.list_names("newly initialized")) - SHARED == (want - have) | other_labels
-    assert bare(report.list_names("ignored")) - SHARED == have - want
-    assert ("cls/predictions/bias" in arrays) == ({of, into} <= {"BertForPreTraining", "BertForMaskedLM"})
+    other_labels = {name for name in heads if states[source][name].shape != states[target][name].shape}
+    assert remove_prefixes(report.list_names("loaded")) - SHARED == have & want - other_labels
+    assert remove_prefixes(report.list_names("newly initialized")) - SHARED == (want - have) | other_labels
+    assert remove_prefixes(report.list_names("ignored")) - SHARED == have - want
+    assert ("cls/predictions/bias" in arrays) == ({source, target} <= {"BertForPreTraining", "BertForMaskedLM"})
     assert report.list_names("unexpected") == []
-    assert {path: array.shape for path, array in arrays.items()}.items() <= shapes[into].items()
+    assert {path: array.shape for path, array in arrays.items()}.items() <= shapes[target].items()
 
 
-def same_arrays(one: Tensors, other: Tensors) -> None:
+def assert_same_arrays(one: Tensors, other: Tensors) -> None:
     assert one.keys() == other.keys()
     for path, array in one.items():
         np.testing.assert_array_equal(array, other[path], err_msg=path)
 
 
-def old_spelling(name: str) -> str:
+def to_old_spelling(name: str) -> str:
     return name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
 
 
@@ -78,14 +78,14 @@ def old_spelling(name: str) -> str:
 def test_spellings_of_pytorch_files(prefixed: bool, old: bool, states, shapes) -> None:
     state = states["BertForPreTraining"]
     names = {name: name if prefixed else name.removeprefix("bert.") for name in state}
-    spelled = {(old_spelling(names[name]) if old else names[name]): array for name, array in state.items()}
+    spelled = {(to_old_spelling(names[name]) if old else names[name]): array for name, array in state.items()}
     expected, _ = match_tensors(state, shapes["BertForPreTraining"], source="published")
-    found, report = match_tensors(spelled, shapes["BertForPreTraining"], source="spelled otherwise")
-    same_arrays(found, expected)
+    found, report = match_tensors(spelled, shapes["BertForPreTraining"], source="other spellings")
+    assert_same_arrays(found, expected)
     assert report.list_names("newly initialized") == report.list_names("unexpected") == []
 
 
-def as_google(name: str, state: Tensors, head: dict[str, str]) -> Tensors:
+def to_google_format(name: str, state: Tensors, head: dict[str, str]) -> Tensors:
     """The tensors that Google's code saves: kernels are transposed, the ``output_weights`` of heads are not."""
     result: Tensors = {"global_step": np.array(7)}
     for key, array in state.items():
@@ -96,7 +96,7 @@ def as_google(name: str, state: Tensors, head: dict[str, str]) -> Tensors:
         elif key.endswith("embeddings.weight"):
             tf1, value = key.removesuffix(".weight"), array
         elif "LayerNorm" in key:
-            tf1, value = old_spelling(key), array
+            tf1, value = to_old_spelling(key), array
         else:
             tf1, value = key.replace(".weight", ".kernel"), array.T if key.endswith(".weight") else array
         tf1 = tf1.replace(".layer.", ".layer_").replace(".", "/")
@@ -126,16 +126,16 @@ def test_google_checkpoints(name: str, head: dict[str, str], states, shapes) -> 
     state = states[name]
     if "cls.predictions.bias" in state:
         state = {**state, "cls.predictions.bias": state["cls.predictions.decoder.bias"]}
-    google = as_google(name, state, head)
+    google = to_google_format(name, state, head)
     expected, _ = match_tensors(state, shapes[name], source="PyTorch")
     found, report = match_tensors(google, shapes[name], source="Google")
-    same_arrays(found, expected)
+    assert_same_arrays(found, expected)
     assert report.list_names("unexpected") == report.list_names("newly initialized") == []
     slots = [key for key in google if key.endswith(("adam_m", "adam_v"))]
     assert sorted(report.list_names("ignored")) == sorted([*slots, "global_step"])
 
 
-def without(state: Tensors, *names: str) -> Tensors:
+def remove_tensors(state: Tensors, *names: str) -> Tensors:
     return {key: array for key, array in state.items() if key not in names}
 
 
@@ -145,7 +145,7 @@ QUERY = "encoder.layer.1.attention.self.query.weight"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda state: without(state, QUERY), f"demo lacks {QUERY}. Embeddings and encoder must be complete"),
+        (lambda state: remove_tensors(state, QUERY), f"demo lacks {QUERY}. Embeddings and encoder must be complete"),
         (
             lambda state: {key: array for key, array in state.items() if "layer.1." not in key},
             ".value.weight and 11 more. Embeddings and encoder must be complete",
@@ -209,7 +209,7 @@ def test_a_decoder_that_is_tied_by_the_configuration_only(states, shapes) -> Non
 
 def test_report_as_text(states, shapes) -> None:
     """The output of `keras-bert convert`."""
-    state = {**without(states["BertForTokenClassification"], "classifier.bias"), "step": np.array(3)}
+    state = {**remove_tensors(states["BertForTokenClassification"], "classifier.bias"), "step": np.array(3)}
     _, report = match_tensors(state, shapes["BertModel"], source="runs/names")
     numbers = sum(array.size for name, array in state.items() if name.startswith("bert."))
     assert str(report) == (
@@ -234,7 +234,7 @@ def write(directory: Path, tensors: Tensors) -> None:
 
 
 def test_strict(tmp_path: Path) -> None:
-    state = tensors_of("BertModel")
+    state = make_tensors("BertModel")
     write(tmp_path, {**state, "head.dense.weight": np.zeros((3, 32), "float32")})
     assert models.BertModel.from_pretrained(tmp_path).load_report.list_names("unexpected") == ["head.dense.weight"]
     with pytest.raises(InputError, match=r"has unexpected tensors: head\.dense\.weight"):
@@ -258,7 +258,7 @@ def test_other_labels_by_name(tmp_path: Path) -> None:
     labels = {0: "bad", 1: "good", 2: "neither"}
     model = models.BertForSequenceClassification.from_pretrained(tmp_path, id2label=labels, new_heads=True)
     model.save_pretrained(tmp_path / "again")
-    assert labels_of(tmp_path / "again") == {
+    assert read_labels(tmp_path / "again") == {
         "id2label": labels,
         "label2id": {"bad": 0, "good": 1, "neither": 2},
         "classifier": (3, 32),
@@ -266,7 +266,7 @@ def test_other_labels_by_name(tmp_path: Path) -> None:
 
 
 @run_in_torch_process
-def labels_of(directory: Path) -> dict[str, Any]:
+def read_labels(directory: Path) -> dict[str, Any]:
     """The labels of a classifier, and the shape of its last layer."""
     import torch_models
 

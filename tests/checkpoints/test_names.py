@@ -9,12 +9,12 @@ from transformers_models import CLASSES
 
 from keras_bert_impl.checkpoints.names import DECODER_BIAS, ROWS, find_path, find_torch_name, list_names, to_torch_name
 
-# How the names of tensors start that belong to heads which transformers lacks.
+# Prefixes of the names of tensors of heads that transformers lacks.
 OWN_HEADS: tuple[str, ...] = ()
 
 
 @run_in_torch_process
-def parameter_names(classes: list[str]) -> set[str]:
+def list_parameter_names(classes: list[str]) -> set[str]:
     import torch_models
     import transformers
 
@@ -29,7 +29,7 @@ def test_the_table_has_exactly_the_parameters_of_transformers() -> None:
     ours = {name for _, name in list_names(transformers_models.SIZES["num_hidden_layers"])}
     own = {name for name in ours if name.startswith(OWN_HEADS)}
     assert all(any(name.startswith(prefix) for name in own) for prefix in OWN_HEADS)
-    assert (ours - own) | {DECODER_BIAS} == parameter_names(CLASSES)
+    assert (ours - own) | {DECODER_BIAS} == list_parameter_names(CLASSES)
 
 
 def test_both_directions() -> None:
@@ -43,7 +43,7 @@ def test_both_directions() -> None:
     )
 
 
-def by_transformers_4(name: str) -> str:
+def convert_like_transformers_4(name: str) -> str:
     """The PyTorch name of a TF1 name by the rules of transformers 4 (``load_tf_weights_in_bert``)."""
     parts = []
     for part in name.removeprefix("bert/").split("/"):
@@ -62,9 +62,9 @@ def by_transformers_4(name: str) -> str:
 @pytest.mark.parametrize("row", [row for row in ROWS if row.tf1], ids=lambda row: row.tf1)
 def test_google_names(row) -> None:
     google = row.tf1.replace("{i}", "11")
-    # Heads of Google's fine-tuning scripts stand at the top, or under "cls/squad".
+    # Heads of Google's fine-tuning scripts have no prefix, or the prefix "cls/squad".
     heads = {"weight": "classifier.weight", "bias": "classifier.bias"}
-    expected = by_transformers_4(google).replace("cls.squad", "qa_outputs")
+    expected = convert_like_transformers_4(google).replace("cls.squad", "qa_outputs")
     assert row.torch.replace("{i}", "11") == heads.get(expected, expected)
     for spelling in {google, f"bert/{google}"} if not google.startswith(("cls", "output")) else {google}:
         assert to_torch_name(spelling) == row.torch.replace("{i}", "11")

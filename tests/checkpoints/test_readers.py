@@ -26,7 +26,7 @@ def state() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def sharded(tmp_path: Path) -> Path:
+def shards(tmp_path: Path) -> Path:
     """The same model, saved in small shards."""
     transformers_models.save("BertModel", tmp_path, max_shard_size="20KB", **LAYERS)
     return tmp_path
@@ -62,7 +62,7 @@ def save(path: Path, numbers: dict[str, list[float]], *, dtypes: dict[str, str] 
 
 
 def test_all_names_of_weights_files_have_a_reader() -> None:
-    """A list of shards, a ``.json`` file, is read before them."""
+    """The index of shards, a ``.json`` file, needs none: it is read before them."""
     assert {Path(f"x{suffix}").suffix for suffix in WEIGHTS_SUFFIXES} == {*READERS, ".json"}
     assert all(name.endswith(WEIGHTS_SUFFIXES) for name in WEIGHTS)
 
@@ -73,10 +73,10 @@ def test_one_file(state: dict[str, np.ndarray], tmp_path: Path) -> None:
     assert_same(read_tensors(open_source(tmp_path / "model.safetensors")), state)
 
 
-def test_shards(state: dict[str, np.ndarray], sharded: Path) -> None:
-    assert len(list(sharded.glob("model-*.safetensors"))) > 3
-    assert_same(read_tensors(open_source(sharded)), state)
-    assert_same(read_tensors(open_source(sharded / "model.safetensors.index.json")), state)
+def test_shards(state: dict[str, np.ndarray], shards: Path) -> None:
+    assert len(list(shards.glob("model-*.safetensors"))) > 3
+    assert_same(read_tensors(open_source(shards)), state)
+    assert_same(read_tensors(open_source(shards / "model.safetensors.index.json")), state)
 
 
 def test_bin_shards(tmp_path: Path) -> None:
@@ -89,8 +89,8 @@ def test_bin_shards(tmp_path: Path) -> None:
 
 
 @run_in_torch_process
-def round_trip(values: list[float], dtype: str) -> np.ndarray:
-    """The numbers that remain of float32 in another precision."""
+def round_numbers(values: list[float], dtype: str) -> np.ndarray:
+    """The numbers rounded to another precision, in float32."""
     import torch
 
     return torch.tensor(values).to(getattr(torch, dtype)).float().numpy()
@@ -107,7 +107,7 @@ def test_16_bit_numbers_become_float32(tmp_path: Path) -> None:
             "bfloat16": "float32",
             "ids": "int64",
         }
-        half, bfloat16 = round_trip(numbers, "float16"), round_trip(numbers[::-1], "bfloat16")
+        half, bfloat16 = round_numbers(numbers, "float16"), round_numbers(numbers[::-1], "bfloat16")
         assert_same(arrays, {"half": half, "bfloat16": bfloat16, "ids": np.arange(4)})
 
 
@@ -120,33 +120,33 @@ def test_the_order_of_formats(tmp_path: Path) -> None:
     assert read_tensors(open_source(tmp_path))["a"] == 2
 
 
-def test_a_missing_shard(sharded: Path) -> None:
-    name = min(sharded.glob("model-*.safetensors")).name
-    (sharded / name).unlink()
+def test_a_missing_shard(shards: Path) -> None:
+    name = min(shards.glob("model-*.safetensors")).name
+    (shards / name).unlink()
     with pytest.raises(InputError, match=f"index.json names the shard {name}, which is missing"):
-        read_tensors(open_source(sharded))
+        read_tensors(open_source(shards))
 
 
-def test_a_tensor_missing_in_its_shard(sharded: Path) -> None:
-    shard = min(sharded.glob("model-*.safetensors")).name
-    edit_index(sharded, "cls.predictions.bias", shard)
+def test_a_tensor_missing_in_its_shard(shards: Path) -> None:
+    shard = min(shards.glob("model-*.safetensors")).name
+    edit_index(shards, "cls.predictions.bias", shard)
     with pytest.raises(InputError, match=r"lacks 'cls\.predictions\.bias'"):
-        read_tensors(open_source(sharded))
+        read_tensors(open_source(shards))
 
 
-def test_a_tensor_that_the_index_does_not_list(state: dict[str, np.ndarray], sharded: Path) -> None:
-    edit_index(sharded, "pooler.dense.bias", None)
-    assert_same(read_tensors(open_source(sharded)), state)
+def test_a_tensor_that_the_index_does_not_list(state: dict[str, np.ndarray], shards: Path) -> None:
+    edit_index(shards, "pooler.dense.bias", None)
+    assert_same(read_tensors(open_source(shards)), state)
 
 
 @pytest.mark.parametrize(
     "shard",
     ["../model.safetensors", "/etc/passwd", "sub/model.safetensors", "..", "", "config.json", "model.ckpt.index"],
 )
-def test_shards_from_elsewhere(sharded: Path, shard: str) -> None:
-    edit_index(sharded, "pooler.dense.bias", shard)
+def test_shards_from_elsewhere(shards: Path, shard: str) -> None:
+    edit_index(shards, "pooler.dense.bias", shard)
     with pytest.raises(InputError, match=r"the bare name of a \.safetensors or \.bin file was expected"):
-        read_tensors(open_source(sharded))
+        read_tensors(open_source(shards))
 
 
 @pytest.mark.parametrize(
@@ -186,9 +186,9 @@ except InputError as error:
 """
 
 
-def test_the_hub(state: dict[str, np.ndarray], sharded: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_hub(state: dict[str, np.ndarray], shards: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     empty, home = tmp_path_factory.mktemp("empty"), tmp_path_factory.mktemp("home")
-    with serve(Hub({"org/model": {"main": sharded}, "org/empty": {"main": empty}})) as hub:
+    with serve(Hub({"org/model": {"main": shards}, "org/empty": {"main": empty}})) as hub:
         env = os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home)}
         results = [
             subprocess.run(

@@ -99,12 +99,12 @@ def test_truncation_is_noticed(tmp_path: Path) -> None:
     prefix = save(tmp_path / "bert_model.ckpt", WEIGHTS)
     for suffix in (".index", ".data-00000-of-00001"):
         path = Path(f"{prefix}{suffix}")
-        whole = path.read_bytes()
-        for size in range(0, len(whole), max(1, len(whole) // 60)):
-            path.write_bytes(whole[:size])
+        complete = path.read_bytes()
+        for size in range(0, len(complete), max(1, len(complete) // 60)):
+            path.write_bytes(complete[:size])
             with pytest.raises(InputError, match="truncated, damaged or incomplete"):
                 read_tf1(prefix)
-        path.write_bytes(whole)
+        path.write_bytes(complete)
     assert_same(read_tf1(prefix))
 
 
@@ -112,16 +112,16 @@ def test_damaged_bytes_are_noticed(prefix: Path) -> None:
     generator = random.Random(0)
     for suffix in (".index", ".data-00000-of-00001"):
         path = Path(f"{prefix}{suffix}")
-        whole = path.read_bytes()
+        complete = path.read_bytes()
         for _ in range(60):
-            damaged = bytearray(whole)
-            damaged[generator.randrange(len(whole))] ^= 1 << generator.randrange(8)
+            damaged = bytearray(complete)
+            damaged[generator.randrange(len(complete))] ^= 1 << generator.randrange(8)
             path.write_bytes(damaged)
             try:
                 assert_same(read_tf1(prefix))
             except InputError:
                 continue
-        path.write_bytes(whole)
+        path.write_bytes(complete)
 
 
 def test_missing_numbers(prefix: Path) -> None:

@@ -191,7 +191,7 @@ def test_the_handmade_archive_is_correct(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "lie",
+    "change",
     [
         {"offset": 1},
         {"offset": -1},
@@ -222,8 +222,8 @@ def test_the_handmade_archive_is_correct(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_impossible_tensors(tmp_path: Path, lie: dict[str, Any]) -> None:
-    write_zip(tmp_path / "model.bin", lie)
+def test_impossible_tensors(tmp_path: Path, change: dict[str, Any]) -> None:
+    write_zip(tmp_path / "model.bin", change)
     with pytest.raises(InputError):
         read_torch(tmp_path / "model.bin")
 

@@ -1,4 +1,4 @@
-"""Pickles byte by byte: the instructions that the machine executes, and those that it refuses."""
+"""Pickles, byte by byte: the instructions that the reader executes, and those that it refuses."""
 
 import io
 import pickle
@@ -58,7 +58,7 @@ def test_the_stream_is_after_the_pickle() -> None:
         pytest.param(b"ctorch\n_utils._rebuild_tensor_v2.__globals__\n.", id="an attribute of a name"),
     ],
 )
-def test_refused(data: bytes) -> None:
+def test_refused_instructions(data: bytes) -> None:
     with pytest.raises(InputError, match=r"model\.bin is refused: this file would run or build"):
         read(data)
 
@@ -69,7 +69,7 @@ def test_refused(data: bytes) -> None:
         pytest.param(b"", id="nothing"),
         pytest.param(b".", id="an empty stack"),
         pytest.param(b"K\x01", id="no STOP"),
-        pytest.param(b"h\x07.", id="nothing remembered"),
+        pytest.param(b"h\x07.", id="an empty memo"),
         pytest.param(b"t.", id="no mark"),
         pytest.param(b"}(K\x01u.", id="a key without value"),
         pytest.param(b"]K\x01K\x02s.", id="an item for a list"),
@@ -79,7 +79,7 @@ def test_refused(data: bytes) -> None:
         pytest.param(b"K\x01)R.", id="calling a number"),
         pytest.param(b"X\x17\x00\x00\x00collections.OrderedDict)R.", id="calling a string"),
         pytest.param(b"ctorch\nFloatStorage\n)R.", id="calling a storage type"),
-        pytest.param(b"ccollections\nOrderedDict\nK\x01R.", id="arguments that are no tuple"),
+        pytest.param(b"ccollections\nOrderedDict\nK\x01R.", id="arguments that are not a tuple"),
         pytest.param(b"ccollections\nOrderedDict\n(K\x01K\x02K\x03tR.", id="too many arguments"),
         pytest.param(b"ccollections\nOrderedDict\n(K\x01tR.", id="a dict from a number"),
         pytest.param(b"ctorch._utils\n_rebuild_parameter\n(K\x01tR.", id="a parameter that is a number"),
@@ -89,12 +89,12 @@ def test_refused(data: bytes) -> None:
         pytest.param(b"L" + b"9" * 10_000 + b"L\n.", id="a very long number"),
     ],
 )
-def test_malformed(data: bytes) -> None:
+def test_malformed_pickles(data: bytes) -> None:
     with pytest.raises(InputError, match=r"model\.bin is (truncated|refused)"):
         read(data)
 
 
-def test_bombs_stay_small() -> None:
+def test_malicious_pickles_need_little_memory() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # CPython's unpickler reserves memory for as many memo entries as the largest index says.
     assert read(b"K\x07r\xff\xff\xff\x7f.") == 7

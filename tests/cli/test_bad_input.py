@@ -21,7 +21,7 @@ import small
 
 Edit = Callable[[bytes], bytes]
 
-# Texts and labels that are all right: what is wrong stands in the cases.
+# Valid commands and data, which each case makes invalid.
 FINETUNE = "finetune bert --train train.tsv --valid valid.tsv --output new/run --epochs 1 --max-length 29"
 QUICKSTART = "quickstart --checkpoint bert --epochs 1 --output new/run --export new/model/1"
 
@@ -36,7 +36,7 @@ class Case(NamedTuple):
     stdin: bytes = b""
 
 
-def config(**changes: Any) -> Edit:
+def change_config(**changes: Any) -> Edit:
     """Changes keys of a ``config.json``; None removes one."""
 
     def edit(content: bytes) -> bytes:
@@ -46,7 +46,7 @@ def config(**changes: Any) -> Edit:
     return edit
 
 
-def tensors(change: Callable[[dict[str, np.ndarray]], Any]) -> Edit:
+def change_tensors(change: Callable[[dict[str, np.ndarray]], Any]) -> Edit:
     """Changes the tensors of a safetensors file."""
 
     def edit(content: bytes) -> bytes:
@@ -57,7 +57,7 @@ def tensors(change: Callable[[dict[str, np.ndarray]], Any]) -> Edit:
     return edit
 
 
-def header(change: Callable[[dict[str, Any]], Any]) -> Edit:
+def change_header(change: Callable[[dict[str, Any]], Any]) -> Edit:
     """Changes the header of a safetensors file, but not its tensors."""
 
     def edit(content: bytes) -> bytes:
@@ -70,12 +70,12 @@ def header(change: Callable[[dict[str, Any]], Any]) -> Edit:
     return edit
 
 
-def lines(*changed: str) -> Edit:
+def replace_first_lines(*changed: str) -> Edit:
     """A ``vocab.txt`` whose first tokens are replaced."""
     return lambda content: "\n".join([*changed, *content.decode().split("\n")[len(changed) :]]).encode()
 
 
-def code_in_bin() -> bytes:
+def make_malicious_bin() -> bytes:
     """A ``.bin`` that would make the directory ``harm`` if it were unpickled."""
 
     class Harm:
@@ -91,7 +91,7 @@ def code_in_bin() -> bytes:
 WORDS = "embeddings.word_embeddings.weight"
 NORM = "embeddings.LayerNorm.bias"
 QUERY = "encoder.layer.1.attention.self.query.weight"
-QA_HEAD = tensors(
+QA_HEAD = change_tensors(
     lambda arrays: arrays.update({"qa_outputs.weight": np.zeros((2, 32)), "qa_outputs.bias": np.zeros(2)})
 )
 TABLE = "text\tlabel\n"
@@ -128,10 +128,10 @@ CASES = [
         "tokenizer: no [MASK]",
         "prepare a.txt --tokenizer bert --output new/shards --workers 1",
         r"lacks mask_token '\[MASK\]'",
-        {"a.txt": "good", "bert/vocab.txt": lines("[PAD]", "[UNK]", "[CLS]", "[SEP]", "masked")},
+        {"a.txt": "good", "bert/vocab.txt": replace_first_lines("[PAD]", "[UNK]", "[CLS]", "[SEP]", "masked")},
     ),
     Case("shards: another directory", "pretrain bert --steps 1 --output new/run", r"bert has no manifest\.json"),
-    Case("pretrain: how long", "pretrain bert --output new/run", r"give --steps N, --minutes M or --recipe NAME"),
+    Case("pretrain: no duration", "pretrain bert --output new/run", r"give --steps N, --minutes M or --recipe NAME"),
     Case(
         "pretrain: too short rows",
         "pretrain bert --steps 1 --max-length 5 --output new/run",
@@ -148,7 +148,7 @@ CASES = [
         ["next-sentence", "bert", "a", "b"],
         r"bert lacks cls\..*: it was not trained as BertForNext",
     ),
-    # Where the checkpoint is, and what its configuration says.
+    # The checkpoint's location and its configuration.
     Case("no such path", "convert ./absent new", r"\./absent: no such file or directory"),
     Case("no checkpoint", "convert empty new", r"empty has neither config\.json nor bert_config\.json"),
     Case("not a weights file", "convert train.tsv new", r"train\.tsv is not a weights file"),
@@ -164,43 +164,43 @@ CASES = [
         "config: lacks a size",
         "convert bert new",
         r"bert/config\.json: the configuration lacks hidden_size",
-        {"bert/config.json": config(hidden_size=None)},
+        {"bert/config.json": change_config(hidden_size=None)},
     ),
     Case(
         "config: wrong type",
         "convert bert new",
         r"bert/config\.json: num_hidden_layers is '2'; an integer above 0",
-        {"bert/config.json": config(num_hidden_layers="2")},
+        {"bert/config.json": change_config(num_hidden_layers="2")},
     ),
     Case(
         "config: heads do not divide",
         "convert bert new",
         r"bert/config\.json: hidden_size 32 is not a multiple of num_attention_heads 5",
-        {"bert/config.json": config(num_attention_heads=5)},
+        {"bert/config.json": change_config(num_attention_heads=5)},
     ),
     Case(
         "config: another vocabulary",
         "convert bert new",
         r"embeddings\.word_embeddings\.weight has the shape \[997, 32\]; the configuration needs \[996, 32\]",
-        {"bert/config.json": config(vocab_size=996)},
+        {"bert/config.json": change_config(vocab_size=996)},
     ),
     Case(
         "config: another architecture",
         "convert bert new",
         r"bert/config\.json: model_type 'roberta' is not supported",
-        {"bert/config.json": config(model_type="roberta")},
+        {"bert/config.json": change_config(model_type="roberta")},
     ),
     Case(
         "config: relative positions",
         "convert bert new",
         r"position_embedding_type 'relative_key' is not supported",
-        {"bert/config.json": config(position_embedding_type="relative_key")},
+        {"bert/config.json": change_config(position_embedding_type="relative_key")},
     ),
     Case(
         "config: unknown activation",
         "convert bert new",
         r"hidden_act.*'swoosh'",
-        {"bert/config.json": config(hidden_act="swoosh")},
+        {"bert/config.json": change_config(hidden_act="swoosh")},
     ),
     # Weights.
     Case(
@@ -223,52 +223,56 @@ CASES = [
         {"bert/model.safetensors": lambda content: (10**12).to_bytes(8, "little") + content[8:]},
     ),
     Case(
-        "weights: a header that lies about a shape",
+        "weights: a header with a wrong shape",
         "convert bert new",
         r"model\.safetensors is truncated or damaged",
-        {"bert/model.safetensors": header(lambda values: values[WORDS].update(shape=[998, 32]))},
+        {"bert/model.safetensors": change_header(lambda values: values[WORDS].update(shape=[998, 32]))},
     ),
     Case(
-        "weights: a header that lies about a place",
+        "weights: a header with a wrong offset",
         "convert bert new",
         r"model\.safetensors is truncated or damaged",
-        {"bert/model.safetensors": header(lambda values: values[WORDS].update(data_offsets=[0, 10**9]))},
+        {"bert/model.safetensors": change_header(lambda values: values[WORDS].update(data_offsets=[0, 10**9]))},
     ),
     Case(
         "weights: an unsupported type",
         "convert bert new",
         r"the tensor 'embeddings\.LayerNorm\.bias' is F8_E4M3; supported are F64",
-        {"bert/model.safetensors": header(lambda values: values[NORM].update(dtype="F8_E4M3", shape=[128]))},
+        {"bert/model.safetensors": change_header(lambda values: values[NORM].update(dtype="F8_E4M3", shape=[128]))},
     ),
     Case(
         "weights: a wrong shape",
         "convert bert new",
         r"query\.weight has the shape \[32, 31\]; the configuration needs \[32, 32\]",
-        {"bert/model.safetensors": tensors(lambda arrays: arrays.update({QUERY: np.zeros((32, 31), np.float32)}))},
+        {
+            "bert/model.safetensors": change_tensors(
+                lambda arrays: arrays.update({QUERY: np.zeros((32, 31), np.float32)})
+            )
+        },
     ),
     Case(
         "weights: no embeddings",
         "convert bert new",
         r"bert lacks embeddings\.word_embeddings\.weight",
-        {"bert/model.safetensors": tensors(lambda arrays: arrays.pop(WORDS))},
+        {"bert/model.safetensors": change_tensors(lambda arrays: arrays.pop(WORDS))},
     ),
     Case(
         "weights: no query",
         "convert bert new",
         r"bert lacks encoder\.layer\.1\.attention\.self\.query\.weight",
-        {"bert/model.safetensors": tensors(lambda arrays: arrays.pop(QUERY))},
+        {"bert/model.safetensors": change_tensors(lambda arrays: arrays.pop(QUERY))},
     ),
     Case(
         "weights: one too many, strictly",
         "convert bert new --strict",
         r"bert has unexpected tensors: encoder\.layer\.2\.bias",
-        {"bert/model.safetensors": tensors(lambda arrays: arrays.update({"encoder.layer.2.bias": np.zeros(3)}))},
+        {"bert/model.safetensors": change_tensors(lambda arrays: arrays.update({"encoder.layer.2.bias": np.zeros(3)}))},
     ),
     Case(
         "weights: a .bin that runs code",
         "convert bert new",
         r"pytorch_model\.bin",
-        {"bert/model.safetensors": None, "bert/pytorch_model.bin": code_in_bin()},
+        {"bert/model.safetensors": None, "bert/pytorch_model.bin": make_malicious_bin()},
     ),
     Case(
         "weights: a .bin that is text",
@@ -290,13 +294,13 @@ CASES = [
         "vocabulary: a token twice",
         "convert bert new",
         r"bert/vocab\.txt has '\[UNK\]' on line 2 and on line 6",
-        {"bert/vocab.txt": lines("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[UNK]")},
+        {"bert/vocab.txt": replace_first_lines("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[UNK]")},
     ),
     Case(
         "vocabulary: no special tokens",
         "convert bert new",
         r"bert: .*cls_token '\[CLS\]', sep_token '\[SEP\]'",
-        {"bert/vocab.txt": lines("[PAD]", "[UNK]", "x1", "x2", "[MASK]")},
+        {"bert/vocab.txt": replace_first_lines("[PAD]", "[UNK]", "x1", "x2", "[MASK]")},
     ),
     Case(
         "vocabulary: not UTF-8",
@@ -316,9 +320,7 @@ CASES = [
     Case("output: other content", "convert bert empty", r"empty exists and is not empty", {"empty/kept.txt": "kept"}),
     Case("output: a file", "convert bert train.tsv", r"train\.tsv exists and is not a directory"),
     Case("output: in a file", "convert bert train.tsv/new", r"train\.tsv/new cannot be created: Not a directory"),
-    Case(
-        "output: where none can be", "convert bert /proc/new", r"/proc/new cannot be created: No such file or directory"
-    ),
+    Case("output: in /proc", "convert bert /proc/new", r"/proc/new cannot be created: No such file or directory"),
     Case("output: of a run", FINETUNE, r"new/run exists and is not empty", {"new/run/metrics.json": "{}"}),
     Case("output: of an export", "export run old/1", r"old/1 exists and is not empty", {"old/1/saved_model.pb": b""}),
     Case("export: no version", "export run model/v1", r"model/v1 ends in 'v1', but TF Serving expects an integer"),
@@ -332,7 +334,7 @@ CASES = [
     ),
     Case("data: empty", FINETUNE, r"train\.tsv is empty; examples were expected", {"train.tsv": ""}),
     Case(
-        "data: only names",
+        "data: only column names",
         FINETUNE,
         r"train\.tsv contains only the line of column names; examples were expected",
         {"train.tsv": TABLE},
@@ -351,7 +353,7 @@ CASES = [
         {"a.xlsx": "x"},
     ),
     Case(
-        "data: fields",
+        "data: a missing field",
         FINETUNE,
         r"train\.tsv, line 3 has 1 fields; the first line has 2",
         {"train.tsv": TABLE + "a\t1\nb\n"},
@@ -419,7 +421,7 @@ CASES = [
     Case("settings: no epochs", f"{FINETUNE} --epochs 0", r"epochs is 0; an integer above 0 was expected"),
     Case("settings: a rate", f"{FINETUNE} --learning-rate nan", r"learning_rate is nan; a number above 0 was expected"),
     Case("settings: a seed", f"{FINETUNE} --seed -1", r"seed is -1; an integer from 0"),
-    # Fine-tuned models in use.
+    # Use of fine-tuned models.
     Case("predict: no such model", "predict ./absent text", r"\./absent: no such file or directory"),
     Case(
         "predict: no head",
@@ -427,7 +429,7 @@ CASES = [
         r"bert lacks classifier\.weight, classifier\.bias",
     ),
     Case(
-        "predict: an export of others",
+        "predict: an export of another program",
         "predict old/1 text",
         r"old/1 has a saved_model\.pb, but no assets\.extra/config\.json",
         {"old/1/saved_model.pb": ""},
@@ -459,7 +461,7 @@ CASES = [
             f"{verb}: a head that is not in the file",
             arguments,
             r"run lacks qa_outputs\.weight, qa_outputs\.bias: it was not trained as BertForQuestionAnswering",
-            {"run/config.json": config(architectures=["BertForQuestionAnswering"])},
+            {"run/config.json": change_config(architectures=["BertForQuestionAnswering"])},
         )
         for verb, arguments in (("predict", ["predict", "run", "Who?\tShe."]), ("export", "export run model/1"))
     ),
@@ -467,13 +469,16 @@ CASES = [
         "predict: a question alone",
         "predict run Who?",
         r"a question needs a context: give two texts",
-        {"run/config.json": config(architectures=["BertForQuestionAnswering"]), "run/model.safetensors": QA_HEAD},
+        {
+            "run/config.json": change_config(architectures=["BertForQuestionAnswering"]),
+            "run/model.safetensors": QA_HEAD,
+        },
     ),
     Case(
         "predict: weights of another head",
         "predict run text",
         r"classifier\.bias has the shape \[2\]; the configuration needs \[3\]",
-        {"run/config.json": config(id2label={"0": "a", "1": "b", "2": "c"})},
+        {"run/config.json": change_config(id2label={"0": "a", "1": "b", "2": "c"})},
     ),
     Case(
         "evaluate: unknown label",
@@ -489,7 +494,7 @@ CASES = [
     ),
     Case("verify: no such path", "verify ./absent", r"\./absent: no such file or directory"),
     Case("verify: no weights", "verify bert", r"bert has no weights: looked for", {"bert/model.safetensors": None}),
-    # Long jobs refuse before they start.
+    # Long jobs check their arguments before they start.
     Case("quickstart: no version", f"{QUICKSTART} --export new/model", r"new/model ends in 'model', but TF Serving"),
     Case("quickstart: other content", QUICKSTART, r"new/run exists and is not empty", {"new/run/kept": ""}),
     Case("quickstart: no checkpoint", f"{QUICKSTART} --checkpoint ./absent", r"\./absent: no such file or directory"),
@@ -510,7 +515,7 @@ def place(
     return tmp_path
 
 
-def contents(directory: Path) -> dict[str, int]:
+def list_files(directory: Path) -> dict[str, int]:
     """All paths below a directory, with the sizes of files."""
     return {str(path): path.stat().st_size if path.is_file() else 0 for path in directory.rglob("*")}
 
@@ -529,7 +534,7 @@ def test_one_clear_line_and_no_files_left(
         else:
             path.write_bytes(content(path.read_bytes()) if callable(content) else content)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(case.stdin)))
-    before = contents(place)
+    before = list_files(place)
 
     ran = run(*(case.arguments.split() if isinstance(case.arguments, str) else case.arguments))
 
@@ -537,12 +542,12 @@ def test_one_clear_line_and_no_files_left(
     assert ran.err.startswith("keras-bert: error: ")
     assert ran.err.count("\n") == 1, ran.err
     assert re.search(case.message, ran.err), ran.err
-    assert contents(place) == before
+    assert list_files(place) == before
 
 
 @pytest.mark.filterwarnings("default")
 def test_a_contradiction_about_labels_only_warns(place: Path, run: Callable[..., Any]) -> None:
-    edit = config(architectures=["BertForSequenceClassification"], num_labels=3, id2label={"0": "a", "1": "b"})
+    edit = change_config(architectures=["BertForSequenceClassification"], num_labels=3, id2label={"0": "a", "1": "b"})
     (place / "bert" / "config.json").write_bytes(edit((place / "bert" / "config.json").read_bytes()))
     ran = run("convert", "bert", "new")
     assert ran.code == 0
@@ -552,19 +557,19 @@ def test_a_contradiction_about_labels_only_warns(place: Path, run: Callable[...,
 
 
 def test_a_loss_that_is_not_finite_ends_training(place: Path, run: Callable[..., Any]) -> None:
-    before = contents(place)
+    before = list_files(place)
     ran = run(*FINETUNE.split(), "--learning-rate", "1e30", "--batch-size", "8", "--epochs", "3")
     assert ran.code == 2
     assert re.fullmatch(
         r"keras-bert: error: the loss became (nan|inf) in step \d of epoch \d: .* Choose a lower learning_rate\.\n",
         ran.err,
     )
-    assert contents(place) == before
+    assert list_files(place) == before
 
 
 @contextlib.contextmanager
-def full_disk() -> Iterator[None]:
-    """Files cannot grow beyond 30 kB."""
+def limit_file_size() -> Iterator[None]:
+    """Limits files to 30 kB, as if the disk were full."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
     try:
@@ -575,11 +580,11 @@ def full_disk() -> Iterator[None]:
 
 @pytest.mark.parametrize("arguments", ["convert bert new/bert", FINETUNE, "export run new/model/1"])
 def test_a_full_disk(place: Path, run: Callable[..., Any], arguments: str) -> None:
-    before = contents(place)
-    with full_disk():
+    before = list_files(place)
+    with limit_file_size():
         ran = run(*arguments.split())
     assert ran.code == 2
     assert ran.err.startswith("keras-bert: error: ")
     assert ran.err.count("\n") == 1, ran.err
     assert re.search(r"new/\S+ cannot be written: .*File too large", ran.err), ran.err
-    assert contents(place) == before
+    assert list_files(place) == before

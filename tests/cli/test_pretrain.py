@@ -30,8 +30,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, film_texts: list[str]) -> Pa
         f"pretrain shards --preset tiny --output model {TRAIN}",
     ):
         arguments = [str(place / part) if (place / part).exists() else part for part in command.split()]
-        at = arguments.index("--output") + 1
-        arguments[at] = str(place / arguments[at])
+        index = arguments.index("--output") + 1
+        arguments[index] = str(place / arguments[index])
         assert main(arguments) == 0
     return place
 

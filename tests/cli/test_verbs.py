@@ -28,7 +28,7 @@ def stdin(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
     return lambda data: monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
 
 
-def lines(text: str) -> list[dict[str, Any]]:
+def parse_lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
@@ -119,16 +119,16 @@ def test_predict_takes_arguments_files_and_standard_input(
     directory = request.getfixturevalue(source)
     texts = ["A good film.", "", "so bad 😀"]
     expected = Predictor(directory).predict_texts(texts)
-    assert lines(run("predict", directory, *texts).out) == expected
+    assert parse_lines(run("predict", directory, *texts).out) == expected
     file = tmp_path / "texts.jsonl"
     file.write_text("".join(json.dumps({"text": text, "label": "unknown"}) + "\n" for text in texts))
-    assert lines(run("predict", directory, "--file", file).out) == expected
+    assert parse_lines(run("predict", directory, "--file", file).out) == expected
     for ending in ("\n", "\r\n"):
         stdin(ending.join([*texts, ""]).encode())
         ran = run("predict", directory)
-        assert (lines(ran.out), ran.err) == (expected, "")
+        assert (parse_lines(ran.out), ran.err) == (expected, "")
     pairs = Predictor(directory).predict_texts(["one", "two"], ["first", ""])
-    assert lines(run("predict", directory, "one\tfirst", "two\t").out) == pairs
+    assert parse_lines(run("predict", directory, "one\tfirst", "two\t").out) == pairs
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_predict_prints_a_line_for_each_line(
 ) -> None:
     stdin(data)
     ran = run("predict", sentiment_run)
-    assert (ran.code, len(lines(ran.out)), ran.err) == (0, count, "")
+    assert (ran.code, len(parse_lines(ran.out)), ran.err) == (0, count, "")
 
 
 def test_predict_into_a_closed_pipe(sentiment_export: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_predict_takes_what_export_writes(run: Run, sentiment_run: Path, tmp_pat
         r"on 32 film snippets the outputs differ from the float32 model's by at most \d\.\de-\d\d", compared
     )
     assert (ran.code, written, ran.err) == (0, f"written to {target}", "")
-    assert lines(run("predict", target, "good").out)[0]["label"] in ("negative", "positive")
+    assert parse_lines(run("predict", target, "good").out)[0]["label"] in ("negative", "positive")
 
 
 @pytest.mark.slow
@@ -177,7 +177,7 @@ assert main(["export", run, target]) == 2
     command = [sys.executable, "-c", program, str(sentiment_run), str(sentiment_export), str(target)]
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    exported, trained = lines(result.stdout)
+    exported, trained = parse_lines(result.stdout)
     assert trained["scores"] == pytest.approx(exported["scores"], abs=1e-5)
     assert result.stderr == (
         "keras-bert: error: exports need TensorFlow, but Keras uses the backend jax. Set KERAS_BACKEND=tensorflow.\n"

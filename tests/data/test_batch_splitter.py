@@ -43,7 +43,7 @@ def test_weights_sum_to_the_number_of_accumulated_parts() -> None:
     assert total == pytest.approx(2)
 
 
-def test_weights_for_metrics_stay() -> None:
+def test_weights_for_metrics_do_not_change() -> None:
     splitter, weights = BatchSplitter(BATCHES, 2, normalize_weights=False), BATCHES[0][2]["prediction_logits"]
     np.testing.assert_array_equal(np.concatenate([splitter[k][2]["prediction_logits"] for k in (0, 1)]), weights)
 

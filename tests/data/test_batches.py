@@ -1,4 +1,4 @@
-"""Batches: every row once per epoch, a function of seed and number, little padding, and outputs in order again."""
+"""Batches: every row once per epoch, determined by seed and number, with little padding; outputs in the rows' order."""
 
 import hashlib
 import subprocess
@@ -12,7 +12,7 @@ from keras_bert_impl.data import BUCKETS, Features, LengthBatches, Ragged, read_
 from keras_bert_impl.tokenization import BertTokenizer
 
 
-def features(count: int = 101, longest: int = 37) -> Features:
+def make_features(count: int = 101, longest: int = 37) -> Features:
     """Rows that begin with their own number, so that a batch shows which rows it contains."""
     generator = np.random.default_rng(7)
     rows = [np.r_[i, generator.integers(1, 50, generator.integers(0, longest))] for i in range(count)]
@@ -22,24 +22,24 @@ def features(count: int = 101, longest: int = 37) -> Features:
     )
 
 
-def epoch(batches: LengthBatches, number: int) -> list[list[int]]:
+def list_epoch(batches: LengthBatches, number: int) -> list[list[int]]:
     first = number * batches.per_epoch
     return [batches[k][1]["logits"].tolist() for k in range(first, first + batches.per_epoch)]
 
 
 @pytest.mark.parametrize("seed", [None, 5])
 def test_every_row_once_per_epoch(seed: int | None) -> None:
-    batches = LengthBatches(features(), 8, seed=seed, epochs=3)
+    batches = LengthBatches(make_features(), 8, seed=seed, epochs=3)
     assert batches.per_epoch == 13
     assert len(batches) == 39
     for number in range(3):
-        rows = epoch(batches, number)
+        rows = list_epoch(batches, number)
         assert sorted(row for batch in rows for row in batch) == list(range(101))
         assert sorted(map(len, rows)) == [5] + [8] * 12
 
 
 def test_rows_and_labels_belong_together_and_padding_is_minimal() -> None:
-    source = features()
+    source = make_features()
     batches = LengthBatches(source, 8, seed=5)
     for k in range(len(batches)):
         inputs, labels = batches[k]
@@ -48,18 +48,18 @@ def test_rows_and_labels_belong_together_and_padding_is_minimal() -> None:
 
 
 def test_seeds_and_epochs_shuffle_differently() -> None:
-    source = features()
+    source = make_features()
     batches = LengthBatches(source, 8, seed=5, epochs=2)
-    assert epoch(batches, 0) != epoch(batches, 1)
-    assert epoch(batches, 0) != epoch(LengthBatches(source, 8, seed=6), 0)
-    means = [source.lengths[rows].mean() for rows in epoch(batches, 0)]
+    assert list_epoch(batches, 0) != list_epoch(batches, 1)
+    assert list_epoch(batches, 0) != list_epoch(LengthBatches(source, 8, seed=6), 0)
+    means = [source.lengths[rows].mean() for rows in list_epoch(batches, 0)]
     assert means != sorted(means)
 
 
 def test_any_order_of_access_gives_the_same_batches() -> None:
-    batches = LengthBatches(features(), 8, seed=5, epochs=3)
+    batches = LengthBatches(make_features(), 8, seed=5, epochs=3)
     forward = [batches[k][0]["input_ids"] for k in range(len(batches))]
-    fresh = LengthBatches(features(), 8, seed=5, epochs=3)
+    fresh = LengthBatches(make_features(), 8, seed=5, epochs=3)
     for k in reversed(range(len(batches))):
         np.testing.assert_array_equal(fresh[k][0]["input_ids"], forward[k])
 
@@ -67,40 +67,40 @@ def test_any_order_of_access_gives_the_same_batches() -> None:
 DIGEST = """
 import hashlib, sys
 sys.path.insert(0, {folder!r})
-from test_batches import LengthBatches, features
-batches = LengthBatches(features(), 8, seed=5, epochs=3)
+from test_batches import LengthBatches, make_features
+batches = LengthBatches(make_features(), 8, seed=5, epochs=3)
 print(hashlib.sha256(b"".join(batches[k][0]["input_ids"].tobytes() for k in range(20, 39))).hexdigest())
 """
 
 
 def test_another_process_makes_the_same_batches() -> None:
     script = DIGEST.format(folder=str(Path(__file__).parent))
-    there = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
-    batches = LengthBatches(features(), 8, seed=5, epochs=3)
-    here = hashlib.sha256(b"".join(batches[k][0]["input_ids"].tobytes() for k in range(20, 39))).hexdigest()
-    assert there == here
+    other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+    batches = LengthBatches(make_features(), 8, seed=5, epochs=3)
+    own = hashlib.sha256(b"".join(batches[k][0]["input_ids"].tobytes() for k in range(20, 39))).hexdigest()
+    assert other == own
 
 
 @pytest.mark.parametrize("k", [-1, 13])
 def test_numbers_beyond_the_run_are_errors(k: int) -> None:
     with pytest.raises(IndexError, match=f"batch {k} does not exist; the batches are 0 to 12"):
-        LengthBatches(features(), 8)[k]
+        LengthBatches(make_features(), 8)[k]
 
 
 def test_allowed_lengths() -> None:
-    batches = LengthBatches(features(), 8, seed=5, lengths=(16, 24, 512))
-    longest = int(features().lengths.max())
+    batches = LengthBatches(make_features(), 8, seed=5, lengths=(16, 24, 512))
+    longest = int(make_features().lengths.max())
     assert {batches[k][0]["input_ids"].shape[1] for k in range(len(batches))} == {16, 24, longest}
 
 
 def test_evaluation_has_the_longest_rows_first() -> None:
-    batches = LengthBatches(features(), 8)
+    batches = LengthBatches(make_features(), 8)
     lengths = [batches[k][0]["input_ids"].shape[1] for k in range(len(batches))]
     assert lengths == sorted(lengths, reverse=True)
 
 
 def test_the_order_of_outputs_is_restored() -> None:
-    source = features()
+    source = make_features()
     batches = LengthBatches(source, 8, lengths=BUCKETS)
     per_row = restore_order(
         ({"logits": batches[k][0]["input_ids"][:, :1] * 2.5} for k in range(13)), batches, per_token=False
@@ -125,10 +125,10 @@ def test_film_snippets_have_little_padding(minilm: Path, data_dir: Path) -> None
 
 @pytest.mark.parametrize("lengths", [(), BUCKETS])
 def test_batches_are_filled_by_tokens(lengths: tuple[int, ...]) -> None:
-    rows = features(count=301)
+    rows = make_features(count=301)
     batches = LengthBatches(rows, 1, lengths=lengths, max_tokens=120)
     shapes = [batches[k][0]["input_ids"].shape for k in range(len(batches))]
-    assert sorted(row for batch in epoch(batches, 0) for row in batch) == list(range(301))
+    assert sorted(row for batch in list_epoch(batches, 0) for row in batch) == list(range(301))
     assert max(size * width for size, width in shapes) <= 120
     assert all((size + 1) * width > 120 for size, width in shapes[:-1])
     outputs = ({"logits": batches[k][1]["logits"]} for k in range(len(batches)))
@@ -136,6 +136,6 @@ def test_batches_are_filled_by_tokens(lengths: tuple[int, ...]) -> None:
 
 
 def test_a_row_longer_than_a_batch_is_a_batch() -> None:
-    rows = features(count=11)
+    rows = make_features(count=11)
     batches = LengthBatches(rows, 1, max_tokens=2)
     assert len(batches) == 11 - int((rows.lengths == 1).sum()) // 2

@@ -16,25 +16,28 @@ DOCUMENTS = [["One.", "Two. Three."], ["Vier."], ["吾輩は猫である。"]]
 TEXT = "One.\nTwo. Three.\n\n\nVier.\r\n \n吾輩は猫である。"
 
 
-def documents(*sources: Path, **options) -> list[list[str]]:
+def read_all_documents(*sources: Path, **options) -> list[list[str]]:
     return [document for part in find_parts(sources) for document in read_documents(part, **options)]
 
 
 def test_a_text_file(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
-    assert documents(tmp_path / "a.txt") == DOCUMENTS
+    assert read_all_documents(tmp_path / "a.txt") == DOCUMENTS
 
 
 def test_a_gzip_file_with_any_name(tmp_path: Path) -> None:
     (tmp_path / "a.text").write_bytes(gzip.compress(TEXT.encode()))
-    assert documents(tmp_path / "a.text") == DOCUMENTS
+    assert read_all_documents(tmp_path / "a.text") == DOCUMENTS
 
 
 def test_lines_of_json(tmp_path: Path) -> None:
     """An object is a document: empty lines and other line breaks do not end it."""
     records = [{"body": "One.\nTwo. Three.", "id": 7}, {"body": "Vier.\n\n吾輩は\u2028猫である。"}, {"body": " "}]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n\n")
-    assert documents(tmp_path / "a.jsonl", text_field="body") == [DOCUMENTS[0], ["Vier.", "吾輩は\u2028猫である。"]]
+    assert read_all_documents(tmp_path / "a.jsonl", text_field="body") == [
+        DOCUMENTS[0],
+        ["Vier.", "吾輩は\u2028猫である。"],
+    ]
 
 
 def test_a_directory_is_read_in_the_order_of_its_paths(tmp_path: Path) -> None:
@@ -44,7 +47,7 @@ def test_a_directory_is_read_in_the_order_of_its_paths(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Eins.")
     (tmp_path / "notes.md").write_text("Nothing.")
     (tmp_path / "vocab.txt").write_text("[PAD]")
-    assert documents(tmp_path) == [["Eins."], ["Zwei."], ["Drei."]]
+    assert read_all_documents(tmp_path) == [["Eins."], ["Zwei."], ["Drei."]]
 
 
 @pytest.mark.parametrize("separator", ["/", "\\"])
@@ -58,7 +61,7 @@ def test_a_document_ends_with_its_file(tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text("Same part.")
     assert len(find_parts([tmp_path])) == 1
-    assert documents(tmp_path) == [["Same part."], ["Same part."]]
+    assert read_all_documents(tmp_path) == [["Same part."], ["Same part."]]
 
 
 def test_broken_lines_are_counted_and_left_out(tmp_path: Path) -> None:
@@ -117,7 +120,7 @@ def test_long_lines_and_documents_are_cut_between_characters(tmp_path: Path, mon
     monkeypatch.setattr(corpus, "MAX_DOCUMENT", 150)
     text = "日本語" * 100
     (tmp_path / "a.txt").write_text(text, encoding="utf-8")
-    found = documents(tmp_path / "a.txt")
+    found = read_all_documents(tmp_path / "a.txt")
     assert "".join(line for document in found for line in document) == text
     assert max(len(line.encode()) for document in found for line in document) <= 102
     assert all(sum(map(len, document)) < 150 + 34 for document in found)
@@ -169,7 +172,7 @@ def test_lines_that_are_left_out_are_counted(tmp_path: Path) -> None:
 def test_unusable_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message):
-        documents(tmp_path / name)
+        read_all_documents(tmp_path / name)
 
 
 def test_a_corpus_without_files(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from keras_bert_impl.data import Features, Ragged
 LENGTHS = [3, 0, 7, 1, 5]
 
 
-def some_rows(trailing: tuple[int, ...]) -> tuple[list[np.ndarray], Ragged]:
+def make_rows(trailing: tuple[int, ...]) -> tuple[list[np.ndarray], Ragged]:
     generator = np.random.default_rng(11)
     rows = [generator.integers(1, 99, (length, *trailing)).astype(np.int32) for length in LENGTHS]
     return rows, Ragged.from_rows(rows, dtype=np.int32, pad=-9)
@@ -16,7 +16,7 @@ def some_rows(trailing: tuple[int, ...]) -> tuple[list[np.ndarray], Ragged]:
 
 @pytest.mark.parametrize("trailing", [(), (2,)])
 def test_rows_are_padded_at_the_end(trailing: tuple[int, ...]) -> None:
-    rows, ragged = some_rows(trailing)
+    rows, ragged = make_rows(trailing)
     padded = ragged.to_padded(np.array([4, 1, 2]), length=8)
     assert padded.dtype == np.int32
     for i, row in enumerate([4, 1, 2]):
@@ -26,7 +26,7 @@ def test_rows_are_padded_at_the_end(trailing: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("trailing", [(), (2,)])
 def test_rows_that_are_taken_stay_complete(trailing: tuple[int, ...]) -> None:
-    rows, ragged = some_rows(trailing)
+    rows, ragged = make_rows(trailing)
     taken = ragged.take(np.array([2, 2, 0, 1]))
     assert len(taken) == 4
     for i, row in enumerate([2, 2, 0, 1]):
@@ -40,7 +40,7 @@ def test_lengths_and_lists() -> None:
 
 
 def test_a_batch_has_the_parts_of_the_features() -> None:
-    _, ids = some_rows(())
+    _, ids = make_rows(())
     weights = Ragged(np.ones(16, np.float32), ids.offsets)
     example = np.arange(5, dtype=np.int32)
     rows = np.array([3, 0])

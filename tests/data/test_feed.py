@@ -11,7 +11,7 @@ import pytest
 
 from keras_bert_impl.data import Features, LengthBatches, Ragged, make_evaluation_data, make_fit_data, to_grain
 
-# The model returns the mean id of each row and learns nothing, so its losses tell which batches it was given.
+# The model returns the mean id of each row and learns nothing, so its losses show which batches it received.
 SCRIPT = """
 import json
 import warnings
@@ -26,12 +26,12 @@ ids = Ragged.from_rows([generator.integers(1, 50, length) for length in lengths]
 labels = np.zeros((56, 1), np.float32)
 features = Features({"input_ids": ids}, {"mean": labels}, {"mean": np.ones(56, np.float32)}, np.arange(56))
 
-def equal_start(seed):
+def has_equal_start(seed):
     batches = LengthBatches(features, 8, seed=seed, epochs=3)
     return batches[9][0]["input_ids"].shape == batches[10][0]["input_ids"].shape
 
 # Batches of one size, because Keras weights its running loss by size.
-batches = LengthBatches(features, 8, seed=next(filter(equal_start, range(99))), epochs=3)
+batches = LengthBatches(features, 8, seed=next(filter(has_equal_start, range(99))), epochs=3)
 inputs = keras.Input((None,), dtype="int32", name="input_ids")
 scale = keras.layers.Dense(1, kernel_initializer="ones")
 mean = scale(keras.ops.cast(keras.ops.mean(inputs, axis=1, keepdims=True), "float32"))
@@ -43,7 +43,7 @@ class Record(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         seen.append(float(logs["loss"]) * (batch + 1) - sum(seen[len(seen) - batch:]))
 
-# As a run that stopped in its second epoch goes on: two batches of one length come first, longer ones later.
+# As when a run that stopped in its second epoch continues: two batches of one length come first, then longer ones.
 dataset = make_fit_data(batches, start=9)
 model.fit(dataset, epochs=2, steps_per_epoch=6, shuffle=False, verbose=0, callbacks=[Record()])
 expected = [float(batches[k][0]["input_ids"].mean(axis=1).mean()) for k in range(9, 21)]

@@ -31,18 +31,18 @@ def pairs(corpus: TokenCorpus, documents: np.ndarray) -> Pairs:
     return Pairs(*(np.concatenate([getattr(d, part) for d in draws], axis=-1) for part in ("start", "length", "label")))
 
 
-def document_of(corpus: TokenCorpus, token: np.ndarray) -> np.ndarray:
+def find_documents(corpus: TokenCorpus, token: np.ndarray) -> np.ndarray:
     starts = corpus.sentence_starts[corpus.document_starts]
     return np.searchsorted(starts, token, side="right") - 1
 
 
 def test_each_segment_is_in_one_document(corpus: TokenCorpus, documents: np.ndarray, pairs: Pairs) -> None:
     assert (pairs.length >= 1).all()
-    first = document_of(corpus, pairs.start)
-    last = document_of(corpus, pairs.start + pairs.length - 1)
+    first = find_documents(corpus, pairs.start)
+    last = find_documents(corpus, pairs.start + pairs.length - 1)
     np.testing.assert_array_equal(first, last)
     assert set(first.ravel().tolist()) <= set(documents.tolist())
-    # Real ones in the same document, others in another one.
+    # Consecutive segments are in the same document, others in different ones.
     np.testing.assert_array_equal(first[0] == first[1], pairs.label == 0)
 
 
@@ -54,7 +54,7 @@ def test_a_following_segment_begins_with_a_sentence_after_the_first(corpus: Toke
     assert (gap == 0).mean() > 0.2
     touching = pairs.start[1, real][gap == 0]
     assert np.isin(touching, corpus.sentence_starts).all()
-    # No more is between than the sentences that reached over the length had too much.
+    # The gap is at most what was truncated of the sentences that exceeded the length.
     assert gap.max() < 2 * 23
 
 
@@ -68,16 +68,16 @@ def test_nine_tenths_of_the_pairs_have_the_full_length(pairs: Pairs) -> None:
 
 def test_half_of_the_pairs_are_consecutive(pairs: Pairs) -> None:
     """Chunks of a single sentence are rare in this corpus."""
-    share = pairs.label.mean()
-    assert abs(share - 0.5) < 4 * 0.5 / np.sqrt(len(pairs)) + 0.05
-    assert 0.48 < share < 0.56
+    fraction = pairs.label.mean()
+    assert abs(fraction - 0.5) < 4 * 0.5 / np.sqrt(len(pairs)) + 0.05
+    assert 0.48 < fraction < 0.56
 
 
 def test_short_lengths_are_uniform(corpus: TokenCorpus, documents: np.ndarray) -> None:
     sampler = PairSampler(corpus, documents, tokens=TOKENS)
     draws = [sampler.draw(np.random.default_rng(s), np.arange(len(sampler)), short=1.0) for s in range(40)]
     total = np.concatenate([draw.length.sum(axis=0) for draw in draws])
-    # Uniform from 2 on; the ends of documents shift a little from above.
+    # Uniform from 2 on, except that the ends of documents make some long pairs shorter.
     counts = np.histogram(total, bins=[2, 12, 22, 32, 42])[0] / len(total)
     np.testing.assert_allclose(counts, 10 / (TOKENS - 1), rtol=0.25)
 
@@ -112,7 +112,7 @@ def test_a_document_of_one_sentence_is_followed_by_another_document(tmp_path: Pa
     sampler = PairSampler(corpus, np.arange(corpus.documents), tokens=TOKENS)
     pairs = sampler.draw(np.random.default_rng(1), np.arange(len(sampler)), short=0.0)
     assert (pairs.label == 1).all()
-    assert (document_of(corpus, pairs.start[0]) != document_of(corpus, pairs.start[1])).all()
+    assert (find_documents(corpus, pairs.start[0]) != find_documents(corpus, pairs.start[1])).all()
 
 
 def test_one_document_is_not_enough(corpus: TokenCorpus) -> None:

@@ -86,7 +86,7 @@ def test_the_number_of_workers_does_not_matter(text: Path, small_bert: Path, sha
 INTERRUPTED = """
 import os, signal, sys
 from keras_bert_impl.data import prepare
-def stop(documents, tokens, read, whole):
+def stop(documents, tokens, read, total):
     if documents > 20:
         os.kill(os.getpid(), signal.{signal})
 if __name__ == "__main__":
@@ -130,9 +130,9 @@ def test_a_run_with_other_settings_is_not_continued(text: Path, small_bert: Path
 
 def test_shards_of_changed_text_are_made_again(small_bert: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("A good film.\n\nA bad one.")
-    prepare([tmp_path / "a.txt"], small_bert, tmp_path / "whole", workers=1)
+    prepare([tmp_path / "a.txt"], small_bert, tmp_path / "complete", workers=1)
     work = tmp_path / ".shards.partial"
-    shutil.copytree(tmp_path / "whole", work)
+    shutil.copytree(tmp_path / "complete", work)
     (tmp_path / "a.txt").write_text("A good film.\n\nA very bad one.")
     (work / MANIFEST).unlink()
     settings = format_settings(
@@ -140,7 +140,8 @@ def test_shards_of_changed_text_are_made_again(small_bert: Path, tmp_path: Path)
     )
     (work / "settings.json").write_text(settings)
     prepare([tmp_path / "a.txt"], small_bert, tmp_path / "shards", workers=1)
-    assert TokenCorpus(tmp_path / "shards").manifest["tokens"] == TokenCorpus(tmp_path / "whole").manifest["tokens"] + 1
+    before, after = (TokenCorpus(tmp_path / name).manifest["tokens"] for name in ("complete", "shards"))
+    assert after == before + 1
 
 
 def test_special_tokens_in_the_text_are_plain_text(small_bert: Path, tmp_path: Path) -> None:
@@ -235,7 +236,7 @@ def test_a_disk_that_is_full_at_once_leaves_nothing(text: Path, small_bert: Path
     assert not list(tmp_path.iterdir())
 
 
-# -- reading
+# ---- Reading.
 
 
 @pytest.fixture
@@ -243,10 +244,10 @@ def copy(shards: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(shards, tmp_path / "copy"))
 
 
-def damage(path: Path, place: int) -> None:
-    whole = bytearray(path.read_bytes())
-    whole[place] ^= 1
-    path.write_bytes(whole)
+def damage(path: Path, offset: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 1
+    path.write_bytes(content)
 
 
 def test_a_truncated_shard(copy: Path) -> None:
@@ -317,8 +318,8 @@ def test_more_shards_than_files_may_be_open(tmp_path: Path) -> None:
 import resource
 from keras_bert_impl.data import TokenCorpus
 from keras_bert_impl.errors import InputError
-_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
+_, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, maximum))
 print(TokenCorpus({str(tmp_path)!r}).documents)
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 try:

@@ -22,13 +22,13 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> TokenCorpus:
     return make_corpus(tmp_path_factory.mktemp("made"), documents=53, sentences=(1, 31), tokens=(2, 23))
 
 
-def batches(corpus: TokenCorpus, *, steps: int = 200, seed: int = 1, **objective: Any) -> PretrainingBatches:
+def make_batches(corpus: TokenCorpus, *, steps: int = 200, seed: int = 1, **objective: Any) -> PretrainingBatches:
     return PretrainingBatches(
         corpus, batch_size=BATCH, objective=Objective(max_length=LENGTH, **objective), seed=seed, steps=steps
     )
 
 
-def unmasked(inputs: dict, labels: dict, weights: dict) -> np.ndarray:
+def unmask(inputs: dict, labels: dict, weights: dict) -> np.ndarray:
     """The ids before masking, restored from labels and positions."""
     ids = inputs["input_ids"].copy()
     row, slot = np.nonzero(weights["prediction_logits"])
@@ -46,18 +46,18 @@ def check_sequence(ids: np.ndarray, types: np.ndarray, label: int) -> None:
     for segment in (a, b):
         assert len(segment)
         assert (np.diff(segment) % WORDS == 1).all()
-    # Token ids rise through the corpus, so that a real second segment is a little ahead of the first.
+    # Token ids rise through the corpus, so that those of a consecutive segment closely follow the first's.
     if label == 0:
         assert (b[0] - a[-1]) % WORDS <= 2 * 23
 
 
 @pytest.mark.parametrize("whole_words", [True, False])
 def test_rows(corpus: TokenCorpus, whole_words: bool) -> None:
-    source = batches(corpus, whole_words=whole_words)
+    source = make_batches(corpus, whole_words=whole_words)
     for k in range(0, 200, 9):
         inputs, labels, weights = source[k]
         assert inputs["input_ids"].shape == (BATCH, LENGTH)
-        ids, mask = unmasked(inputs, labels, weights), inputs["attention_mask"]
+        ids, mask = unmask(inputs, labels, weights), inputs["attention_mask"]
         lengths = mask.sum(axis=1)
         np.testing.assert_array_equal(mask, np.arange(LENGTH) < lengths[:, None])
         assert not ids[mask == 0].any()
@@ -68,26 +68,26 @@ def test_rows(corpus: TokenCorpus, whole_words: bool) -> None:
 
 
 def test_packed_rows(corpus: TokenCorpus) -> None:
-    source = batches(corpus, packing=True)
+    source = make_batches(corpus, packing=True)
     sequences = 0
     for k in range(0, 150, 9):
         inputs, labels, weights = source[k]
-        ids, number = unmasked(inputs, labels, weights), inputs["sequence_ids"]
+        ids, number = unmask(inputs, labels, weights), inputs["sequence_ids"]
         np.testing.assert_array_equal(inputs["attention_mask"], number > 0)
         assert not ids[number == 0].any()
         for row in range(BATCH):
-            there = weights["seq_relationship_logits"][row].astype(bool)
-            assert there.sum() == number[row].max()
-            # Each sequence is one stretch, in order, with positions from 0 on.
+            is_used = weights["seq_relationship_logits"][row].astype(bool)
+            assert is_used.sum() == number[row].max()
+            # Each sequence is contiguous, in order, with positions from 0 on.
             real = number[row][number[row] > 0]
             assert (np.diff(real) >= 0).all()
-            for i in np.flatnonzero(there):
-                places = np.flatnonzero(number[row] == i + 1)
-                assert places[0] == inputs["next_sentence_positions"][row, i]
-                np.testing.assert_array_equal(inputs["position_ids"][row, places], np.arange(len(places)))
+            for i in np.flatnonzero(is_used):
+                columns = np.flatnonzero(number[row] == i + 1)
+                assert columns[0] == inputs["next_sentence_positions"][row, i]
+                np.testing.assert_array_equal(inputs["position_ids"][row, columns], np.arange(len(columns)))
                 check_sequence(
-                    ids[row, places],
-                    inputs["token_type_ids"][row, places],
+                    ids[row, columns],
+                    inputs["token_type_ids"][row, columns],
                     labels["seq_relationship_logits"][row, i],
                 )
                 sequences += 1
@@ -96,24 +96,24 @@ def test_packed_rows(corpus: TokenCorpus) -> None:
 
 @pytest.mark.parametrize("packing", [False, True])
 def test_predictions(corpus: TokenCorpus, packing: bool) -> None:
-    source = batches(corpus, packing=packing, max_predictions=9, short_fraction=0.0)
+    source = make_batches(corpus, packing=packing, max_predictions=9, short_fraction=0.0)
     chosen = shown = kept = text = 0
     for k in range(150):
         inputs, labels, weights = source[k]
-        positions, there = inputs["masked_lm_positions"], weights["prediction_logits"] > 0
+        positions, is_used = inputs["masked_lm_positions"], weights["prediction_logits"] > 0
         assert positions.shape == (BATCH, 9)
         for row in range(BATCH):
-            found = positions[row, there[row]]
+            found = positions[row, is_used[row]]
             assert (np.diff(found) > 0).all()
-            assert not positions[row, ~there[row]].any()
-        original = labels["prediction_logits"][there]
+            assert not positions[row, ~is_used[row]].any()
+        original = labels["prediction_logits"][is_used]
         assert (original >= len(SPECIAL)).all()  # Never special tokens.
-        seen = np.take_along_axis(inputs["input_ids"], positions, axis=1)[there]
+        seen = np.take_along_axis(inputs["input_ids"], positions, axis=1)[is_used]
         chosen += len(original)
         shown += (seen == MASK).sum()
         kept += (seen == original).sum()
-        text += (unmasked(inputs, labels, weights) >= len(SPECIAL)).sum()
-    assert abs(chosen / text - 9 / 64) < 0.015  # The most that a row may have, in full rows.
+        text += (unmask(inputs, labels, weights) >= len(SPECIAL)).sum()
+    assert abs(chosen / text - 9 / 64) < 0.015  # The maximum of a row, in full rows.
     assert abs(shown / chosen - 0.8) < 4 * 0.4 / np.sqrt(chosen)
     assert abs(kept / chosen - 0.1) < 4 * 0.3 / np.sqrt(chosen) + 1 / WORDS
 
@@ -121,7 +121,7 @@ def test_predictions(corpus: TokenCorpus, packing: bool) -> None:
 def test_special_tokens_in_the_corpus_are_not_predicted(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path, documents=40, sentences=(4, 20), tokens=(3, 11))
     corpus._tokens = [np.where(tokens % 5 == 0, tokens % 4, tokens) for tokens in corpus._tokens]
-    source = batches(corpus)
+    source = make_batches(corpus)
     for k in range(40):
         _, labels, weights = source[k]
         assert (labels["prediction_logits"][weights["prediction_logits"] > 0] >= len(SPECIAL)).all()
@@ -129,7 +129,7 @@ def test_special_tokens_in_the_corpus_are_not_predicted(tmp_path: Path) -> None:
 
 def test_rows_are_full_on_long_documents(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path, documents=19, sentences=(150, 300), tokens=(5, 40))
-    source = batches(corpus, packing=True)
+    source = make_batches(corpus, packing=True)
     assert np.mean([source[k][0]["attention_mask"].mean() for k in range(50)]) > 0.98
 
 
@@ -137,21 +137,21 @@ def test_rows_are_full_on_long_documents(tmp_path: Path) -> None:
 def test_a_batch_depends_on_seed_and_number_alone(corpus: TokenCorpus, packing: bool) -> None:
     """The same in other processes, in any order, over several epochs."""
     numbers = [0, 131, 7, 64, 199]
-    source = batches(corpus, packing=packing)
+    source = make_batches(corpus, packing=packing)
     expected = [serialize_batch(source, k) for k in numbers]
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         others = list(pool.map(serialize_batch, itertools.repeat(source), reversed(numbers)))
     assert others[::-1] == expected
     assert len(set(expected)) == len(numbers)
-    assert source.per_epoch < 131  # So that several epochs were looked at.
+    assert source.per_epoch < 131  # Several epochs were compared.
     for k, batch in zip(range(60, 66), iter(to_grain(source, start=60)), strict=False):
         np.testing.assert_array_equal(batch[0]["input_ids"], source[k][0]["input_ids"])
-    other = batches(corpus, packing=packing, seed=2)
+    other = make_batches(corpus, packing=packing, seed=2)
     assert (other[0][0]["input_ids"] != source[0][0]["input_ids"]).any()
 
 
 def test_an_epoch_visits_every_chunk_once(corpus: TokenCorpus) -> None:
-    source = batches(corpus)
+    source = make_batches(corpus)
     chunks = np.concatenate([source._select_chunks(k) for k in range(source.per_epoch)])
     assert len(set(chunks.tolist())) == len(chunks) == BATCH * source.per_epoch
     again = np.concatenate([source._select_chunks(k) for k in range(source.per_epoch, 2 * source.per_epoch)])

@@ -12,11 +12,11 @@ from keras_bert_impl.errors import InputError
 CONTEXT = "Ada Lovelace was born in London\U0001f3a9 in 1815."
 
 
-def squad(*questions: Any, context: Any = CONTEXT) -> dict[str, Any]:
+def make_squad(*questions: Any, context: Any = CONTEXT) -> dict[str, Any]:
     return {"version": "v2.0", "data": [{"title": "t", "paragraphs": [{"context": context, "qas": list(questions)}]}]}
 
 
-def question(**changes: Any) -> dict[str, Any]:
+def make_question(**changes: Any) -> dict[str, Any]:
     return {"id": "q", "question": "Where?", "answers": [{"text": "London", "answer_start": 25}], **changes}
 
 
@@ -39,15 +39,15 @@ def test_xquad_is_read_completely(shared_data: Path) -> None:
 
 def test_questions_without_answer(tmp_path: Path) -> None:
     plausible = [{"text": "Ada", "answer_start": 0}]
-    impossible = question(id="no", is_impossible=True, answers=[], plausible_answers=plausible)
-    behind_the_emoji = question(id="yes", is_impossible=False, answers=[{"text": "1815", "answer_start": 36}])
-    columns = read_squad(write(tmp_path / "x.json", squad(impossible, behind_the_emoji)))
+    impossible = make_question(id="no", is_impossible=True, answers=[], plausible_answers=plausible)
+    after_the_emoji = make_question(id="yes", is_impossible=False, answers=[{"text": "1815", "answer_start": 36}])
+    columns = read_squad(write(tmp_path / "x.json", make_squad(impossible, after_the_emoji)))
     assert columns["answers"] == [{"text": [], "answer_start": []}, {"text": ["1815"], "answer_start": [36]}]
     assert columns["location"][1] == f"{tmp_path / 'x.json'}, data[0].paragraphs[0].qas[1]"
 
 
 def test_answers_are_not_needed_for_prediction(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.json", squad({"id": "q", "question": ""}))
+    path = write(tmp_path / "x.json", make_squad({"id": "q", "question": ""}))
     assert set(read_squad(path, labeled=False)) == {"location", "id", "question", "context"}
 
 
@@ -59,21 +59,21 @@ def test_answers_are_not_needed_for_prediction(tmp_path: Path) -> None:
         ({"data": {}}, r"'data' is a dict"),
         ({"data": []}, r"contains no questions"),
         ({"data": [{"paragraphs": [{"qas": []}]}]}, r"data\[0\]\.paragraphs\[0\]: there is no 'context'"),
-        (squad(question(), "q"), r"qas\[1\] is a JSON str; an object"),
-        (squad({"id": "q", "answers": []}), r"qas\[0\]: there is no 'question'"),
-        (squad({"id": "q", "question": "?"}), r"qas\[0\]: there is no 'answers'"),
-        (squad(question(), context=7), r"qas\[0\]: context is 7; a string"),
-        (squad(question(answers=[{"text": "London"}])), r"there is no 'answer_start'"),
-        (squad(question(answers=[{"text": "London", "answer_start": "25"}])), r"'answer_start' is a str"),
+        (make_squad(make_question(), "q"), r"qas\[1\] is a JSON str; an object"),
+        (make_squad({"id": "q", "answers": []}), r"qas\[0\]: there is no 'question'"),
+        (make_squad({"id": "q", "question": "?"}), r"qas\[0\]: there is no 'answers'"),
+        (make_squad(make_question(), context=7), r"qas\[0\]: context is 7; a string"),
+        (make_squad(make_question(answers=[{"text": "London"}])), r"there is no 'answer_start'"),
+        (make_squad(make_question(answers=[{"text": "London", "answer_start": "25"}])), r"'answer_start' is a str"),
         (
-            squad(question(), question(answers=[{"text": "1815", "answer_start": 38}])),
+            make_squad(make_question(), make_question(answers=[{"text": "1815", "answer_start": 38}])),
             r"1 of 2 answers are not at .*qas\[1\]: the answer is '1815', but at 38 the context has '15\.'",
         ),
-        (squad(question(answers=[{"text": "", "answer_start": 3}])), r"1 of 1 answers are not at"),
-        (squad(question(answers=[{"text": ".", "answer_start": -1}])), r"1 of 1 answers are not at"),
+        (make_squad(make_question(answers=[{"text": "", "answer_start": 3}])), r"1 of 1 answers are not at"),
+        (make_squad(make_question(answers=[{"text": ".", "answer_start": -1}])), r"1 of 1 answers are not at"),
     ],
 )
-def test_bad_content_is_refused_with_its_place(tmp_path: Path, value: Any, message: str) -> None:
+def test_bad_content_is_refused_with_its_location(tmp_path: Path, value: Any, message: str) -> None:
     path = write(tmp_path / "x.json", value)
     with pytest.raises(InputError, match=message) as error:
         read_squad(path)

@@ -66,7 +66,7 @@ def test_quoted_line_breaks_count_as_lines(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(b'text,label\r\n"one\r\ntwo",a\r\nthree,b\r\n')
     columns = read_table(tmp_path / "x.csv")
     assert columns["text"] == ["one\ntwo", "three"]
-    assert [place.rpartition(" ")[2] for place in columns["location"]] == ["2", "4"]
+    assert [location.rpartition(" ")[2] for location in columns["location"]] == ["2", "4"]
 
 
 def test_a_byte_order_mark_is_not_part_of_the_first_name(tmp_path: Path) -> None:
@@ -114,9 +114,9 @@ BAD = {
     "UTF-8": ("x.tsv", b"text\tlabel\na\t1\nb\xff\t0\n", {}, r"x\.tsv is not UTF-8: byte 16, in line 3, is 0xff"),
     "no label": ("x.tsv", b"text\tlabel\na\t1\nb\t \n", {}, r"line 3: the label in column 'label' is empty"),
     "quote": ("x.csv", b'text,label\na,1\n"b,0\nc,1\n', {}, r"line 3: not valid CSV: unexpected end of data"),
-    "no JSON": ("x.jsonl", b'{"text": "a", "label": "b"}\n{"text":\n', {}, r"line 2 is not JSON: Expecting value"),
-    "no object": ("x.jsonl", b'["a", "b"]\n', {}, r"line 1 contains a JSON list; an object"),
-    "no string": ("x.jsonl", b'{"text": 5, "label": "b"}\n', {}, r"line 1: text is 5; a string was expected"),
+    "not JSON": ("x.jsonl", b'{"text": "a", "label": "b"}\n{"text":\n', {}, r"line 2 is not JSON: Expecting value"),
+    "not an object": ("x.jsonl", b'["a", "b"]\n', {}, r"line 1 contains a JSON list; an object"),
+    "not a string": ("x.jsonl", b'{"text": 5, "label": "b"}\n', {}, r"line 1: text is 5; a string was expected"),
     "null label": ("x.jsonl", b'{"text": "a", "label": null}\n', {}, r"line 1: label is None; a string was expected"),
     "surrogate": (
         "x.jsonl",
