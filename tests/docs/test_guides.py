@@ -82,7 +82,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory, sentiment_run: Path, snipp
     """A directory with the run and the data that the serving guide uses, after its commands were run there."""
     directory = tmp_path_factory.mktemp("reader")
     shutil.copytree(sentiment_run, directory / "runs" / "sentiment")
-    # The training texts: the small model is certain of them, so that no answer changes in another precision.
+    # The training texts: the small model is certain of them, so that no prediction changes in another precision.
     shutil.copy(snippets / "train.tsv", directory / "valid.tsv")
     shown = extract_commands(SERVING)
     assert [command[0] for command in shown].count("export") == 6
@@ -111,11 +111,11 @@ def test_the_serving_commands_write_the_files_that_the_guide_lists(serving: Path
 
 @pytest.mark.slow
 def test_the_guide_and_the_export_start_the_same_server(serving: Path) -> None:
-    def command(page: str) -> str:
+    def find_command(page: str) -> str:
         return re.search(r"docker run .*?tensorflow/serving", page.replace("\\\n", " "))[0]
 
     page = (serving / "saved_models" / "sentiment" / "1" / "README.md").read_text(encoding="utf-8")
-    assert shlex.split(command(SERVING)) == shlex.split(command(page))
+    assert shlex.split(find_command(SERVING)) == shlex.split(find_command(page))
 
 
 @pytest.mark.slow

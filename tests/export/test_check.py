@@ -1,4 +1,4 @@
-"""``keras-bert serve-check``: what a server can take, and what not."""
+"""``keras-bert serve-check`` on an export that TensorFlow Serving accepts, and on others."""
 
 import shutil
 from pathlib import Path
@@ -22,11 +22,11 @@ def test_an_export_passes(sentiment_export: Path, capsys: pytest.CaptureFixture[
     assert max(map(len, lines)) <= 80
 
 
-def failed(directory: Path) -> dict[str, str]:
+def find_failures(directory: Path) -> dict[str, str]:
     return {check.name: check.details for check in check_export(directory) if not check.passed}
 
 
-def test_what_a_server_cannot_take_is_named(sentiment_export: Path, tmp_path: Path) -> None:
+def test_problems_are_named(sentiment_export: Path, tmp_path: Path) -> None:
     copy = tmp_path / "other" / "v1"
     shutil.copytree(sentiment_export, copy)
     # The same vocabulary with two words swapped.
@@ -35,15 +35,15 @@ def test_what_a_server_cannot_take_is_named(sentiment_export: Path, tmp_path: Pa
     first, second = words.index("great"), words.index("movie")
     words[first], words[second] = words[second], words[first]
     BertTokenizer(words, model_max_length=tokenizer.model_max_length).save_pretrained(copy / "assets.extra")
-    found = failed(copy)
+    found = find_failures(copy)
     assert found.keys() == {"location", "warm-up", "tokenizer"}
     assert found["location"] == "not a version number"
     assert found["warm-up"] == "6 requests, not the expected ones for other"
     (copy / "assets.extra" / "tf_serving_warmup_requests").unlink()
-    assert failed(copy)["warm-up"] == "assets.extra/tf_serving_warmup_requests is missing"
+    assert find_failures(copy)["warm-up"] == "assets.extra/tf_serving_warmup_requests is missing"
 
 
-def test_operations_of_others(tmp_path: Path) -> None:
+def test_operations_that_tensorflow_lacks(tmp_path: Path) -> None:
     module = tf.Module()
     module.answer = tf.function(
         lambda text: {"label": tf.numpy_function(lambda value: value, [text], tf.string)},

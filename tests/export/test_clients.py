@@ -1,4 +1,4 @@
-"""What a client of TF Serving sends: the requests that an export's own page shows, and its warm-up file."""
+"""Requests to TF Serving: those that an export's README shows, and those of its warm-up file."""
 
 import json
 from collections.abc import Iterator
@@ -32,23 +32,23 @@ def page(sentiment_export: Path) -> str:
     return (sentiment_export / "README.md").read_text(encoding="utf-8")
 
 
-def expected(page: str) -> dict[str, Any]:
+def read_expected(page: str) -> dict[str, Any]:
     """The answer that the page shows."""
     (answer,) = extract_blocks(page, "json")
     return json.loads(answer)
 
 
-def close(found: Any, shown: Any) -> bool:
+def is_close(found: Any, shown: Any) -> bool:
     if isinstance(shown, dict):
-        return found.keys() == shown.keys() and all(close(found[key], shown[key]) for key in shown)
+        return found.keys() == shown.keys() and all(is_close(found[key], shown[key]) for key in shown)
     if isinstance(shown, list):
-        return len(found) == len(shown) and all(map(close, found, shown))
+        return len(found) == len(shown) and all(map(is_close, found, shown))
     return found == (pytest.approx(shown, rel=1e-5) if isinstance(shown, float) else shown)
 
 
 def test_the_rest_request_of_the_page(service: Service, page: str) -> None:
     ((_, _, address, _, body),) = extract_commands(page, "curl")
-    assert close(service.answer_rest(body), expected(page))
+    assert is_close(service.answer_rest(body), read_expected(page))
     assert "/v1/models/sentiment:predict" in address
 
 
@@ -57,7 +57,7 @@ def test_the_grpc_client_of_the_page(port: int, page: str, capsys: pytest.Captur
     assert "localhost:8500" in client
     exec(compile(client.replace("localhost:8500", f"localhost:{port}"), "README.md", "exec"), {})
     found = eval(capsys.readouterr().out)
-    shown = expected(page)["predictions"][0]
+    shown = read_expected(page)["predictions"][0]
     assert found.keys() == shown.keys()
     assert found["label"] == [shown["label"].encode()]
     assert found["scores"][0] == pytest.approx(shown["scores"], rel=1e-5)
@@ -69,14 +69,14 @@ def test_the_warm_up_requests_run(sentiment_export: Path, service: Service) -> N
         prediction_log_pb2.PredictionLog.FromString(record.numpy())
         for record in tf.data.TFRecordDataset(str(path), buffer_size=1 << 18)
     ]
-    asked = set()
+    signatures = set()
     for log in logs:
         assert log.WhichOneof("log_type") == "predict_log"
         request = log.predict_log.request
         assert request.model_spec.name == "sentiment"
-        asked.add(request.model_spec.signature_name)
+        signatures.add(request.model_spec.signature_name)
         batch = {tf.make_ndarray(tensor).shape[0] for tensor in request.inputs.values()}
         answer = service.Predict(request, None)
         assert {tf.make_ndarray(tensor).shape[0] for tensor in answer.outputs.values()} == batch
-    assert asked == {"serving_default", "pair", "ids"}
-    assert len(logs) == 2 * len(asked)
+    assert signatures == {"serving_default", "pair", "ids"}
+    assert len(logs) == 2 * len(signatures)

@@ -24,14 +24,14 @@ from keras_bert_impl.tokenization import BertTokenizer
 TEXTS = ["A good film.", "", "Naïve, not good – and far too long", "bad 日本", "so dull"]
 
 
-def logits(run: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
+def compute_logits(run: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
     """The logits of the fine-tuned model in transformers."""
     return transformers_models.compute_outputs("BertForSequenceClassification", run, inputs)["logits"]
 
 
 @run_in_torch_process
-def logits_of_int8(run: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    """The same with each matrix rounded to 255 levels for each output, or each token."""
+def compute_int8_logits(run: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """The same with each matrix rounded to 255 levels per output or token."""
     import torch
     import torch_models
 
@@ -46,17 +46,17 @@ def logits_of_int8(run: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def export(sentiment_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Gives an export of a format in a precision, made once."""
+    """Returns an export of a format in a precision, which is made once."""
     root = tmp_path_factory.mktemp("exports")
 
     @functools.cache
-    def made(name: str, precision: str = "float32") -> Path:
+    def make(name: str, precision: str = "float32") -> Path:
         return export_model(sentiment_run, root / name / precision / "1", format=name, precision=precision).directory
 
-    return made
+    return make
 
 
-def outputs(directory: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
+def run_export(directory: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
     """An export's logits."""
     kind = find_format(directory)
     assert kind is not None
@@ -69,7 +69,7 @@ def test_float32_gives_the_logits_of_torch(export: Callable[..., Path], sentimen
     tokenizer = BertTokenizer.from_pretrained(sentiment_run)
     for texts in (TEXTS, TEXTS[:1], TEXTS[2:4]):
         inputs = tokenizer(texts)
-        np.testing.assert_allclose(outputs(directory, inputs), logits(sentiment_run, inputs), atol=1e-5)
+        np.testing.assert_allclose(run_export(directory, inputs), compute_logits(sentiment_run, inputs), atol=1e-5)
     found, expected = (Predictor(source).predict_texts(TEXTS) for source in (directory, sentiment_run))
     assert [prediction["label"] for prediction in found] == [prediction["label"] for prediction in expected]
 
@@ -78,13 +78,13 @@ def test_float32_gives_the_logits_of_torch(export: Callable[..., Path], sentimen
 def test_bfloat16_is_near(export: Callable[..., Path], sentiment_run: Path) -> None:
     directory = export("saved_model", "bfloat16")
     inputs = BertTokenizer.from_pretrained(sentiment_run)(TEXTS)
-    found, expected = outputs(directory, inputs), logits(sentiment_run, inputs)
+    found, expected = run_export(directory, inputs), compute_logits(sentiment_run, inputs)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=0.03)
     assert np.abs(found - expected).max() > 1e-5
     half, full = (
-        (made / "variables" / "variables.data-00000-of-00001").stat().st_size
-        for made in (directory, export("saved_model"))
+        (path / "variables" / "variables.data-00000-of-00001").stat().st_size
+        for path in (directory, export("saved_model"))
     )
     assert half < 0.6 * full
 
@@ -95,12 +95,12 @@ def test_int8_gives_the_logits_of_rounded_weights(
     monkeypatch.setattr(int8, "_MIN_SIZE", 1)
     directory = export_model(sentiment_run, tmp_path / "x" / "1", precision="int8").directory
     inputs = BertTokenizer.from_pretrained(sentiment_run)(TEXTS)
-    exact = logits(sentiment_run, inputs)
-    expected = logits_of_int8(sentiment_run, inputs)
-    np.testing.assert_allclose(outputs(directory, inputs), expected, atol=1e-5)
+    exact = compute_logits(sentiment_run, inputs)
+    expected = compute_int8_logits(sentiment_run, inputs)
+    np.testing.assert_allclose(run_export(directory, inputs), expected, atol=1e-5)
     assert np.abs(exact - expected).max() > 1e-4
-    # Loaded twice in a process, and again after the first is gone.
-    np.testing.assert_allclose(outputs(directory, inputs), expected, atol=1e-5)
+    # An export can be loaded a second time in a process, after the first one is freed.
+    np.testing.assert_allclose(run_export(directory, inputs), expected, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -108,8 +108,8 @@ def test_int8_gives_the_logits_of_rounded_weights(
 def test_int8_of_other_runtimes_is_near(export: Callable[..., Path], sentiment_run: Path, name: str) -> None:
     directory = export(name, "int8")
     inputs = BertTokenizer.from_pretrained(sentiment_run)(TEXTS)
-    expected = logits(sentiment_run, inputs)
-    np.testing.assert_allclose(outputs(directory, inputs), expected, atol=0.1)
+    expected = compute_logits(sentiment_run, inputs)
+    np.testing.assert_allclose(run_export(directory, inputs), expected, atol=0.1)
 
 
 @pytest.mark.parametrize("name", [name for name, kind in FORMATS.items() if not kind.takes_text])
@@ -122,7 +122,7 @@ def test_the_page_of_an_export_runs(export: Callable[..., Path], sentiment_run: 
     shape, values = done.stdout.splitlines()[-2:]
     assert shape == "logits (2, 2)"
     inputs = BertTokenizer.from_pretrained(sentiment_run)(["It was a great movie.", "A dull film."])
-    np.testing.assert_allclose(json.loads(values), logits(sentiment_run, inputs), atol=0.02)
+    np.testing.assert_allclose(json.loads(values), compute_logits(sentiment_run, inputs), atol=0.02)
 
 
 def test_other_kinds_of_models(small_bert: Path, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_other_kinds_of_models(small_bert: Path, tmp_path: Path) -> None:
         ("x/v1", "x/v1 ends in 'v1'"),
     ],
 )
-def test_what_a_format_cannot_hold_is_refused(
+def test_options_that_a_format_does_not_support_are_refused(
     sentiment_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: str, message: str
 ) -> None:
     target, *rest = options.split()
@@ -174,7 +174,7 @@ def test_an_export_whose_metric_falls_is_refused_unless_forced(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    # The run's own answers, where it is certain: rounding must not turn one over, and a wreck turns over many.
+    # The run's most certain predictions as labels: rounding must not change any, and a broken model changes many.
     texts = [row.split("\t")[0] for row in (snippets / "train.tsv").read_text(encoding="utf-8").splitlines()[1:]]
     found = sorted(
         zip(texts, Predictor(sentiment_run).predict_texts(texts), strict=True), key=lambda pair: pair[1]["score"]
@@ -185,9 +185,9 @@ def test_an_export_whose_metric_falls_is_refused_unless_forced(
     arguments = ["export", str(sentiment_run), str(tmp_path / "x" / "1"), "--precision", "int8", "--data", str(data)]
     monkeypatch.setattr(int8, "_MIN_SIZE", 1)
     assert main(arguments) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"accuracy on \S+certain\.tsv: 1\.0000 before, 1\.0000 after", said[1])
-    # So few levels that little is left of the model.
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"accuracy on \S+certain\.tsv: 1\.0000 before, 1\.0000 after", lines[1])
+    # So few levels that the model is broken.
     monkeypatch.setattr(int8, "_LARGEST", 0.2)
     arguments[2] = str(tmp_path / "y" / "1")
     assert main(arguments) == 2

@@ -20,7 +20,7 @@ from keras_bert_impl.tokenization import BertTokenizer
 TEXTS = ["A good film.", "", "😀", "not a good film, and far too long " * 5]
 
 
-def test_the_directory_is_as_tf_serving_takes_it(sentiment_export: Path, sentiment_run: Path) -> None:
+def test_the_directory_has_the_layout_of_tf_serving(sentiment_export: Path, sentiment_run: Path) -> None:
     assert {path.name for path in sentiment_export.iterdir()} == {
         "assets",
         "README.md",
@@ -85,8 +85,8 @@ def test_an_export_is_used_where_keras_is_missing(sentiment_export: Path, sentim
     result = subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8")
     found, expected = json.loads(result.stdout), Predictor(sentiment_run).predict_texts(TEXTS)
     assert [prediction["label"] for prediction in found] == [prediction["label"] for prediction in expected]
-    for here, there in zip(expected, found, strict=True):
-        assert there["scores"] == pytest.approx(here["scores"], abs=1e-5)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours["scores"] == pytest.approx(theirs["scores"], abs=1e-5)
 
 
 @pytest.mark.slow
@@ -100,11 +100,11 @@ def test_a_model_and_its_export_predict_the_same(small_bert: Path, tmp_path: Pat
     pairs = TEXTS[1:] + TEXTS[:1] if model_class is BertForQuestionAnswering else None
     predictions = [Predictor(source, max_length=31).predict_texts(TEXTS, pairs) for source in (run, export)]
     assert len(predictions[0]) == len(TEXTS)
-    assert _rounded(predictions[0]) == _rounded(predictions[1])
+    assert _round_floats(predictions[0]) == _round_floats(predictions[1])
 
 
-def _rounded(value: object) -> object:
-    """The same with fewer digits in each float."""
+def _round_floats(value: object) -> object:
+    """Rounds each float to four digits."""
     return json.loads(json.dumps(value), parse_float=lambda digits: round(float(digits), 4))
 
 

@@ -1,4 +1,4 @@
-"""Exports in TensorFlow's C library, which knows no Python, no Keras and no TF Text."""
+"""Exports run by TensorFlow's C library, without Python, Keras and TF Text."""
 
 import shutil
 import subprocess
@@ -28,21 +28,21 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return program
 
 
-def meta_graph(export: Path) -> tf.compat.v1.MetaGraphDef:
+def read_meta_graph(export: Path) -> tf.compat.v1.MetaGraphDef:
     content = saved_model_pb2.SavedModel.FromString((export / "saved_model.pb").read_bytes())
     return next(graph for graph in content.meta_graphs if "serve" in graph.meta_info_def.tags)
 
 
 @pytest.mark.parametrize(
-    ("precision", "near"),
+    ("precision", "tolerance"),
     [("float32", 1e-5), *(pytest.param(name, 0.02, marks=pytest.mark.slow) for name in ("bfloat16", "int8"))],
 )
 def test_a_c_program_gets_the_answers_of_keras(
-    client: Path, sentiment_export: Path, sentiment_run: Path, tmp_path: Path, precision: str, near: float
+    client: Path, sentiment_export: Path, sentiment_run: Path, tmp_path: Path, precision: str, tolerance: float
 ) -> None:
     if precision != "float32":
         sentiment_export = export_model(sentiment_run, tmp_path / "sentiment" / "1", precision=precision).directory
-    signature = meta_graph(sentiment_export).signature_def["serving_default"]
+    signature = read_meta_graph(sentiment_export).signature_def["serving_default"]
     names = [signature.inputs["text"].name, signature.outputs["label"].name, signature.outputs["scores"].name]
     command = [client, sentiment_export, "1", *names]
     done = subprocess.run(command, input="\n".join(TEXTS) + "\n", capture_output=True, text=True, check=True)
@@ -51,11 +51,11 @@ def test_a_c_program_gets_the_answers_of_keras(
         expected = Predictor(sentiment_run).predict_texts(TEXTS)
     assert labels == [prediction["label"] for prediction in expected]
     flat = [score for prediction in expected for score in prediction["scores"].values()]
-    assert [float(score) for score in scores] == pytest.approx(flat, abs=near)
+    assert [float(score) for score in scores] == pytest.approx(flat, abs=tolerance)
 
 
 def test_all_operations_are_plain_tensorflow(sentiment_export: Path) -> None:
-    graph = meta_graph(sentiment_export).graph_def
+    graph = read_meta_graph(sentiment_export).graph_def
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
     operations = {node.op for node in nodes} - {function.signature.name for function in graph.library.function}
     assert "UnicodeDecode" in operations

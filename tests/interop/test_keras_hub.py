@@ -33,15 +33,15 @@ SIZES = {
 CONFIG = {**transformers_models.SIZES, "num_hidden_layers": 2}
 INPUTS = transformers_models.make_inputs()
 LIMIT = 1e-5
-# What torch and KerasHub need to show that GELU is another: larger than rounding, smaller than the states.
+# Larger differences to torch show a different GELU: above rounding errors, below the size of the states.
 DRIFT = 1e-4
 
 
-def in_their_words(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def rename_inputs(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {NAMES[name]: array for name, array in arrays.items()}
 
 
-def gap(outputs: Any, expected: Any, arrays: dict[str, np.ndarray] = INPUTS) -> float:
+def compute_gap(outputs: Any, expected: Any, arrays: dict[str, np.ndarray] = INPUTS) -> float:
     """The largest difference between the outputs of a backbone and of a BERT, without padding."""
     real = arrays["attention_mask"].astype(bool)
     gaps = []
@@ -53,7 +53,7 @@ def gap(outputs: Any, expected: Any, arrays: dict[str, np.ndarray] = INPUTS) -> 
     return float(max(gaps))
 
 
-def random_backbone(**changes: Any) -> Any:
+def make_random_backbone(**changes: Any) -> Any:
     """A backbone of KerasHub in which no weight is zero or one."""
     backbone = keras_hub.models.BertBackbone(**{**SIZES, **changes})
     draw = np.random.default_rng(1)
@@ -62,7 +62,7 @@ def random_backbone(**changes: Any) -> Any:
     return backbone
 
 
-def same_weights(first: keras.Model, second: keras.Model) -> None:
+def assert_same_weights(first: keras.Model, second: keras.Model) -> None:
     """Asserts that all weights are equal, bit for bit, under the same paths."""
     found, expected = ({variable.path: variable for variable in model.weights} for model in (first, second))
     assert found.keys() == expected.keys()
@@ -72,7 +72,7 @@ def same_weights(first: keras.Model, second: keras.Model) -> None:
         np.testing.assert_array_equal(*arrays, err_msg=path)
 
 
-def messages(warnings: pytest.WarningsRecorder) -> list[str]:
+def list_warnings(warnings: pytest.WarningsRecorder) -> list[str]:
     """The warnings of this package."""
     return [str(warning.message) for warning in warnings if warning.category is UserWarning]
 
@@ -103,14 +103,14 @@ def test_outputs_are_those_of_torch(hidden_act: str, saved: Path) -> None:
     assert type(backbone) is keras_hub.models.BertBackbone
     assert {name: getattr(backbone, name) for name in SIZES} == SIZES
     assert backbone.dropout == 0.1
-    assert gap(backbone(in_their_words(INPUTS)), theirs) < LIMIT
+    assert compute_gap(backbone(rename_inputs(INPUTS)), theirs) < LIMIT
 
 
 def test_kerashubs_own_gelu_differs(ours: BertModel, expected: dict[str, np.ndarray]) -> None:
-    """Therefore the other tests here would notice the wrong activation."""
+    """Therefore the other tests of this file would fail with the wrong activation."""
     backbone = to_keras_hub(ours)
     set_hidden_act(backbone, "gelu_new")
-    assert gap(backbone(in_their_words(INPUTS)), expected) > DRIFT
+    assert compute_gap(backbone(rename_inputs(INPUTS)), expected) > DRIFT
 
 
 def test_epsilon_and_activation_of_a_backbone() -> None:
@@ -137,8 +137,8 @@ def test_every_hidden_act() -> None:
         set_hidden_act(backbone, "snake")
 
 
-def test_back() -> None:
-    backbone = random_backbone(dropout=0.2)
+def test_outputs_after_conversion_to_bert() -> None:
+    backbone = make_random_backbone(dropout=0.2)
     model = from_keras_hub(backbone, hidden_act="gelu_new", pad_token_id=7, attention_probs_dropout_prob=0.3)
     assert model.config == BertConfig(
         **CONFIG,
@@ -147,15 +147,15 @@ def test_back() -> None:
         attention_probs_dropout_prob=0.3,
         pad_token_id=7,
     )
-    assert gap(backbone(in_their_words(INPUTS)), model(INPUTS)) < LIMIT
+    assert compute_gap(backbone(rename_inputs(INPUTS)), model(INPUTS)) < LIMIT
 
 
-def test_back_into_transformers(tmp_path: Path) -> None:
+def test_conversion_to_transformers(tmp_path: Path) -> None:
     """From KerasHub through this package to torch."""
-    backbone = random_backbone()
+    backbone = make_random_backbone()
     from_keras_hub(backbone, hidden_act="gelu_new").save_pretrained(tmp_path)
     theirs = transformers_models.compute_outputs("BertModel", tmp_path, INPUTS)
-    assert gap(backbone(in_their_words(INPUTS)), theirs) < LIMIT
+    assert compute_gap(backbone(rename_inputs(INPUTS)), theirs) < LIMIT
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "mixed_bfloat16"])
@@ -164,15 +164,15 @@ def test_to_kerashub_and_back(dtype: str, saved: Path) -> None:
     backbone = to_keras_hub(model)
     assert backbone.dtype_policy.name == dtype
     again = from_keras_hub(backbone)
-    same_weights(again, model)
+    assert_same_weights(again, model)
     assert again.embeddings.dtype_policy.name == dtype
     assert again.config.hidden_act == "gelu"
-    same_weights(to_keras_hub(again), backbone)
+    assert_same_weights(to_keras_hub(again), backbone)
 
 
 def test_from_kerashub_and_back() -> None:
-    backbone = random_backbone()
-    same_weights(to_keras_hub(from_keras_hub(backbone, hidden_act="gelu_new")), backbone)
+    backbone = make_random_backbone()
+    assert_same_weights(to_keras_hub(from_keras_hub(backbone, hidden_act="gelu_new")), backbone)
 
 
 def test_which_gelu() -> None:
@@ -194,42 +194,42 @@ def test_saving(ours: BertModel, expected: dict[str, np.ndarray], tmp_path: Path
     backbone = to_keras_hub(ours)
     backbone.save(tmp_path / "backbone.keras")
     loaded = keras.models.load_model(tmp_path / "backbone.keras")
-    assert gap(loaded(in_their_words(INPUTS)), expected) > DRIFT
+    assert compute_gap(loaded(rename_inputs(INPUTS)), expected) > DRIFT
     set_hidden_act(loaded, "gelu")
-    assert gap(loaded(in_their_words(INPUTS)), expected) < LIMIT
-    same_weights(loaded, backbone)
+    assert compute_gap(loaded(rename_inputs(INPUTS)), expected) < LIMIT
+    assert_same_weights(loaded, backbone)
 
     backbone.save_to_preset(str(tmp_path / "preset"))
     loaded = keras_hub.models.BertBackbone.from_preset(str(tmp_path / "preset"))
-    assert gap(loaded(in_their_words(INPUTS)), expected) > DRIFT
+    assert compute_gap(loaded(rename_inputs(INPUTS)), expected) > DRIFT
     set_hidden_act(loaded, "gelu")
-    assert gap(loaded(in_their_words(INPUTS)), expected) < LIMIT
+    assert compute_gap(loaded(rename_inputs(INPUTS)), expected) < LIMIT
 
     keras.Model(backbone.input, backbone.output).save(tmp_path / "plain.keras")
     loaded = keras.models.load_model(tmp_path / "plain.keras")
-    assert gap(loaded(in_their_words(INPUTS)), expected) < LIMIT
+    assert compute_gap(loaded(rename_inputs(INPUTS)), expected) < LIMIT
     with zipfile.ZipFile(tmp_path / "plain.keras") as file:
         assert b"keras_bert_impl" not in file.read("config.json"), "the file needs this package"
 
 
 def test_a_step_of_training(saved: Path) -> None:
     """Without dropout both models take the same step."""
-    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    model = BertModel.from_pretrained(saved, **still)
+    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model = BertModel.from_pretrained(saved, **no_dropout)
     backbone = to_keras_hub(model)
     before = model.state_dict()
     targets = {
         name: np.zeros_like(array)
         for name, array in transformers_models.compute_outputs("BertModel", saved, INPUTS).items()
     }
-    # The gradients at padding are of no interest, but both have them: the same targets for all tokens.
+    # Both models have gradients at padding, therefore all tokens have the same targets.
     for trained, words, names in ((model, INPUTS, dict(zip(OUTPUTS, OUTPUTS, strict=True))), (backbone, None, OUTPUTS)):
         trained.compile(optimizer=keras.optimizers.SGD(0.1), loss=dict.fromkeys(names.values(), "mse"))
         wanted = {names[name]: array for name, array in targets.items()}
-        trained.train_on_batch(words or in_their_words(INPUTS), wanted)
+        trained.train_on_batch(words or rename_inputs(INPUTS), wanted)
     after, found = model.state_dict(), from_keras_hub(backbone).state_dict()
     moved = {name for name, array in after.items() if np.abs(array - before[name]).max() > 1e-6}
-    # The bias of the keys is without effect on softmax.
+    # The bias of the keys has no effect on softmax.
     assert {name for name in after if name not in moved} == {name for name in after if name.endswith("self.key.bias")}
     for name, array in after.items():
         np.testing.assert_allclose(found[name], array, rtol=0, atol=1e-6, err_msg=name)
@@ -243,10 +243,10 @@ def test_a_classifier(tmp_path: Path) -> None:
         UserWarning, match=r"a backbone does not contain: classifier/bias, classifier/kernel\.$"
     ) as warnings:
         backbone = to_keras_hub(model)
-    assert len(messages(warnings)) == 1
+    assert len(list_warnings(warnings)) == 1
     task = keras_hub.models.BertTextClassifier(backbone, num_classes=model.config.num_labels)
     task.output_dense.set_weights(model.classifier.get_weights())
-    logits = task.predict_on_batch(in_their_words(INPUTS))
+    logits = task.predict_on_batch(rename_inputs(INPUTS))
     theirs = transformers_models.compute_outputs("BertForSequenceClassification", tmp_path, INPUTS)
     np.testing.assert_allclose(logits, theirs["logits"], rtol=0, atol=LIMIT)
     with pytest.raises(InputError, match=r"backbone is a BertTextClassifier; .*as in its \.backbone\."):
@@ -257,7 +257,7 @@ def test_a_model_without_pooler() -> None:
     model = models.BertForTokenClassification(BertConfig(**CONFIG))
     with pytest.warns(UserWarning, match="BertForTokenClassification") as warnings:
         backbone = to_keras_hub(model)
-    assert messages(warnings) == [
+    assert list_warnings(warnings) == [
         "weights of the BertForTokenClassification that a backbone does not contain: "
         "classifier/bias, classifier/kernel.",
         "newly initialized, because the BertForTokenClassification does not contain them: pooler/dense/bias, "
@@ -331,10 +331,10 @@ def test_minilm(minilm: Path) -> None:
     batch = BertTokenizer.from_pretrained(minilm)(inputs.read_snippets())
     expected = transformers_models.compute_outputs("BertModel", minilm, batch)
     backbone = to_keras_hub(model)
-    assert gap(backbone(in_their_words(batch)), expected, batch) < LIMIT
-    same_weights(from_keras_hub(backbone), model)
+    assert compute_gap(backbone(rename_inputs(batch)), expected, batch) < LIMIT
+    assert_same_weights(from_keras_hub(backbone), model)
     set_hidden_act(backbone, "gelu_new")
-    assert gap(backbone(in_their_words(batch)), expected, batch) == pytest.approx(4.9e-3, rel=0.02)
+    assert compute_gap(backbone(rename_inputs(batch)), expected, batch) == pytest.approx(4.9e-3, rel=0.02)
 
 
 RUN = """
@@ -358,7 +358,7 @@ np.savez(outputs, backend=keras.backend.backend(), **found)
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_other_backends(backend: str, saved: Path, expected: dict[str, np.ndarray], tmp_path: Path) -> None:
-    np.savez(tmp_path / "inputs.npz", **in_their_words(INPUTS))
+    np.savez(tmp_path / "inputs.npz", **rename_inputs(INPUTS))
     environment = {**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-W", "error::UserWarning", "-c", RUN]
     files = [saved, tmp_path / "inputs.npz", tmp_path / "outputs.npz"]
@@ -366,4 +366,4 @@ def test_other_backends(backend: str, saved: Path, expected: dict[str, np.ndarra
     assert result.returncode == 0, result.stderr
     found = dict(np.load(tmp_path / "outputs.npz"))
     assert str(found.pop("backend")) == backend
-    assert gap(found, expected) < LIMIT
+    assert compute_gap(found, expected) < LIMIT

@@ -34,7 +34,7 @@ VOCABULARY = [
     *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"),
 ]
 
-# Class: the rows that the certificate has beside those of the layers.
+# Class: the rows that the certificate has in addition to those of the layers.
 HEADS = {
     "BertModel": ["pooler"],
     "BertForPreTraining": ["pooler", "masked-LM logits", "next-sentence logits"],
@@ -54,7 +54,7 @@ def save(name: str, directory: Path, **changes: Any) -> Path:
     return directory
 
 
-# Each needs a few graphs; three have all there is in the others.
+# The class that runs without --slow: it has the pooler and two heads.
 QUICK = ("BertForPreTraining",)
 
 
@@ -263,7 +263,7 @@ def test_a_format_that_transformers_does_not_read(tmp_path: Path) -> None:
         verify(tmp_path)
 
 
-# What torch does when it is imported: what the certificate says then.
+# What torch does when it is imported: the message of the certificate.
 BROKEN = {
     "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')": (
         r'verification compares .* torch is not installed: `pip install "keras_bert_impl\[verify\]"`\.$'
@@ -290,14 +290,14 @@ def test_a_torch_that_cannot_be_imported(
 
 
 def test_a_reference_that_is_killed(tagger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the system does when memory runs out: in the middle of the work."""
-    answer = PythonProcess.call
+    """As the system does when memory runs out, in the middle of the comparison."""
+    call = PythonProcess.call
 
     def kill_before_the_second_batch(self: PythonProcess, module: str, function: str, *arguments: Any, **options: Any):
         calls.append(function)
         if calls.count("run") == 2:
             os.kill(self.pid, signal.SIGKILL)
-        return answer(self, module, function, *arguments, **options)
+        return call(self, module, function, *arguments, **options)
 
     calls: list[str] = []
     monkeypatch.setattr(PythonProcess, "call", kill_before_the_second_batch)

@@ -14,7 +14,7 @@ from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.words import encode_row
 
 STEPS = 7
-# Class: the texts, what to explain, and where its numbers are in transformers' outputs: name, then index.
+# Class: the texts, the target, and where its logits are in transformers' outputs: label, name, index.
 CASES: dict[str, tuple[tuple[str, str | None], str | None, list[tuple[str, str, Any]]]] = {
     "BertForSequenceClassification": (
         ("A wonderfully bad film.", None),
@@ -57,10 +57,10 @@ CASES: dict[str, tuple[tuple[str, str | None], str | None, list[tuple[str, str, 
 
 
 @run_in_torch_process
-def expected(
+def attribute_with_torch(
     path: Path, name: str, texts: tuple[str, str | None], output: str, index: tuple[Any, ...], steps: int
 ) -> tuple[np.ndarray, float]:
-    """Attributions of tokens, and the change of the number, by hooks on the embeddings of the model of transformers."""
+    """Attributions of tokens, and the change of the logit, by hooks on the embeddings of transformers' model."""
     import numpy as np
     import torch
     import transformers
@@ -83,7 +83,7 @@ def expected(
     if place[-1] == "max":
         place = (*place[:-1], int(logits[place[:-1]].argmax()))
 
-    def number(point: torch.Tensor) -> torch.Tensor:
+    def compute_logit(point: torch.Tensor) -> torch.Tensor:
         hook = model.bert.embeddings.register_forward_hook(lambda *_: point)
         value = getattr(model(**batch), output)[place]
         hook.remove()
@@ -91,11 +91,11 @@ def expected(
 
     points, weights = np.polynomial.legendre.leggauss(steps)
     total = torch.zeros_like(states)
-    for where, weight in zip((points + 1) / 2, weights / 2, strict=True):
-        point = (blanks + where * (states - blanks)).requires_grad_()
-        total += weight * torch.autograd.grad(number(point), point)[0]
+    for position, weight in zip((points + 1) / 2, weights / 2, strict=True):
+        point = (blanks + position * (states - blanks)).requires_grad_()
+        total += weight * torch.autograd.grad(compute_logit(point), point)[0]
     with torch.no_grad():
-        change = number(states) - number(blanks)
+        change = compute_logit(states) - compute_logit(blanks)
     return (total * (states - blanks)).sum(-1)[0].numpy(), change.item()
 
 
@@ -109,7 +109,7 @@ def test_scores_are_those_of_torch(
     found = attribute(loaded[name], tokenizer, *texts, target=target, steps=STEPS)
     assert len(found.targets) == len(numbers)
     for ours, (label, output, index) in zip(found.targets, numbers, strict=True):
-        scores, change = expected(checkpoints[name], name, texts, output, index, STEPS)
+        scores, change = attribute_with_torch(checkpoints[name], name, texts, output, index, STEPS)
         assert label in ours.name
         assert np.abs(scores).max() > 0.01
         np.testing.assert_allclose(ours.scores, found.row.sum_per_word(scores), rtol=0, atol=2e-5)
@@ -120,7 +120,7 @@ def test_scores_are_those_of_torch(
 
 @pytest.mark.parametrize("name", CASES)
 def test_complete(name: str, loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
-    """The sum of the words is the change of the number, within a percent."""
+    """The sum over the words is the change of the logit, within one percent."""
     texts, target, _ = CASES[name]
     for found in attribute(loaded[name], tokenizer, *texts, target=target).targets:
         assert found.total == pytest.approx(found.change, rel=0.01, abs=1e-3)
@@ -150,8 +150,8 @@ def test_a_long_text_in_several_passes(loaded: dict[str, Any], tokenizer: BertTo
     )
 
 
-def test_a_number(tmp_path: Path, checkpoints: dict[str, Path], tokenizer: BertTokenizer) -> None:
-    """Regression: one output."""
+def test_regression(tmp_path: Path, checkpoints: dict[str, Path], tokenizer: BertTokenizer) -> None:
+    """One output: the number itself."""
     model = BertForSequenceClassification.from_pretrained(
         checkpoints["BertModel"], id2label={0: "value"}, problem_type="regression"
     )
@@ -162,7 +162,7 @@ def test_a_number(tmp_path: Path, checkpoints: dict[str, Path], tokenizer: BertT
 
 
 def test_tags_without_a_target(loaded: dict[str, Any], tokenizer: BertTokenizer, film_texts: list[str]) -> None:
-    """Each word that gets one; where none does, that is said."""
+    """Each word with a tag other than 'O' is a target; without such a word, an error says so."""
     model = loaded["BertForTokenClassification"]
     tagged = {}
     for text in film_texts[:40]:
@@ -232,7 +232,7 @@ def test_what_cannot_be_explained(
 
 @pytest.mark.filterwarnings("ignore:.*the sum over the words is")
 def test_in_bfloat16(checkpoints: dict[str, Path], loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
-    """Sums are float32 in a model of any precision: near those of the model in float32."""
+    """Attributions are summed in float32 in a model of any precision, and are close to those of the float32 model."""
     name, text = "BertForSequenceClassification", "A wonderful film that is not bad."
     exact = attribute(loaded[name], tokenizer, text, target="good").targets[0]
     model = BertForSequenceClassification.from_pretrained(checkpoints[name], dtype="mixed_bfloat16")
@@ -242,32 +242,32 @@ def test_in_bfloat16(checkpoints: dict[str, Path], loaded: dict[str, Any], token
 
 
 def test_a_model_that_has_changed_since(checkpoints: dict[str, Path], tokenizer: BertTokenizer) -> None:
-    """New values of weights, and new variables as LoRA adds them, count; the change is that of the logit."""
+    """Attributions use the current weights, including variables that LoRA added; ``change`` is that of the logit."""
     text = "A wonderful film that is not bad."
     model = BertForSequenceClassification.from_pretrained(checkpoints["BertForSequenceClassification"])
     row = encode_row(tokenizer, model.config, text).inputs
     blank = {**row, "input_ids": np.where(np.isin(row["input_ids"], tokenizer.special_token_ids), row["input_ids"], 0)}
 
-    def change() -> float:
+    def compute_change() -> float:
         logits = [np.asarray(model(inputs)["logits"])[0, 2] for inputs in (row, blank)]
         return float(logits[0] - logits[1])
 
-    def with_lora() -> None:
+    def enable_lora() -> None:
         model.classifier.enable_lora(2)
         model.classifier.lora_kernel_b.assign(np.full(model.classifier.lora_kernel_b.shape, 0.5))
 
     seen = []
-    for changed in (lambda: None, lambda: model.classifier.kernel.assign(-2 * model.classifier.kernel), with_lora):
+    for changed in (lambda: None, lambda: model.classifier.kernel.assign(-2 * model.classifier.kernel), enable_lora):
         changed()
         found = attribute(model, tokenizer, text, target="good").targets[0]
-        assert found.change == pytest.approx(change(), rel=1e-4)
+        assert found.change == pytest.approx(compute_change(), rel=1e-4)
         assert found.is_complete
         seen.append(found.change)
     assert len({round(value, 4) for value in seen}) == 3
 
 
 def test_a_long_question_is_answered_as_predict_does(loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
-    """The task cuts it, so that the row is another."""
+    """The task truncates it, so that its row differs from the one that is explained."""
     model = loaded["BertForQuestionAnswering"]
     question, context = "Is it a good film or a bad film? " * 6, "A wonderful film by Ada, which was not bad at all."
     task = TASKS["question-answering"]
@@ -279,8 +279,8 @@ def test_a_long_question_is_answered_as_predict_does(loaded: dict[str, Any], tok
     assert (answer, score) == (expected["answer"] or "none", pytest.approx(expected["score"], rel=1e-5))
 
 
-def test_a_sum_that_stays_off(loaded: dict[str, Any], tokenizer: BertTokenizer, monkeypatch) -> None:
-    """A warning says so."""
+def test_a_warning_about_an_incomplete_sum(loaded: dict[str, Any], tokenizer: BertTokenizer, monkeypatch) -> None:
+    """With too few steps, the sum over the words differs from the change of the logit."""
     monkeypatch.setattr("keras_bert_impl.interpret.attribution._REFINEMENT", 1)
     with pytest.warns(UserWarning, match="the sum over the words is .* the change is .* Use more steps than 1"):
         attribute(loaded["BertForSequenceClassification"], tokenizer, "A wonderful film that is not bad.", steps=1)

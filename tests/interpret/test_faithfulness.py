@@ -1,4 +1,4 @@
-"""Removal of words, with a classifier for which a single word decides."""
+"""Removal curves, compared with a classifier's probabilities for texts written without the words."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ TEXTS = ["A wonderful film, not bad!", "It is not so bad.", "A film."]
 
 
 def test_curves(loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
-    """Each order by hand: texts written out without the words."""
+    """Each order by hand: the words are cut out of the texts."""
     model = loaded["BertForSequenceClassification"]
 
-    def probability(text: str, label: int) -> float:
+    def compute_probability(text: str, label: int) -> float:
         return float(softmax(np.asarray(model(tokenizer(text))["logits"])[0].astype(np.float64))[label])
 
     curves = compute_removal_curves(model, tokenizer, TEXTS, words=2, seed=5)
@@ -35,7 +35,7 @@ def test_curves(loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
                 text[: words[0].begin] + text[words[0].end :],
                 text[: first.begin] + text[first.end : second.begin] + text[second.end :],
             ]
-            expected[name].append([probability(left, label) for left in without])
+            expected[name].append([compute_probability(left, label) for left in without])
     for name, values in expected.items():
         np.testing.assert_allclose(curves[name], np.mean(values, axis=0), atol=1e-5)
     assert curves["random words"][0] == pytest.approx(curves["attention"][0])

@@ -1,4 +1,4 @@
-"""Word vectors compared with transformers' hidden states; cosines with scikit-learn's; the lesson of the two banks."""
+"""Word vectors compared with transformers' hidden states; cosines with scikit-learn's; two senses of "bank"."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ TEXTS = ["An unbelievable film.", "Unbelievable! So unbelievable and bad", "The 
 
 
 @run_in_torch_process
-def word_states(directory: Path, texts: list[str], word: str) -> list[np.ndarray]:
+def compute_word_states(directory: Path, texts: list[str], word: str) -> list[np.ndarray]:
     """Per occurrence of a word, the mean of its tokens' hidden states in each layer."""
     import numpy as np
     import torch
@@ -48,7 +48,7 @@ def test_vectors(checkpoints: dict[str, Path], loaded: dict[str, Any], tokenizer
         "An <unbelievable> film.",
         "<Unbelievable>! So unbelievable and bad",
     ]
-    expected = word_states(checkpoints["BertForSequenceClassification"], TEXTS, "unbelievable")
+    expected = compute_word_states(checkpoints["BertForSequenceClassification"], TEXTS, "unbelievable")
     assert found.vectors.shape == (4, 3, 32)
     np.testing.assert_allclose(found.vectors, expected, rtol=0, atol=1e-5)
     np.testing.assert_allclose(found.compute_cosines(1), cosine_similarity(found.vectors[:, 1]), atol=1e-6)
@@ -99,8 +99,8 @@ def test_shown(loaded: dict[str, Any], tokenizer: BertTokenizer, tmp_path: Path)
         compute_word_vectors(loaded["BertModel"], tokenizer, ["A film."], "film").save_picture(tmp_path / "b.png")
 
 
-def test_of_choices(checkpoints: dict[str, Path], loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
-    """A class whose inputs have a rank more has the same vectors as the model inside of it."""
+def test_multiple_choice(checkpoints: dict[str, Path], loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
+    """A class whose inputs have an additional axis gives the same vectors as the encoder in it."""
     inside = BertModel.from_pretrained(checkpoints["BertForMultipleChoice"])
     texts = ["A film.", "Another film by Ada."]
     found = compute_word_vectors(loaded["BertForMultipleChoice"], tokenizer, texts, "film")
@@ -115,7 +115,7 @@ def test_texts_without_the_word(loaded: dict[str, Any], tokenizer: BertTokenizer
 
 
 def test_the_two_banks(minilm: Path) -> None:
-    """On a real checkpoint the senses part in every layer but the embeddings."""
+    """On a real checkpoint the last layers separate the senses; the embeddings do not."""
     columns = read_table(BANK, label="sense")
     assert len(columns["text"]) >= 12
     model, tokenizer = BertModel.from_pretrained(minilm), BertTokenizer.from_pretrained(minilm)

@@ -20,7 +20,7 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 TEXT = tf.TensorSpec([None], tf.string)
 
 
-def in_graph(tokenizer: BertTokenizer, *, max_length: int = 64, pairs: bool = False) -> Any:
+def trace_tokenizer(tokenizer: BertTokenizer, *, max_length: int = 64, pairs: bool = False) -> Any:
     """The tokenizer as one traced graph, as in an export."""
     tables = InGraphTokenizer(tokenizer)
     if pairs:
@@ -33,9 +33,9 @@ def is_equal(inputs: dict[str, Any], expected: dict[str, np.ndarray]) -> bool:
     return all(np.array_equal(inputs[name].numpy(), expected[name]) for name in expected)
 
 
-def differences(tokenizer: BertTokenizer, texts: list[Any], *, max_length: int = 64) -> list[Any]:
+def find_differences(tokenizer: BertTokenizer, texts: list[Any], *, max_length: int = 64) -> list[Any]:
     """The texts (or UTF-8 bytes) whose ids differ from those of `BertTokenizer`, in a batch and also alone."""
-    tokenize = in_graph(tokenizer, max_length=max_length)
+    tokenize = trace_tokenizer(tokenizer, max_length=max_length)
     batches = [texts[i : i + 251] for i in range(0, len(texts), 251)]
 
     def differs(batch: list[Any]) -> bool:
@@ -60,7 +60,7 @@ def test_every_setting(
     settings = {"do_lower_case": lower, "strip_accents": accents, "tokenize_chinese_chars": chinese}
     tokenizer = BertTokenizer(cased_vocabulary, **settings)
     made = list(strings.make_strings(600, seed=11, special=SPECIAL))
-    assert differences(tokenizer, [*texts, *made]) == []
+    assert find_differences(tokenizer, [*texts, *made]) == []
 
 
 @pytest.mark.parametrize("fixture", ["minilm", "tiny_cassette", "rxn"])
@@ -70,12 +70,12 @@ def test_real_vocabularies(fixture: str, texts: list[str], request: pytest.Fixtu
         tokenizer = BertTokenizer.from_pretrained(directory / "bert_pretrained", do_lower_case=False)
     else:
         tokenizer = BertTokenizer.from_pretrained(directory)
-    assert differences(tokenizer, [*texts, *strings.make_strings(2000, seed=5, special=SPECIAL)]) == []
+    assert find_differences(tokenizer, [*texts, *strings.make_strings(2000, seed=5, special=SPECIAL)]) == []
 
 
 def test_bytes_that_are_not_utf_8(minilm: Path) -> None:
     tokenizer = BertTokenizer.from_pretrained(minilm)
-    assert differences(tokenizer, list(strings.make_invalid_utf8(2000, seed=3))) == []
+    assert find_differences(tokenizer, list(strings.make_invalid_utf8(2000, seed=3))) == []
 
 
 @pytest.mark.slow
@@ -84,13 +84,13 @@ def test_every_character_alone_and_in_a_word(minilm: Path, lower: bool) -> None:
     tokenizer = BertTokenizer.from_pretrained(minilm, do_lower_case=lower)
     points = [point for point in range(0x110000) if not 0xD800 <= point < 0xE000]
     texts = [" ".join(f"{c} a{c}b" for c in map(chr, points[i : i + 64])) for i in range(0, len(points), 64)]
-    assert differences(tokenizer, texts, max_length=512) == []
+    assert find_differences(tokenizer, texts, max_length=512) == []
 
 
 @pytest.mark.parametrize("max_length", [2, 7, *(pytest.param(length, marks=pytest.mark.slow) for length in (3, 512))])
 def test_truncation(minilm: Path, texts: list[str], max_length: int) -> None:
     tokenizer = BertTokenizer.from_pretrained(minilm)
-    assert differences(tokenizer, ["the unaffable film " * 40, *texts], max_length=max_length) == []
+    assert find_differences(tokenizer, ["the unaffable film " * 40, *texts], max_length=max_length) == []
 
 
 @pytest.mark.parametrize(
@@ -100,21 +100,21 @@ def test_pairs(minilm: Path, texts: list[str], max_length: int) -> None:
     tokenizer = BertTokenizer.from_pretrained(minilm)
     others = [*texts]
     random.Random(1).shuffle(others)
-    found = in_graph(tokenizer, max_length=max_length, pairs=True)(tf.constant(texts), tf.constant(others))
+    found = trace_tokenizer(tokenizer, max_length=max_length, pairs=True)(tf.constant(texts), tf.constant(others))
     assert is_equal(found, tokenizer(texts, others, max_length=max_length))
 
 
 def test_empty_batches(minilm: Path) -> None:
     tokenizer = BertTokenizer.from_pretrained(minilm)
     empty = tf.constant([], tf.string)
-    for found in (in_graph(tokenizer)(empty), in_graph(tokenizer, pairs=True)(empty, empty)):
+    for found in (trace_tokenizer(tokenizer)(empty), trace_tokenizer(tokenizer, pairs=True)(empty, empty)):
         assert {name: values.shape[0] for name, values in found.items()} == dict.fromkeys(found, 0)
 
 
 def test_a_megabyte(minilm: Path) -> None:
     tokenizer = BertTokenizer.from_pretrained(minilm)
     long = ["the unaffable film " * 55_000, "é" * 500_000, "[" * 1_000_000, "[MASK]" * 170_000, "x\u0301" * 300_000]
-    assert differences(tokenizer, long, max_length=128) == []
+    assert find_differences(tokenizer, long, max_length=128) == []
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_added_tokens(minilm: Path, added: list[Any]) -> None:
         *("<ent><ent1> <ent>1 t>< <ent><x", "a <s> b<s>c  <s>", "ababab abab aba", "É e\u0301 café", "new york"),
         *strings.make_strings(400, seed=2, special=[*SPECIAL, *spelled]),
     ]
-    assert differences(tokenizer, texts) == []
+    assert find_differences(tokenizer, texts) == []
 
 
 def test_special_tokens_at_any_id_and_of_any_spelling() -> None:
@@ -148,7 +148,7 @@ def test_special_tokens_at_any_id_and_of_any_spelling() -> None:
     names = {"pad_token": "<pad>", "unk_token": "unk", "cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"}
     tokenizer = BertTokenizer(words, **names)
     texts = ["Good films?", "<mask> film unk UNK", "</s><s>", "", "nothing known", "<pad>film"]
-    assert differences(tokenizer, texts) == []
+    assert find_differences(tokenizer, texts) == []
 
 
 def test_offsets(minilm: Path, texts: list[str]) -> None:
@@ -167,7 +167,7 @@ def test_offsets(minilm: Path, texts: list[str]) -> None:
 
 
 def test_operations_are_those_of_a_plain_tensorflow(minilm: Path) -> None:
-    graph = in_graph(BertTokenizer.from_pretrained(minilm)).get_concrete_function().graph.as_graph_def()
+    graph = trace_tokenizer(BertTokenizer.from_pretrained(minilm)).get_concrete_function().graph.as_graph_def()
     operations = {node.op for function in graph.library.function for node in function.node_def}
     operations |= {node.op for node in graph.node}
     assert "UnicodeDecode" in operations
@@ -191,7 +191,7 @@ def test_combining_characters_whose_order_matters_are_refused() -> None:
 
 @pytest.mark.parametrize("collide", [True, False])
 def test_characters_that_share_the_sum_of_a_piece(monkeypatch: pytest.MonkeyPatch, collide: bool) -> None:
-    """With weights so small that other characters have a piece's sum, all pieces are compared; otherwise the used."""
+    """With weights so small that other strings have a piece's sum, all pieces are compared; otherwise those used."""
     if collide:
         for module in (wordpiece, piece_table):
             monkeypatch.setattr(module, "find_hash_bits", lambda slots, buckets: (0, 3))
