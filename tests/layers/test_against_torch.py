@@ -37,7 +37,7 @@ IDS = _draw.integers(0, 99, (BATCH, LENGTH))
 SEGMENTS = _draw.integers(0, 3, (BATCH, LENGTH))
 POSITIONS = _draw.integers(0, 61, (BATCH, LENGTH))
 
-# Layer: what it is called with.
+# Layer: the arguments of its call.
 CASES: dict[str, tuple[np.ndarray, ...]] = {
     "BertEmbeddings": (IDS, SEGMENTS, POSITIONS),
     "BertSelfAttention": (STATES, BIAS),
@@ -123,7 +123,7 @@ def test_same_outputs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_config_and_file_make_it_again(name: str, tmp_path: Path) -> None:
+def test_config_and_file_restore_a_layer(name: str, tmp_path: Path) -> None:
     layer = make(name)
     inputs = [keras.Input(array.shape[1:], dtype=array.dtype) for array in CASES[name]]
     model = keras.Model(inputs, layer(*inputs))
@@ -138,9 +138,9 @@ def test_config_and_file_make_it_again(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["BertSelfAttention", "BertAttention", "BertLayer", "BertEncoder"])
 def test_dropout_acts_in_training_only(name: str) -> None:
     layer = make(name)
-    still, again, moved = (flatten(layer(*CASES[name], training=training))[0] for training in (False, False, True))
-    np.testing.assert_array_equal(still, again)
-    assert np.abs(still - moved).max() > 0.01
+    first, second, dropped = (flatten(layer(*CASES[name], training=training))[0] for training in (False, False, True))
+    np.testing.assert_array_equal(first, second)
+    assert np.abs(first - dropped).max() > 0.01
 
 
 def test_attention_probabilities() -> None:
@@ -210,7 +210,7 @@ def test_bias_of_packed_rows() -> None:
 
 @pytest.mark.parametrize(("dtype", "exact"), [("float32", 2e-6), ("mixed_bfloat16", 0.05)])
 def test_logits_are_float32_and_near_float64(dtype: str, exact: float) -> None:
-    """Large common terms, as real decoders have them: float32 sums of 300 such lose digits."""
+    """Terms with a large mean, as in real decoders: their float32 sums lose digits."""
     dense = layers.LogitsDense(11, dtype=dtype)
     numbers = _draw.normal(size=(17, 300)) + 3
     dense.build((None, 300))
@@ -220,7 +220,7 @@ def test_logits_are_float32_and_near_float64(dtype: str, exact: float) -> None:
 
 
 @run_in_torch_process
-def layer_norm_and_gradients(*arrays: np.ndarray, upstream: np.ndarray) -> list[np.ndarray]:
+def run_layer_norm(*arrays: np.ndarray, upstream: np.ndarray) -> list[np.ndarray]:
     """Torch's layer norm of rows, gamma and beta in float64, and the gradient of each."""
     import torch
 
@@ -247,14 +247,14 @@ def test_gradients_of_the_layer_norm_are_those_of_torch_in_float64(dtype: str, e
         total = tf.reduce_sum(tf.cast(ours, "float32") * upstream.astype("float32"))
     gradients = tape.gradient(total, [given, norm.gamma.value, norm.beta.value])
 
-    theirs = layer_norm_and_gradients(rows, gamma, beta, upstream=upstream)
+    theirs = run_layer_norm(rows, gamma, beta, upstream=upstream)
     for mine, expected in zip([ours, *gradients], theirs, strict=True):
         difference = np.abs(ops.convert_to_numpy(ops.cast(mine, "float32")) - expected)
         assert difference.max() <= exact * np.abs(expected).max()
 
 
 @run_in_torch_process
-def masked_product_and_gradients(
+def run_masked_product(
     probabilities: np.ndarray, value: np.ndarray, *, mask: np.ndarray, rate: float, upstream: np.ndarray
 ) -> list[np.ndarray]:
     """The product of masked probabilities with values in float64, and the gradients of both."""
@@ -269,7 +269,7 @@ def masked_product_and_gradients(
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends take the plain product")
 @pytest.mark.parametrize(("dtype", "exact"), [("float32", 1e-6), ("mixed_bfloat16", 0.02)])
 def test_dropped_attention_and_its_gradients_are_those_of_float64(dtype: str, exact: float) -> None:
-    """What stays is told by the product with the identity, drawn from the same seed."""
+    """The mask is known from a product with the identity matrix, which uses the same seed."""
     import tensorflow as tf
 
     rate = 0.25
@@ -279,15 +279,15 @@ def test_dropped_attention_and_its_gradients_are_those_of_float64(dtype: str, ex
     given = [tf.constant(array, compute) for array in (probabilities, value)]
     unit = tf.constant(np.broadcast_to(np.eye(7), (13, 4, 7, 7)), compute)
     dropped = _drop_and_save_mask(keras.layers.Dropout(rate, seed=3), given[0], unit)
-    stays = ops.convert_to_numpy(ops.cast(dropped, "float32")) != 0
-    assert 0.7 < stays.mean() < 0.8
+    kept = ops.convert_to_numpy(ops.cast(dropped, "float32")) != 0
+    assert 0.7 < kept.mean() < 0.8
     with tf.GradientTape() as tape:
         tape.watch(given)
         ours = _drop_and_save_mask(keras.layers.Dropout(rate, seed=3), *given)
         total = tf.reduce_sum(tf.cast(ours, "float32") * upstream.astype("float32"))
     gradients = tape.gradient(total, given)
 
-    theirs = masked_product_and_gradients(probabilities, value, mask=stays, rate=rate, upstream=upstream)
+    theirs = run_masked_product(probabilities, value, mask=kept, rate=rate, upstream=upstream)
     for mine, expected in zip([ours, *gradients], theirs, strict=True):
         found = ops.convert_to_numpy(ops.cast(mine, "float32"))
         np.testing.assert_allclose(found, expected, rtol=0, atol=exact * np.abs(expected).max())

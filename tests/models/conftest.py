@@ -34,11 +34,11 @@ class Pair:
     inputs: dict[str, np.ndarray]
 
     def reload(self, **options: Any) -> models.BertPreTrainedModel:
-        """Ours once more, with other options."""
+        """Loads ours again, with other options."""
         return type(self.ours).from_pretrained(self.directory, **options)
 
-    def transformers_outputs(self, arrays: dict[str, np.ndarray], **options: Any) -> dict[str, Any]:
-        """What transformers' model returns."""
+    def run_transformers(self, arrays: dict[str, np.ndarray], **options: Any) -> dict[str, Any]:
+        """The outputs of transformers' model."""
         return transformers_models.compute_outputs(self.name, self.directory, arrays, **options)
 
 

@@ -10,12 +10,12 @@ import transformers_models
 from keras import ops
 from torch_process import run_in_torch_process
 
-# Outputs of each token, which say nothing at padding.
+# Outputs per token, which are undefined at padding.
 OF_TOKENS = ("last_hidden_state", "prediction_logits", "start_logits", "end_logits")
 
 
-def real(name: str, value: Any, mask: np.ndarray) -> np.ndarray:
-    """The numbers of an output that are not of padding."""
+def remove_padding(name: str, value: Any, mask: np.ndarray) -> np.ndarray:
+    """The values of an output that are not at padding."""
     value = ops.convert_to_numpy(value)
     rows = mask.reshape(-1, mask.shape[-1])
     each_token = name in OF_TOKENS or (name == "logits" and value.shape[:2] == rows.shape)
@@ -23,34 +23,36 @@ def real(name: str, value: Any, mask: np.ndarray) -> np.ndarray:
 
 
 def check(ours: Any, theirs: dict[str, Any], mask: np.ndarray, *, atol: float = 5e-6) -> None:
-    """Both have the same outputs, up to hidden states and attentions that were not asked of ours."""
+    """Both have the same outputs, except hidden states and attentions that ours were not asked for."""
     assert set(theirs) - set(ours) <= {"hidden_states", "attentions", "cross_attentions"}
     for name, value in ours.items():
-        np.testing.assert_allclose(real(name, value, mask), real(name, theirs[name], mask), atol=atol, err_msg=name)
+        np.testing.assert_allclose(
+            remove_padding(name, value, mask), remove_padding(name, theirs[name], mask), atol=atol, err_msg=name
+        )
 
 
 def test_outputs(pair) -> None:
-    theirs = pair.transformers_outputs(pair.inputs)
+    theirs = pair.run_transformers(pair.inputs)
     check(pair.ours(pair.inputs), theirs, pair.inputs["attention_mask"])
     check(pair.ours.predict(pair.inputs, verbose=0, batch_size=5), theirs, pair.inputs["attention_mask"])
 
 
 def test_missing_inputs_are_filled_in(pair) -> None:
     ids = {"input_ids": pair.inputs["input_ids"]}
-    theirs = pair.transformers_outputs(ids)
+    theirs = pair.run_transformers(ids)
     everything = np.ones_like(ids["input_ids"])
     check(pair.ours(ids), theirs, everything)
     check(pair.ours(ids["input_ids"]), theirs, everything)
     check(pair.ours.predict(ids, verbose=0), theirs, everything)
     masked = {**ids, "attention_mask": pair.inputs["attention_mask"]}
-    check(pair.ours(masked), pair.transformers_outputs(masked), masked["attention_mask"])
+    check(pair.ours(masked), pair.run_transformers(masked), masked["attention_mask"])
 
 
 def test_hidden_states_and_attentions(pair) -> None:
     model = pair.ours.with_outputs(output_hidden_states=True, output_attentions=True)
     assert {id(weight) for weight in model.weights} == {id(weight) for weight in pair.ours.weights}
     ours = dict(model(pair.inputs))
-    theirs = pair.transformers_outputs(pair.inputs, output_hidden_states=True, output_attentions=True)
+    theirs = pair.run_transformers(pair.inputs, output_hidden_states=True, output_attentions=True)
     tokens = pair.inputs["attention_mask"].reshape(-1, transformers_models.LENGTH).astype(bool)
     assert len(ours["hidden_states"]) == len(theirs["hidden_states"]) == 3
     for state, expected in zip(ours.pop("hidden_states"), theirs["hidden_states"], strict=True):
@@ -93,7 +95,7 @@ def test_fit_on_ids_alone(pair) -> None:
     assert losses[1] < losses[0]
 
 
-def test_state_dict_is_pytorchs(pair) -> None:
+def test_state_dict_is_that_of_pytorch(pair) -> None:
     ours, theirs = pair.ours.state_dict(), transformers_models.load_state_dict(pair.name, pair.directory)
     assert ours.keys() == theirs.keys()
     if not pair.ours.config.tie_word_embeddings:
@@ -105,14 +107,14 @@ def test_state_dict_is_pytorchs(pair) -> None:
 
 def test_transformers_opens_what_is_saved(pair, tmp_path: Path) -> None:
     pair.ours.save_pretrained(tmp_path)
-    assert architectures(pair.name, tmp_path) == [pair.name]
-    theirs = pair.transformers_outputs(pair.inputs)
+    assert read_architectures(pair.name, tmp_path) == [pair.name]
+    theirs = pair.run_transformers(pair.inputs)
     for name, value in transformers_models.compute_outputs(pair.name, tmp_path, pair.inputs).items():
         np.testing.assert_array_equal(value, theirs[name])
 
 
 @run_in_torch_process
-def architectures(name: str, directory: Path) -> list[str]:
+def read_architectures(name: str, directory: Path) -> list[str]:
     import torch_models
 
     return torch_models.load(name, directory).config.architectures
@@ -129,13 +131,15 @@ def test_bfloat16_gives_float32_logits_near_those_of_float32(pair) -> None:
     exact = pair.ours(pair.inputs)
     for name, value in outputs.items():
         assert keras.backend.standardize_dtype(value.dtype) == ("float32" if "logits" in name else "bfloat16")
-        a, b = (real(name, x, pair.inputs["attention_mask"]).astype("float32") for x in (value, exact[name]))
+        a, b = (remove_padding(name, x, pair.inputs["attention_mask"]).astype("float32") for x in (value, exact[name]))
         assert 0 < np.sqrt(np.mean(np.square(a - b))) < 0.03 * np.sqrt(np.mean(np.square(b)))
 
 
 def test_prints_its_tree(pair) -> None:
     """The modules that transformers prints, in its order, each with its size."""
-    theirs = [line.strip().split(":")[0] for line in printed(pair.name, pair.directory).splitlines()[1:] if ":" in line]
+    theirs = [
+        line.strip().split(":")[0] for line in format_model(pair.name, pair.directory).splitlines()[1:] if ":" in line
+    ]
     ours = [line.strip().split(":")[0] for line in str(pair.ours).splitlines()[1:] if ":" in line]
     same = {"(layer)": None, "(0-1)": "(layer_0-1)", "(intermediate_act_fn)": None, "(activation)": None}
     theirs = [same.get(name, name) for name in theirs if same.get(name, name)]
@@ -146,7 +150,7 @@ def test_prints_its_tree(pair) -> None:
 
 
 @run_in_torch_process
-def printed(name: str, directory: Path) -> str:
+def format_model(name: str, directory: Path) -> str:
     import torch_models
 
     return str(torch_models.load(name, directory))

@@ -41,8 +41,8 @@ def test_every_model_takes_its_name() -> None:
     assert len(tokenizer) == model.config.vocab_size == 8000
 
 
-def test_it_fills_masks_with_what_fits() -> None:
-    """Words of the right kind stand first, which chance (one in 8,000) would not put there."""
+def test_it_fills_masks_with_fitting_words() -> None:
+    """A fitting word is among the first five of the 8,000 tokens."""
     cases = {
         "The [MASK] of the house was open.": {"door", "window", "rest", "end", "front", "part", "lady"},
         "He shook his [MASK] and said nothing.": {"head", "hand", "hands"},
@@ -52,7 +52,7 @@ def test_it_fills_masks_with_what_fits() -> None:
         assert words & set(masks[0]["tokens"]), (text, masks[0]["tokens"])
 
 
-def test_it_tells_the_next_sentence() -> None:
+def test_it_predicts_the_next_sentence() -> None:
     first = "“And what did the doctor say to your mother?” asked Mr. Brown."
     follows, other = next_sentence(
         NAME,
@@ -62,7 +62,7 @@ def test_it_tells_the_next_sentence() -> None:
     assert follows > other
 
 
-def figure(name: str) -> float:
+def read_metric(name: str) -> float:
     return float(re.search(rf"^\| {name} \| ([\d.]+) \|$", CARD, flags=re.MULTILINE)[1])
 
 
@@ -77,13 +77,13 @@ def test_the_card_says_what_a_reader_needs() -> None:
         "Apache-2.0",
     ):
         assert part in CARD, part
-    assert 0.25 < figure("masked tokens: accuracy") < 0.6
-    assert 0.6 < figure("next sentence: accuracy") < 1
+    assert 0.25 < read_metric("masked tokens: accuracy") < 0.6
+    assert 0.6 < read_metric("next sentence: accuracy") < 1
 
 
 @pytest.mark.slow
 def test_it_is_as_good_as_its_card_says(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own tokenizer makes the shards anew; the documents that the card names were not trained with."""
+    """The corpus is prepared again with its tokenizer; the documents that the card names were held out."""
     from keras_bert_impl.data import make_evaluation_data
     from keras_bert_impl.training.pretraining import make_held_out_batches
 
@@ -94,7 +94,7 @@ def test_it_is_as_good_as_its_card_says(shared_data: Path, tmp_path: Path, monke
     batches = make_held_out_batches(corpus, held_out, batch_size=32, objective=Objective(packing=True), seed=seed)
     model = BertForPreTraining.from_pretrained(NAME)
     model.compile(**TASKS["pretraining"].make_compile_arguments())
-    figures = summarize_logs(model.evaluate(make_evaluation_data(batches), verbose=0, return_dict=True))
-    np.testing.assert_allclose(figures["masked_accuracy"], figure("masked tokens: accuracy"), atol=3e-3)
-    np.testing.assert_allclose(figures["perplexity"], figure("masked tokens: perplexity"), rtol=1e-2)
-    np.testing.assert_allclose(figures["next_sentence_accuracy"], figure("next sentence: accuracy"), atol=1e-2)
+    metrics = summarize_logs(model.evaluate(make_evaluation_data(batches), verbose=0, return_dict=True))
+    np.testing.assert_allclose(metrics["masked_accuracy"], read_metric("masked tokens: accuracy"), atol=3e-3)
+    np.testing.assert_allclose(metrics["perplexity"], read_metric("masked tokens: perplexity"), rtol=1e-2)
+    np.testing.assert_allclose(metrics["next_sentence_accuracy"], read_metric("next sentence: accuracy"), atol=1e-2)

@@ -1,4 +1,4 @@
-"""Which classes a checkpoint is for, by the tensors of transformers' models."""
+"""The classes that a checkpoint is for, found by the tensors of transformers' models."""
 
 import pytest
 import transformers_models
@@ -10,11 +10,11 @@ from keras_bert_impl.models.heads import HEADS, find_head_classes, get_model_cla
 ONE_LAYER = {"num_hidden_layers": 1}
 
 
-def names_of(*models: str) -> set[str]:
+def list_tensor_names(*models: str) -> set[str]:
     return {name for model in models for name in transformers_models.make_state_dict(model, **ONE_LAYER)}
 
 
-def chosen(names: set[str], *architectures: str) -> list[str]:
+def find_classes(names: set[str], *architectures: str) -> list[str]:
     return [model.__name__ for model in find_head_classes(names, architectures)]
 
 
@@ -28,18 +28,18 @@ def chosen(names: set[str], *architectures: str) -> list[str]:
         ("BertForSequenceClassification", ["BertForSequenceClassification"]),
         ("BertForTokenClassification", ["BertForTokenClassification"]),
         ("BertForQuestionAnswering", ["BertForQuestionAnswering"]),
-        # Nothing tells it from a classifier of sequences but the configuration.
+        # Only the configuration distinguishes it from a classifier of sequences.
         ("BertForMultipleChoice", ["BertForSequenceClassification"]),
     ],
 )
 def test_by_tensors_alone(model: str, expected: list[str]) -> None:
-    assert chosen(names_of(model)) == expected
-    assert chosen(names_of(model), model) == ([model] if expected else [])
+    assert find_classes(list_tensor_names(model)) == expected
+    assert find_classes(list_tensor_names(model), model) == ([model] if expected else [])
 
 
 def test_several_heads() -> None:
-    names = names_of("BertForPreTraining", "BertForQuestionAnswering", "BertForTokenClassification")
-    assert chosen(names, "BertForTokenClassification") == [
+    names = list_tensor_names("BertForPreTraining", "BertForQuestionAnswering", "BertForTokenClassification")
+    assert find_classes(names, "BertForTokenClassification") == [
         "BertForPreTraining",
         "BertForQuestionAnswering",
         "BertForTokenClassification",
@@ -48,12 +48,12 @@ def test_several_heads() -> None:
 
 def test_all_heads_count_whatever_the_configuration_names() -> None:
     """The published bert-base-uncased says that it is a BertForMaskedLM, and has the other head too."""
-    assert chosen(names_of("BertForPreTraining"), "BertForMaskedLM") == ["BertForPreTraining"]
+    assert find_classes(list_tensor_names("BertForPreTraining"), "BertForMaskedLM") == ["BertForPreTraining"]
 
 
 def test_a_head_on_a_pooler_that_is_not_there() -> None:
-    names = {name for name in names_of("BertForPreTraining") if "pooler" not in name}
-    assert chosen(names) == ["BertForMaskedLM"]
+    names = {name for name in list_tensor_names("BertForPreTraining") if "pooler" not in name}
+    assert find_classes(names) == ["BertForMaskedLM"]
 
 
 def test_the_table_is_of_all_public_model_classes() -> None:
@@ -68,5 +68,5 @@ def test_the_table_is_of_all_public_model_classes() -> None:
 
 def test_google_names() -> None:
     google = {"bert/pooler/dense/kernel", "output_weights", "output_bias"}
-    assert chosen(google) == ["BertForSequenceClassification"]
-    assert chosen({"cls/squad/output_weights", "cls/squad/output_bias"}) == ["BertForQuestionAnswering"]
+    assert find_classes(google) == ["BertForSequenceClassification"]
+    assert find_classes({"cls/squad/output_weights", "cls/squad/output_bias"}) == ["BertForQuestionAnswering"]

@@ -1,4 +1,4 @@
-"""What a model refuses, and what it takes."""
+"""The inputs that a model accepts, and those that it refuses."""
 
 import numpy as np
 import pytest

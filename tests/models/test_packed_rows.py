@@ -1,4 +1,4 @@
-"""Several sequences in one row come out as each does alone."""
+"""Sequences that are packed into one row have the outputs of each one alone."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ SIZES = {**transformers_models.SIZES, "num_hidden_layers": 2}
 OF_SEQUENCES = ("pooler_output", "seq_relationship_logits")
 
 
-def alone(draw: np.random.Generator, length: int) -> dict[str, np.ndarray]:
+def make_rows(draw: np.random.Generator, length: int) -> dict[str, np.ndarray]:
     """Three rows of one sequence each."""
     ids, segments = draw.integers(1, 99, (3, length)), draw.integers(0, 3, (3, length))
     return {"input_ids": ids.astype("int32"), "token_type_ids": segments.astype("int32")}
@@ -34,7 +34,7 @@ def pack(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> dict[st
     return rows
 
 
-def arrays(model: Any, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def run_model(model: Any, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: ops.convert_to_numpy(value) for name, value in model(inputs).items()}
 
 
@@ -47,21 +47,21 @@ def model(request: pytest.FixtureRequest) -> models.BertPreTrainedModel:
 
 def test_each_sequence_as_if_alone(model) -> None:
     draw = np.random.default_rng(1)
-    first, second = alone(draw, FIRST), alone(draw, SECOND)
+    first, second = make_rows(draw, FIRST), make_rows(draw, SECOND)
     packed = pack(first, second)
     if "next_sentence_positions" in model.input_names:
         packed["next_sentence_positions"] = np.array([[0, FIRST]] * 3, "int32")
-    together = arrays(model, packed)
+    together = run_model(model, packed)
     for number, (inputs, start, length) in enumerate([(first, 0, FIRST), (second, FIRST, SECOND)]):
-        for name, value in arrays(model, inputs).items():
+        for name, value in run_model(model, inputs).items():
             part = together[name][:, number] if name in OF_SEQUENCES else together[name][:, start : start + length]
             np.testing.assert_allclose(part, value, atol=5e-6, err_msg=name)
 
 
-def test_the_neighbour_changes_nothing(model) -> None:
+def test_the_neighbor_changes_nothing(model) -> None:
     draw = np.random.default_rng(2)
-    first = alone(draw, FIRST)
-    one, other = (arrays(model, pack(first, alone(draw, SECOND))) for _ in range(2))
+    first = make_rows(draw, FIRST)
+    one, other = (run_model(model, pack(first, make_rows(draw, SECOND))) for _ in range(2))
     for name in one:
         a, b = (side[name] if name in OF_SEQUENCES else side[name][:, :FIRST] for side in (one, other))
         np.testing.assert_array_equal(a, b, err_msg=name)
@@ -69,11 +69,11 @@ def test_the_neighbour_changes_nothing(model) -> None:
 
 def test_padding_changes_nothing(model) -> None:
     draw = np.random.default_rng(3)
-    packed = pack(alone(draw, FIRST), alone(draw, SECOND))
+    packed = pack(make_rows(draw, FIRST), make_rows(draw, SECOND))
     changed = {**packed, "input_ids": np.where(packed["sequence_ids"] == 0, 71, packed["input_ids"])}
-    for name, value in arrays(model, packed).items():
+    for name, value in run_model(model, packed).items():
         real = slice(None) if name in OF_SEQUENCES else np.s_[:, : FIRST + SECOND]
-        np.testing.assert_array_equal(value[real], arrays(model, changed)[name][real], err_msg=name)
+        np.testing.assert_array_equal(value[real], run_model(model, changed)[name][real], err_msg=name)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_padding_changes_nothing(model) -> None:
 def test_masked_positions_of_a_packed_row(name: str, output: str) -> None:
     model = getattr(models, name)(BertConfig(**SIZES, initializer_range=0.2))
     draw = np.random.default_rng(4)
-    packed = pack(alone(draw, FIRST), alone(draw, SECOND))
+    packed = pack(make_rows(draw, FIRST), make_rows(draw, SECOND))
     positions = np.array([[1, FIRST, FIRST + 3], [0, 2, FIRST + SECOND - 1], [4, 4, 4]], "int32")
-    picked = arrays(model, {**packed, "masked_lm_positions": positions})[output]
-    everywhere = arrays(model, packed)[output]
+    picked = run_model(model, {**packed, "masked_lm_positions": positions})[output]
+    everywhere = run_model(model, packed)[output]
     np.testing.assert_allclose(picked, np.take_along_axis(everywhere, positions[..., None], axis=1), atol=2e-6)

@@ -11,11 +11,11 @@ from torch_process import run_in_torch_process
 from keras_bert_impl import models
 
 RATE = 0.5
-STILL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "num_hidden_layers": 2}
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "num_hidden_layers": 2}
 POSITIONS = np.array([[1, 0, 4]] * transformers_models.BATCH, "int32")
 
 
-def full_rows() -> dict[str, np.ndarray]:
+def make_full_rows() -> dict[str, np.ndarray]:
     """Rows without padding, whose embedding torch does not train."""
     draw, shape = np.random.default_rng(7), (transformers_models.BATCH, transformers_models.LENGTH)
     return {"input_ids": draw.integers(1, 99, shape), "token_type_ids": draw.integers(0, 3, shape)}
@@ -27,7 +27,7 @@ def check(ours: models.BertPreTrainedModel, theirs: dict[str, np.ndarray]) -> No
 
 
 @run_in_torch_process
-def step(
+def take_step(
     name: str,
     changes: dict[str, Any],
     inputs: dict[str, np.ndarray],
@@ -50,8 +50,8 @@ def step(
 
 @pytest.mark.parametrize("name", ["BertForSequenceClassification", "BertForTokenClassification"])
 def test_classification(name: str, tmp_path) -> None:
-    inputs = full_rows()
-    transformers_models.save(name, tmp_path, **STILL)
+    inputs = make_full_rows()
+    transformers_models.save(name, tmp_path, **NO_DROPOUT)
     ours = getattr(models, name).from_pretrained(tmp_path)
     shape = inputs["input_ids"].shape[: 2 if "Token" in name else 1]
     labels = np.random.default_rng(5).integers(0, transformers_models.LABELS, shape)
@@ -59,13 +59,13 @@ def test_classification(name: str, tmp_path) -> None:
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     ours.compile(optimizer=keras.optimizers.SGD(RATE), loss={"logits": loss})
     ours.fit(inputs, {"logits": labels}, batch_size=transformers_models.BATCH, verbose=0)
-    check(ours, step(name, STILL, inputs, {"labels": labels}, learning_rate=RATE))
+    check(ours, take_step(name, NO_DROPOUT, inputs, {"labels": labels}, learning_rate=RATE))
 
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_pretraining(tied: bool, tmp_path) -> None:
-    changes = {**STILL, "tie_word_embeddings": tied}
-    inputs = full_rows()
+    changes = {**NO_DROPOUT, "tie_word_embeddings": tied}
+    inputs = make_full_rows()
     transformers_models.save("BertForPreTraining", tmp_path, **changes)
     ours = models.BertForPreTraining.from_pretrained(tmp_path)
     draw = np.random.default_rng(6)
@@ -82,4 +82,4 @@ def test_pretraining(tied: bool, tmp_path) -> None:
     labels = np.full(inputs["input_ids"].shape, -100)
     np.put_along_axis(labels, POSITIONS.astype(int), words, axis=1)
     torch_labels = {"labels": labels, "next_sentence_label": following}
-    check(ours, step("BertForPreTraining", changes, inputs, torch_labels, learning_rate=RATE))
+    check(ours, take_step("BertForPreTraining", changes, inputs, torch_labels, learning_rate=RATE))

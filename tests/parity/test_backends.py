@@ -61,8 +61,8 @@ def start(backend: str, code: str, *arguments: object) -> subprocess.Popen[str]:
 def test_same_numbers_on_all_backends(tmp_path: Path) -> None:
     """Outputs, and all weights after a step of training without dropout; JAX with the import of TensorFlow blocked."""
     name = "BertForPreTraining"
-    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "num_hidden_layers": 2}
-    transformers_models.save(name, tmp_path, **still)
+    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "num_hidden_layers": 2}
+    transformers_models.save(name, tmp_path, **no_dropout)
     inputs = transformers_models.make_inputs()
     np.savez(tmp_path / "inputs.npz", **inputs)
     files = [name, tmp_path, tmp_path / "inputs.npz"]
@@ -105,7 +105,7 @@ print(json.dumps(metrics["history"]))
 
 @pytest.mark.slow
 def test_pretraining_is_the_same_on_all_backends(tmp_path: Path) -> None:
-    """Twenty-four steps on packed rows from the same weights: the losses, trained with and held out."""
+    """Twenty-four steps on packed rows from the same weights: the losses of training and of held-out documents."""
     (tmp_path / "shards").mkdir()
     corpus = make_corpus(tmp_path / "shards", documents=40, sentences=(4, 20), tokens=(3, 11))
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37}
@@ -130,8 +130,8 @@ def test_pretraining_is_the_same_on_all_backends(tmp_path: Path) -> None:
         assert process.returncode == 0, messages
         histories[backend] = json.loads(output.splitlines()[-1])
     expected = histories.pop("tensorflow")
-    moved = expected[-1]["held_out"]["masked_loss"] - expected[0]["held_out"]["masked_loss"]
-    assert moved < -0.03  # Hundreds of times the tolerance below.
+    change = expected[-1]["held_out"]["masked_loss"] - expected[0]["held_out"]["masked_loss"]
+    assert change < -0.03  # Hundreds of times the tolerance below.
     for backend, history in histories.items():
         for ours, theirs in zip(expected, history, strict=True):
             for part in ("train", "held_out"):
@@ -164,7 +164,7 @@ assert not blocked or not [module for module in sys.modules if module.split(".")
 
 
 @pytest.mark.slow
-def test_looking_inside_is_the_same_on_all_backends(tmp_path: Path, film_texts: list[str]) -> None:
+def test_interpretation_is_the_same_on_all_backends(tmp_path: Path, film_texts: list[str]) -> None:
     """Vectors, attention and gradients; JAX with the import of TensorFlow blocked."""
     path = small.write_checkpoint(tmp_path / "bert", film_texts[:300], model="BertForSequenceClassification")
     processes = [

@@ -19,10 +19,10 @@ TEXTS = [
     "😀 日本語",
 ]
 PAIRS = ["It's good.", "Who directed it?", "", "Rome", "unaffable"]
-# Reactions for the chemistry vocabulary, whose tokens stand apart so that BERT's own rules find them.
+# Reactions for the chemistry vocabulary, with spaces between tokens so that BERT's own rules find them.
 REACTIONS = ["N c 1 c c c c 2 c n c c c 1 2 . O = C", "C C ( = O ) O >> C C ( = O ) N", "Br c 1 c c", "[ C ]", "F . Cl"]
 
-# Fixture, directory in it, class, and what its configuration warns of.
+# Fixture, directory in it, class, and the warning about its configuration.
 CASES = [
     ("minilm", ".", "BertModel", None),
     ("rxn", "bert_pretrained", "BertForPreTraining", None),
@@ -50,7 +50,7 @@ def test_outputs(fixture: str, folder: str, name: str, warning: str | None, requ
 
 
 def check(ours: dict[str, Any], theirs: dict[str, Any], tokens: np.ndarray) -> None:
-    """Within the limit; logits, which are larger than 1, in proportion to their size."""
+    """Differences are within the limit, or relative to the RMS of the values if that exceeds 1."""
     for state, expected in zip(ours.pop("hidden_states"), theirs["hidden_states"], strict=True):
         np.testing.assert_allclose(state[tokens], expected[tokens], rtol=0, atol=LIMIT)
     for name, value in ours.items():

@@ -23,7 +23,7 @@ TOKENS = re.compile(
 )
 
 
-def ids_of(reaction: str, vocabulary: Path) -> np.ndarray:
+def encode_reaction(reaction: str, vocabulary: Path) -> np.ndarray:
     """``[1, length]``, with special tokens."""
     tokens = ["[CLS]", *TOKENS.findall(reaction), "[SEP]"]
     assert "".join(tokens[1:-1]) == reaction
@@ -39,7 +39,7 @@ def model(rxn: Path) -> BertModel:
 @pytest.mark.parametrize("padding", [0, 17])
 def test_published_fingerprint(rxn: Path, model: BertModel, padding: int) -> None:
     """The last hidden state of ``[CLS]``, padded or not."""
-    ids = ids_of(EXAMPLE, rxn / "bert_ft" / "vocab.txt")
+    ids = encode_reaction(EXAMPLE, rxn / "bert_ft" / "vocab.txt")
     mask = np.pad(np.ones_like(ids), ((0, 0), (0, padding)))
     outputs = model({"input_ids": np.pad(ids, ((0, 0), (0, padding))), "attention_mask": mask})
     fingerprint = ops.convert_to_numpy(outputs["last_hidden_state"])[0, 0]

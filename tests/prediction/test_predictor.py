@@ -21,25 +21,28 @@ def predictor(sentiment_run: Path) -> Predictor:
     return Predictor(sentiment_run)
 
 
-def their_scores(run: Path, *texts: list[str], max_length: int = 131) -> list[list[float]]:
+def score_with_transformers(run: Path, *texts: list[str], max_length: int = 131) -> list[list[float]]:
     tokenizer = transformers_models.Tokenizer(run)
     inputs = tokenizer(*texts, padding=True, truncation=True, max_length=max_length, return_tensors="np")
     theirs = transformers_models.compute_outputs("BertForSequenceClassification", run, inputs)
     return softmax(theirs["logits"], axis=-1).tolist()
 
 
-def scores(predictions: list[dict[str, Any]]) -> list[list[float]]:
+def list_scores(predictions: list[dict[str, Any]]) -> list[list[float]]:
     return [list(prediction["scores"].values()) for prediction in predictions]
 
 
-def close(found: list[list[float]], expected: list[list[float]]) -> bool:
+def is_close(found: list[list[float]], expected: list[list[float]]) -> bool:
     return found == [pytest.approx(row, abs=1e-5) for row in expected]
 
 
 def test_texts_and_pairs_in_their_order(predictor: Predictor, sentiment_run: Path, snippets: Path) -> None:
     texts = [text[:49] for text in read_table(snippets / "train.tsv")["text"]] + ["", "😀", " \t "]
-    assert close(scores(predictor.predict_texts(texts)), their_scores(sentiment_run, texts))
-    assert close(scores(predictor.predict_texts(texts, texts[::-1])), their_scores(sentiment_run, texts, texts[::-1]))
+    assert is_close(list_scores(predictor.predict_texts(texts)), score_with_transformers(sentiment_run, texts))
+    assert is_close(
+        list_scores(predictor.predict_texts(texts, texts[::-1])),
+        score_with_transformers(sentiment_run, texts, texts[::-1]),
+    )
     for prediction in predictor.predict_texts(texts):
         assert prediction["score"] == max(prediction["scores"].values()) == prediction["scores"][prediction["label"]]
 
@@ -52,10 +55,10 @@ def test_a_text_beyond_the_positions_is_truncated_with_a_warning(predictor: Pred
     texts = ["good " * 400, "bad"]
     with pytest.warns(UserWarning, match="1 of 2 texts are longer than 131 tokens and were truncated"):
         predictions = predictor.predict_texts(texts)
-    assert close(scores(predictions), their_scores(sentiment_run, texts))
+    assert is_close(list_scores(predictions), score_with_transformers(sentiment_run, texts))
     with pytest.warns(UserWarning, match="1 of 1 texts are longer than 7 tokens"):
         shorter = Predictor(sentiment_run, max_length=7).predict_texts(texts[:1])
-    assert close(scores(shorter), their_scores(sentiment_run, texts[:1], max_length=7))
+    assert is_close(list_scores(shorter), score_with_transformers(sentiment_run, texts[:1], max_length=7))
 
 
 def test_labels_count_for_scores_alone(predictor: Predictor) -> None:
@@ -104,17 +107,17 @@ def test_a_model_without_the_weights_of_the_task_is_refused(small_bert: Path, tm
 
 
 def test_a_file_is_predicted_as_it_is_read(predictor: Predictor, tmp_path: Path) -> None:
-    """Through a pipe whose second half is written only when the first half's predictions are there."""
+    """Through a pipe whose second half is written only after predictions of the first half were made."""
     pipe = tmp_path / "texts.tsv"
     os.mkfifo(pipe)
     texts = [f"a {'good ' * (i % 11)}film {i}" for i in range(3000)]
-    first_are_there = threading.Event()
+    first_half_is_read = threading.Event()
 
     def write() -> None:
         with open(pipe, "w", encoding="utf-8") as file:
             file.write("text\n" + "".join(f"{text}\n" for text in texts[:2000]))
             file.flush()
-            assert first_are_there.wait(60)
+            assert first_half_is_read.wait(60)
             file.writelines(f"{text}\n" for text in texts[2000:])
 
     writer = threading.Thread(target=write)
@@ -122,9 +125,9 @@ def test_a_file_is_predicted_as_it_is_read(predictor: Predictor, tmp_path: Path)
     found = []
     for prediction in predictor.predict_file(pipe, size=257):
         found.append(prediction)
-        first_are_there.set()
+        first_half_is_read.set()
     writer.join()
-    assert close(scores(found), scores(predictor.predict_texts(texts)))
+    assert is_close(list_scores(found), list_scores(predictor.predict_texts(texts)))
 
 
 def test_a_file_warns_once_of_truncation(predictor: Predictor, tmp_path: Path) -> None:

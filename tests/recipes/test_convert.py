@@ -27,7 +27,7 @@ REAL = [
 ]
 
 
-def published(directory: Path) -> dict[str, np.ndarray]:
+def read_published(directory: Path) -> dict[str, np.ndarray]:
     """The tensors of a checkpoint, read by the format's own library."""
     if (directory / "model.safetensors").is_file():
         return safetensors.numpy.load_file(directory / "model.safetensors")
@@ -53,12 +53,12 @@ def test_real_checkpoints(
 
     assert not report.list_names("unexpected")
     assert json.loads((target / "config.json").read_text())["architectures"] == [architecture]
-    before, after = published(source), transformers_models.load_state_dict(architecture, target)
+    before, after = read_published(source), transformers_models.load_state_dict(architecture, target)
     assert {*report.list_names("loaded"), *report.list_names("ignored")} == set(before)
     for name in report.list_names("loaded"):
-        today = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-        there = next(key for key in (today, f"bert.{today}", today.removeprefix("bert.")) if key in after)
-        np.testing.assert_array_equal(after[there], before[name], err_msg=name)
+        current = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+        key_after = next(key for key in (current, f"bert.{current}", current.removeprefix("bert.")) if key in after)
+        np.testing.assert_array_equal(after[key_after], before[name], err_msg=name)
     assert all(re.search(r"position_ids|decoder\.|predictions\.bias", name) for name in report.list_names("ignored"))
 
 
@@ -86,7 +86,7 @@ def test_googles_format(tmp_path: Path) -> None:
     sizes = {**small.SIZES, "vocab_size": 31, "hidden_act": "gelu", "type_vocab_size": 2}
     (source / "bert_config.json").write_text(json.dumps(sizes))
     tensors = transformers_models.make_state_dict("BertForPreTraining", **sizes)
-    google = dict(google_variables(tensors))
+    google = dict(list_google_variables(tensors))
     tf.raw_ops.SaveV2(
         prefix=str(source / "bert_model.ckpt"),
         tensor_names=list(google),
@@ -104,7 +104,7 @@ def test_googles_format(tmp_path: Path) -> None:
     assert (target / "vocab.txt").read_bytes() == (source / "vocab.txt").read_bytes()
 
 
-def google_variables(tensors: dict[str, np.ndarray]) -> Any:
+def list_google_variables(tensors: dict[str, np.ndarray]) -> Any:
     """PyTorch's tensors under the names of google-research/bert's ``modeling.py``, kernels transposed."""
     for name, array in tensors.items():
         if name.endswith("position_ids") or name.startswith("cls.predictions.decoder"):
@@ -129,12 +129,12 @@ def google_variables(tensors: dict[str, np.ndarray]) -> Any:
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_16_bit_files(small_bert: Path, tmp_path: Path, dtype: str) -> None:
-    """Transformers opens it with its dtype, and all numbers are the nearest that the dtype has."""
-    convert(small_bert, tmp_path / "whole")
+    """Transformers opens it in this dtype, and all numbers are rounded to the nearest of the dtype."""
+    convert(small_bert, tmp_path / "full")
     convert(small_bert, tmp_path / "half", dtype=dtype)
-    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("whole", "half")]
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("full", "half")]
     assert sizes[1] < 0.53 * sizes[0]
-    theirs = rounded_state(tmp_path / "half", tmp_path / "whole", dtype)
+    theirs = load_rounded_state(tmp_path / "half", tmp_path / "full", dtype)
     ours = BertModel.from_pretrained(tmp_path / "half").state_dict()
     assert ours.keys() == theirs.keys()
     for name, (opened, rounded) in theirs.items():
@@ -143,8 +143,8 @@ def test_16_bit_files(small_bert: Path, tmp_path: Path, dtype: str) -> None:
 
 
 @run_in_torch_process
-def rounded_state(half: Path, full: Path, dtype: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The tensors of a model opened in the precision it was saved in, and those of another, rounded to it."""
+def load_rounded_state(half: Path, full: Path, dtype: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The tensors of a model opened in the precision it was saved in, and those of another model, rounded to it."""
     import torch
     import torch_models
     import transformers

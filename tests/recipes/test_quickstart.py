@@ -1,4 +1,4 @@
-"""The quickstart: whole on a small random checkpoint, and on the real one."""
+"""The quick start: end to end on a small random checkpoint, and on the real one."""
 
 import json
 import time
@@ -10,26 +10,26 @@ from keras_bert_impl.cli.main import main
 from keras_bert_impl.recipes.quickstart import SENTENCES, quickstart
 
 
-def test_the_whole_way_and_once_more(
+def test_end_to_end_and_again(
     small_bert: Path, snippets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output, export = tmp_path / "runs" / "sentiment", tmp_path / "saved_models" / "sentiment" / "1"
     labels = quickstart(checkpoint=small_bert, data=snippets, output=output, export=export, epochs=1)
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     metrics = json.loads((output / "metrics.json").read_text())
     assert metrics["examples"] == {"train": 61, "valid": 23, "test": 17}
     for step in ("1. Checkpoint", "2. Fine-tuning", "3. Export", "4. The export in a new process"):
-        assert step in said
-    assert f"test: accuracy {metrics['test']['accuracy']:.4f}" in said
-    for answer, sentence, label in zip(said.splitlines()[-4:], SENTENCES, labels, strict=True):
+        assert step in printed
+    assert f"test: accuracy {metrics['test']['accuracy']:.4f}" in printed
+    for answer, sentence, label in zip(printed.splitlines()[-4:], SENTENCES, labels, strict=True):
         assert label in ("negative", "positive")
         assert answer == f"   {label}  {sentence}"
 
     assert quickstart(checkpoint=small_bert, data=snippets, output=output, export=export, epochs=1) == labels
-    said = capsys.readouterr().out
-    assert f"{output} exists and is reused" in said
-    assert f"{export} exists and is reused" in said
-    assert f"test: accuracy {metrics['test']['accuracy']:.4f}" in said
+    printed = capsys.readouterr().out
+    assert f"{output} exists and is reused" in printed
+    assert f"{export} exists and is reused" in printed
+    assert f"test: accuracy {metrics['test']['accuracy']:.4f}" in printed
 
 
 @pytest.mark.slow

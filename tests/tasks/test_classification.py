@@ -17,7 +17,7 @@ from keras_bert_impl.tokenization import BertTokenizer
 CLASSES, VALUES = TASKS["classification"], TASKS["regression"]
 
 
-def with_labels(config: BertConfig, task_name: str, labels: list[str]) -> BertConfig:
+def set_labels(config: BertConfig, task_name: str, labels: list[str]) -> BertConfig:
     return BertConfig.preset("tiny", vocab_size=config.vocab_size, **TASKS[task_name].make_config_changes(labels))
 
 
@@ -35,7 +35,7 @@ def test_rows_are_those_of_the_tokenizers_library(
     expected = reference.encode_batch(pairs)
 
     features = VALUES.encode(
-        columns, minilm_tokenizer, with_labels(config, "regression", ["value"]), max_length=max_length
+        columns, minilm_tokenizer, set_labels(config, "regression", ["value"]), max_length=max_length
     )
     assert len(features) == len(expected) == 1500
     for row, encoding in enumerate(expected):
@@ -80,7 +80,7 @@ def test_one_label_cannot_be_learned() -> None:
 
 
 def test_labels_are_numbered_as_in_the_config(letters: BertTokenizer, config: BertConfig) -> None:
-    config = with_labels(config, "classification", ["no", "perhaps", "yes"])
+    config = set_labels(config, "classification", ["no", "perhaps", "yes"])
     columns = {"text": ["a", "b", "c", "d"], "label": ["yes", "no", "yes", "perhaps"]}
     labels = CLASSES.encode(columns, letters, config, max_length=8).labels["logits"]
     assert labels.dtype == np.int32
@@ -91,10 +91,10 @@ def test_unknown_labels_are_refused_with_their_line(tmp_path: Path, letters: Ber
     (tmp_path / "valid.tsv").write_text("text\tlabel\na\tyes\nb\tmaybe\n")
     columns = read_table(tmp_path / "valid.tsv")
     with pytest.raises(InputError, match=r"valid\.tsv, line 3: the label 'maybe' was not in .* knows 'no', 'yes'\."):
-        CLASSES.encode(columns, letters, with_labels(config, "classification", ["no", "yes"]), max_length=8)
+        CLASSES.encode(columns, letters, set_labels(config, "classification", ["no", "yes"]), max_length=8)
     many = [str(number) for number in range(30)]
     with pytest.raises(InputError, match=r"knows '0', .*'19', …\."):
-        CLASSES.encode(columns, letters, with_labels(config, "classification", many), max_length=8)
+        CLASSES.encode(columns, letters, set_labels(config, "classification", many), max_length=8)
 
 
 @pytest.mark.parametrize("label", ["good", "nan", "inf", "1,5"])
@@ -111,7 +111,7 @@ def test_pairs_need_a_second_segment(letters: BertTokenizer) -> None:
 
 
 @run_in_torch_process
-def torch_losses(
+def compute_torch_losses(
     logits: np.ndarray, classes: np.ndarray, predictions: np.ndarray, values: np.ndarray
 ) -> tuple[float, float]:
     """Cross-entropy of classes, and squared error of values."""
@@ -127,13 +127,13 @@ def test_losses_are_those_of_torch() -> None:
     logits = generator.normal(size=(13, 5)).astype(np.float32) * 4
     classes = generator.integers(0, 5, 13).astype(np.int32)
     values = generator.normal(size=(13, 1)).astype(np.float32)
-    entropy, squared = torch_losses(logits, classes, logits[:, :1], values)
+    entropy, squared = compute_torch_losses(logits, classes, logits[:, :1], values)
     np.testing.assert_allclose(float(CLASSES.make_loss()["logits"](classes, logits)), entropy, rtol=1e-6)
     np.testing.assert_allclose(float(VALUES.make_loss()["logits"](values, logits[:, :1])), squared, rtol=1e-6)
 
 
 def test_predictions_have_names_and_probabilities(letters: BertTokenizer, config: BertConfig) -> None:
-    config = with_labels(config, "classification", ["no", "perhaps", "yes"])
+    config = set_labels(config, "classification", ["no", "perhaps", "yes"])
     columns = CLASSES.from_texts(["a", "b"])
     features = CLASSES.encode(columns, letters, config, max_length=8)
     logits = np.log(np.array([[0.2, 0.5, 0.3], [0.1, 0.2, 0.7]])).astype(np.float32) + 100

@@ -1,4 +1,4 @@
-"""Every task × every verb on a small random BERT; and a task of one class, which is added here alone."""
+"""Every task × every verb on a small random BERT; and a task that this file adds by one class."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -94,7 +94,7 @@ FILES: dict[str, tuple[str, str]] = {
     "pretraining": ("x.tsv", table("text", rows=[(text,) for text in MASKED])),
 }
 CHOICES = [["good film", "", text or "a book"] for text in TEXTS]  # Equal choices would have equal scores.
-# Task: the texts of a request, by the argument of the export's signature, in the order of `Predictor.texts`.
+# Task: the texts of a request, by the argument of the export's signature, in the order of `Predictor.predict_texts`.
 REQUESTS: dict[str, dict[str, list[Any]]] = {
     "classification": {"text": TEXTS},
     "regression": {"text": TEXTS},
@@ -143,7 +143,7 @@ def finetune(task: str, checkpoint: Path, data: Path, output: Path) -> int:
 
 @pytest.fixture(scope="module")
 def runs(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Gives a model of a task: fine-tuned once, or the checkpoint itself where the task has no training of its own."""
+    """Returns a model of a task: fine-tuned once, or the checkpoint itself if the task cannot be fine-tuned."""
     root, made = tmp_path_factory.mktemp("completeness"), {}
 
     def run(name: str) -> Path:
@@ -239,29 +239,29 @@ def assert_same(left: Any, right: Any) -> None:
         assert left == right
 
 
-def strings(array: np.ndarray) -> Any:
+def decode_bytes(array: np.ndarray) -> Any:
     return np.vectorize(bytes.decode, otypes=[object])(array).tolist()
 
 
-def same_label(answer: dict[str, np.ndarray], predictions: list[Prediction]) -> None:
-    assert strings(answer["label"]) == [prediction["label"] for prediction in predictions]
+def assert_same_label(answer: dict[str, np.ndarray], predictions: list[Prediction]) -> None:
+    assert decode_bytes(answer["label"]) == [prediction["label"] for prediction in predictions]
     expected = [list(prediction["scores"].values()) for prediction in predictions]
     np.testing.assert_allclose(answer["scores"], expected, atol=1e-5)
 
 
-def same_value(answer: dict[str, np.ndarray], predictions: list[Prediction]) -> None:
+def assert_same_value(answer: dict[str, np.ndarray], predictions: list[Prediction]) -> None:
     np.testing.assert_allclose(answer["scores"][:, 0], [prediction["value"] for prediction in predictions], atol=1e-5)
 
 
-def same_tags(answer: dict[str, np.ndarray], predictions: list[Prediction]) -> None:
+def assert_same_tags(answer: dict[str, np.ndarray], predictions: list[Prediction]) -> None:
     for i, prediction in enumerate(predictions):
         count = len(prediction["words"])
-        assert strings(answer["tokens"][i])[:count] == prediction["words"]
-        assert strings(answer["labels"][i]) == prediction["tags"] + [""] * (answer["labels"].shape[1] - count)
+        assert decode_bytes(answer["tokens"][i])[:count] == prediction["words"]
+        assert decode_bytes(answer["labels"][i]) == prediction["tags"] + [""] * (answer["labels"].shape[1] - count)
         np.testing.assert_allclose(answer["scores"][i][:count], prediction["scores"], atol=1e-5)
 
 
-def same_span(answer: dict[str, np.ndarray], predictions: list[Prediction]) -> None:
+def assert_same_span(answer: dict[str, np.ndarray], predictions: list[Prediction]) -> None:
     for i, prediction in enumerate(predictions):
         assert answer["answer"][i].decode() == prediction["answer"]
         span = [None if answer[name][i] < 0 else int(answer[name][i]) for name in ("start", "end")]
@@ -269,36 +269,36 @@ def same_span(answer: dict[str, np.ndarray], predictions: list[Prediction]) -> N
         assert answer["score"][i] == pytest.approx(prediction["score"], abs=1e-5)
 
 
-def same_masks(answer: dict[str, np.ndarray], predictions: list[Prediction]) -> None:
+def assert_same_masks(answer: dict[str, np.ndarray], predictions: list[Prediction]) -> None:
     for i, prediction in enumerate(predictions):
         count = len(prediction["masks"])
-        assert strings(answer["tokens"][i])[:count] == [mask["tokens"] for mask in prediction["masks"]]
+        assert decode_bytes(answer["tokens"][i])[:count] == [mask["tokens"] for mask in prediction["masks"]]
         assert not any(answer["tokens"][i][count:].ravel())
         expected = np.reshape([mask["scores"] for mask in prediction["masks"]], (count, 5))
         np.testing.assert_allclose(answer["scores"][i][:count], expected, atol=1e-5)
 
 
-def same_choice(answer: dict[str, np.ndarray], predictions: list[Prediction]) -> None:
-    assert strings(answer["choice"]) == [prediction["choice"] for prediction in predictions]
+def assert_same_choice(answer: dict[str, np.ndarray], predictions: list[Prediction]) -> None:
+    assert decode_bytes(answer["choice"]) == [prediction["choice"] for prediction in predictions]
     assert answer["label"].tolist() == [prediction["label"] for prediction in predictions]
     np.testing.assert_allclose(answer["scores"], [prediction["scores"] for prediction in predictions], atol=1e-5)
 
 
-def same_vectors(answer: dict[str, np.ndarray], predictions: list[Prediction]) -> None:
+def assert_same_vectors(answer: dict[str, np.ndarray], predictions: list[Prediction]) -> None:
     for name in ("mean", "cls"):
         np.testing.assert_allclose(answer[name], [prediction[name] for prediction in predictions], atol=1e-5)
 
 
 SAME: dict[str, Callable[[dict[str, np.ndarray], list[Prediction]], None]] = {
-    "classification": same_label,
-    "regression": same_value,
-    "tagging": same_tags,
-    "question-answering": same_span,
-    "masked-lm": same_masks,
-    "next-sentence": same_label,
-    "multiple-choice": same_choice,
-    "embedding": same_vectors,
-    "pretraining": same_masks,
+    "classification": assert_same_label,
+    "regression": assert_same_value,
+    "tagging": assert_same_tags,
+    "question-answering": assert_same_span,
+    "masked-lm": assert_same_masks,
+    "next-sentence": assert_same_label,
+    "multiple-choice": assert_same_choice,
+    "embedding": assert_same_vectors,
+    "pretraining": assert_same_masks,
 }
 
 
@@ -312,7 +312,7 @@ def serve(export: Path, request: dict[str, list[Any]]) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("name", TASKS)
 @pytest.mark.filterwarnings("ignore:.* texts are longer than:UserWarning")
 def test_export_with_text_in(name: str, runs: Callable[[str], Path], tmp_path: Path) -> None:
-    """The final answers to texts are those of `Predictor` with the Keras model; over ids, those with the export."""
+    """An export answers texts as `Predictor` does with the Keras model, and as it does with the export, from ids."""
     export = export_model(runs(name), tmp_path / name / "1", max_length=23).directory
     expected = Predictor(runs(name), max_length=23).predict_texts(*REQUESTS[name].values())
     SAME[name](serve(export, REQUESTS[name]), expected)
@@ -392,7 +392,7 @@ def test_another_head_of_a_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(vectors[0]["mean"], states[0].mean(axis=0), atol=1e-6)
     export = export_model(checkpoint, tmp_path / "vectors" / "1", task="embedding").directory
     assert Predictor(export).task.name == "embedding"
-    same_vectors(serve(export, {"text": TEXTS[:2]}), vectors)
+    assert_same_vectors(serve(export, {"text": TEXTS[:2]}), vectors)
 
 
 # ---- A task that is added by one class.
@@ -460,7 +460,7 @@ def topics(monkeypatch: pytest.MonkeyPatch) -> Task:
 def test_a_task_is_added_by_one_class(
     topics: Task, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Fine-tuned, evaluated, predicted, exported and explained, and nothing else knows it."""
+    """It is fine-tuned, evaluated, predicted, exported and explained without changes elsewhere."""
     data, run = tmp_path / "topics.tsv", tmp_path / "run"
     data.write_text(table("text", "label", rows=TOPICS), encoding="utf-8")
     settings = ["--epochs", "15", "--batch-size", "8", "--learning-rate", "5e-3", "--max-length", "16"]
@@ -477,7 +477,7 @@ def test_a_task_is_added_by_one_class(
 
     export = export_model(run, tmp_path / "topics" / "1").directory
     answer = serve(export, {"text": texts})
-    assert [[name for name in row if name] for row in strings(answer["labels"])] == [p["labels"] for p in expected]
+    assert [[name for name in row if name] for row in decode_bytes(answer["labels"])] == [p["labels"] for p in expected]
     np.testing.assert_allclose(answer["scores"], [list(p["scores"].values()) for p in expected], atol=1e-5)
     assert_same(Predictor(export).predict_texts(texts), expected)
 

@@ -10,7 +10,7 @@ IOB = ["O", "B-a", "I-a", "B-x-y", "I-x-y"]
 IOBES = [*IOB, "E-a", "S-a", "E-x-y", "S-x-y"]
 
 
-def sentences(tags: list[str], seed: int) -> list[list[str]]:
+def draw_sentences(tags: list[str], seed: int) -> list[list[str]]:
     chance = random.Random(seed)
     return [[chance.choice(tags) for _ in range(1 + i % 9)] for i in range(500)]
 
@@ -25,7 +25,7 @@ def sentences(tags: list[str], seed: int) -> list[list[str]]:
 def test_scores_of_random_tags_are_those_of_seqeval(
     tags: list[str], precision: float, recall: float, f1: float
 ) -> None:
-    metrics = score_entities(sentences(tags, 1), sentences(tags, 2))
+    metrics = score_entities(draw_sentences(tags, 1), draw_sentences(tags, 2))
     assert metrics == pytest.approx({"precision": precision, "recall": recall, "f1": f1}, abs=1e-8)
 
 

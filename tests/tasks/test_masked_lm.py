@@ -18,7 +18,7 @@ TEXT = "a b c d e f g h i j k l m n o p q r s t "
 
 
 def test_masks_are_those_of_the_paper(letters: BertTokenizer) -> None:
-    """Of the tokens 15 % are predicted: 80 % of these are [MASK], 10 % another token, 10 % themselves."""
+    """Of the tokens 15 % are predicted: 80 % of these become [MASK], 10 % another token, 10 % stay the same."""
     texts = [TEXT * 3] * 500
     features = TASK.encode({"text": texts, "label": texts}, letters, CONFIG, max_length=64)
     (original,) = letters(texts[:1])["input_ids"]
@@ -26,11 +26,11 @@ def test_masks_are_those_of_the_paper(letters: BertTokenizer) -> None:
     positions, weights = features.inputs["masked_lm_positions"], features.weights["logits"].astype(bool)
     labels = features.labels["logits"]
     assert weights.sum() == pytest.approx(0.15 * 500 * 60, rel=0.02)
-    at = np.take_along_axis(shown, positions, axis=1)[weights]
+    replaced = np.take_along_axis(shown, positions, axis=1)[weights]
     true = original[positions][weights]
     np.testing.assert_array_equal(labels[weights], true)
-    assert (at == letters.mask_token_id).mean() == pytest.approx(0.8, abs=0.03)
-    assert ((at != letters.mask_token_id) & (at != true)).mean() == pytest.approx(0.1, abs=0.02)
+    assert (replaced == letters.mask_token_id).mean() == pytest.approx(0.8, abs=0.03)
+    assert ((replaced != letters.mask_token_id) & (replaced != true)).mean() == pytest.approx(0.1, abs=0.02)
     assert (true > 4).all()  # Special tokens are not predicted.
     untouched = np.ones(shown.shape, bool)
     np.put_along_axis(untouched, positions, False, axis=1)
@@ -40,11 +40,11 @@ def test_masks_are_those_of_the_paper(letters: BertTokenizer) -> None:
 def test_masks_depend_on_the_seed_alone(letters: BertTokenizer) -> None:
     columns = {"text": [TEXT] * 9, "label": [TEXT] * 9}
 
-    def ids(task: MaskedLM) -> list[int]:
+    def encode_ids(task: MaskedLM) -> list[int]:
         return task.encode(columns, letters, CONFIG, max_length=32).inputs["input_ids"].flat.tolist()
 
-    assert ids(MaskedLM()) == ids(MaskedLM()) == ids(MaskedLM(top_k=9))
-    assert ids(MaskedLM()) != ids(MaskedLM(seed=2))
+    assert encode_ids(MaskedLM()) == encode_ids(MaskedLM()) == encode_ids(MaskedLM(top_k=9))
+    assert encode_ids(MaskedLM()) != encode_ids(MaskedLM(seed=2))
 
 
 def test_long_texts_are_split_for_training_and_truncated_for_prediction(letters: BertTokenizer) -> None:
@@ -59,14 +59,14 @@ def test_long_texts_are_split_for_training_and_truncated_for_prediction(letters:
     assert asked.counts.tolist() == [1, 0]
 
 
-def outputs(features: Any, generator: np.random.Generator) -> dict[str, np.ndarray]:
+def draw_outputs(features: Any, generator: np.random.Generator) -> dict[str, np.ndarray]:
     return {"logits": generator.normal(size=(*features.inputs["masked_lm_positions"].shape, 90)).astype(np.float32) * 3}
 
 
 def test_predictions_and_metrics(letters: BertTokenizer) -> None:
     columns = {"text": [TEXT, TEXT * 2, "a"], "label": [TEXT, TEXT * 2, "a"]}
     features = TASK.encode(columns, letters, CONFIG, max_length=64)
-    logits = outputs(features, np.random.default_rng(2))
+    logits = draw_outputs(features, np.random.default_rng(2))
     reduced = TASK.reduce(logits, {}, features.labels)
     predictions = TASK.decode(reduced, features, columns, CONFIG)
     exact = logits["logits"].astype(np.float64)

@@ -29,7 +29,7 @@ def weights() -> np.ndarray:
     return (np.random.default_rng(3).random((ROWS, PREDICTIONS)) < 0.5).astype("float32")
 
 
-def reference(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def compute_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     exact = logits.astype("float64")
     highest = exact.max(-1)
     sums = np.log(np.exp(exact - highest[..., None]).sum(-1)) + highest
@@ -37,7 +37,7 @@ def reference(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 @run_in_torch_process
-def torch_gradient(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def compute_torch_gradient(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The gradient of the weighted sum of cross-entropies with respect to the logits."""
     import torch
 
@@ -52,12 +52,14 @@ def torch_gradient(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) 
 def test_cross_entropy_and_its_gradient(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> None:
     import tensorflow as tf
 
-    expected = torch_gradient(logits, labels, weights)
+    expected = compute_torch_gradient(logits, labels, weights)
     ours = tf.constant(logits)
     with tf.GradientTape() as tape:
         tape.watch(ours)
         total = tf.reduce_sum(cross_entropy(labels, ours) * weights)
-    np.testing.assert_allclose(cross_entropy(labels, logits), reference(logits, labels), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        cross_entropy(labels, logits), compute_cross_entropy(logits, labels), rtol=1e-6, atol=1e-6
+    )
     np.testing.assert_allclose(tape.gradient(total, ours), expected, atol=1e-6)
 
 
@@ -67,21 +69,21 @@ def test_logits_that_are_far_apart() -> None:
     np.testing.assert_allclose(cross_entropy(np.array([0]), far), [0])
 
 
-def test_empty_slots_count_for_nothing(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> None:
-    expected = (reference(logits, labels) * weights).sum() / weights.sum()
+def test_empty_slots_do_not_count(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> None:
+    expected = (compute_cross_entropy(logits, labels) * weights).sum() / weights.sum()
     np.testing.assert_allclose(MeanCrossEntropy()(labels, logits, weights), expected, rtol=1e-6)
     metric, perplexity = CrossEntropy(), Perplexity()
     for row in range(ROWS):  # Batches with different numbers of predictions.
         for measure in (metric, perplexity):
             measure.update_state(labels[row : row + 1], logits[row : row + 1] * 0.1, weights[row : row + 1])
-    expected = (reference(logits * np.float32(0.1), labels) * weights).sum() / weights.sum()
+    expected = (compute_cross_entropy(logits * np.float32(0.1), labels) * weights).sum() / weights.sum()
     np.testing.assert_allclose(metric.result(), expected, rtol=1e-6)
     np.testing.assert_allclose(perplexity.result(), np.exp(expected), rtol=1e-5)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_a_model_learns_the_sum_of_both_losses(policy: str) -> None:
-    """What `evaluate` says is what float64 makes of the model's logits; ids exceed what bfloat16 holds."""
+    """`evaluate` returns the metrics that float64 gives for the model's logits; ids exceed the integers of bfloat16."""
     inputs = keras.Input((4,), dtype="int32", name="input_ids")
     states = keras.layers.Embedding(WORDS * 7, 16, dtype=policy)(inputs)
     words = keras.layers.Dense(WORDS * 7, dtype=keras.DTypePolicy("float32"), name="words")(states)
@@ -101,7 +103,7 @@ def test_a_model_learns_the_sum_of_both_losses(policy: str) -> None:
     expected = {}
     for name, loss in (("prediction_logits", "masked"), ("seq_relationship_logits", "next_sentence")):
         weight = w[name]
-        expected[f"{loss}_loss"] = (reference(outputs[name], y[name]) * weight).sum() / weight.sum()
+        expected[f"{loss}_loss"] = (compute_cross_entropy(outputs[name], y[name]) * weight).sum() / weight.sum()
         expected[f"{loss}_accuracy"] = ((outputs[name].argmax(-1) == y[name]) * weight).sum() / weight.sum()
     for name, value in expected.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-5, atol=1e-7, err_msg=name)

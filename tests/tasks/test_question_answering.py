@@ -1,4 +1,4 @@
-"""Question answering, against the published scripts' rules written out plainly, on real questions."""
+"""Question answering, compared with plain versions of the published scripts' rules, on real questions."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ def config_v2() -> BertConfig:
     return BertConfig.preset("tiny", vocab_size=30522, **changes)
 
 
-def windows(minilm: Path, columns: Columns, *, max_length: int, stride: int) -> list[list[Encoding]]:
+def encode_windows(minilm: Path, columns: Columns, *, max_length: int, stride: int) -> list[list[Encoding]]:
     tokenizer = Tokenizer.from_file(str(minilm / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length, stride=stride, strategy="only_second")
@@ -50,7 +50,7 @@ def windows(minilm: Path, columns: Columns, *, max_length: int, stride: int) -> 
     return [[encoding, *encoding.overflowing] for encoding in tokenizer.encode_batch(pairs)]
 
 
-def labels_of_run_qa(encoding: Encoding, start: int, end: int) -> tuple[int, int]:
+def find_labels_like_run_qa(encoding: Encoding, start: int, end: int) -> tuple[int, int]:
     """The rule of transformers' examples/pytorch/question-answering/run_qa.py."""
     first = encoding.sequence_ids.index(1)
     last = len(encoding.ids) - 2
@@ -67,27 +67,27 @@ def labels_of_run_qa(encoding: Encoding, start: int, end: int) -> tuple[int, int
 def test_rows_and_labels_are_those_of_run_qa(
     minilm: Path, minilm_tokenizer: BertTokenizer, xquad: Columns, config: BertConfig, max_length: int
 ) -> None:
-    # run_qa does not cut questions: leave out those few that this package does.
+    # run_qa does not truncate questions: leave out the few that this package truncates.
     short = [i for i, text in enumerate(xquad["question"]) if len(minilm_tokenizer.tokenize(text)) <= max_length // 4]
     columns = {name: [values[i] for i in short] for name, values in xquad.items()}
     assert len(short) > 1180
     features = TASK.encode(columns, minilm_tokenizer, config, max_length=max_length)
     row = 0
-    for example, encodings in enumerate(windows(minilm, columns, max_length=max_length, stride=max_length // 3)):
+    for example, encodings in enumerate(encode_windows(minilm, columns, max_length=max_length, stride=max_length // 3)):
         answers = columns["answers"][example]
         start = answers["answer_start"][0]
         for encoding in encodings:
             assert features.example[row] == example
             assert features.inputs["input_ids"][row].tolist() == encoding.ids
             assert features.inputs["token_type_ids"][row].tolist() == encoding.type_ids
-            expected = labels_of_run_qa(encoding, start, start + len(answers["text"][0]))
+            expected = find_labels_like_run_qa(encoding, start, start + len(answers["text"][0]))
             assert (features.labels["start_logits"][row], features.labels["end_logits"][row]) == expected
             row += 1
     assert row == len(features)
 
 
-def confident(features: Features, *, height: float = 20.0) -> dict[str, Ragged]:
-    """Logits that point at the labels, in rows that hold the answer higher than elsewhere."""
+def make_confident_outputs(features: Features, *, height: float = 20.0) -> dict[str, Ragged]:
+    """Logits that are highest at the labels, and higher in rows that contain the answer than in others."""
     offsets = features.inputs["input_ids"].offsets
     outputs = {}
     for name, labels in features.labels.items():
@@ -101,7 +101,7 @@ def test_right_logits_give_the_answers_back(
     minilm_tokenizer: BertTokenizer, xquad: Columns, config: BertConfig
 ) -> None:
     features = TASK.encode(xquad, minilm_tokenizer, config, max_length=160)
-    predictions = TASK.decode(confident(features), features, xquad, config)
+    predictions = TASK.decode(make_confident_outputs(features), features, xquad, config)
     assert [prediction["id"] for prediction in predictions] == xquad["id"]
     for prediction, context, answers in zip(predictions, xquad["context"], xquad["answers"], strict=True):
         assert context[prediction["start"] : prediction["end"]] == prediction["answer"]
@@ -112,14 +112,14 @@ def test_right_logits_give_the_answers_back(
     assert metrics["f1"] > 0.98
 
 
-def brute_force(start: np.ndarray, end: np.ndarray, characters: np.ndarray) -> tuple[int, int]:
+def find_best_span(start: np.ndarray, end: np.ndarray, characters: np.ndarray) -> tuple[int, int]:
     inside = np.flatnonzero(characters[:, 0] >= 0)
     sums = {(i, j): start[i] + end[j] for i in inside for j in inside if i <= j < i + 30}
     i, j = max(sums, key=sums.__getitem__)
     return int(characters[i, 0]), int(characters[j, 1])
 
 
-def test_the_best_legal_span_of_all_windows_is_chosen(letters: BertTokenizer, config: BertConfig) -> None:
+def test_the_best_allowed_span_of_all_windows_is_chosen(letters: BertTokenizer, config: BertConfig) -> None:
     generator = np.random.default_rng(5)
     context = " ".join(generator.choice(list("abcdefgh"), 71))
     columns = TASK.from_texts(["a?"] * 6, [context] * 6)
@@ -133,7 +133,7 @@ def test_the_best_legal_span_of_all_windows_is_chosen(letters: BertTokenizer, co
         best = []
         for row in np.flatnonzero(features.example == example):
             start, end = outputs["start_logits"][row], outputs["end_logits"][row]
-            span = brute_force(start, end, characters[row])
+            span = find_best_span(start, end, characters[row])
             first = characters[row][:, 0].tolist().index(span[0])
             last = characters[row][:, 1].tolist().index(span[1])
             best.append((start[first] + end[last], span))
@@ -141,7 +141,7 @@ def test_the_best_legal_span_of_all_windows_is_chosen(letters: BertTokenizer, co
         assert 0 < prediction["score"] <= 1
 
 
-def one_row(letters: BertTokenizer, config: BertConfig, start: list[float], end: list[float]) -> dict[str, Any]:
+def predict_one_row(letters: BertTokenizer, config: BertConfig, start: list[float], end: list[float]) -> dict[str, Any]:
     """The prediction for the tokens [CLS] a ? [SEP] b c d [SEP]."""
     columns = TASK.from_texts(["a?"], ["b c d"])
     features = TASK.encode(columns, letters, config, max_length=24)
@@ -153,8 +153,8 @@ def one_row(letters: BertTokenizer, config: BertConfig, start: list[float], end:
 
 
 def test_scores_are_probabilities_among_the_candidates(letters: BertTokenizer, config: BertConfig) -> None:
-    prediction = one_row(letters, config, [9, 9, 9, 9, 1, 2, 0, 9], [9, 9, 9, 9, 5, 0, 1, 9])
-    # Legal: b 6, "b c" 1, "b c d" 2, c 2, "c d" 3, d 1; the question, [CLS] and [SEP] are not.
+    prediction = predict_one_row(letters, config, [9, 9, 9, 9, 1, 2, 0, 9], [9, 9, 9, 9, 5, 0, 1, 9])
+    # Allowed: b 6, "b c" 1, "b c d" 2, c 2, "c d" 3, d 1; the question, [CLS] and [SEP] are not.
     expected = np.exp(6) / np.exp([6, 1, 2, 2, 3, 1]).sum()
     assert (prediction["answer"], prediction["start"], prediction["end"]) == ("b", 0, 1)
     assert prediction["score"] == pytest.approx(expected)
@@ -162,10 +162,10 @@ def test_scores_are_probabilities_among_the_candidates(letters: BertTokenizer, c
 
 def test_no_answer_only_if_trained_for_it(letters: BertTokenizer, config: BertConfig, config_v2: BertConfig) -> None:
     start, end = [4, 0, 0, 0, 1, 2, 0, 0], [4, 0, 0, 0, 0, 3, 1, 0]
-    assert one_row(letters, config, start, end)["answer"] == "c"
-    prediction = one_row(letters, config_v2, start, end)
+    assert predict_one_row(letters, config, start, end)["answer"] == "c"
+    prediction = predict_one_row(letters, config_v2, start, end)
     assert (prediction["answer"], prediction["start"], prediction["end"]) == ("", None, None)
-    assert one_row(letters, config_v2, [2, *start[1:]], [2, *end[1:]])["answer"] == "c"
+    assert predict_one_row(letters, config_v2, [2, *start[1:]], [2, *end[1:]])["answer"] == "c"
 
 
 def test_no_answer_is_a_key_of_the_configuration(config: BertConfig, config_v2: BertConfig) -> None:
@@ -189,7 +189,7 @@ def test_empty_contexts_have_no_answer(letters: BertTokenizer, config: BertConfi
     ]
 
 
-def test_long_questions_are_cut(letters: BertTokenizer, config: BertConfig) -> None:
+def test_long_questions_are_truncated(letters: BertTokenizer, config: BertConfig) -> None:
     columns = TASK.from_texts(["ab " * 200, "c"], ["d e"] * 2)
     features = TASK.encode(columns, letters, config, max_length=64)
     in_question = [int((features.inputs["token_type_ids"][row] == 0).sum()) - 2 for row in (0, 1)]
@@ -207,7 +207,7 @@ def test_questions_without_answer_point_at_the_first_token(letters: BertTokenize
 
 
 @run_in_torch_process
-def torch_cross_entropy(logits: np.ndarray, classes: np.ndarray) -> float:
+def compute_torch_cross_entropy(logits: np.ndarray, classes: np.ndarray) -> float:
     import torch
 
     return torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(classes).long()).item()
@@ -221,11 +221,11 @@ def test_the_loss_is_the_mean_of_both_cross_entropies() -> None:
         logits = generator.normal(size=(5, 11)).astype(np.float32) * 4
         labels = generator.integers(0, 11, 5).astype(np.int32)
         total += arguments["loss_weights"][name] * float(arguments["loss"][name](labels, logits))
-        expected += torch_cross_entropy(logits, labels) / 2
+        expected += compute_torch_cross_entropy(logits, labels) / 2
     np.testing.assert_allclose(total, expected, rtol=1e-6)
 
 
-def test_figures_are_means_over_questions() -> None:
+def test_metrics_are_means_over_questions() -> None:
     columns = {"answers": [{"text": ["Denver Broncos"]}, {"text": ["x", "y"]}, NEVER]}
     predictions = [{"answer": "the Broncos"}, {"answer": "y"}, {"answer": "z"}]
     assert TASK.score(predictions, columns) == pytest.approx({"exact_match": 1 / 3, "f1": (2 / 3 + 1) / 3})

@@ -18,7 +18,7 @@ from keras_bert_impl.tasks.squad_metrics import compute_exact_match, compute_f1,
         ("\u00c9t\u00e9", "\u00e9t\u00e9"),
     ],
 )
-def test_normalisation(answer: str, expected: str) -> None:
+def test_normalization(answer: str, expected: str) -> None:
     assert normalize(answer) == expected
 
 
@@ -41,6 +41,6 @@ def test_normalisation(answer: str, expected: str) -> None:
         ("an", ["the"], 1, 1),
     ],
 )
-def test_figures(answer: str, references: list[str], exact: float, overlap: float) -> None:
+def test_metrics(answer: str, references: list[str], exact: float, overlap: float) -> None:
     assert compute_exact_match(answer, references) == exact
     assert compute_f1(answer, references) == pytest.approx(overlap)

@@ -29,8 +29,8 @@ def wnut(shared_data: Path) -> Columns:
     return read_conll(shared_data / "wnut17" / "emerging.dev.conll")
 
 
-def as_outputs(features: Features, tags: Columns) -> dict[str, Ragged]:
-    """Logits that say the true tag at the token of each word, and nonsense everywhere else."""
+def make_outputs(features: Features, tags: Columns) -> dict[str, Ragged]:
+    """Logits that are highest for the true tag at the token of each word, and random at other tokens."""
     word = features.alignment["word"]
     logits = np.random.default_rng(1).normal(size=(len(word.flat), len(NAMES))).astype(np.float32)
     for row, example in enumerate(features.example):
@@ -40,7 +40,7 @@ def as_outputs(features: Features, tags: Columns) -> dict[str, Ragged]:
     return {"logits": Ragged(logits, word.offsets)}
 
 
-def test_whole_sentences_are_labelled_at_first_pieces(
+def test_complete_sentences_are_labeled_at_first_pieces(
     minilm: Path, minilm_tokenizer: BertTokenizer, wnut: Columns
 ) -> None:
     names = TASK.find_labels(wnut)
@@ -57,7 +57,7 @@ def test_whole_sentences_are_labelled_at_first_pieces(
         first = [word is not None and word != words[i - 1] for i, word in enumerate(words)]
         assert features.inputs["input_ids"][row].tolist() == encoding.ids
         assert features.weights["logits"][row].tolist() == first
-        # Some words are signs of which the tokenizer leaves nothing.
+        # Some words are signs that the tokenizer removes.
         expected = [wnut["label"][row][words[i]] for i, is_first in enumerate(first) if is_first]
         labels = features.labels["logits"][row]
         assert [names[labels[i]] for i, is_first in enumerate(first) if is_first] == expected
@@ -78,7 +78,7 @@ def test_long_sentences_become_windows_that_have_each_word_once(
         rows = np.flatnonzero(features.example == example)
         numbers = [number for row in rows for number in word[row] if number >= 0]
         assert sorted(numbers) == list(range(len(expected)))
-    predictions = TASK.decode(as_outputs(features, columns), features, columns, config)
+    predictions = TASK.decode(make_outputs(features, columns), features, columns, config)
     assert [prediction["tags"] for prediction in predictions] == tags
 
 
@@ -91,10 +91,10 @@ def test_a_word_is_predicted_where_most_text_surrounds_it(letters: BertTokenizer
     assert second == [-1, -1, -1, 9, 10, 11, 12, 13, -1]
 
 
-def test_words_of_which_nothing_is_left_get_the_first_tag(letters: BertTokenizer, config: BertConfig) -> None:
+def test_words_without_tokens_get_the_first_tag(letters: BertTokenizer, config: BertConfig) -> None:
     columns = {"words": [["a", "\u200b", "b"]], "label": [["B-x", "O", "B-x"]]}
     features = TASK.encode(columns, letters, config, max_length=9)
-    (prediction,) = TASK.decode(as_outputs(features, columns), features, columns, config)
+    (prediction,) = TASK.decode(make_outputs(features, columns), features, columns, config)
     assert prediction["tags"] == ["B-x", "O", "B-x"]
     assert prediction["scores"][1] == 0
     assert min(prediction["scores"][0], prediction["scores"][2]) > 0.99
@@ -111,7 +111,7 @@ def test_unknown_tags_are_refused_with_line_and_word(
 
 
 @run_in_torch_process
-def torch_cross_entropy(logits: np.ndarray, classes: np.ndarray) -> float:
+def compute_torch_cross_entropy(logits: np.ndarray, classes: np.ndarray) -> float:
     import torch
 
     return torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(classes).long()).item()
@@ -123,17 +123,17 @@ def test_the_loss_counts_words_alone() -> None:
     labels = generator.integers(0, 3, (4, 7)).astype(np.int32)
     weights = (generator.random((4, 7)) < 0.4).astype(np.float32)
     # Torch ignores the label -100.
-    expected = torch_cross_entropy(logits.reshape(28, 3), np.where(weights > 0, labels, -100).reshape(28))
+    expected = compute_torch_cross_entropy(logits.reshape(28, 3), np.where(weights > 0, labels, -100).reshape(28))
     found = TASK.make_loss()["logits"](labels, logits, sample_weight=weights)
     np.testing.assert_allclose(float(found), float(expected), rtol=1e-6)
 
 
-def test_entities_have_places_in_the_text(letters: BertTokenizer, config: BertConfig) -> None:
+def test_entities_have_positions_in_the_text(letters: BertTokenizer, config: BertConfig) -> None:
     columns = TASK.from_texts(["a  Bc, de!"])
     assert columns["words"] == [["a", "Bc", ",", "de", "!"]]
     features = TASK.encode(columns, letters, config, max_length=12)
     tags = {"label": [["B-x", "I-x", "O", "I-x", "O"]]}
-    (prediction,) = TASK.decode(as_outputs(features, tags), features, columns, config)
+    (prediction,) = TASK.decode(make_outputs(features, tags), features, columns, config)
     entities = [{key: entity[key] for key in ("kind", "text", "start", "end")} for entity in prediction["entities"]]
     assert entities == [
         {"kind": "x", "text": "a  Bc", "start": 0, "end": 5},
@@ -143,10 +143,10 @@ def test_entities_have_places_in_the_text(letters: BertTokenizer, config: BertCo
     json.dumps(prediction)
 
 
-def test_entities_of_given_words_have_places_in_the_joined_words(letters: BertTokenizer, config: BertConfig) -> None:
+def test_entities_of_given_words_have_positions_in_the_joined_words(letters: BertTokenizer, config: BertConfig) -> None:
     columns = {"words": [["ab", "c", "def"]], "label": [["O", "B-x", "I-x"]]}
     features = TASK.encode(columns, letters, config, max_length=12)
-    (prediction,) = TASK.decode(as_outputs(features, columns), features, columns, config)
+    (prediction,) = TASK.decode(make_outputs(features, columns), features, columns, config)
     (entity,) = prediction["entities"]
     assert (entity["text"], entity["start"], entity["end"]) == ("c def", 3, 8)
 

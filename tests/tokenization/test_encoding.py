@@ -57,7 +57,7 @@ def test_one_text_of_a_pair_is_truncated(tokenizer, reference, texts: list[str],
     assert (found["attention_mask"].sum(axis=1) == 64).any()
 
 
-def test_without_truncation_everything_stays(tokenizer, reference, texts: list[str]) -> None:
+def test_without_truncation_nothing_is_removed(tokenizer, reference, texts: list[str]) -> None:
     long = [" ".join(texts[:60]), texts[1]]
     found = tokenizer(long, truncation=False)
     assert found["input_ids"].shape[1] > tokenizer.model_max_length

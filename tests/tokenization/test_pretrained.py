@@ -30,13 +30,13 @@ def write(directory: Path, **files: Any) -> Path:
     return directory
 
 
-def rust(vocabulary: list[str] = SMALL, **options: Any) -> dict[str, Any]:
+def make_json(vocabulary: list[str] = SMALL, **options: Any) -> dict[str, Any]:
     """A ``tokenizer.json`` as the tokenizers library itself writes it."""
     ids = {token: id for id, token in enumerate(vocabulary)}
     return json.loads(tokenizers.BertWordPieceTokenizer(ids, **options).to_str())
 
 
-def ids(tokenizer: BertTokenizer, texts: list[str]) -> list[list[int]]:
+def encode(tokenizer: BertTokenizer, texts: list[str]) -> list[list[int]]:
     return [row.tolist() for row in tokenizer(texts, padding=False)["input_ids"]]
 
 
@@ -59,12 +59,12 @@ def test_saved_files_are_read_here_and_in_transformers(
     saved = BertTokenizer(**options)
     saved.save_pretrained(tmp_path / "new" / "directory")
     directory = write(tmp_path / "new" / "directory", config={"model_type": "bert"})
-    expected = ids(saved, [*CASES, *texts])
+    expected = encode(saved, [*CASES, *texts])
 
     read = BertTokenizer.from_pretrained(directory)
     assert (read.vocabulary, read.settings) == (saved.vocabulary, saved.settings)
     assert read.backend_tokenizer.to_str() == saved.backend_tokenizer.to_str()
-    assert ids(read, [*CASES, *texts]) == expected
+    assert encode(read, [*CASES, *texts]) == expected
 
     reference = Tokenizer(directory)
     assert reference([*CASES, *texts])["input_ids"] == expected
@@ -92,7 +92,7 @@ def test_files_that_transformers_saved(texts: list[str], tmp_path: Path) -> None
     saved = Tokenizer(kind="BertTokenizer", added_tokens=ADDED, **settings, **SPELLED)
     saved.save_pretrained(tmp_path)
     read = BertTokenizer.from_pretrained(tmp_path)
-    assert ids(read, [*CASES, *texts]) == saved([*CASES, *texts], truncation=True)["input_ids"]
+    assert encode(read, [*CASES, *texts]) == saved([*CASES, *texts], truncation=True)["input_ids"]
     assert (read.model_max_length, read.do_lower_case, len(read)) == (99, False, 12)
 
 
@@ -107,7 +107,7 @@ def test_padding_and_truncation_in_files_are_ignored(minilm: Path) -> None:
 @pytest.mark.parametrize("lower", [True, False])
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_settings_of_tokenizer_json_are_used_without_others(lower: bool, wrapped: bool, tmp_path: Path) -> None:
-    content = rust(lowercase=lower, strip_accents=False, handle_chinese_chars=False)
+    content = make_json(lowercase=lower, strip_accents=False, handle_chinese_chars=False)
     if wrapped:
         content["normalizer"] = {"type": "Sequence", "normalizers": [content["normalizer"]]}
     read = BertTokenizer.from_pretrained(write(tmp_path, tokenizer=content))
@@ -120,7 +120,7 @@ def test_the_order_of_precedence_is_that_of_transformers(tmp_path: Path) -> None
     directory = write(
         tmp_path,
         vocab=ODD,
-        tokenizer=rust(lowercase=True),
+        tokenizer=make_json(lowercase=True),
         tokenizer_config={"do_lower_case": False, "tokenizer_class": "BertTokenizer"},
         config={"model_type": "bert"},
     )
@@ -162,7 +162,7 @@ def test_tokens_that_transformers_4_added_to_vocab_txt(decoder: bool, tmp_path: 
     read = BertTokenizer.from_pretrained(directory)
     # Without the flags, transformers 5 takes <e1> for an ordinary token, which is found as <E1> too.
     cases = CASES if decoder else CASES[:2]
-    assert ids(read, cases) == Tokenizer(directory)(cases)["input_ids"]
+    assert encode(read, cases) == Tokenizer(directory)(cases)["input_ids"]
     assert read.vocabulary == [*SMALL, "New York", "<e1>"]
     assert read.special_token_ids == [0, 1, 2, 3, 4, 11]
 
@@ -210,9 +210,9 @@ def test_bad_vocab_txt(content: bytes, message: str, tmp_path: Path) -> None:
     assert str(tmp_path) in str(caught.value)
 
 
-def changed(**parts: Any) -> dict[str, Any]:
+def change_json(**parts: Any) -> dict[str, Any]:
     """A good ``tokenizer.json`` with some parts changed; dictionaries are merged."""
-    content = rust()
+    content = make_json()
     for name, value in parts.items():
         content[name] = {**content[name], **value} if isinstance(value, dict) else value
     return content
@@ -230,30 +230,33 @@ VOCABULARY = {token: id for id, token in enumerate(SMALL)}
         ({"model": {"type": "BPE"}}, "not a file that the tokenizers library can read"),
         ({}, "not a file that the tokenizers library can read"),
         (
-            changed(model={"type": "WordLevel"}),
+            change_json(model={"type": "WordLevel"}),
             r"does not describe a BERT tokenizer: model\.type is 'WordLevel'; 'WordPiece' was expected",
         ),
-        (changed(model={"continuing_subword_prefix": "@@"}), r"continuing_subword_prefix is '@@'; '##' was expected"),
-        (changed(model={"max_input_chars_per_word": 50}), "max_input_chars_per_word is 50; 100 was expected"),
-        (changed(normalizer=None), "normalizer.type is None; 'BertNormalizer' was expected"),
-        (changed(normalizer={"clean_text": False}), "normalizer.clean_text is False"),
         (
-            changed(normalizer={"type": "Sequence", "normalizers": [BERT_NORMALIZER, NFC]}),
+            change_json(model={"continuing_subword_prefix": "@@"}),
+            r"continuing_subword_prefix is '@@'; '##' was expected",
+        ),
+        (change_json(model={"max_input_chars_per_word": 50}), "max_input_chars_per_word is 50; 100 was expected"),
+        (change_json(normalizer=None), "normalizer.type is None; 'BertNormalizer' was expected"),
+        (change_json(normalizer={"clean_text": False}), "normalizer.clean_text is False"),
+        (
+            change_json(normalizer={"type": "Sequence", "normalizers": [BERT_NORMALIZER, NFC]}),
             "normalizer.type is 'Sequence'; 'BertNormalizer' was expected",
         ),
-        (changed(pre_tokenizer={"type": "Whitespace"}), "pre_tokenizer.type is 'Whitespace'"),
+        (change_json(pre_tokenizer={"type": "Whitespace"}), "pre_tokenizer.type is 'Whitespace'"),
         (
-            changed(post_processor={"type": "RobertaProcessing", "trim_offsets": True, "add_prefix_space": True}),
+            change_json(post_processor={"type": "RobertaProcessing", "trim_offsets": True, "add_prefix_space": True}),
             r"post_processor \(RobertaProcessing\) does not make \[CLS\] a \[SEP\] b \[SEP\]",
         ),
-        (changed(model={"vocab": {**VOCABULARY, "x": 77}}), "'x' has 77 instead of 10"),
-        (changed(model={"vocab": {**VOCABULARY, "x": 9}}), "has 9 instead of 10"),
-        (changed(added_tokens=[{"id": 12, "content": "<e1>", **ADDED_FLAGS}]), "'<e1>' has 12 instead of 10"),
+        (change_json(model={"vocab": {**VOCABULARY, "x": 77}}), "'x' has 77 instead of 10"),
+        (change_json(model={"vocab": {**VOCABULARY, "x": 9}}), "has 9 instead of 10"),
+        (change_json(added_tokens=[{"id": 12, "content": "<e1>", **ADDED_FLAGS}]), "'<e1>' has 12 instead of 10"),
         (
-            changed(added_tokens=[{"id": 5, "content": "[PAD]", **ADDED_FLAGS}]),
+            change_json(added_tokens=[{"id": 5, "content": "[PAD]", **ADDED_FLAGS}]),
             r"'\[PAD\]' has id 5, .* its id in the vocabulary is 0",
         ),
-        (changed(model={"vocab": {"[UNK]": 0}}, added_tokens=[]), r"lacks pad_token '\[PAD\]', cls_token"),
+        (change_json(model={"vocab": {"[UNK]": 0}}, added_tokens=[]), r"lacks pad_token '\[PAD\]', cls_token"),
     ],
 )
 def test_other_kinds_of_tokenizer_json(content: dict, message: str, tmp_path: Path) -> None:

@@ -68,8 +68,8 @@ def test_chinese_characters_fill_the_vocabulary(tmp_path: Path) -> None:
     """They are words by themselves and cannot be merged: each needs a token."""
     draw = np.random.default_rng(1)
     characters = [chr(0x4E00 + number) for number in range(3500)]
-    shares = 1 / np.arange(20, 3520)
-    texts = ["".join(draw.choice(characters, 300, p=shares / shares.sum())) for _ in range(400)]
+    probabilities = 1 / np.arange(20, 3520)
+    texts = ["".join(draw.choice(characters, 300, p=probabilities / probabilities.sum())) for _ in range(400)]
     tokenizer = train_vocabulary(texts, tmp_path / "vocabulary", size=8000)
     ids = np.concatenate([tokenizer(text, max_length=512)["input_ids"][0] for text in texts[:50]])
     assert (ids == tokenizer.unk_token_id).mean() < 0.01

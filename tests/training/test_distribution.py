@@ -20,13 +20,13 @@ from keras_bert_impl.training.distribution import _STRATEGIES
 from keras_bert_impl.training.distribution.tensorflow import TensorFlowBackend
 
 JAX = {"KERAS_BACKEND": "jax"}
-# A strategy comes first in a process; the others run on one device after it.
-HERE = [
+# Cases that run one after another in a process: a strategy is the first, the others run on one device.
+CASES = [
     {"strategy": "mirrored", "devices": 3, "parts": 2},
     {},
 ]
 # Each takes some ten seconds to compile.
-HERE_SLOW = [
+SLOW_CASES = [
     {},
     {"parts": 3},
     {"dropout": 0.3},
@@ -37,7 +37,7 @@ HERE_SLOW = [
 ON_JAX = [{"strategy": "data-parallel", "devices": 3, "parts": 2, "remat": True}, {}]
 
 
-def workers(count: int, *settings: dict[str, Any]) -> list[Any]:
+def start_workers(count: int, *settings: dict[str, Any]) -> list[Any]:
     """Processes that train together, according to TF_CONFIG."""
     addresses = [f"127.0.0.1:{port}" for port in find_free_ports(count)]
     configs = [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}} for index in range(count)]
@@ -56,35 +56,35 @@ def assert_same(result: dict[str, Any], expected: dict[str, Any], *, within: flo
         np.testing.assert_allclose(result["outputs"][name], values, atol=10 * within, err_msg=name)
 
 
-def train_here(cases: list[dict[str, Any]]) -> dict[str, Any]:
+def train_cases(cases: list[dict[str, Any]]) -> dict[str, Any]:
     [outcomes] = collect_results([start_training(*cases)])
     return {json.dumps(settings): one for settings, one in zip(cases, outcomes, strict=True)}
 
 
 @pytest.fixture(scope="module")
-def here() -> dict[str, Any]:
-    return train_here(HERE)
+def outcomes() -> dict[str, Any]:
+    return train_cases(CASES)
 
 
 @pytest.fixture(scope="module")
-def here_slow() -> dict[str, Any]:
-    return train_here(HERE_SLOW)
+def slow_outcomes() -> dict[str, Any]:
+    return train_cases(SLOW_CASES)
 
 
-def of(outcomes: dict[str, Any], **settings: Any) -> dict[str, Any]:
+def get_outcome(outcomes: dict[str, Any], **settings: Any) -> dict[str, Any]:
     return outcomes[json.dumps(settings)]
 
 
-def test_mirrored_replicas_train_like_one_device(here: dict[str, Any]) -> None:
-    mirrored = of(here, strategy="mirrored", devices=3, parts=2)
+def test_mirrored_replicas_train_like_one_device(outcomes: dict[str, Any]) -> None:
+    mirrored = get_outcome(outcomes, strategy="mirrored", devices=3, parts=2)
     assert mirrored["replicas"] == 3
-    assert_same(mirrored, of(here))
-    assert of(here)["losses"][-1] < 0.8 * of(here)["losses"][0]
+    assert_same(mirrored, get_outcome(outcomes))
+    assert get_outcome(outcomes)["losses"][-1] < 0.8 * get_outcome(outcomes)["losses"][0]
 
 
 @pytest.mark.slow
-def test_accumulated_parts_train_like_one_batch(here_slow: dict[str, Any]) -> None:
-    assert_same(of(here_slow, parts=3), of(here_slow))
+def test_accumulated_parts_train_like_one_batch(slow_outcomes: dict[str, Any]) -> None:
+    assert_same(get_outcome(slow_outcomes, parts=3), get_outcome(slow_outcomes))
 
 
 @pytest.mark.slow
@@ -96,30 +96,34 @@ def test_lamb_and_loss_scaling_on_replicas() -> None:
 
 
 @pytest.mark.slow
-def test_rematerialized_blocks_have_the_same_dropout(here_slow: dict[str, Any]) -> None:
-    assert of(here_slow, dropout=0.3)["losses"][0] != pytest.approx(of(here_slow)["losses"][0], rel=1e-3)
-    assert_same(of(here_slow, dropout=0.3, remat=True), of(here_slow, dropout=0.3))
+def test_rematerialized_blocks_have_the_same_dropout(slow_outcomes: dict[str, Any]) -> None:
+    assert get_outcome(slow_outcomes, dropout=0.3)["losses"][0] != pytest.approx(
+        get_outcome(slow_outcomes)["losses"][0], rel=1e-3
+    )
+    assert_same(get_outcome(slow_outcomes, dropout=0.3, remat=True), get_outcome(slow_outcomes, dropout=0.3))
 
 
 @pytest.mark.slow
-def test_precisions(here_slow: dict[str, Any]) -> None:
-    assert_same(of(here_slow, precision="bfloat16", remat=True, parts=3), of(here_slow), within=0.03)
-    assert_same(of(here_slow, precision="float16"), of(here_slow), within=0.01)
+def test_precisions(slow_outcomes: dict[str, Any]) -> None:
+    assert_same(
+        get_outcome(slow_outcomes, precision="bfloat16", remat=True, parts=3), get_outcome(slow_outcomes), within=0.03
+    )
+    assert_same(get_outcome(slow_outcomes, precision="float16"), get_outcome(slow_outcomes), within=0.01)
 
 
 @pytest.mark.slow
-def test_two_workers_train_like_one_device(here: dict[str, Any]) -> None:
-    [first], [second] = collect_results(workers(2, {"strategy": "multiworker"}))
+def test_two_workers_train_like_one_device(outcomes: dict[str, Any]) -> None:
+    [first], [second] = collect_results(start_workers(2, {"strategy": "multiworker"}))
     assert (first["process"], second["process"], first["replicas"]) == (0, 1, 2)
-    assert_same(first, of(here))
+    assert_same(first, get_outcome(outcomes))
     assert second["losses"] == first["losses"]
     assert second["outputs"] == first["outputs"]
 
 
 @pytest.mark.slow
-def test_three_workers_with_accumulation_train_like_one_device(here: dict[str, Any]) -> None:
-    for [one] in collect_results(workers(3, {"strategy": "multiworker", "parts": 2})):
-        assert_same(one, of(here))
+def test_three_workers_with_accumulation_train_like_one_device(outcomes: dict[str, Any]) -> None:
+    for [one] in collect_results(start_workers(3, {"strategy": "multiworker", "parts": 2})):
+        assert_same(one, get_outcome(outcomes))
 
 
 @pytest.mark.slow
@@ -129,7 +133,7 @@ def test_rematerialized_blocks_on_replicas_have_the_same_dropout() -> None:
     assert_same(recomputed, stored)
 
 
-# First the gradients of the second replica overflow, then none.
+# In the first step the gradients of the second replica overflow, in the second step none do.
 OVERFLOWING = """
 import tensorflow as tf
 from keras_bert_impl.training import LossScaleOptimizer, adamw, start_strategy
@@ -141,10 +145,10 @@ with start_strategy("mirrored", devices=2) as distribution:
         optimizer.build([weight])
     @tf.function
     def step(value):
-        def of_replica():
+        def run_replica():
             number = tf.distribute.get_replica_context().replica_id_in_sync_group
             optimizer.apply([tf.where(number == 1, value, 1.0) * tf.ones(2)], [weight])
-        distribution.strategy.run(of_replica)
+        distribution.strategy.run(run_replica)
     for value in (float("inf"), 1.0):
         step(tf.constant(value))
         local = distribution.strategy.experimental_local_results
@@ -164,8 +168,8 @@ def test_an_overflow_on_one_replica_skips_the_step() -> None:
 
 @pytest.mark.slow
 def test_keras_still_fails_on_workers() -> None:
-    """Where this fails, Keras needs `keras_bert_impl.models.multi_worker` no more: remove it."""
-    processes = workers(2, {"strategy": "multiworker", "plain": True, "steps": 2})
+    """If this test fails, Keras no longer needs `keras_bert_impl.models.multi_worker`: remove it."""
+    processes = start_workers(2, {"strategy": "multiworker", "plain": True, "steps": 2})
     for process in processes:
         _, errors = process.communicate(timeout=300)
         assert process.returncode != 0

@@ -45,7 +45,7 @@ def read_metrics(run: Path) -> dict[str, Any]:
 
 
 @run_in_torch_process
-def torch_logits(run: Path, texts: list[str], pairs: list[str] | None = None, *, max_length: int) -> np.ndarray:
+def compute_torch_logits(run: Path, texts: list[str], pairs: list[str] | None = None, *, max_length: int) -> np.ndarray:
     """The logits of transformers, from the files of a run alone."""
     import torch
     import torch_models
@@ -67,7 +67,7 @@ def test_the_directory_is_complete(sentiment_run: Path) -> None:
 def test_metrics_equal_those_of_the_checkpoint_in_transformers(sentiment_run: Path, snippets: Path, split: str) -> None:
     columns = read_table(snippets / f"{split}.tsv")
     names = read_metrics(sentiment_run)["labels"]
-    logits = torch_logits(sentiment_run, columns["text"], max_length=29)
+    logits = compute_torch_logits(sentiment_run, columns["text"], max_length=29)
     predicted = [names[i] for i in logits.argmax(axis=1)]
     assert read_metrics(sentiment_run)[split] == pytest.approx(
         {
@@ -199,7 +199,9 @@ def test_steps_without_dropout_equal_those_of_transformers_on_torch(
     data = {"train": snippets / "train.tsv", "valid": snippets / "valid.tsv"}
     metrics = finetune(checkpoint, **data, output=tmp_path / "run", settings=settings, log=lambda line: None)
 
-    theirs, losses = torch_training(checkpoint, batches_of(checkpoint, columns, settings), dataclasses.asdict(settings))
+    theirs, losses = train_with_torch(
+        checkpoint, batches_of(checkpoint, columns, settings), dataclasses.asdict(settings)
+    )
 
     tolerance = {"float32": 1e-4, "bfloat16": 0.03}[precision]
     np.testing.assert_allclose(metrics["training_loss"]["loss"], losses, rtol=tolerance)
@@ -229,7 +231,7 @@ def batches_of(checkpoint: Path, columns: dict[str, list[Any]], settings: FineTu
 
 
 @run_in_torch_process
-def torch_training(
+def train_with_torch(
     checkpoint: Path, batches: list[Batch], settings: dict[str, Any]
 ) -> tuple[dict[str, np.ndarray], list[float]]:
     """Weights and losses of the same training, written for torch."""
@@ -271,7 +273,7 @@ def test_regression_on_pairs_from_columns_in_one_batch(small_bert: Path, tmp_pat
     metrics = finetune(
         small_bert, task="regression", train=columns, valid=columns, output=run, settings=settings, log=lines.append
     )
-    predicted = torch_logits(run, columns["text"], columns["text_pair"], max_length=59)[:, 0]
+    predicted = compute_torch_logits(run, columns["text"], columns["text_pair"], max_length=59)[:, 0]
     correlation = np.corrcoef(np.array(columns["label"], float), predicted)[0, 1]
     assert metrics["valid"]["pearson"] == pytest.approx(correlation, abs=1e-4)
     assert metrics["valid"]["pearson"] > 0.5

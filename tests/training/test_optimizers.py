@@ -22,7 +22,7 @@ DECAYED = ("embeddings", "kernel")
 
 
 @run_in_torch_process
-def learning_rates(schedule: str, warmup_steps: int, steps: int, **options: float) -> list[float]:
+def compute_learning_rates(schedule: str, warmup_steps: int, steps: int, **options: float) -> list[float]:
     """The rates of a schedule of transformers, before each step and after the last one."""
     import torch
     import transformers
@@ -39,14 +39,14 @@ def learning_rates(schedule: str, warmup_steps: int, steps: int, **options: floa
 
 @pytest.mark.parametrize("warmup_steps", [0, 1, 4, STEPS])
 def test_schedule_equals_that_of_transformers(warmup_steps: int) -> None:
-    theirs = learning_rates("get_linear_schedule_with_warmup", warmup_steps, STEPS)
+    theirs = compute_learning_rates("get_linear_schedule_with_warmup", warmup_steps, STEPS)
     ours = WarmupPolynomialDecay(3e-4, steps=STEPS, warmup_steps=warmup_steps)
     np.testing.assert_allclose([float(ours(step)) for step in range(STEPS + 1)], theirs, rtol=1e-6)
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
 def test_polynomial_decay_equals_that_of_transformers(power: float) -> None:
-    theirs = learning_rates("get_polynomial_decay_schedule_with_warmup", 4, STEPS, lr_end=0.0, power=power)
+    theirs = compute_learning_rates("get_polynomial_decay_schedule_with_warmup", 4, STEPS, lr_end=0.0, power=power)
     ours = WarmupPolynomialDecay(3e-4, steps=STEPS, warmup_steps=4, power=power)
     np.testing.assert_allclose([float(ours(step)) for step in range(STEPS + 1)], theirs, rtol=1e-6)
 
@@ -107,7 +107,7 @@ def test_steps_equal_those_of_torch() -> None:
 
 
 @run_in_torch_process
-def clipped_gradient(words: np.ndarray, kernel: np.ndarray, bias: np.ndarray, ids: np.ndarray) -> np.ndarray:
+def compute_clipped_gradient(words: np.ndarray, kernel: np.ndarray, bias: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """The gradient of the words' embeddings, after all gradients were clipped to a norm of 1."""
     import torch
 
@@ -124,7 +124,7 @@ def test_clipping_uses_the_gradient_of_repeated_words() -> None:
     ids = np.full((7, 3), 4)
     model.build((None, 3))
     start = [words.embeddings, dense.kernel, dense.bias]
-    expected = clipped_gradient(*map(keras.ops.convert_to_numpy, start), ids)
+    expected = compute_clipped_gradient(*map(keras.ops.convert_to_numpy, start), ids)
 
     optimizer = adamw(learning_rate=1.0, steps=10, clip_norm=1.0)
     model.compile(optimizer=optimizer, loss="mse", jit_compile=False)
@@ -136,7 +136,7 @@ def test_clipping_uses_the_gradient_of_repeated_words() -> None:
 
 
 @run_in_torch_process
-def decayed_parameters(**sizes: int) -> set[str]:
+def list_decayed_parameters(**sizes: int) -> set[str]:
     """The weights of a classifier that transformers' trainer decays."""
     import torch
     import transformers
@@ -162,7 +162,7 @@ def test_decay_changes_the_weights_that_transformers_decays() -> None:
     } == model.state_dict().keys() - decayed
 
     sizes = {"vocab_size": 99, "hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
-    assert decayed == decayed_parameters(**sizes)
+    assert decayed == list_decayed_parameters(**sizes)
 
 
 DISTRIBUTED = """
@@ -200,7 +200,7 @@ def test_two_devices_train_like_one() -> None:
         assert difference < 1e-6
 
 
-def lamb_in_float64(start: dict, gradients: list[dict], *, rate, decay: float, clip_norm: float) -> dict:
+def train_lamb_in_float64(start: dict, gradients: list[dict], *, rate, decay: float, clip_norm: float) -> dict:
     """Algorithm 2 of You et al., after clipping by the norm of all gradients."""
     weights = {name: value.copy() for name, value in start.items()}
     m, v = ({name: np.zeros(shape) for name, shape in SHAPES.items()} for _ in range(2))
@@ -227,7 +227,7 @@ def test_lamb_equals_the_published_algorithm() -> None:
     ours = lamb(learning_rate=0.1, steps=STEPS, warmup=0.3, weight_decay=0.1, clip_norm=1.5, power=0.5)
     for gradient in gradients:
         ours.apply([keras.ops.convert_to_tensor(gradient[name], "float32") for name in SHAPES], variables)
-    expected = lamb_in_float64(
+    expected = train_lamb_in_float64(
         start, gradients, rate=lambda step: float(ours._learning_rate(step)), decay=0.1, clip_norm=1.5
     )
     for variable, (name, value) in zip(variables, expected.items(), strict=True):

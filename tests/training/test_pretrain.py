@@ -63,7 +63,7 @@ def test_written_files(run: tuple[Path, dict[str, Any], list[str]]) -> None:
 
 
 @run_in_torch_process
-def masked_word_sums(directory: Path, batches: list[Any]) -> np.ndarray:
+def sum_over_masked_words(directory: Path, batches: list[Any]) -> np.ndarray:
     """The sum of the losses of masked words, the number of correct predictions, and the number of words."""
     import numpy as np
     import torch
@@ -94,7 +94,7 @@ def test_it_opens_in_transformers_with_the_same_losses(
     output, metrics, _ = run
     _, held_out = corpus.split_documents(SETTINGS.held_out, seed=1)
     batches = make_held_out_batches(corpus, held_out, batch_size=8, objective=OBJECTIVE, seed=1)
-    sums = masked_word_sums(output, [batches[k] for k in range(len(batches))])
+    sums = sum_over_masked_words(output, [batches[k] for k in range(len(batches))])
     np.testing.assert_allclose(metrics["held_out"]["masked_loss"], sums[0] / sums[2], rtol=1e-4)
     np.testing.assert_allclose(metrics["held_out"]["masked_accuracy"], sums[1] / sums[2], rtol=1e-4)
 

@@ -235,13 +235,13 @@ def test_states_of_a_different_model(corpus: TokenCorpus, tmp_path: Path) -> Non
         fit_with_resume(model, batches, states=SaveStates(tmp_path / "states"), steps=17, steps_per_epoch=5)
 
 
-def partial(output: Path) -> Path:
+def get_partial_path(output: Path) -> Path:
     return output.with_name(f".{output.name}.partial")
 
 
-def newest(output: Path) -> str:
+def find_newest_state(output: Path) -> str:
     """The name of the newest state of an incomplete run; empty if there is none."""
-    return max((path.name for path in (partial(output) / "states").glob("step-*")), default="")
+    return max((path.name for path in (get_partial_path(output) / "states").glob("step-*")), default="")
 
 
 def start(arguments: list[str], backend: str) -> subprocess.Popen[str]:
@@ -253,8 +253,8 @@ def start(arguments: list[str], backend: str) -> subprocess.Popen[str]:
 
 def signal_after_progress(process: subprocess.Popen[str], output: Path, number: int, *, delay: float) -> None:
     """Sends a process a signal some time after it wrote a state, unless it has ended."""
-    before = newest(output)
-    while process.poll() is None and newest(output) in {before, ""}:
+    before = find_newest_state(output)
+    while process.poll() is None and find_newest_state(output) in {before, ""}:
         time.sleep(0.005)
     time.sleep(delay)
     process.send_signal(number)
@@ -264,7 +264,7 @@ def assert_same_run(output: Path, complete: Path) -> None:
     """Both have the same weights, bit for bit, and the same metrics; no other files are left."""
     assert (output / "model.safetensors").read_bytes() == (complete / "model.safetensors").read_bytes()
     assert {path.name for path in output.iterdir()} == {path.name for path in complete.iterdir()}
-    assert not partial(output).exists()
+    assert not get_partial_path(output).exists()
     one, other = (
         re.sub(rf'"({"|".join(VARYING)})": [^,\n]*', "", (run / "metrics.json").read_text("utf-8"))
         for run in (output, complete)
@@ -272,12 +272,12 @@ def assert_same_run(output: Path, complete: Path) -> None:
     assert one == other
 
 
-def pretrain_arguments(corpus: TokenCorpus, output: Path, *, steps: int) -> list[str]:
+def make_pretrain_arguments(corpus: TokenCorpus, output: Path, *, steps: int) -> list[str]:
     settings = ["--batch-size", "8", "--max-length", "37", "--report-every", "20", "--held-out", "0.2"]
     return ["pretrain", str(corpus.directory), "--output", str(output), "--steps", str(steps), *settings]
 
 
-def finetune_arguments(checkpoint: Path, snippets: Path, output: Path, *, epochs: int) -> list[str]:
+def make_finetune_arguments(checkpoint: Path, snippets: Path, output: Path, *, epochs: int) -> list[str]:
     return [*small.make_finetune_arguments(checkpoint, snippets, output), "--epochs", str(epochs)]
 
 
@@ -287,8 +287,9 @@ def test_an_interrupted_run_in_float16(corpus: TokenCorpus, tmp_path: Path, back
     """Its optimizer is inside another one, which scales the loss."""
     output, complete = tmp_path / "run", tmp_path / "complete"
     processes = []
+    options = ["--precision", "float16", "--save-steps", "1"]
     for directory in (complete, output):
-        arguments = [*pretrain_arguments(corpus, directory, steps=50), "--precision", "float16", "--save-steps", "1"]
+        arguments = [*make_pretrain_arguments(corpus, directory, steps=50), *options]
         processes.append(start([*arguments, "--resume"], backend))
     signal_after_progress(processes[1], output, signal.SIGTERM, delay=0.1)
     processes[1].wait()
@@ -303,15 +304,15 @@ def test_an_interrupted_run_in_float16(corpus: TokenCorpus, tmp_path: Path, back
 def test_an_interrupted_run(corpus: TokenCorpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It gets SIGTERM, is not started again, not resumed with other settings, resumed, and resumed once more."""
     output, complete = tmp_path / "run", tmp_path / "complete"
-    assert main(pretrain_arguments(corpus, complete, steps=50)) == 0
-    arguments = [*pretrain_arguments(corpus, output, steps=50), "--save-steps", "1"]
+    assert main(make_pretrain_arguments(corpus, complete, steps=50)) == 0
+    arguments = [*make_pretrain_arguments(corpus, output, steps=50), "--save-steps", "1"]
     process = start([*arguments, "--resume"], "tensorflow")  # There is nothing to resume: it starts.
     signal_after_progress(process, output, signal.SIGTERM, delay=0.1)
     errors = process.communicate()[1]
     assert process.returncode == 128 + signal.SIGTERM
     assert re.search(r"interrupted; the state after step \d+ was saved; --resume continues from it", errors)
     capsys.readouterr()
-    kept = {path.name: path.read_bytes() for path in (partial(output) / "states").iterdir()}
+    kept = {path.name: path.read_bytes() for path in (get_partial_path(output) / "states").iterdir()}
     for more, message in (
         ([], r"contains the states of an interrupted run\. Resume it \(--resume\), or remove"),
         (
@@ -329,7 +330,7 @@ def test_an_interrupted_run(corpus: TokenCorpus, tmp_path: Path, capsys: pytest.
     ):
         assert main([*arguments, *more]) == 2
         assert re.search(message, capsys.readouterr().err)
-        assert {path.name: path.read_bytes() for path in (partial(output) / "states").iterdir()} == kept
+        assert {path.name: path.read_bytes() for path in (get_partial_path(output) / "states").iterdir()} == kept
     assert main([*arguments, "--resume"]) == 0
     assert "continues after step" in capsys.readouterr().out
     assert_same_run(output, complete)
@@ -346,7 +347,7 @@ def test_an_interrupted_run(corpus: TokenCorpus, tmp_path: Path, capsys: pytest.
         (other, [], "documents (corpus): 180 there, 150 here. Name another"),
         (corpus, ["--seed", "2"], "seed (settings): 1 there, 2 here. Name another"),
     ):
-        assert main([*pretrain_arguments(given, output, steps=50), "--resume", *more]) == 2
+        assert main([*make_pretrain_arguments(given, output, steps=50), "--resume", *more]) == 2
         assert f"{output} is a finished run with a different {message}" in capsys.readouterr().err
 
 
@@ -371,19 +372,19 @@ def test_killed_runs(
 ) -> None:
     """SIGKILL at random times, mostly while a state is written."""
 
-    def arguments(output: Path) -> list[str]:
+    def make_arguments(output: Path) -> list[str]:
         if verb == "pretrain":
-            return pretrain_arguments(request.getfixturevalue("corpus"), output, steps=20 * kills)
-        return finetune_arguments(small_bert, snippets, output, epochs=3 * kills)
+            return make_pretrain_arguments(request.getfixturevalue("corpus"), output, steps=20 * kills)
+        return make_finetune_arguments(small_bert, snippets, output, epochs=3 * kills)
 
-    complete = start(arguments(tmp_path / "complete"), backend)
+    complete = start(make_arguments(tmp_path / "complete"), backend)
     draw, output = np.random.default_rng(kills), tmp_path / "run"
     for _ in range(kills):
-        process = start([*arguments(output), "--resume", "--save-steps", "1"], backend)
+        process = start([*make_arguments(output), "--resume", "--save-steps", "1"], backend)
         signal_after_progress(process, output, signal.SIGKILL, delay=draw.uniform(0, 0.3))
         errors = process.communicate()[1]
         assert process.returncode == -signal.SIGKILL, errors
-    last = start([*arguments(output), "--resume"], backend)
+    last = start([*make_arguments(output), "--resume"], backend)
     for process in (complete, last):
         errors = process.communicate()[1]
         assert process.returncode == 0, errors

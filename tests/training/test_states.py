@@ -18,7 +18,7 @@ from keras_bert_impl.training.states import (
 )
 
 
-def state(step: int) -> State:
+def make_state(step: int) -> State:
     draw = np.random.default_rng(step)
     arrays = {
         "model/00000": draw.normal(size=(3, 5)).astype(np.float32),
@@ -29,7 +29,7 @@ def state(step: int) -> State:
     return State(step, arrays, f'{{"seen": {step}, "name": "Zoë"}}')
 
 
-def same(one: State | None, other: State) -> bool:
+def is_same_state(one: State | None, other: State) -> bool:
     assert one is not None
     assert one.arrays.keys() == other.arrays.keys()
     for name, array in one.arrays.items():
@@ -43,31 +43,31 @@ def test_written_states_are_read_and_the_last_ones_are_kept(tmp_path: Path) -> N
     assert read_newest_state(directory) is None
     assert not has_states(directory)
     for step in (5, 9, 10, 1_000_000):
-        path = write_state(directory, state(step), keep=2)
-        assert same(read_newest_state(directory), state(step))
+        path = write_state(directory, make_state(step), keep=2)
+        assert is_same_state(read_newest_state(directory), make_state(step))
     assert path.name == "step-000001000000.safetensors"
     assert sorted(directory.iterdir()) == [directory / "step-000000000010.safetensors", path]
     # Other programs can read it too.
-    np.testing.assert_array_equal(load_file(path)["model/00000"], state(1_000_000).arrays["model/00000"])
+    np.testing.assert_array_equal(load_file(path)["model/00000"], make_state(1_000_000).arrays["model/00000"])
 
 
 def test_damaged_states_are_reported_and_skipped(tmp_path: Path) -> None:
     """Each byte of a file is changed, one at a time, and the file is truncated at many lengths."""
-    write_state(tmp_path, state(1), keep=2)
-    path = write_state(tmp_path, state(2), keep=2)
+    write_state(tmp_path, make_state(1), keep=2)
+    path = write_state(tmp_path, make_state(2), keep=2)
     content = path.read_bytes()
     damaged = [bytes([*content[:k], content[k] ^ 4, *content[k + 1 :]]) for k in range(len(content))]
     damaged += [content[:k] for k in range(0, len(content), 7)]
     for damaged_content in damaged:
         path.write_bytes(damaged_content)
         with pytest.warns(UserWarning, match=r"step-000000000002\.safetensors is damaged and is skipped"):
-            assert same(read_newest_state(tmp_path), state(1))
+            assert is_same_state(read_newest_state(tmp_path), make_state(1))
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3, 4, 5, 9])
 def test_the_number_of_kept_states(tmp_path: Path, keep: int) -> None:
     for step in range(1, 8):
-        write_state(tmp_path, state(step), keep=keep)
+        write_state(tmp_path, make_state(step), keep=keep)
         steps = sorted(int(path.stem.removeprefix("step-")) for path in tmp_path.iterdir())
         assert steps == list(range(max(1, step + 1 - keep), step + 1))
 
@@ -76,12 +76,12 @@ def test_the_number_of_kept_states(tmp_path: Path, keep: int) -> None:
 def test_a_new_state_replaces_newer_damaged_ones(tmp_path: Path, keep: int) -> None:
     """Training continues from a state before them; they do not count as kept states."""
     for step in (100, 4000, 5000):
-        write_state(tmp_path, state(step), keep=9)
+        write_state(tmp_path, make_state(step), keep=9)
     for step in (4000, 5000):
         (tmp_path / f"step-{step:012}.safetensors").write_bytes(b"broken")
-    write_state(tmp_path, state(200), keep=keep)
+    write_state(tmp_path, make_state(200), keep=keep)
     assert len(list(tmp_path.iterdir())) == min(keep, 2)
-    assert same(read_newest_state(tmp_path), state(200))
+    assert is_same_state(read_newest_state(tmp_path), make_state(200))
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ except OSError as error:
 
 
 def test_only_states_are_removed(tmp_path: Path) -> None:
-    write_state(tmp_path / "states", state(1), keep=1)
+    write_state(tmp_path / "states", make_state(1), keep=1)
     (tmp_path / "states" / ".step-000000000002.safetensors.0a1b2c3d.partial").touch()
     (tmp_path / "states" / "notes.txt").touch()
     remove_states(tmp_path / "states")

@@ -21,7 +21,7 @@ NAMES = [
 ]
 
 
-def small_model() -> BertForSequenceClassification:
+def make_small_model() -> BertForSequenceClassification:
     keras.utils.set_random_seed(3)
     sizes = {"hidden_size": 20, "num_attention_heads": 4, "intermediate_size": 31}
     model = BertForSequenceClassification(BertConfig.preset("tiny", vocab_size=99, **sizes))
@@ -30,11 +30,11 @@ def small_model() -> BertForSequenceClassification:
     return model
 
 
-def two_sentences() -> tuple[np.ndarray, np.ndarray]:
+def make_two_sentences() -> tuple[np.ndarray, np.ndarray]:
     return np.array([[2, 71, 8, 3], [2, 9, 71, 3]]), np.array([0, 1])
 
 
-def weight(model: BertForSequenceClassification, name: str) -> float:
+def read_weight(model: BertForSequenceClassification, name: str) -> float:
     tensor, indices = name.split("[", 1)
     index = tuple(int(part.strip("[]")) for part in indices.split("]["))
     state = model.state_dict()
@@ -70,14 +70,14 @@ def test_on_other_backends(backend: str) -> None:
 
 
 def test_values_are_those_of_state_dict(tmp_path: Path) -> None:
-    model = small_model()
-    before = {name: weight(model, name) for name in NAMES}
+    model = make_small_model()
+    before = {name: read_weight(model, name) for name in NAMES}
     seen: dict[str, list[float]] = {name: [] for name in NAMES}
     after = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: [seen[name].append(weight(model, name)) for name in NAMES]
+        on_train_batch_end=lambda batch, logs: [seen[name].append(read_weight(model, name)) for name in NAMES]
     )
     history, table = WeightHistory(NAMES), keras.callbacks.CSVLogger(tmp_path / "log.csv")
-    model.fit(*two_sentences(), batch_size=1, epochs=3, callbacks=[history, after, table], verbose=0)
+    model.fit(*make_two_sentences(), batch_size=1, epochs=3, callbacks=[history, after, table], verbose=0)
     for name in NAMES:
         np.testing.assert_allclose(history.values[name], [before[name], *seen[name]], rtol=1e-6)
         assert len(set(history.values[name])) > 3
@@ -93,7 +93,7 @@ def test_tensorboard_logs_the_weights(tmp_path: Path) -> None:
     from tensorflow.core.util.event_pb2 import Event
 
     history, board = WeightHistory(NAMES[:1]), keras.callbacks.TensorBoard(str(tmp_path), update_freq=1)
-    small_model().fit(*two_sentences(), batch_size=1, epochs=2, callbacks=[history, board], verbose=0)
+    make_small_model().fit(*make_two_sentences(), batch_size=1, epochs=2, callbacks=[history, board], verbose=0)
     records = tf.data.TFRecordDataset([str(path) for path in (tmp_path / "train").glob("*tfevents*")])
     values = [value for record in records for value in Event.FromString(record.numpy()).summary.value]
     logged = [float(tf.make_ndarray(value.tensor)) for value in values if value.tag == f"batch_{NAMES[0]}"]
@@ -112,4 +112,4 @@ def test_tensorboard_logs_the_weights(tmp_path: Path) -> None:
 )
 def test_names_that_are_not_weights(name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        small_model().fit(*two_sentences(), callbacks=[WeightHistory([name])], verbose=0)
+        make_small_model().fit(*make_two_sentences(), callbacks=[WeightHistory([name])], verbose=0)
