@@ -23,7 +23,7 @@ def remove_padding(name: str, value: Any, mask: np.ndarray) -> np.ndarray:
 
 
 def check(ours: Any, theirs: dict[str, Any], mask: np.ndarray, *, atol: float = 5e-6) -> None:
-    """Both have the same outputs, except hidden states and attentions that ours were not asked for."""
+    """Both have the same outputs, except hidden states and attentions that were not requested from ours."""
     assert set(theirs) - set(ours) <= {"hidden_states", "attentions", "cross_attentions"}
     for name, value in ours.items():
         np.testing.assert_allclose(
