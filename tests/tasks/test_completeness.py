@@ -33,11 +33,11 @@ LONG = (
 MASKED = ["The [MASK] was [MASK].", "[MASK] is a book", "no mask", "a [MASK] film", "[MASK] " * 3]
 
 
-def table(*columns: str, rows: Sequence[Sequence[str]]) -> str:
+def make_table(*columns: str, rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("\t".join(row) for row in [columns, *rows]) + "\n"
 
 
-LABELLED = [(text, ("dull", "fine", "great")[i % 3]) for i, text in enumerate((TEXTS * 3)[:12])]
+LABELED = [(text, ("dull", "fine", "great")[i % 3]) for i, text in enumerate((TEXTS * 3)[:12])]
 SQUAD = {
     "data": [
         {
@@ -56,10 +56,10 @@ SQUAD = {
 }
 # Task: the name of a file as finetune and evaluate take it, and its content.
 FILES: dict[str, tuple[str, str]] = {
-    "classification": ("x.tsv", table("text", "label", rows=LABELLED)),
+    "classification": ("x.tsv", make_table("text", "label", rows=LABELED)),
     "regression": (
         "x.tsv",
-        table(
+        make_table(
             "text",
             "text_pair",
             "label",
@@ -71,7 +71,7 @@ FILES: dict[str, tuple[str, str]] = {
     "masked-lm": ("x.txt", "\n\n".join([*TEXTS[:2], TEXTS[-1]]) + "\n"),
     "next-sentence": (
         "x.tsv",
-        table(
+        make_table(
             "text",
             "text_pair",
             "label",
@@ -80,18 +80,18 @@ FILES: dict[str, tuple[str, str]] = {
     ),
     "multiple-choice": (
         "x.tsv",
-        table("text", "choice0", "choice1", "choice2", "label", rows=[(t, "good", t, "bad", "2") for t in TEXTS]),
+        make_table("text", "choice0", "choice1", "choice2", "label", rows=[(t, "good", t, "bad", "2") for t in TEXTS]),
     ),
     "embedding": (
         "x.tsv",
-        table(
+        make_table(
             "text",
             "text_pair",
             "label",
             rows=[(a, b, str(i)) for i, (a, b) in enumerate(zip(TEXTS, PAIRS, strict=True))],
         ),
     ),
-    "pretraining": ("x.tsv", table("text", rows=[(text,) for text in MASKED])),
+    "pretraining": ("x.tsv", make_table("text", rows=[(text,) for text in MASKED])),
 }
 CHOICES = [["good film", "", text or "a book"] for text in TEXTS]  # Equal choices would have equal scores.
 # Task: the texts of a request, by the argument of the export's signature, in the order of `Predictor.predict_texts`.
@@ -462,7 +462,7 @@ def test_a_task_is_added_by_one_class(
 ) -> None:
     """It is fine-tuned, evaluated, predicted, exported and explained without changes elsewhere."""
     data, run = tmp_path / "topics.tsv", tmp_path / "run"
-    data.write_text(table("text", "label", rows=TOPICS), encoding="utf-8")
+    data.write_text(make_table("text", "label", rows=TOPICS), encoding="utf-8")
     settings = ["--epochs", "15", "--batch-size", "8", "--learning-rate", "5e-3", "--max-length", "16"]
     files = ["--train", str(data), "--valid", str(data), "--output", str(run)]
     assert main(["finetune", str(checkpoint), "--task", "topics", *files, *settings]) == 0
