@@ -83,19 +83,12 @@ def train(
                 attention_probs_dropout_prob=dropout,
             )
             model = BertForPreTraining(config, dtype=PRECISIONS[precision])
-<<<<<<< HEAD
-            settings = PretrainingSettings(precision=precision, accumulate=parts, remat=remat)
-            made = OPTIMIZERS[optimizer](learning_rate=3e-3, steps=steps, clip_norm=0.5)
-            distribution.compile(model, made, TASKS["pretraining"].make_compile_arguments(), settings=settings)
-        # An epoch for each step: the loss is that of one step.
-=======
             settings = PretrainingSettings(precision=precision, accumulate=parts, remat=remat)
             model_optimizer = OPTIMIZERS[optimizer](learning_rate=3e-3, steps=steps, clip_norm=0.5)
             distribution.compile(
                 model, model_optimizer, TASKS["pretraining"].make_compile_arguments(), settings=settings
             )
         # An epoch has one step, so that its loss is that of the step.
->>>>>>> 2d74308 (Helpers and top-level tests in standard words: imperative names, docstrings and comments)
         feed = distribution.feed(distribution.split(batches, accumulate=parts))
         arguments = {"verbose": 0, "shuffle": False, **distribution.make_validation_arguments(batches)}
         history = model.fit(feed, steps_per_epoch=1, epochs=steps - 1, verbose=0, shuffle=False).history
