@@ -42,7 +42,7 @@ print("MODULES", *sys.modules)
 """
 
 
-def verb_parsers(verb: str | None = None) -> dict[str, argparse.ArgumentParser]:
+def make_verb_parsers(verb: str | None = None) -> dict[str, argparse.ArgumentParser]:
     (verbs,) = [action for action in make_parser(verb)._actions if isinstance(action, argparse._SubParsersAction)]
     return verbs.choices
 
@@ -61,13 +61,13 @@ def test_help_is_fast() -> None:
 
 
 def test_all_verbs_are_tested() -> None:
-    assert tuple(verb_parsers()) == VERBS
+    assert tuple(make_verb_parsers()) == VERBS
 
 
 def test_the_verbs_of_each_module_are_in_the_table() -> None:
     for verb, module in VERB_MODULES.items():
         own = {name for name, other in VERB_MODULES.items() if other == module}
-        assert set(verb_parsers(verb)) == own
+        assert set(make_verb_parsers(verb)) == own
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_the_verbs_of_each_module_are_in_the_table() -> None:
     ],
 )
 def test_choices_are_those_of_the_tables(verb: str, option: str, table: Mapping[str, Any]) -> None:
-    (action,) = [action for action in verb_parsers()[verb]._actions if action.dest == option]
+    (action,) = [action for action in make_verb_parsers()[verb]._actions if action.dest == option]
     assert action.choices is not None
     assert list(action.choices) == list(table)
 
@@ -103,7 +103,7 @@ def test_each_setting_has_an_option_whose_help_shows_the_default(verb: str, sett
     names = (
         {"minutes": "save_minutes", "steps": "save_steps", "keep": "keep_states"} if settings is SavingSettings else {}
     )
-    actions = {action.dest: action for action in verb_parsers()[verb]._actions}
+    actions = {action.dest: action for action in make_verb_parsers()[verb]._actions}
     for field in dataclasses.fields(settings):
         action = actions[names.get(field.name, field.name)]
         assert action.default is argparse.SUPPRESS

@@ -200,7 +200,7 @@ def test_steps_without_dropout_equal_those_of_transformers_on_torch(
     metrics = finetune(checkpoint, **data, output=tmp_path / "run", settings=settings, log=lambda line: None)
 
     theirs, losses = train_with_torch(
-        checkpoint, batches_of(checkpoint, columns, settings), dataclasses.asdict(settings)
+        checkpoint, make_batches(checkpoint, columns, settings), dataclasses.asdict(settings)
     )
 
     tolerance = {"float32": 1e-4, "bfloat16": 0.03}[precision]
@@ -220,7 +220,7 @@ def test_steps_without_dropout_equal_those_of_transformers_on_torch(
 Batch = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
 
-def batches_of(checkpoint: Path, columns: dict[str, list[Any]], settings: FineTuningSettings) -> list[Batch]:
+def make_batches(checkpoint: Path, columns: dict[str, list[Any]], settings: FineTuningSettings) -> list[Batch]:
     """The batches of the training, in its order."""
     names = {"negative": "LABEL_0", "positive": "LABEL_1"}
     columns = {**columns, "label": [names[label] for label in columns["label"]]}
