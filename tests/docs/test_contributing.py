@@ -28,7 +28,6 @@ TABLES = (
     "tests/tasks/test_table.py::test_no_task_takes_the_models_of_another",
     "tests/docs/test_guides.py::test_the_fine_tuning_guide_lists_the_tasks",
     "tests/docs/test_guides.py::test_pages_list_all_tasks",
-    "tests/docs/test_site.py::test_the_reference_shows_every_public_name",
 )
 BLOCK = re.compile(
     r'^(?P<indent> *)```(?P<language>\w+)(?: title="(?P<file>[^"]+)")?\n(?P<code>.*?)^ *```$', re.DOTALL | re.MULTILINE
@@ -95,6 +94,12 @@ def test_the_walkthroughs_keep_the_rules(changed: Path) -> None:
     for command in (["format", "--check"], ["check"]):
         run(changed, changed, "-m", "ruff", *command, "--no-cache", "keras_bert_impl", "tests")
     run(changed, changed, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *TABLES)
+
+
+@pytest.mark.slow
+def test_the_site_shows_the_additions(changed: Path) -> None:
+    test = "tests/docs/test_site.py::test_the_reference_shows_every_public_name"
+    run(changed, changed, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", test)
 
 
 @pytest.mark.slow  # `tests/tasks/test_completeness.py` adds another one.

@@ -384,6 +384,7 @@ def test_no_answer_is_an_option(
         assert json.loads(capsys.readouterr().out)["answer"] == expected
 
 
+@pytest.mark.slow
 def test_another_head_of_a_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
     """An option names the task where a checkpoint serves several."""
     vectors = Predictor(checkpoint, task="embedding").predict_texts(TEXTS[:2])

@@ -52,10 +52,8 @@ EASY: dict[str, Callable[[], Columns]] = {
 }
 
 
-QUICK = ("tagging",)
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in EASY])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EASY)
 def test_one_loop_serves_every_task(name: str, letters: BertTokenizer) -> None:
     task, columns = TASKS[name], EASY[name]()
     keras.utils.set_random_seed(1)

@@ -287,6 +287,7 @@ def test_regression_on_pairs_from_columns_in_one_batch(small_bert: Path, tmp_pat
     assert lines[-1] == f"valid: pearson {metrics['valid']['pearson']:.4f}, spearman {metrics['valid']['spearman']:.4f}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "model_class", "metric_names", "labels"),
     [
@@ -296,13 +297,7 @@ def test_regression_on_pairs_from_columns_in_one_batch(small_bert: Path, tmp_pat
             {"precision", "recall", "f1", "accuracy"},
             ["O", "B-location", "B-person", "I-person"],
         ),
-        pytest.param(
-            "question-answering",
-            "BertForQuestionAnswering",
-            {"exact_match", "f1"},
-            ["start", "end"],
-            marks=pytest.mark.slow,
-        ),
+        ("question-answering", "BertForQuestionAnswering", {"exact_match", "f1"}, ["start", "end"]),
     ],
 )
 def test_tasks_with_one_output_per_token(

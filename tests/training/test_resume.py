@@ -102,6 +102,7 @@ def test_after_a_signal_the_remaining_steps_are_the_same(
         np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
 
 
+@pytest.mark.slow
 def test_saving_changes_nothing_and_keeps_the_last(
     corpus: TokenCorpus, uninterrupted: tuple[keras.Model, list[Any]], tmp_path: Path
 ) -> None:
@@ -173,6 +174,7 @@ def test_stopped_training_is_not_continued(corpus: TokenCorpus, tmp_path: Path) 
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
+@pytest.mark.slow
 def test_a_signal_after_the_last_step_is_not_lost(corpus: TokenCorpus, tmp_path: Path) -> None:
     """It arrives when nothing is left to save, and is handled as outside of training."""
 
