@@ -1,4 +1,4 @@
-"""Writes the speed tables in ``README.md`` and ``docs/performance.md`` from the reports in ``benchmarks/reports``.
+"""Writes the tables of ``README.md``, ``docs/performance.md`` and ``docs/fidelity.md`` from ``benchmarks/reports``.
 
     python benchmarks/summarize.py
 
@@ -324,6 +324,33 @@ def make_performance_tables() -> dict[str, str]:
     }
 
 
+def read_fidelity() -> list[list[str]]:
+    """The rows of the newest report on fidelity: checkpoint, differences of layers and heads, ratios, verdict."""
+    [[_, *rows]] = read_tables("fidelity")
+    return rows
+
+
+def make_readme_fidelity_table() -> str:
+    """The row on fidelity in README.md: the largest differences and the range of ratios of all checkpoints."""
+    rows = read_fidelity()
+    ratios = [float(ratio) for row in rows for ratio in row[3].split(" to ")]
+    return make_table(
+        ("", "checkpoints", "max. absolute difference to transformers", "RMS error to float64, divided by torch's"),
+        (
+            "hidden states",
+            f"[{len(rows)} published checkpoints](docs/fidelity.md)",
+            f"{max(float(row[1]) for row in rows):.1e}",
+            f"{min(ratios):.2f} to {max(ratios):.2f}",
+        ),
+    )
+
+
+def make_fidelity_table() -> str:
+    """The table in docs/fidelity.md."""
+    header = ("checkpoint", "hidden states and pooler", "heads", "RMS error to float64, divided by torch's")
+    return make_table(header, *(tuple(row[:4]) for row in read_fidelity()))
+
+
 def replace_tables(page: str, tables: dict[str, str]) -> str:
     """The page with the tables between ``<!-- NAME: … -->`` and ``<!-- end -->`` replaced."""
     for name, content in tables.items():
@@ -339,8 +366,9 @@ def replace_tables(page: str, tables: dict[str, str]) -> str:
 
 
 PAGES = {
-    "README.md": lambda: {"speed": make_readme_table()},
+    "README.md": lambda: {"fidelity": make_readme_fidelity_table(), "speed": make_readme_table()},
     "docs/performance.md": make_performance_tables,
+    "docs/fidelity.md": lambda: {"fidelity": make_fidelity_table()},
 }
 
 
