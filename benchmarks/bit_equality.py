@@ -122,9 +122,8 @@ def digest_jobs(directory: Path) -> Iterator[tuple[str, str]]:
 
     import tensorflow as tf
 
-    package = (
-        "export" if (Path(training.__file__).parents[1] / "export").is_dir() else "serving"
-    )  # Its name at older commits.
+    # At older commits, the package was named `serving`.
+    package = "export" if (Path(training.__file__).parents[1] / "export").is_dir() else "serving"
     importlib.import_module(f"keras_bert_impl.{package}").export_model(run, directory / "saved" / "1")
     loaded = tf.saved_model.load(str(directory / "saved" / "1"))
     texts = [line.split("\t")[0] for line in read_snippets("test", 32).splitlines()[1:]]

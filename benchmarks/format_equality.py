@@ -2,17 +2,16 @@
 
     python benchmarks/format_equality.py OLD_CHECKOUT      # ten minutes on two cores
 
-Both checkouts prepare the same corpus, train the same runs and export a model of every task; the shards, the weights
-and metrics of the runs, and the names, types and shapes of the signatures must be the same. Training that the old
-checkout began and that was interrupted is continued by the new one, and must end with the weights of the old checkout's
-uninterrupted run, bit for bit.
+Both checkouts prepare the same corpus, train the same runs and export models of the tasks that both have. The shards,
+the weights of the runs, every value in their ``metrics.json``, and the names, types and shapes of the signatures must be
+the same. The new checkout also continues a run that the old one began and that was interrupted; it must end with the
+weights of the old checkout's uninterrupted run, bit for bit.
 """
 
 import argparse
 import hashlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -20,31 +19,31 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from report import get_commit, table, write
+from bit_equality import read_snippets
+from report import get_commit, make_table, write
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = "import sys; from keras_bert_impl.cli.main import main; sys.exit(main())"
-# What differs between two runs of one checkout, and between the texts of two.
-VARYING = re.compile(r'"(minutes|seconds|command|keras_bert_impl)": [^,\n]*')
-CLASSES = {
-    "classification": ("BertForSequenceClassification", {"id2label": {0: "bad", 1: "fair", 2: "good"}}),
-    "regression": ("BertForSequenceClassification", {"num_labels": 1, "problem_type": "regression"}),
-    "tagging": ("BertForTokenClassification", {"id2label": {0: "O", 1: "B-place", 2: "I-place"}}),
-    "question-answering": ("BertForQuestionAnswering", {}),
-    "masked-lm": ("BertForMaskedLM", {}),
-    "next-sentence": ("BertForNextSentencePrediction", {}),
-    "multiple-choice": ("BertForMultipleChoice", {}),
-    "embedding": ("BertModel", {}),
-    "pretraining": ("BertForPreTraining", {}),
+# What differs between two runs of one checkout, in JSON files.
+VARYING = ("minutes", "seconds", "command", "versions")
+# The tasks that the first commits export too, and the settings of their models.
+TASKS: dict[str, dict[str, Any]] = {
+    "classification": {"id2label": {0: "bad", 1: "fair", 2: "good"}},
+    "regression": {"id2label": {0: "value"}, "problem_type": "regression"},
+    "tagging": {"id2label": {0: "O", 1: "B-place", 2: "I-place"}},
+    "question-answering": {},
+    "masked-lm": {},
+    "embedding": {},
+    "pretraining": {},
 }
 SAVE = """
-import json, sys
-from keras_bert_impl import BertTokenizer, models
-for name, (model_class, changes) in json.loads(sys.argv[1]).items():
-    changes = {key: dict(zip(map(int, value), value.values())) if key == "id2label" else value
-               for key, value in changes.items()}
-    getattr(models, model_class).from_pretrained("bert-tiny-novels", **changes).save_pretrained(name)
+import ast, sys
+from keras_bert_impl import BertTokenizer
+from keras_bert_impl.tasks import TASKS
+for name, settings in ast.literal_eval(sys.argv[1]).items():
+    TASKS[name].model_class.from_pretrained("bert-tiny-novels", **settings).save_pretrained(name)
     BertTokenizer.from_pretrained("bert-tiny-novels").save_pretrained(name)
 """
 SIGNATURES = """
@@ -87,7 +86,7 @@ def run(checkout: Path, place: Path, *arguments: str, code: str = COMMAND) -> st
 
 
 def interrupt(checkout: Path, place: Path, *arguments: str) -> None:
-    """Starts training and ends it by SIGTERM after its third state."""
+    """Starts training, and ends it by SIGTERM after it has saved two states."""
     process = start(checkout, place, *arguments, "--resume", "--save-steps", "1")
     while len(list(place.rglob("states/*"))) < 2 and process.poll() is None:
         time.sleep(0.05)
@@ -97,27 +96,38 @@ def interrupt(checkout: Path, place: Path, *arguments: str) -> None:
         raise SystemExit(f"{' '.join(arguments)} was not interrupted: {errors}")
 
 
-def read_contents(directory: Path, pattern: str = "*") -> dict[str, str]:
-    """Digests of the files, of JSON files without what varies."""
+def digest_files(directory: Path) -> dict[str, str]:
+    """Digests of the files in a directory; of JSON files without the order of their keys and what varies."""
     found = {}
-    for path in sorted(directory.rglob(pattern)):
+    for path in sorted(directory.rglob("*")):
         if path.is_file():
-            content = path.read_bytes()
-            if path.suffix == ".json":
-                content = VARYING.sub("", content.decode()).encode()
+            content = repr(sorted(read_values(path).items())).encode() if path.suffix == ".json" else path.read_bytes()
             found[str(path.relative_to(directory))] = hashlib.sha256(content).hexdigest()[:16]
     return found
 
 
+def read_values(path: Path) -> dict[str, Any]:
+    """The values of a JSON file by their paths, such as ``metrics/settings/seed``, without what varies."""
+
+    def flatten(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+        if isinstance(value, dict | list):
+            for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+                if key not in VARYING:
+                    yield from flatten(part, f"{place}/{key}")
+        else:
+            yield place, value
+
+    return dict(flatten(json.loads(path.read_text("utf-8")), path.stem))
+
+
 def write_examples(place: Path) -> None:
     """Writes a corpus of 60 documents, and two files of labeled texts."""
-    lines = (ROOT / "keras_bert_impl/assets/movie_snippets/train.tsv").read_text("utf-8").splitlines()
-    texts = [line.split("\t")[0] for line in lines[1:901]]
+    texts = [line.split("\t")[0] for line in read_snippets("train", 900).splitlines()[1:]]
     (place / "corpus").mkdir()
     documents = ["\n".join(texts[begin : begin + 15]) for begin in range(0, 900, 15)]
     (place / "corpus" / "films.txt").write_text("\n\n".join(documents) + "\n", "utf-8")
-    for name, part in (("train", lines[1:161]), ("valid", lines[161:201])):
-        (place / f"{name}.tsv").write_text("\n".join([lines[0], *part]) + "\n", "utf-8")
+    for part, count in (("train", 160), ("valid", 40)):
+        (place / f"{part}.tsv").write_text(read_snippets(part, count), "utf-8")
 
 
 def compare(old: Path, place: Path) -> Iterator[tuple[str, bool, str]]:
@@ -126,7 +136,7 @@ def compare(old: Path, place: Path) -> Iterator[tuple[str, bool, str]]:
     checkouts = {"old": old, "new": ROOT}
     for name, checkout in checkouts.items():
         run(checkout, place, "prepare", "corpus", "--tokenizer", "bert-tiny-novels", "--output", f"shards-{name}")
-    shards = [read_contents(place / f"shards-{name}") for name in checkouts]
+    shards = [digest_files(place / f"shards-{name}") for name in checkouts]
     yield "shards of a corpus", shards[0] == shards[1], f"{len(shards[0])} files"
 
     trainings = {
@@ -139,25 +149,29 @@ def compare(old: Path, place: Path) -> Iterator[tuple[str, bool, str]]:
         arguments, runs = line.split(), {}
         for name, checkout in checkouts.items():
             run(checkout, place, *arguments, "--output", f"{title}-{name}")
-            runs[name] = read_contents(place / f"{title}-{name}")
+            runs[name] = digest_files(place / f"{title}-{name}")
         interrupt(old, place, *arguments, "--output", f"{title}-continued")
         run(ROOT, place, *arguments, "--output", f"{title}-continued", "--resume")
-        runs["continued"] = read_contents(place / f"{title}-continued")
+        runs["continued"] = digest_files(place / f"{title}-continued")
         same_names = runs["old"].keys() == runs["new"].keys() == runs["continued"].keys()
         yield f"{title}: names of the run's files", same_names, f"{len(runs['old'])} files"
         for name, how in (
             ("new", "trained by the new checkout"),
             ("continued", "begun by the old one, then continued"),
         ):
-            for file in ("model.safetensors", "metrics.json", "config.json"):
+            for file in ("model.safetensors", "config.json"):
                 yield f"{title}: {file}, {how}", runs[name][file] == runs["old"][file], "bit for bit"
+            before, after = (read_values(place / f"{title}-{each}" / "metrics.json") for each in ("old", name))
+            added = ", ".join(key for key in after if key not in before) or "none"
+            same = all(key in after and after[key] == value for key, value in before.items())
+            yield f"{title}: metrics.json, {how}", same, f"{len(before)} values; added: {added}"
 
-    run(ROOT, place, json.dumps(CLASSES), code=SAVE)
+    run(ROOT, place, repr(TASKS), code=SAVE)
     signatures = []
     for name, checkout in checkouts.items():
-        for task in CLASSES:
-            run(checkout, place, "export", task, f"exports-{name}/{task}/1", "--task", task, "--max-length", "31")
-        exports = [f"exports-{name}/{task}/1" for task in CLASSES]
+        for task in TASKS:
+            run(checkout, place, "export", task, f"exports-{name}/{task}/1", "--max-length", "31")
+        exports = [f"exports-{name}/{task}/1" for task in TASKS]
         signatures.append(json.loads(run(ROOT, place, *exports, code=SIGNATURES)))
     for title in sorted({*signatures[0], *signatures[1]}):
         one, other = (found.get(title) for found in signatures)
@@ -178,7 +192,7 @@ def main() -> int:
         "Files of two commits",
         f"- Commits: {get_commit(old)} and {get_commit(ROOT)}, on TensorFlow",
         f"- all {len(rows)} comparisons show the same: {'**missed**' if different else 'reached'}",
-        table(("compared", "amount", "same"), rows),
+        make_table(("compared", "amount", "same"), rows),
     )
     return int(bool(different))
 

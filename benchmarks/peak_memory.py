@@ -28,10 +28,15 @@ def measure_peak(imports: Sequence[str], make: Callable[[], Callable[[], Any]]) 
 
 
 def measure_in_processes(*arguments: str) -> float:
-    """Starts the running script three times with these arguments; returns the median of the last lines it prints.
+    """Runs the script three times with these arguments; returns the median of the peaks that it prints.
 
     TensorFlow runs operations in a different order each time, so that the peak differs.
     """
+    return statistics.median(run_script(*arguments) for _ in range(3))
+
+
+def run_script(*arguments: str) -> Any:
+    """Starts the running script again with these arguments; returns the last line it prints, decoded from JSON."""
     command = [sys.executable, sys.argv[0], *arguments]
-    outputs = [subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout for _ in range(3)]
-    return statistics.median(json.loads(output.splitlines()[-1]) for output in outputs)
+    output = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+    return json.loads(output.splitlines()[-1])

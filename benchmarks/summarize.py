@@ -324,18 +324,12 @@ def make_performance_tables() -> dict[str, str]:
     }
 
 
-def read_fidelity() -> list[list[str]]:
-    """The rows of the newest report on fidelity: checkpoint, differences of layers and heads, ratios, verdict."""
-    [[_, *rows]] = read_tables("fidelity")
-    return rows
-
-
 def make_readme_fidelity_table() -> str:
     """The row on fidelity in README.md: the largest differences and the range of ratios of all checkpoints."""
-    rows = read_fidelity()
+    [[header, *rows]] = read_tables("fidelity")
     ratios = [float(ratio) for row in rows for ratio in row[3].split(" to ")]
     return make_table(
-        ("", "checkpoints", "max. absolute difference to transformers", "RMS error to float64, divided by torch's"),
+        ("", "checkpoints", "max. absolute difference to transformers", header[3]),
         (
             "hidden states",
             f"[{len(rows)} published checkpoints](docs/fidelity.md)",
@@ -346,9 +340,9 @@ def make_readme_fidelity_table() -> str:
 
 
 def make_fidelity_table() -> str:
-    """The table in docs/fidelity.md."""
-    header = ("checkpoint", "hidden states and pooler", "heads", "RMS error to float64, divided by torch's")
-    return make_table(header, *(tuple(row[:4]) for row in read_fidelity()))
+    """The table in docs/fidelity.md: that of the report, without the verdicts."""
+    [rows] = read_tables("fidelity")
+    return make_table(*(tuple(row[:-1]) for row in rows))
 
 
 def replace_tables(page: str, tables: dict[str, str]) -> str:

@@ -14,7 +14,6 @@ import collections
 import gc
 import json
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from interleave import Peer, run
-from peak_memory import measure_in_processes, measure_peak
+from peak_memory import measure_in_processes, measure_peak, run_script
 from pretrain_step import PREDICTIONS, SIZES, TRAINING, WORDS, make_batch, make_training_batch
 from report import describe_load, get_commit, make_table, write
 
@@ -94,6 +93,7 @@ def count_operations(checkout: str, job: str, size: str) -> dict[str, int]:
     call()
     from tensorflow.python.framework.func_graph import FuncGraph
 
+    gc.collect()  # Graphs that were traced for their shapes only are garbage.
     graphs = [each for each in gc.get_objects() if isinstance(each, FuncGraph)]
     return dict(collections.Counter(operation.type for graph in graphs for operation in graph.get_operations()))
 
@@ -133,17 +133,7 @@ def main() -> None:
                 verdicts.append(
                     f"- {name}: {what} before, divided by that after: {ratio:.3f}, at least 0.98: {verdict}"
                 )
-            before, after = (
-                json.loads(
-                    subprocess.run(
-                        [sys.executable, __file__, ".", "--operations", path, job, size],
-                        stdout=subprocess.PIPE,
-                        check=True,
-                        text=True,
-                    ).stdout.splitlines()[-1]
-                )
-                for path in checkouts.values()
-            )
+            before, after = (run_script(".", "--operations", path, job, size) for path in checkouts.values())
             different = {each for each in {*before, *after} if before.get(each) != after.get(each)}
             operations = f"all {sum(after.values()):,} the same" if not different else ", ".join(sorted(different))
             rows.append(

@@ -89,17 +89,21 @@ def run_commands(changed: Path, directory: Path, heading: str) -> dict[str, str]
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
+def run_tests(changed: Path, *names: str) -> None:
+    """Runs tests of the changed package."""
+    run(changed, changed, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *names)
+
+
 def test_the_walkthroughs_keep_the_rules(changed: Path) -> None:
     """Formatting, lint, and the tests of the tables in which an addition must be listed."""
     for command in (["format", "--check"], ["check"]):
         run(changed, changed, "-m", "ruff", *command, "--no-cache", "keras_bert_impl", "tests")
-    run(changed, changed, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *TABLES)
+    run_tests(changed, *TABLES)
 
 
 @pytest.mark.slow
 def test_the_site_shows_the_additions(changed: Path) -> None:
-    test = "tests/docs/test_site.py::test_the_reference_shows_every_public_name"
-    run(changed, changed, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", test)
+    run_tests(changed, "tests/docs/test_site.py::test_the_reference_shows_every_public_name")
 
 
 @pytest.mark.slow  # `tests/tasks/test_completeness.py` adds another one.
