@@ -2,10 +2,10 @@
 
     python benchmarks/format_equality.py OLD_CHECKOUT      # ten minutes on two cores
 
-Both checkouts prepare the same corpus, train the same runs and export models of the tasks that both have. The shards,
-the weights of the runs, every value in their ``metrics.json``, and the names, types and shapes of the signatures must be
-the same. The new checkout also continues a run that the old one began and that was interrupted; it must end with the
-weights of the old checkout's uninterrupted run, bit for bit.
+Both checkouts prepare the same corpus, train the same runs and export models of the tasks that both have. These must be
+the same: the shards, the weights of the runs, every value in their ``metrics.json``, and the names, types and shapes of
+the signatures. The new checkout also continues a run that the old one began and that was interrupted; it must end with
+the weights of the old checkout's uninterrupted run, bit for bit.
 """
 
 import argparse
