@@ -1,6 +1,6 @@
 """Compares the time and the peak memory of two checkouts of this package: inference, training step, pretraining step.
 
-    python benchmarks/two_commits.py OLD_CHECKOUT      # 35 minutes on two cores
+    python benchmarks/two_commits.py OLD_CHECKOUT      # 80 minutes on two cores
 
 BERT-base with 8 rows of 128 tokens and BERT-tiny with 64, in float32; training uses dropout and AdamW. The checkouts
 take turns. The same code is up to 20 % faster in one process than in another, so each comparison is repeated in new
