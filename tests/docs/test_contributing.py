@@ -94,6 +94,7 @@ def run_tests(changed: Path, *names: str) -> None:
     run(changed, changed, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *names)
 
 
+@pytest.mark.slow
 def test_the_walkthroughs_keep_the_rules(changed: Path) -> None:
     """Formatting, lint, and the tests of the tables in which an addition must be listed."""
     for command in (["format", "--check"], ["check"]):

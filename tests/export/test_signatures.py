@@ -152,6 +152,7 @@ def test_attentions(small_bert: Path, tmp_path: Path) -> None:
     assert decode_bytes(found["tokens"][0]) == ["[CLS]", *tokenizer.tokenize(TEXTS[0]), "[SEP]"]
 
 
+@pytest.mark.slow
 def test_anything_can_be_sent(small_bert: Path, tmp_path: Path) -> None:
     """Long, broken and hostile texts: an answer each, and no crash."""
     _, loaded = make_export(small_bert, tmp_path, "BertForQuestionAnswering")

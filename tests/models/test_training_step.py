@@ -62,7 +62,7 @@ def test_classification(name: str, tmp_path) -> None:
     check(ours, take_step(name, NO_DROPOUT, inputs, {"labels": labels}, learning_rate=RATE))
 
 
-@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("tied", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_pretraining(tied: bool, tmp_path) -> None:
     changes = {**NO_DROPOUT, "tie_word_embeddings": tied}
     inputs = make_full_rows()

@@ -213,6 +213,7 @@ CONFIG = BertConfig(
 )
 
 
+@pytest.mark.slow
 def test_accumulation_with_plain_fit() -> None:
     """Mean losses of parts of the same size: their mean is that of the batch."""
     outcomes = []
