@@ -159,8 +159,8 @@ def compare(old: Path, place: Path) -> Iterator[tuple[str, bool, str]]:
             ("new", "trained by the new checkout"),
             ("continued", "begun by the old one, then continued"),
         ):
-            for file in ("model.safetensors", "config.json"):
-                yield f"{title}: {file}, {how}", runs[name][file] == runs["old"][file], "bit for bit"
+            for file, extent in (("model.safetensors", "bit for bit"), ("config.json", "all values")):
+                yield f"{title}: {file}, {how}", runs[name][file] == runs["old"][file], extent
             before, after = (read_values(place / f"{title}-{each}" / "metrics.json") for each in ("old", name))
             added = ", ".join(key for key in after if key not in before) or "none"
             same = all(key in after and after[key] == value for key, value in before.items())
