@@ -86,26 +86,28 @@ def run(code: str, *arguments: object, backend: str = "tensorflow") -> str:
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.slow)])
-def test_keras_loads_every_class(tmp_path: Path, backend: str) -> None:
-    """In both orders of imports and with both functions of Keras; only compiled models in the second order."""
+@pytest.mark.parametrize(
+    ("imports", "function"),
+    [
+        ("import keras_bert_impl, keras", "saving.load_model"),
+        pytest.param("import keras, keras_bert_impl", "models.load_model", marks=pytest.mark.slow),
+    ],
+)
+def test_keras_loads_every_class(tmp_path: Path, backend: str, imports: str, function: str) -> None:
+    """In both orders of imports, and with both functions of Keras."""
     pooler = run(SAVE, tmp_path, backend=backend)
     files = sorted(tmp_path.glob("*.keras"))
     classes = {name for name in models.__all__ if name.startswith("Bert")} - {"BertPreTrainedModel"}
     assert {path.stem for path in files} == classes | {"trained", "lamb", "scaled"}
-    compiled = [path for path in files if path.stem not in classes]
-    for imports, function, paths in (
-        ("import keras_bert_impl, keras", "saving.load_model", files),
-        ("import keras, keras_bert_impl", "models.load_model", compiled),
-    ):
-        printed = run(LOAD.format(imports=imports, function=function), pooler, *paths, backend=backend)
-        assert printed.splitlines() == [
-            "lamb Lamb keras_bert_impl.training.optimizers",
-            "scaled LossScaleOptimizer keras_bert_impl.training.distribution.base",
-            "trained AdamW keras_bert_impl.training.optimizers",
-            "1",
-            "['entropy', 'perplexity']",
-            "keras_bert_impl.layers.bert",
-        ]
+    printed = run(LOAD.format(imports=imports, function=function), pooler, *files, backend=backend)
+    assert printed.splitlines() == [
+        "lamb Lamb keras_bert_impl.training.optimizers",
+        "scaled LossScaleOptimizer keras_bert_impl.training.distribution.base",
+        "trained AdamW keras_bert_impl.training.optimizers",
+        "1",
+        "['entropy', 'perplexity']",
+        "keras_bert_impl.layers.bert",
+    ]
 
 
 def test_all_decorated_classes_are_listed() -> None:

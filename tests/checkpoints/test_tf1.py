@@ -83,6 +83,7 @@ with tf.compat.v1.Session() as session:
     np.testing.assert_array_equal(array, [[0, 1, 2], [3, 4, 5]])
 
 
+@pytest.mark.slow
 def test_a_model_on_the_hub(prefix: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     code = """
 from keras_bert_impl.checkpoints.weight_files import read_tensors

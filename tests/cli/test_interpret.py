@@ -52,6 +52,7 @@ def test_pages(run: Run, sentiment_run: Path, tmp_path: Path, verb: str) -> None
         assert "  good\n" in ran.out
 
 
+@pytest.mark.slow
 def test_the_target_and_the_steps(run: Run, sentiment_run: Path, tmp_path: Path) -> None:
     for target in ("negative", "positive"):
         options = ["--target", target, "--steps", "20", "--output", tmp_path / "page.html"]

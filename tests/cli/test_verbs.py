@@ -112,7 +112,7 @@ def test_predict_starts_the_framework_of_the_export(
     assert ("tensorflow" in started) == (name == "saved_model")
 
 
-@pytest.mark.parametrize("source", ["sentiment_run", "sentiment_export"])
+@pytest.mark.parametrize("source", ["sentiment_run", pytest.param("sentiment_export", marks=pytest.mark.slow)])
 def test_predict_takes_arguments_files_and_standard_input(
     run: Run, stdin: Callable[[bytes], None], tmp_path: Path, source: str, request: pytest.FixtureRequest
 ) -> None:

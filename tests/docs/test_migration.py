@@ -16,7 +16,6 @@ import pytest
 from migration_pairs import MIGRATION, RECORDED, compute_fingerprint, flatten, read_page, read_pairs, run
 
 PAGES = sorted(path.stem for path in MIGRATION.glob("*.md") if path.stem != "index")
-QUICK = ("d2l", "transformers-4")
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def test_all_pages_are_recorded() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=() if page in QUICK else pytest.mark.slow) for page in PAGES]
+    "page", [pytest.param(page, marks=() if page == "d2l" else pytest.mark.slow) for page in PAGES]
 )
 def test_our_code_gives_the_recorded_results(page: str, reader: Path) -> None:
     recorded = json.loads((RECORDED / f"{page}.json").read_text(encoding="utf-8"))

@@ -142,6 +142,7 @@ def test_vectors(small_bert: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(found["cls"], states[:, 0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_attentions(small_bert: Path, tmp_path: Path) -> None:
     run, loaded = make_export(small_bert, tmp_path, "BertForSequenceClassification", attentions=True)
     found = call_signature(loaded, "attentions", text=SENT[:1])

@@ -230,6 +230,7 @@ def test_what_cannot_be_explained(
         attribute(loaded[name], tokenizer, *texts, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*the sum over the words is")
 def test_in_bfloat16(checkpoints: dict[str, Path], loaded: dict[str, Any], tokenizer: BertTokenizer) -> None:
     """Attributions are summed in float32 in a model of any precision, and are close to those of the float32 model."""

@@ -26,7 +26,7 @@ REACTIONS = ["N c 1 c c c c 2 c n c c c 1 2 . O = C", "C C ( = O ) O >> C C ( = 
 CASES = [
     ("minilm", ".", "BertModel", None),
     ("rxn", "bert_pretrained", "BertForPreTraining", None),
-    ("rxn", "bert_ft", "BertModel", None),
+    pytest.param("rxn", "bert_ft", "BertModel", None, marks=pytest.mark.slow),
     ("rxn", "bert_ft_10k_25s", "BertForSequenceClassification", "num_labels is 50, but id2label has 2 labels"),
     ("tiny_cassette", ".", "BertForMaskedLM", None),
 ]

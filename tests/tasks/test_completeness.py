@@ -309,7 +309,13 @@ def serve(export: Path, request: dict[str, list[Any]]) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in outputs.items()}
 
 
-@pytest.mark.parametrize("name", TASKS)
+# The exports of these tasks have the graphs of other tasks.
+SLOW_EXPORTS = ("regression", "next-sentence", "pretraining")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW_EXPORTS else ()) for name in TASKS]
+)
 @pytest.mark.filterwarnings("ignore:.* texts are longer than:UserWarning")
 def test_export_with_text_in(name: str, runs: Callable[[str], Path], tmp_path: Path) -> None:
     """An export answers texts as `Predictor` does with the Keras model, and as it does with the export, from ids."""
@@ -352,6 +358,7 @@ def test_explain(name: str, runs: Callable[[str], Path]) -> None:
         assert np.abs(explained.scores).max() > 0
 
 
+@pytest.mark.slow
 def test_no_answer_is_an_option(
     runs: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

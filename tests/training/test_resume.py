@@ -352,14 +352,12 @@ def test_an_interrupted_run(corpus: TokenCorpus, tmp_path: Path, capsys: pytest.
         assert f"{output} is a finished run with a different {message}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verb", "backend", "kills"),
     [
         ("finetune", "tensorflow", 1),
-        *(
-            pytest.param(verb, backend, 50, marks=pytest.mark.slow)
-            for verb, backend in itertools.product(["pretrain", "finetune"], ["tensorflow", "jax"])
-        ),
+        *((verb, backend, 50) for verb, backend in itertools.product(["pretrain", "finetune"], ["tensorflow", "jax"])),
     ],
 )
 def test_killed_runs(

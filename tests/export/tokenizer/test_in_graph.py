@@ -63,7 +63,7 @@ def test_every_setting(
     assert find_differences(tokenizer, [*texts, *made]) == []
 
 
-@pytest.mark.parametrize("fixture", ["minilm", "tiny_cassette", "rxn"])
+@pytest.mark.parametrize("fixture", ["minilm", pytest.param("tiny_cassette", marks=pytest.mark.slow), "rxn"])
 def test_real_vocabularies(fixture: str, texts: list[str], request: pytest.FixtureRequest) -> None:
     directory = request.getfixturevalue(fixture)
     if fixture == "rxn":
@@ -87,14 +87,14 @@ def test_every_character_alone_and_in_a_word(minilm: Path, lower: bool) -> None:
     assert find_differences(tokenizer, texts, max_length=512) == []
 
 
-@pytest.mark.parametrize("max_length", [2, 7, *(pytest.param(length, marks=pytest.mark.slow) for length in (3, 512))])
+@pytest.mark.parametrize("max_length", [2, *(pytest.param(length, marks=pytest.mark.slow) for length in (3, 7, 512))])
 def test_truncation(minilm: Path, texts: list[str], max_length: int) -> None:
     tokenizer = BertTokenizer.from_pretrained(minilm)
     assert find_differences(tokenizer, ["the unaffable film " * 40, *texts], max_length=max_length) == []
 
 
 @pytest.mark.parametrize(
-    "max_length", [3, 9, *(pytest.param(length, marks=pytest.mark.slow) for length in (4, 30, 512))]
+    "max_length", [3, *(pytest.param(length, marks=pytest.mark.slow) for length in (4, 9, 30, 512))]
 )
 def test_pairs(minilm: Path, texts: list[str], max_length: int) -> None:
     tokenizer = BertTokenizer.from_pretrained(minilm)
