@@ -141,7 +141,7 @@ def test_training_for_minutes(corpus: TokenCorpus, tmp_path: Path) -> None:
     )
     assert metrics["steps"] >= 1
     assert metrics["history"][-1]["step"] == metrics["steps"]
-    assert 0.2 <= metrics["minutes"] < 1
+    assert metrics["minutes"] >= 0.2
 
 
 def test_the_rate_follows_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
