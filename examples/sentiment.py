@@ -55,7 +55,7 @@ assert change != 0
 # ## Train on 2,000 snippets
 #
 # We train for one epoch. The learning rate rises during the first tenth of the steps and then falls to zero.
-# (`keras-bert quickstart` trains on all 8,452 snippets for three epochs, which takes a few minutes.)
+# (`keras-bert quickstart` trains on all 8,452 snippets, which takes a few minutes.)
 
 # %%
 train, valid = (read_table(SNIPPETS / f"{name}.tsv") for name in ("train", "valid"))

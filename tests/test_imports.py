@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from torch_process import TORCH_MODULES
 
 import keras_bert_impl
 
@@ -133,6 +134,13 @@ def test_libraries_are_imported_only_where_the_table_says(library: str) -> None:
     assert not unused, f"docs/design.md permits {library} in {unused}, which do not use it"
     unused = [entry for entry in on_import if not any(is_listed(file, [entry]) for file in importers)]
     assert not unused, f"docs/design.md permits {library} at the top of {unused}, which do not import it there"
+
+
+@pytest.mark.parametrize("library", ["torch", "transformers"])
+def test_libraries_on_torch_are_imported_at_the_top_of_modules_for_the_torch_process(library: str) -> None:
+    _, exceptions = LIBRARIES[library]
+    modules = {f"{PACKAGE.name}.{file.removesuffix('.py').replace('/', '.')}" for file in exceptions}
+    assert modules <= TORCH_MODULES, f"{library} crashes a process that has imported TensorFlow"
 
 
 def test_every_package_is_in_the_table_once() -> None:

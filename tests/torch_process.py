@@ -24,6 +24,9 @@ from typing import Any, ParamSpec, TypeVar
 
 from keras_bert_impl.interop.python_process import PythonProcess
 
+# The modules of the package that run in such a process: they import torch when they are imported.
+TORCH_MODULES = {"keras_bert_impl.interop.reference"}
+
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 

@@ -26,7 +26,7 @@ def quickstart(
     data: Path = SNIPPETS,
     output: Path = Path("runs/sentiment"),
     export: Path = Path("saved_models/sentiment/1"),
-    epochs: int = 3,
+    epochs: int = 1,
     precision: str = "float32",
 ) -> list[str]:
     """Fetches a checkpoint, fine-tunes it, exports the model and predicts; results of earlier calls are reused.
