@@ -340,10 +340,10 @@ def make_readme_fidelity_table() -> str:
 
 
 def make_fidelity_table() -> str:
-    """The table in docs/fidelity.md: that of the report, without the verdicts, and a link to the report."""
+    """The table in docs/fidelity.md: the report's table without its verdicts, followed by a link to the report."""
     [rows] = read_tables("fidelity")
     table = make_table(*(tuple(row[:-1]) for row in rows))
-    return f"{table}\n\nThe report with every layer: {make_link('fidelity')}."
+    return f"{table}\n\nThe report lists every layer: {make_link('fidelity')}."
 
 
 def replace_tables(page: str, tables: dict[str, str]) -> str:

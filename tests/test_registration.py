@@ -85,7 +85,13 @@ def run(code: str, *arguments: object, backend: str = "tensorflow") -> str:
     return result.stdout
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["tensorflow", pytest.param("jax", marks=pytest.mark.slow)])
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, str]:
+    """A backend, the directory of the models that were saved on it, and the configuration of a pooler, as JSON."""
+    directory = tmp_path_factory.mktemp(request.param)
+    return request.param, directory, run(SAVE, directory, backend=request.param)
+
+
 @pytest.mark.parametrize(
     ("imports", "function"),
     [
@@ -93,10 +99,10 @@ def run(code: str, *arguments: object, backend: str = "tensorflow") -> str:
         pytest.param("import keras, keras_bert_impl", "models.load_model", marks=pytest.mark.slow),
     ],
 )
-def test_keras_loads_every_class(tmp_path: Path, backend: str, imports: str, function: str) -> None:
-    """In both orders of imports, and with both functions of Keras."""
-    pooler = run(SAVE, tmp_path, backend=backend)
-    files = sorted(tmp_path.glob("*.keras"))
+def test_keras_loads_every_class(saved: tuple[str, Path, str], imports: str, function: str) -> None:
+    """In each order of imports, with one of the two functions of Keras that load models."""
+    backend, directory, pooler = saved
+    files = sorted(directory.glob("*.keras"))
     classes = {name for name in models.__all__ if name.startswith("Bert")} - {"BertPreTrainedModel"}
     assert {path.stem for path in files} == classes | {"trained", "lamb", "scaled"}
     printed = run(LOAD.format(imports=imports, function=function), pooler, *files, backend=backend)

@@ -24,7 +24,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from keras_bert_impl.interop.python_process import PythonProcess
 
-# The modules of the package that run in such a process: they import torch when they are imported.
+# The modules of the package that import torch at the top, and so are imported in such a process only.
 TORCH_MODULES = {"keras_bert_impl.interop.reference"}
 
 _Arguments = ParamSpec("_Arguments")

@@ -74,9 +74,7 @@ def test_every_head(name: str, rows: list[str], tmp_path: Path) -> None:
     assert certificate.rows[0].vectors > 1000
     assert certificate.tokenizer == "token ids: equal for 7 of 7 texts and pairs"
     assert "7 texts and pairs" in certificate.inputs
-    # Torch's triton, imported after TensorFlow, would end this process.
-    assert "tensorflow" in sys.modules
-    assert not {"torch", "triton"} & set(sys.modules)
+    assert not {"torch", "transformers", "triton"} & set(sys.modules), "importing triton after TensorFlow crashes"
 
 
 @pytest.fixture(scope="module")
@@ -308,6 +306,17 @@ def test_a_reference_that_is_killed(tagger: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(InputError, match="was ended by SIGKILL, which the system sends when memory runs out"):
         verify(tagger, TEXTS)
     assert calls.count("run") == 2
+
+
+@pytest.mark.slow
+def test_torch_stays_in_its_own_process(tagger: Path) -> None:
+    """TensorFlow is imported first: importing torch's triton then would end the process."""
+    code = (
+        "import sys, tensorflow; from keras_bert_impl.interop.verify import verify\n"
+        f"assert verify({str(tagger)!r}, ['A good film']).passed\n"
+        "assert not {'torch', 'transformers', 'triton'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "KERAS_BACKEND": "tensorflow"})
 
 
 @pytest.mark.slow

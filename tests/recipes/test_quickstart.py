@@ -36,10 +36,10 @@ def test_on_minilm(
     minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["quickstart", "--checkpoint", str(minilm)]) == 0
+    assert main(["quickstart", "--checkpoint", str(minilm), "--epochs", "3"]) == 0
     metrics = json.loads(Path("runs/sentiment/metrics.json").read_text())
-    assert metrics["valid"]["accuracy"] > 0.8
-    assert metrics["test"]["accuracy"] > 0.8
+    assert metrics["valid"]["accuracy"] > 0.83
+    assert metrics["test"]["accuracy"] > 0.83
     assert metrics["examples"] == {"train": 8452, "valid": 1057, "test": 1057}
     answers = [line.split()[0] for line in capsys.readouterr().out.splitlines()[-4:]]
     assert answers[:2] == ["positive", "negative"]

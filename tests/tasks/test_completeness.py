@@ -309,7 +309,7 @@ def serve(export: Path, request: dict[str, list[Any]]) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in outputs.items()}
 
 
-# The exports of these tasks have the graphs of other tasks.
+# The graphs of these exports are also those of other tasks, which are tested without --slow.
 SLOW_EXPORTS = ("regression", "next-sentence", "pretraining")
 
 

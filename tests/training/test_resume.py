@@ -81,7 +81,7 @@ def uninterrupted(corpus: TokenCorpus, tmp_path_factory: pytest.TempPathFactory)
     return result
 
 
-# The tests of killed runs cover most of this code.
+# Slow, because `test_killed_runs` covers most of the code that resumes.
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", [(5,), (3, 17), (6, 9), (1, 2, 16)], ids=str)
 def test_after_a_signal_the_remaining_steps_are_the_same(
@@ -352,12 +352,14 @@ def test_an_interrupted_run(corpus: TokenCorpus, tmp_path: Path, capsys: pytest.
         assert f"{output} is a finished run with a different {message}" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verb", "backend", "kills"),
     [
         ("finetune", "tensorflow", 1),
-        *((verb, backend, 50) for verb, backend in itertools.product(["pretrain", "finetune"], ["tensorflow", "jax"])),
+        *(
+            pytest.param(verb, backend, 50, marks=pytest.mark.slow)
+            for verb, backend in itertools.product(["pretrain", "finetune"], ["tensorflow", "jax"])
+        ),
     ],
 )
 def test_killed_runs(
