@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.tables import read_table
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.export.contents import ExportContents
@@ -15,10 +14,9 @@ from keras_bert_impl.export.formats import MAX_DECREASE, Format, get_format
 from keras_bert_impl.export.saved_model import check_version
 from keras_bert_impl.files import SNIPPETS, create_directory, require_empty, to_json, write_text
 from keras_bert_impl.prediction.predictor import Predictor
-from keras_bert_impl.tasks import resolve_task
+from keras_bert_impl.tasks import open_task
 from keras_bert_impl.tasks.base import PredictFunction
-from keras_bert_impl.tasks.encoding import check_fit, resolve_max_length
-from keras_bert_impl.tokenization import BertTokenizer
+from keras_bert_impl.tasks.encoding import check_fit
 
 # The snippets of each batch on which an export is compared with its model.
 _BATCHES = ((0, 1), (1, 9), (9, 32))
@@ -71,7 +69,7 @@ def export_model(
         task: a name in ``TASKS``; None takes the task that the configuration names.
         format: a name in `FORMATS`.
         precision: ``float32``; ``bfloat16`` for weights and arithmetic; ``int8`` for weights.
-        max_length: the maximum length of a row in tokens; None: the number of the model's positions.
+        max_length: the maximum length of a row in tokens; None: as many as the model allows.
         allow_no_answer: for question answering, whether a question may have no answer; None: as the configuration says.
         attentions: whether to add a signature ``attentions`` to a SavedModel.
         data: a file with labels, on which the task's metric is computed before and after.
@@ -104,12 +102,11 @@ def export_model(
             f"exports need TensorFlow, but Keras uses the backend {keras.backend.backend()}. "
             "Set KERAS_BACKEND=tensorflow."
         )
-    served, config = resolve_task(BertConfig.from_pretrained(source), task, allow_no_answer)
+    served, config, tokenizer = open_task(source, task, allow_no_answer=allow_no_answer)
     served.require("export")
     if task is not None:
         config = replace(config, extra={**config.extra, "architectures": [served.model_name]})
-    tokenizer = BertTokenizer.from_pretrained(source)
-    length = resolve_max_length(config, tokenizer, max_length)
+    length = served.resolve_max_length(config, tokenizer, max_length)
     check_fit(tokenizer, config, max_length=length, pairs=served.needs_pair)
     tokenizer.model_max_length = length
     reference = served.load_model(source)
@@ -164,5 +161,6 @@ def _evaluate(
     before, after = (Predictor(path, task=contents.task, max_length=contents.max_length) for path in (source, export))
     before.config = contents.config  # With the same options, such as "no answer", as in the export.
     examples = contents.task.read_file(data, columns=columns)
-    metric = contents.task.main_metric
-    return metric, before.score(examples)[metric], after.score(examples)[metric]
+    scores = before.score(examples)
+    metric = contents.task.get_main_metric(scores)
+    return metric, scores[metric], after.score(examples)[metric]

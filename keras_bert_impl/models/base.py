@@ -18,6 +18,7 @@ from keras_bert_impl.layers import BertAttentionBias, BertEmbeddings, BertEncode
 from keras_bert_impl.models.multi_worker import MultiWorkerModel
 from keras_bert_impl.models.tree import format_tree
 from keras_bert_impl.sources import Source, open_source
+from keras_bert_impl.tokenization import BertTokenizer
 
 # The layers of a model by the names of their attributes; and tensors by the names of inputs or outputs.
 Parts = dict[str, keras.layers.Layer]
@@ -91,6 +92,8 @@ class BertPreTrainedModel(MultiWorkerModel):
         super().__init__(inputs=inputs, outputs=self.connect(parts, inputs, **extra), **kwargs)
         self.config = config
         self.load_report: LoadReport | None = None
+        self._source: Source | None = None
+        self._tokenizer: BertTokenizer | None = None
         self._extra_outputs = extra
         self.dtype_policy = policy  # Keras scales the loss if this policy is float16.
         for name, part in parts.items():
@@ -174,6 +177,27 @@ class BertPreTrainedModel(MultiWorkerModel):
     def _share_parts(self) -> Parts:
         """Returns the layers for another graph with the same weights; the encoder only shares its blocks."""
         return {name: getattr(self, name) for name in self._part_names} | {"encoder": self.encoder.share_blocks()}
+
+    @property
+    def tokenizer(self) -> BertTokenizer | None:
+        """The tokenizer of the checkpoint that `from_pretrained` loaded, read when it is first used.
+
+        It can be assigned. It is None if the model has another origin.
+
+        Raises:
+            InputError: the checkpoint has no tokenizer, or one that cannot be used.
+        """
+        if self._tokenizer is None and self._source is not None:
+            self._tokenizer = self._open_tokenizer(self._source)
+        return self._tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, tokenizer: BertTokenizer | None) -> None:
+        self._tokenizer = tokenizer
+
+    def _open_tokenizer(self, source: Source) -> BertTokenizer:
+        """Reads the tokenizer of a checkpoint."""
+        return BertTokenizer.from_pretrained(source)
 
     @property
     def input_spec(self) -> None:
@@ -263,6 +287,7 @@ class BertPreTrainedModel(MultiWorkerModel):
         config = dataclasses.replace(BertConfig.from_pretrained(opened), **config_changes)
         model = cls(config, output_hidden_states=output_hidden_states, output_attentions=output_attentions, dtype=dtype)
         model.load_pretrained(opened, strict=strict, new_heads=new_heads)
+        model._source = opened
         return model
 
     def load_pretrained(
@@ -272,7 +297,7 @@ class BertPreTrainedModel(MultiWorkerModel):
         opened = open_source(source)
         variables = {variable.path: variable for variable in self.weights}
         arrays, report = match_tensors(
-            read_tensors(opened),
+            self._read_tensors(opened),
             {path: tuple(variable.shape) for path, variable in variables.items()},
             source=opened.name,
             new_heads=new_heads,
@@ -286,6 +311,10 @@ class BertPreTrainedModel(MultiWorkerModel):
             variables[path].assign(array)
         self.load_report = report
         return report
+
+    def _read_tensors(self, source: Source) -> dict[str, np.ndarray]:
+        """Reads the tensors of a checkpoint, by their names in its files."""
+        return read_tensors(source)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Returns all weights by their PyTorch names and in PyTorch's layout, float32; tied ones by both names."""
@@ -322,8 +351,18 @@ class BertPreTrainedModel(MultiWorkerModel):
             for name, array in self.state_dict().items()
             if name not in omitted
         }
+        self._write_files(directory, values, tensors)
+
+    def _write_files(self, directory: Path, config: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+        """Writes the files of `save_pretrained`.
+
+        Args:
+            directory: an existing directory.
+            config: the content of ``config.json``.
+            tensors: the weights by their PyTorch names, in the dtype of the file.
+        """
         write_tensors(directory / "model.safetensors", tensors)
-        write_text(directory / "config.json", to_json(values))
+        write_text(directory / "config.json", to_json(config))
 
     def get_config(self) -> dict[str, Any]:
         """Returns what ``.keras`` files store besides the weights."""

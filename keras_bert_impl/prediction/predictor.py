@@ -5,14 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Features
 from keras_bert_impl.data.feed import get_batch_lengths
 from keras_bert_impl.data.tables import Columns
-from keras_bert_impl.tasks import Task, resolve_task
+from keras_bert_impl.tasks import Task, open_task
 from keras_bert_impl.tasks.base import PredictFunction
-from keras_bert_impl.tasks.encoding import resolve_max_length
-from keras_bert_impl.tokenization import BertTokenizer
 
 
 class Predictor:
@@ -24,7 +21,7 @@ class Predictor:
         source: the directory of a run or of an export, or any source of a checkpoint.
         task: a task, or its name in ``TASKS``; None takes the one that the configuration names. Another head of the
             same checkpoint may serve another task.
-        max_length: the maximum length of a row in tokens; None: the number of the model's positions.
+        max_length: the maximum length of a row in tokens; None: as many as the model allows.
         allow_no_answer: for question answering, whether a question may have no answer in its context; None: as the
             configuration says, which `keras_bert_impl.training.finetune` writes. Public checkpoints do not have this
             setting.
@@ -48,9 +45,8 @@ class Predictor:
 
         exported = find_format(source)
         files = exported.find_files(Path(source)) if exported else source
-        self.task, self.config = resolve_task(BertConfig.from_pretrained(files), task, allow_no_answer)
-        self.tokenizer = BertTokenizer.from_pretrained(files)
-        self.max_length = resolve_max_length(self.config, self.tokenizer, max_length)
+        self.task, self.config, self.tokenizer = open_task(files, task, allow_no_answer=allow_no_answer)
+        self.max_length = self.task.resolve_max_length(self.config, self.tokenizer, max_length)
         self._lengths: tuple[int, ...] = ()
         self._run: PredictFunction
         if exported:

@@ -2,13 +2,17 @@
 
 import importlib
 from collections.abc import Iterator, MutableMapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.sources import open_source
 
 if TYPE_CHECKING:
     from keras_bert_impl.config import BertConfig
+    from keras_bert_impl.sources import Source
     from keras_bert_impl.tasks.base import Task
+    from keras_bert_impl.tokenization import BertTokenizer
 
 
 class _Tasks(MutableMapping[str, "Task"]):
@@ -53,15 +57,38 @@ TASKS: MutableMapping[str, "Task"] = _Tasks(
 )
 
 
-def get_task(name: str) -> "Task":
+# Task: the module in this package and the frozen dataclass of its options. Such a module imports no framework.
+TASK_OPTIONS: dict[str, str] = {}
+
+
+def get_options_class(name: str) -> type[Any] | None:
+    """Returns the dataclass of a task's options; None if the task has no options."""
+    if name not in TASK_OPTIONS:
+        return None
+    module, class_name = TASK_OPTIONS[name].split(".")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), class_name)
+
+
+def get_task(name: str, options: Any = None) -> "Task":
     """Returns the task of that name.
 
+    Args:
+        name: a name in ``TASKS``.
+        options: the options of the task, an object of its class in ``TASK_OPTIONS``; None: the defaults.
+
     Raises:
-        InputError: there is none.
+        InputError: there is none, or the options are those of another task.
     """
     if name not in TASKS:
         raise InputError(f"No task is named {name!r}; the tasks are {', '.join(TASKS)}.")
-    return TASKS[name]
+    if options is None:
+        return TASKS[name]
+    options_class = get_options_class(name)
+    if options_class is None or not isinstance(options, options_class):
+        expected = "it has no options" if options_class is None else f"{options_class.__name__} was expected"
+        raise InputError(f"the options of the task {name} are {options!r:.200}; {expected}.")
+    make: Any = type(TASKS[name])
+    return make(options)
 
 
 def find_task(config: "BertConfig", architectures: Sequence[str] | None = None) -> "Task":
@@ -80,7 +107,7 @@ def find_task(config: "BertConfig", architectures: Sequence[str] | None = None) 
     """
     names = config.architectures if architectures is None else tuple(architectures)
     for task in TASKS.values():
-        if task.model_name in names and task.fits(config):
+        if set(task.architectures) & set(names) and task.fits(config):
             return task
     facts = f"architectures {', '.join(names) or 'none'}, problem_type {config.problem_type or 'none'}"
     raise InputError(
@@ -89,21 +116,41 @@ def find_task(config: "BertConfig", architectures: Sequence[str] | None = None) 
     )
 
 
-def resolve_task(
-    config: "BertConfig", task: "str | Task | None", allow_no_answer: bool | None
-) -> "tuple[Task, BertConfig]":
-    """Returns the task of a model and the configuration for it.
+def open_task(
+    source: "str | Path | Source", task: "str | Task | None" = None, *, allow_no_answer: bool | None = None
+) -> "tuple[Task, BertConfig, BertTokenizer]":
+    """Opens a checkpoint, or the files of an export, for its task.
 
     Args:
-        config: the model's configuration.
+        source: a directory, a bundled model, or a hub name.
         task: a task or its name; None: the task that the configuration names.
         allow_no_answer: for question answering, whether a question may have no answer; None: as the configuration says.
 
+    Returns:
+        the task, the configuration with all settings that the task needs, and the tokenizer.
+
     Raises:
-        InputError: no task has this name or fits, or ``allow_no_answer`` was given for another task.
+        InputError: the source cannot be used, no task has this name or fits, or ``allow_no_answer`` was given for
+            another task.
+
+    >>> task, config, tokenizer = open_task("bert-tiny-novels", "masked-lm")
+    >>> task.name, config.hidden_size, tokenizer.mask_token
+    ('masked-lm', 128, '[MASK]')
     """
+    from keras_bert_impl.config import BertConfig
+
+    opened = open_source(source)
+    config = BertConfig.from_pretrained(opened)
     task = get_task(task) if isinstance(task, str) else task or find_task(config)
-    return task, config if allow_no_answer is None else task.allow_no_answer(config, allow_no_answer)
+    config = task.read_config(opened, config)
+    if allow_no_answer is not None:
+        config = task.allow_no_answer(config, allow_no_answer)
+    return task, config, task.open_tokenizer(opened, config)
+
+
+def list_foreign_keys(task: "Task") -> set[str]:
+    """Returns the keys of ``config.json`` that other tasks use, and this one does not."""
+    return {key for other in TASKS.values() for key in other.config_keys}.difference(task.config_keys)
 
 
 def __getattr__(name: str) -> Any:
@@ -112,4 +159,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["TASKS", "Task", "find_task", "get_task", "resolve_task"]
+__all__ = ["TASKS", "TASK_OPTIONS", "Task", "find_task", "get_options_class", "get_task", "open_task"]

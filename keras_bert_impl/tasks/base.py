@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from keras_bert_impl.config import BertConfig
+from keras_bert_impl.config import INPUTS, BertConfig
 from keras_bert_impl.data.batches import Features, LengthBatches, restore_order
 from keras_bert_impl.data.tables import Columns, iterate_table, to_columns
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.sources import Source
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
@@ -88,6 +89,10 @@ class Task(abc.ABC):
         needs_head: whether predictions need every weight of the model, so that none may be newly initialized.
         file_columns: the keywords of `read_examples` that name columns of a file.
         loss_weights: the weight of each output's loss; None: all are 1.
+        options: what the user may choose for this task only, a frozen dataclass that ``TASK_OPTIONS`` names; None: the
+            task has no options.
+        config_keys: the keys of ``config.json`` that only this task uses. Fine-tuning for another task drops them.
+        card_note: the sentence of the model card that says which other library opens the directory.
         refusals: for each action that the task does not support (``finetune``, ``evaluate``, ``export``, ``explain``)
             the reason and the alternative.
     """
@@ -103,6 +108,9 @@ class Task(abc.ABC):
     needs_head: ClassVar[bool] = True
     file_columns: ClassVar[tuple[str, ...]] = ()
     loss_weights: ClassVar[Mapping[str, float] | None] = None
+    options: Any = None
+    config_keys: ClassVar[tuple[str, ...]] = ()
+    card_note: ClassVar[str] = "transformers can load this directory too."
     refusals: ClassVar[Mapping[str, str]] = {}
 
     # -- the model
@@ -111,6 +119,11 @@ class Task(abc.ABC):
     def model_class(self) -> Any:
         """The model's class, imported on first use."""
         return getattr(importlib.import_module("keras_bert_impl.models"), self.model_name)
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """The class names in ``config.json`` whose models can be for this task; the last is what training writes."""
+        return (self.model_name,)
 
     def fits(self, config: BertConfig) -> bool:
         """Whether a model of this class with this configuration was made for this task.
@@ -135,6 +148,26 @@ class Task(abc.ABC):
             trains = self.refusals.get("finetune", f"'keras-bert finetune --task {self.name}' trains it.")
             raise InputError(f"{source} lacks {', '.join(missing)}: it was not trained as {self.model_name}. {trains}")
         return model
+
+    def read_config(self, source: Source, config: BertConfig) -> BertConfig:
+        """Adds the settings that a checkpoint has in other files than ``config.json``.
+
+        Args:
+            source: the files of the checkpoint, or of an export.
+            config: its ``config.json``.
+
+        Raises:
+            InputError: one of those files cannot be used.
+        """
+        return config
+
+    def open_tokenizer(self, source: Source, config: BertConfig) -> BertTokenizer:
+        """Reads the tokenizer of a checkpoint or an export, with the configuration that `read_config` returned."""
+        return BertTokenizer.from_pretrained(source)
+
+    def resolve_max_length(self, config: BertConfig, tokenizer: BertTokenizer, max_length: int | None) -> int:
+        """Returns ``max_length``, or for None the number of tokens that the model and its tokenizer allow."""
+        return min(config.max_position_embeddings, tokenizer.model_max_length) if max_length is None else max_length
 
     # -- examples
 
@@ -223,6 +256,25 @@ class Task(abc.ABC):
         """Keywords for ``keras.Model.compile``, without the optimizer."""
         return {"loss": self.make_loss(), "loss_weights": self.loss_weights, "weighted_metrics": self.make_metrics()}
 
+    def make_trainable(self, model: Any, features: Features) -> Any:
+        """Returns the Keras model that ``fit`` trains, which has the weights of ``model``.
+
+        Args:
+            model: the model that is saved.
+            features: the training data.
+        """
+        return model
+
+    def make_batches(
+        self, features: Features, batch_size: int, *, seed: int, epochs: int, lengths: tuple[int, ...] = ()
+    ) -> LengthBatches:
+        """Returns the batches of the training data, for the model of `make_trainable`; see `LengthBatches`."""
+        return LengthBatches(features, batch_size, seed=seed, epochs=epochs, lengths=lengths)
+
+    def describe_batches(self, batches: LengthBatches) -> str:
+        """Returns a line for the log, such as the number of rows that are left out; empty: there is nothing to say."""
+        return ""
+
     # -- prediction
 
     def allow_no_answer(self, config: BertConfig, allow: bool) -> BertConfig:
@@ -278,7 +330,15 @@ class Task(abc.ABC):
     def score(self, predictions: list[Prediction], columns: Columns) -> dict[str, float]:
         """Returns the task's metrics by name."""
 
+    def get_main_metric(self, scores: Mapping[str, float]) -> str:
+        """Returns the name of the metric that selects the best checkpoint, among these metrics of `score`."""
+        return self.main_metric
+
     # -- exports
+
+    def list_export_inputs(self, config: BertConfig) -> tuple[str, ...]:
+        """Returns the names of the inputs that an export takes instead of text."""
+        return INPUTS
 
     @abc.abstractmethod
     def serve(self, outputs: Outputs, serving: Serving) -> dict[str, Any]:

@@ -29,11 +29,6 @@ def check_fit(tokenizer: BertTokenizer, config: BertConfig, *, max_length: int, 
     config.check_tokenizer(tokenizer.vocab_size)
 
 
-def resolve_max_length(config: BertConfig, tokenizer: BertTokenizer, max_length: int | None) -> int:
-    """Returns ``max_length``, or for None the number of positions that the model and its tokenizer allow."""
-    return min(config.max_position_embeddings, tokenizer.model_max_length) if max_length is None else max_length
-
-
 def truncate(
     tokenizer: BertTokenizer, texts: Sequence[str], pairs: Sequence[str] | None, *, max_length: int
 ) -> tuple[dict[str, Any], int]:

@@ -47,6 +47,7 @@ class QuestionAnswering(Task):
     name: ClassVar[str] = "question-answering"
     model_name: ClassVar[str] = "BertForQuestionAnswering"
     main_metric: ClassVar[str] = "f1"
+    config_keys: ClassVar[tuple[str, ...]] = (NO_ANSWER_KEY,)
     graph: ClassVar[str] = "span"
     per_token: ClassVar[bool] = True
     needs_pair: ClassVar[bool] = True

@@ -15,8 +15,7 @@ from keras_bert_impl.data.feed import get_batch_lengths
 from keras_bert_impl.data.tables import Columns, count_examples
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import open_source
-from keras_bert_impl.tasks import get_task
-from keras_bert_impl.tokenization import BertTokenizer
+from keras_bert_impl.tasks import get_task, list_foreign_keys
 from keras_bert_impl.training.distribution import start_strategy
 from keras_bert_impl.training.report import average_blocks, compute_step_losses, make_model_card, save_learning_curve
 from keras_bert_impl.training.run import Clock, Run
@@ -38,6 +37,7 @@ def finetune(
     strategy: str | None = None,
     devices: int | None = None,
     columns: Mapping[str, str] | None = None,
+    options: Any = None,
     log: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Fine-tunes a checkpoint and writes the directory of the run.
@@ -59,6 +59,7 @@ def finetune(
         strategy: devices to train on, see `start_strategy`; ``batch_size`` is the total of all.
         devices: number of devices of this process.
         columns: names of a table's columns, where they are not ``text``, ``text_pair`` and ``label``.
+        options: options of the task, an object of its class in ``TASK_OPTIONS``; None: the defaults.
         log: function that prints a line about the progress.
 
     Returns:
@@ -71,7 +72,7 @@ def finetune(
 
     >>> finetune("bert-base-uncased", train="train.tsv", valid="valid.tsv", output="runs/sentiment")  # doctest: +SKIP
     """
-    settings, spec = settings or FineTuningSettings(), get_task(task)
+    settings, spec = settings or FineTuningSettings(), get_task(task, options)
     spec.require("finetune")
     opened = open_source(source)
     files = {"train": train, "valid": valid} | ({} if test is None else {"test": test})
@@ -84,6 +85,9 @@ def finetune(
         "source": str(source),
         "data": {name: compute_checksum({}, _to_text(values)) for name, values in data.items()},
     }
+    chosen = _list_changes(spec.options)
+    if spec.options is not None:
+        request["options"] = chosen
     run = Run(output, settings=settings, request=request, resume=resume)
     if metrics := run.load_finished():
         log(f"{output} is already complete")
@@ -91,11 +95,13 @@ def finetune(
     with start_strategy(strategy, devices=devices) as distribution, run.open(distribution):
         examples = {name: count_examples(values, name=name) for name, values in data.items()}
         labels = spec.find_labels(data["train"])
-        config = BertConfig.from_pretrained(opened)
-        extra = {**config.extra, **spec.make_config_extra(data["train"])}
+        config = spec.read_config(opened, BertConfig.from_pretrained(opened))
+        foreign = list_foreign_keys(spec)
+        extra = {key: value for key, value in config.extra.items() if key not in foreign}
+        extra |= spec.make_config_extra(data["train"])
         changes = {**spec.make_config_changes(labels), **settings.make_config_changes(), "extra": extra}
         config = dataclasses.replace(config, **changes)
-        tokenizer = BertTokenizer.from_pretrained(opened)
+        tokenizer = spec.open_tokenizer(opened, config)
         # Encode all splits before training, because encoding refuses labels that are not in the training data.
         features = {
             name: spec.encode(values, tokenizer, config, max_length=settings.max_length)
@@ -110,26 +116,29 @@ def finetune(
             model = spec.model_class.from_pretrained(
                 opened, new_heads=True, dtype=PRECISIONS[settings.precision], **changes
             )
+            trainable = spec.make_trainable(model, features["train"])
         log(str(model.load_report))
         lengths = get_batch_lengths()
-        batches = LengthBatches(
+        batches = spec.make_batches(
             features["train"], settings.batch_size, seed=settings.seed, epochs=settings.epochs, lengths=lengths
         )
+        if line := spec.describe_batches(batches):
+            log(line)
         run_model = distribution.get_predict_function(model)
 
         def score(name: str) -> dict[str, float]:
             predictions = spec.predict(run_model, features[name], data[name], config=config, lengths=lengths)
             return spec.score(predictions, data[name])
 
-        best = KeepBest(run.directory, score=lambda: score("valid"), metric=spec.main_metric)
+        best = KeepBest(run.directory, model, score=lambda: score("valid"), get_metric=spec.get_main_metric)
         clock = Clock()
         run.train(
-            model,
+            trainable,
             batches,
             losses=spec.make_compile_arguments(),
             steps=len(batches),
             steps_per_epoch=batches.per_epoch,
-            identity={"task": spec.name},
+            identity={"task": spec.name, **{f"option {name}": value for name, value in chosen.items()}},
             checksums={name: _checksum_features(values, data[name]) for name, values in features.items()},
             stateful={"keep": best, "clock": clock},
             callbacks=[best],
@@ -148,7 +157,7 @@ def finetune(
             best.running_means, _count_rows_per_step(batches, distribution.replicas * settings.accumulate)
         )
         steps, means = average_blocks(losses)
-        path, metric = run.directory / "learning_curve.png", spec.main_metric
+        path, metric = run.directory / "learning_curve.png", spec.get_main_metric(best.validation[0])
         save_learning_curve(path, losses, best.validation, metric=metric, best_epoch=best.best_epoch)
         return run.finish(
             {
@@ -162,8 +171,16 @@ def finetune(
                 "training_loss": {"step": steps.tolist(), "loss": [round(mean, 5) for mean in means.tolist()]},
             },
             tokenizer=tokenizer,
-            card=lambda metrics, name: make_model_card(metrics, name=name, main_metric=metric),
+            card=lambda metrics, name: make_model_card(metrics, name=name, main_metric=metric, note=spec.card_note),
         )
+
+
+def _list_changes(options: Any) -> dict[str, Any]:
+    """Returns the options that differ from their defaults; so a new option does not change the record of older runs."""
+    if options is None:
+        return {}
+    default = dataclasses.asdict(type(options)())
+    return {name: value for name, value in dataclasses.asdict(options).items() if value != default[name]}
 
 
 def _count_rows_per_step(batches: LengthBatches, multiple: int) -> list[int]:
@@ -176,8 +193,10 @@ class KeepBest(keras.callbacks.Callback):
 
     Args:
         directory: directory of the best checkpoint.
+        saved: the model that is saved, which has the weights of the trained model.
         score: function that computes the metrics.
-        metric: the metric that selects the best epoch; if epochs are equal, the first is the best.
+        get_metric: function that returns the name of the metric, among those of ``score``, that selects the best epoch;
+            if epochs are equal, the first is the best.
 
     Attributes:
         best_epoch: the best epoch so far, counted from 1; 0 before the first.
@@ -190,11 +209,19 @@ class KeepBest(keras.callbacks.Callback):
 
     _STATE = ("best_epoch", "validation", "running_means")
 
-    def __init__(self, directory: Path, *, score: Callable[[], dict[str, float]], metric: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        saved: Any,
+        *,
+        score: Callable[[], dict[str, float]],
+        get_metric: Callable[[Mapping[str, float]], str],
+    ) -> None:
         super().__init__()
         self.directory = directory
+        self.saved = saved
         self.score = score
-        self.metric = metric
+        self.get_metric = get_metric
         self.best_epoch = 0
         self.validation: list[dict[str, float]] = []
         self.running_means: list[list[float]] = []
@@ -227,9 +254,10 @@ class KeepBest(keras.callbacks.Callback):
         """Scores, and saves if this is the best epoch."""
         scores = self.score()
         self.validation.append(scores)
-        if not self.best_epoch or scores[self.metric] > self.validation[self.best_epoch - 1][self.metric]:
+        metric = self.get_metric(scores)
+        if not self.best_epoch or scores[metric] > self.validation[self.best_epoch - 1][metric]:
             self.best_epoch = epoch + 1
-            self.model.save_pretrained(self.directory)
+            self.saved.save_pretrained(self.directory)
         logs.update({f"val_{name}": value for name, value in scores.items()})  # For Keras' progress line and history.
 
 

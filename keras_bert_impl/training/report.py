@@ -124,13 +124,14 @@ def save_weight_curves(path: Path, values: Mapping[str, np.ndarray]) -> None:
     save_figure(plot, path)
 
 
-def make_model_card(metrics: Mapping[str, Any], *, name: str, main_metric: str) -> str:
+def make_model_card(metrics: Mapping[str, Any], *, name: str, main_metric: str, note: str) -> str:
     """Returns the model card of a fine-tuned model.
 
     Args:
         metrics: the content of the run's ``metrics.json``.
         name: the name of the model.
         main_metric: the metric that selected the checkpoint.
+        note: the sentence that says which other library opens the directory.
     """
     splits = [split for split in ("valid", "test") if split in metrics]
     names = list(metrics[splits[0]])
@@ -142,7 +143,8 @@ def make_model_card(metrics: Mapping[str, Any], *, name: str, main_metric: str) 
         for split in splits
     ]
     versions, base = metrics["versions"], find_public_name(metrics["source"])
-    settings = "\n".join(f"| {key} | {value} |" for key, value in metrics["settings"].items())
+    chosen = {**metrics["settings"], **metrics.get("options", {})}
+    settings = "\n".join(f"| {key} | {value} |" for key, value in chosen.items())
     labels = "".join(f"- `{label}`\n" for label in metrics["labels"])
     return f"""---
 library_name: keras
@@ -183,7 +185,7 @@ The checkpoint is from epoch {metrics["best_epoch"]} of {metrics["settings"]["ep
     keras-bert predict {name} --file FILE
     keras-bert export {name} saved_models/{name}/1
 
-transformers can load this directory too.
+{note}
 
 ## Limitations
 
