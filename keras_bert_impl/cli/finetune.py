@@ -1,6 +1,7 @@
 """The command ``finetune``."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from keras_bert_impl.cli.options import (
     collect_settings,
     make_run_arguments,
 )
-from keras_bert_impl.tasks import TASKS
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.tasks import TASK_OPTIONS, TASKS, get_options_class
 from keras_bert_impl.training.settings import FineTuningSettings
 
 
@@ -37,11 +39,44 @@ def add_verbs(verbs: Any) -> None:
     finetune.add_argument("--task", choices=tuple(TASKS), default="classification", help="(default: %(default)s)")
     add_column_options(finetune)
     add_settings(finetune.add_argument_group("settings"), FineTuningSettings)
+    for tasks, fields in _group_task_options().items():
+        title = f"options of the {'task' if len(tasks) == 1 else 'tasks'} {' and '.join(tasks)}"
+        add_settings(finetune.add_argument_group(title), get_options_class(tasks[0]), only=fields)
     add_run_options(finetune)
     finetune.set_defaults(run=_finetune)
 
 
+def _group_task_options() -> dict[tuple[str, ...], list[str]]:
+    """Returns the options of tasks by the tasks that have them: one option can be that of several tasks."""
+    owners: dict[str, tuple[str, ...]] = {}
+    for task in TASK_OPTIONS:
+        for field in dataclasses.fields(get_options_class(task)):
+            owners[field.name] = (*owners.get(field.name, ()), task)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, tasks in owners.items():
+        groups.setdefault(tasks, []).append(name)
+    return groups
+
+
+def _collect_task_options(options: argparse.Namespace) -> Any:
+    """Returns the options of the task, in its dataclass; None if it has none.
+
+    Raises:
+        InputError: an option of another task was given.
+    """
+    for tasks, fields in _group_task_options().items():
+        given = [name for name in fields if hasattr(options, name)]
+        if given and options.task not in tasks:
+            raise InputError(
+                f"--{given[0].replace('_', '-')} is an option of the task {' and '.join(tasks)}; the task is "
+                f"{options.task}. Omit it."
+            )
+    options_class = get_options_class(options.task)
+    return options_class and options_class(**collect_settings(options, options_class))
+
+
 def _finetune(options: argparse.Namespace) -> int:
+    task_options = _collect_task_options(options)
     start_framework(strategy=options.strategy)
     from keras_bert_impl.training.fine_tuning import finetune
 
@@ -54,6 +89,7 @@ def _finetune(options: argparse.Namespace) -> int:
         output=options.output,
         settings=FineTuningSettings(**collect_settings(options, FineTuningSettings)),
         columns=collect_columns(options),
+        options=task_options,
         **make_run_arguments(options),
     )
     print(f"written to {options.output}" if metrics else "done; results were written by worker 0")

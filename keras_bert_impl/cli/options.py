@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import re
 import typing
+from collections.abc import Collection
 from typing import Any
 
 from keras_bert_impl.tasks import TASKS
@@ -14,17 +15,22 @@ from keras_bert_impl.training.settings import SavingSettings
 _SAVING = {"minutes": "save_minutes", "steps": "save_steps", "keep": "keep_states"}
 
 
-def add_settings(group: Any, settings: type, names: dict[str, str] | None = None) -> None:
+def add_settings(
+    group: Any, settings: type, names: dict[str, str] | None = None, *, only: Collection[str] | None = None
+) -> None:
     """Adds an option for each field of a dataclass, with its type, default, choices and description.
 
     Args:
         group: a parser, or a group of its options.
         settings: the dataclass; its docstring and those of its bases describe the fields.
         names: names of options that differ from those of the fields.
+        only: the fields; None: all of them.
     """
     descriptions = describe_fields(settings)
     own = inspect.get_annotations(settings)
     for field in sorted(dataclasses.fields(settings), key=lambda field: field.name not in own):
+        if only is not None and field.name not in only:
+            continue
         name = (names or {}).get(field.name, field.name)
         kind = next(kind for kind in (*typing.get_args(field.type), field.type) if kind is not type(None))
         details: dict[str, Any]

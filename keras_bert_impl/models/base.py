@@ -374,5 +374,9 @@ class BertPreTrainedModel(MultiWorkerModel):
         """Creates the model of a ``get_config`` result, with new weights."""
         return cls(**config)
 
+    def __dir__(self) -> list[str]:
+        # Keras reads every listed attribute when it saves a model; this one would read files.
+        return [name for name in super().__dir__() if name != "tokenizer"]
+
     def __str__(self) -> str:
         return format_tree(self)

@@ -61,7 +61,7 @@ TASKS: MutableMapping[str, "Task"] = _Tasks(
 TASK_OPTIONS: dict[str, str] = {}
 
 
-def get_options_class(name: str) -> type[Any] | None:
+def get_options_class(name: str) -> Any:
     """Returns the dataclass of a task's options; None if the task has no options."""
     if name not in TASK_OPTIONS:
         return None
