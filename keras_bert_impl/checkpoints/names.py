@@ -32,6 +32,12 @@ def _make_dense_rows(
     return [kernel, NameRow(f"{path}/bias", f"{torch}.bias", tf1_bias or f"{path}/bias")]
 
 
+def _make_sentence_rows(number: int) -> list[NameRow]:
+    """A dense layer after the pooling of a sentence embedding, which files have in a folder of its own."""
+    path, torch = f"dense_{number}", f"sentence_dense.{number}.linear"
+    return [NameRow(f"{path}/kernel", f"{torch}.weight", None, True), NameRow(f"{path}/bias", f"{torch}.bias", None)]
+
+
 def _make_norm_rows(path: str, torch: str) -> list[NameRow]:
     return [
         NameRow(f"{path}/gamma", f"{torch}.weight", f"{path}/gamma"),
@@ -42,6 +48,9 @@ def _make_norm_rows(path: str, torch: str) -> list[NameRow]:
 def _make_table_row(name: str) -> NameRow:
     return NameRow(f"embeddings/{name}/embeddings", f"embeddings.{name}.weight", f"embeddings/{name}")
 
+
+# Published models have one such layer.
+MAX_SENTENCE_DENSE = 4
 
 ROWS: tuple[NameRow, ...] = (
     _make_table_row("word_embeddings"),
@@ -69,6 +78,7 @@ ROWS: tuple[NameRow, ...] = (
     ),
     *_make_dense_rows("classifier", "classifier", "output_weights", "output_bias"),
     *_make_dense_rows("qa_outputs", "qa_outputs", "cls/squad/output_weights", "cls/squad/output_bias"),
+    *(row for number in range(MAX_SENTENCE_DENSE) for row in _make_sentence_rows(number)),
 )
 
 # If a file has this bias of the decoder, PyTorch adds it; the name in the table is an older spelling.

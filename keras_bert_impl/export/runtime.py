@@ -62,7 +62,8 @@ def convert(contents: ExportContents, path: Path, format: str, **settings: Any) 
 
     from keras_bert_impl.ops.variants import use_variants
 
-    specs = {name: tf.TensorSpec(contents.input_shape, tf.int32, name=name) for name in INPUTS}
+    names = contents.task.list_export_inputs(contents.config)
+    specs = {name: tf.TensorSpec(contents.input_shape, tf.int32, name=name) for name in names}
     with use_variants("portable"), suppress_messages():
         contents.model.export(str(path), format=format, input_signature=[specs], verbose=False, **settings)
 

@@ -10,7 +10,7 @@ from transformers_models import CLASSES
 from keras_bert_impl.checkpoints.names import DECODER_BIAS, ROWS, find_path, find_torch_name, list_names, to_torch_name
 
 # Prefixes of the names of tensors of heads that transformers lacks.
-OWN_HEADS: tuple[str, ...] = ()
+OWN_HEADS: tuple[str, ...] = ("sentence_dense.",)
 
 
 @run_in_torch_process

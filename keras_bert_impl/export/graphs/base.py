@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_bert_impl.config import INPUTS, BertConfig
+from keras_bert_impl.config import BertConfig
 from keras_bert_impl.export.tokenizer.in_graph import InGraphTokenizer
 from keras_bert_impl.export.tokenizer.ragged_ops import find_positions
 from keras_bert_impl.tokenization import BertTokenizer
@@ -24,7 +24,7 @@ class ServedModel:
     """A model in an export.
 
     Attributes:
-        run: maps the inputs that `INPUTS` names to the model's outputs by name, in float32.
+        run: maps the inputs of `Task.list_export_inputs` to the model's outputs by name, in float32.
         task: the model's task.
         tokenizer: the model's tokenizer.
         in_graph: the same tokenizer as TensorFlow operations.
@@ -64,7 +64,7 @@ def make_ids_endpoint(served: ServedModel, function: Callable[[Tensors], Tensors
     def serve_ids(**inputs: Any) -> Tensors:
         return function(inputs)
 
-    return Endpoint(serve_ids, dict.fromkeys(INPUTS, served.ids_spec))
+    return Endpoint(serve_ids, dict.fromkeys(served.task.list_export_inputs(served.config), served.ids_spec))
 
 
 class Windows(NamedTuple):
