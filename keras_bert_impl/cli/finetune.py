@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,8 @@ def add_verbs(verbs: Any) -> None:
     add_column_options(finetune)
     add_settings(finetune.add_argument_group("settings"), FineTuningSettings)
     for tasks, fields in _group_task_options().items():
-        title = f"options of the {'task' if len(tasks) == 1 else 'tasks'} {' and '.join(tasks)}"
-        add_settings(finetune.add_argument_group(title), get_options_class(tasks[0]), only=fields)
+        group = finetune.add_argument_group(f"options of the {_join_names(tasks)}")
+        add_settings(group, get_options_class(tasks[0]), only=fields)
     add_run_options(finetune)
     finetune.set_defaults(run=_finetune)
 
@@ -58,6 +59,10 @@ def _group_task_options() -> dict[tuple[str, ...], list[str]]:
     return groups
 
 
+def _join_names(tasks: Sequence[str]) -> str:
+    return f"{'task' if len(tasks) == 1 else 'tasks'} {' and '.join(tasks)}"
+
+
 def _collect_task_options(options: argparse.Namespace) -> Any:
     """Returns the options of the task, in its dataclass; None if it has none.
 
@@ -68,8 +73,8 @@ def _collect_task_options(options: argparse.Namespace) -> Any:
         given = [name for name in fields if hasattr(options, name)]
         if given and options.task not in tasks:
             raise InputError(
-                f"--{given[0].replace('_', '-')} is an option of the task {' and '.join(tasks)}; the task is "
-                f"{options.task}. Omit it."
+                f"--{given[0].replace('_', '-')} is an option of the {_join_names(tasks)}; the task is {options.task}. "
+                "Omit it."
             )
     options_class = get_options_class(options.task)
     return options_class and options_class(**collect_settings(options, options_class))

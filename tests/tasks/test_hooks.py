@@ -107,9 +107,8 @@ def checkpoint(letters: BertTokenizer, tmp_path: Path) -> Path:
     sizes = {"num_hidden_layers": 2, "hidden_size": 24, "num_attention_heads": 3, "intermediate_size": 37}
     extra = {"version_2_with_negative": True, "author": "Ada"}
     directory = tmp_path / "checkpoint"
-    BertModel(
-        BertConfig(vocab_size=letters.vocab_size, max_position_embeddings=41, **sizes, extra=extra)
-    ).save_pretrained(directory)
+    config = BertConfig(vocab_size=letters.vocab_size, max_position_embeddings=41, **sizes, extra=extra)
+    BertModel(config).save_pretrained(directory)
     letters.save_pretrained(directory)
     (directory / "limit.json").write_text("13", encoding="utf-8")
     return directory
@@ -172,8 +171,7 @@ def test_a_checkpoint_is_opened_for_its_task(search: Search, checkpoint: Path) -
     assert tokenizer.do_lower_case
     (checkpoint / "limit.json").write_text("130", encoding="utf-8")
     assert not open_task(open_source(checkpoint), search)[2].do_lower_case
-    with pytest.raises(InputError, match="the configuration fits no task"):
-        open_task(checkpoint)
+    assert open_task(checkpoint)[0].name == "embedding"
     config_file = checkpoint / "config.json"
     values = json.loads(config_file.read_text(encoding="utf-8"))
     values |= {"architectures": ["BertForSomethingElse"], "problem_type": "search"}
@@ -213,8 +211,7 @@ class SortOptions(SearchOptions):
     ("given", "message"),
     [
         ("--depth 3", "--depth is an option of the task sort; the task is search. Omit it."),
-        ("--task classification --ratio 2", "--ratio is an option of the task search and sort; the task is class"),
-        ("--kind other", "invalid choice: 'other'"),
+        ("--task tagging --ratio 2", "--ratio is an option of the tasks search and sort; the task is tagging. Omit"),
     ],
 )
 def test_options_of_another_task_are_refused(
@@ -222,10 +219,7 @@ def test_options_of_another_task_are_refused(
 ) -> None:
     add_second_task(monkeypatch)
     arguments = ["finetune", "x", "--train", "a", "--valid", "b", "--output", "c", "--task", "search", *given.split()]
-    try:
-        assert main(arguments) == 2
-    except SystemExit as error:  # An error that argparse finds.
-        assert error.code == 2
+    assert main(arguments) == 2
     assert message in capsys.readouterr().err
 
 
