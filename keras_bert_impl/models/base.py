@@ -123,7 +123,7 @@ class BertPreTrainedModel(MultiWorkerModel):
         raise NotImplementedError(f"{cls.__name__} does not define how its layers connect")
 
     @staticmethod
-    def encode(parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
+    def connect_encoder(parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
         """Connects the inputs to the outputs of the encoder."""
         bias = parts["attention_bias"](
             inputs["input_ids"], attention_mask=inputs["attention_mask"], sequence_ids=inputs["sequence_ids"]
@@ -136,7 +136,7 @@ class BertPreTrainedModel(MultiWorkerModel):
     @classmethod
     def pool(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
         """Connects the inputs to ``pooler_output`` and the extra outputs, for heads on the first token alone."""
-        outputs = cls.encode(parts, inputs, first_token_only=not any(extra.values()), **extra)
+        outputs = cls.connect_encoder(parts, inputs, first_token_only=not any(extra.values()), **extra)
         pooled = parts["pooler"](outputs.pop("last_hidden_state"))
         return {**outputs, "pooler_output": pooled}
 

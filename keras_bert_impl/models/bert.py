@@ -34,6 +34,6 @@ class BertModel(BertPreTrainedModel):
     @classmethod
     def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
         """Connects named inputs to named outputs."""
-        outputs = cls.encode(parts, inputs, **extra)
+        outputs = cls.connect_encoder(parts, inputs, **extra)
         pooled = parts["pooler"](outputs["last_hidden_state"], positions=inputs["next_sentence_positions"])
         return {**outputs, "pooler_output": pooled}

@@ -73,7 +73,7 @@ class BertForTokenClassification(BertPreTrainedModel):
     @classmethod
     def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
         """Connects named inputs to named outputs."""
-        outputs = cls.encode(parts, inputs, **extra)
+        outputs = cls.connect_encoder(parts, inputs, **extra)
         states = outputs.pop("last_hidden_state")
         return {"logits": parts["classifier"](parts["dropout"](states)), **outputs}
 
@@ -105,7 +105,7 @@ class BertForQuestionAnswering(BertPreTrainedModel):
     @classmethod
     def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
         """Connects named inputs to named outputs."""
-        outputs = cls.encode(parts, inputs, **extra)
+        outputs = cls.connect_encoder(parts, inputs, **extra)
         logits = parts["qa_outputs"](outputs.pop("last_hidden_state"))
         return {"start_logits": logits[..., 0], "end_logits": logits[..., 1], **outputs}
 

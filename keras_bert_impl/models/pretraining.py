@@ -52,7 +52,7 @@ class BertForPreTraining(BertPreTrainedModel):
     @classmethod
     def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
         """Connects named inputs to named outputs."""
-        outputs = cls.encode(parts, inputs, **extra)
+        outputs = cls.connect_encoder(parts, inputs, **extra)
         states = outputs.pop("last_hidden_state")
         pooled = parts["pooler"](states, positions=inputs["next_sentence_positions"])
         logits = parts["cls"](
@@ -91,7 +91,7 @@ class BertForMaskedLM(BertPreTrainedModel):
     @classmethod
     def connect(cls, parts: Parts, inputs: Tensors, **extra: bool) -> Tensors:
         """Connects named inputs to named outputs."""
-        outputs = cls.encode(parts, inputs, **extra)
+        outputs = cls.connect_encoder(parts, inputs, **extra)
         states = outputs.pop("last_hidden_state")
         logits = parts["cls"](states, word_embeddings=_get_decoder(parts), positions=inputs["masked_lm_positions"])
         return {"logits": logits, **outputs}
