@@ -37,6 +37,7 @@ _CLASSES = {
         "BertPreTrainingHeads",
         "BertPredictionHeadTransform",
     ),
+    "layers.sentence": ("L2Normalization", "SentencePooling"),
     "models.bert": ("BertModel",),
     "models.classification": (
         "BertForMultipleChoice",
@@ -47,6 +48,7 @@ _CLASSES = {
         "UnflattenChoices",
     ),
     "models.pretraining": ("BertForMaskedLM", "BertForNextSentencePrediction", "BertForPreTraining"),
+    "models.sentence_embedding": ("BertForSentenceEmbedding",),
     "tasks.losses": ("CrossEntropy", "MeanCrossEntropy", "Perplexity"),
     "training.distribution.base": ("LossScaleOptimizer",),
     "training.optimizers": ("AdamW", "Lamb", "WarmupPolynomialDecay"),

@@ -9,6 +9,9 @@ from pathlib import Path
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import read_text
 
+# Old directories of sentence-transformers have the files of the BERT in this folder.
+TRANSFORMER_FOLDER = "0_Transformer"
+
 BUNDLED = Path(__file__).with_name("assets") / "models"
 
 # The second name is Google's; the keys are the same.
@@ -81,8 +84,8 @@ class Source:
         """
         if self.directory is None:
             return _fetch_hub_file(self.name, name, self.revision)
-        path = self.directory / name
-        return path if path.is_file() else None
+        paths = (self.directory / TRANSFORMER_FOLDER / name, self.directory / name)
+        return next((path for path in paths if path.is_file()), None)
 
     def find_config(self) -> Path | None:
         """Returns the local path of the model's configuration, or None."""

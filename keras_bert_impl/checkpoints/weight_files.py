@@ -74,6 +74,11 @@ def read_tensors(source: Source) -> dict[str, np.ndarray]:
     return {name: _to_float32(array) for name, array in tensors.items()}
 
 
+def read_tensor_file(path: Path) -> dict[str, np.ndarray]:
+    """Reads one file of tensors; for the result and the errors see `read_tensors`."""
+    return {name: _to_float32(array) for name, array in READERS[path.suffix](path).items()}
+
+
 def _to_float32(array: np.ndarray) -> np.ndarray:
     """Converts float16 and bfloat16 arrays to float32; other arrays are returned as they are."""
     return array.astype(np.float32) if array.dtype in (DTYPES["F16"], DTYPES["BF16"]) else array

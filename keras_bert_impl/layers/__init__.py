@@ -17,3 +17,5 @@ from keras_bert_impl.layers.heads import BertOnlyMLMHead as BertOnlyMLMHead
 from keras_bert_impl.layers.heads import BertOnlyNSPHead as BertOnlyNSPHead
 from keras_bert_impl.layers.heads import BertPredictionHeadTransform as BertPredictionHeadTransform
 from keras_bert_impl.layers.heads import BertPreTrainingHeads as BertPreTrainingHeads
+from keras_bert_impl.layers.sentence import L2Normalization as L2Normalization
+from keras_bert_impl.layers.sentence import SentencePooling as SentencePooling

@@ -13,6 +13,7 @@ from keras_bert_impl.models.pretraining import (
     BertForNextSentencePrediction,
     BertForPreTraining,
 )
+from keras_bert_impl.models.sentence_embedding import BertForSentenceEmbedding
 
 __all__ = [
     "BertForMaskedLM",
@@ -20,6 +21,7 @@ __all__ = [
     "BertForNextSentencePrediction",
     "BertForPreTraining",
     "BertForQuestionAnswering",
+    "BertForSentenceEmbedding",
     "BertForSequenceClassification",
     "BertForTokenClassification",
     "BertModel",

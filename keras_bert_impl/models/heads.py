@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from keras_bert_impl.checkpoints.names import to_torch_name
+from keras_bert_impl.checkpoints.sentence_modules import is_sentence_directory
 from keras_bert_impl.checkpoints.weight_files import read_tensors
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
@@ -16,6 +17,7 @@ from keras_bert_impl.models.classification import (
     BertForTokenClassification,
 )
 from keras_bert_impl.models.pretraining import BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining
+from keras_bert_impl.models.sentence_embedding import BertForSentenceEmbedding
 from keras_bert_impl.sources import Source
 
 
@@ -74,6 +76,7 @@ HEADS: dict[str, Head] = {
         Head(BertForSequenceClassification, ("classifier.",), {"logits": Output("label logits", per_token=False)}),
         Head(BertForTokenClassification, ("classifier.",), {"logits": Output("label logits", per_token=True)}),
         Head(BertForMultipleChoice, ("classifier.",), {"logits": Output("choice logits", per_token=False)}),
+        Head(BertForSentenceEmbedding, (), {"sentence_embedding": Output("sentence embedding", per_token=False)}),
         Head(BertModel, (), {"pooler_output": Output("pooler", per_token=False)}),
     )
 }
@@ -121,8 +124,12 @@ def find_head_classes(names: Iterable[str], architectures: Sequence[str] = ()) -
 def find_model_class(source: Source) -> type[BertPreTrainedModel]:
     """Returns the class that uses the largest part of a checkpoint: that of its first head, or the backbone.
 
+    A directory of sentence-transformers is that of a ``BertForSentenceEmbedding``.
+
     Raises:
         InputError: the checkpoint cannot be read.
     """
+    if is_sentence_directory(source):
+        return BertForSentenceEmbedding
     architectures = BertConfig.from_pretrained(source).architectures
     return (find_head_classes(read_tensors(source), architectures) or [BertModel])[0]

@@ -1,0 +1,176 @@
+"""``SentenceSettings``: what a sentence-transformers directory says beyond the BERT in it."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from keras_bert_impl.checkpoints.names import MAX_SENTENCE_DENSE
+from keras_bert_impl.config import BertConfig
+from keras_bert_impl.errors import InputError, check_field
+
+# The key of `BertConfig.extra` that contains the settings of a model in memory and of an export.
+CONFIG_KEY = "sentence_embedding"
+
+# In the order in which sentence-transformers concatenates them if a file has one flag for each.
+POOLING_MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+
+# Activations of dense modules, by the names that Keras has for them: the class of PyTorch.
+ACTIVATIONS = {
+    "linear": "torch.nn.modules.linear.Identity",
+    "tanh": "torch.nn.modules.activation.Tanh",
+    "sigmoid": "torch.nn.modules.activation.Sigmoid",
+    "relu": "torch.nn.modules.activation.ReLU",
+    "gelu": "torch.nn.modules.activation.GELU",
+    "silu": "torch.nn.modules.activation.SiLU",
+}
+
+SIMILARITY_FUNCTIONS = ("cosine", "dot", "euclidean", "manhattan")
+
+
+@dataclasses.dataclass(frozen=True)
+class DenseSettings:
+    """A dense module: a linear layer and an activation.
+
+    Args:
+        in_features: size of its input.
+        out_features: size of its output.
+        bias: whether it has a bias.
+        activation: a key of `ACTIVATIONS`.
+    """
+
+    in_features: int
+    out_features: int
+    bias: bool = True
+    activation: str = "tanh"
+
+    def __post_init__(self) -> None:
+        for name in ("in_features", "out_features"):
+            check_field(self, name, _is_size(getattr(self, name)), "an integer above 0")
+        check_field(self, "bias", isinstance(self.bias, bool), "true or false")
+        check_field(self, "activation", self.activation in ACTIVATIONS, _join(ACTIVATIONS))
+
+
+@dataclasses.dataclass(frozen=True)
+class SentenceSettings:
+    """How texts become vectors: prompts, length, pooling, and the modules after it.
+
+    Args:
+        pooling: a pooling mode of `POOLING_MODES`, or several, whose vectors are concatenated.
+        include_prompt: whether the tokens of a prompt count in the pooling.
+        modules: the modules after the pooling, in their order: ``"normalize"`` for L2 normalization, or the settings of
+            a dense module.
+        max_seq_length: the maximum number of tokens of a text; None: that of the tokenizer.
+        do_lower_case: whether text is lower-cased even if the tokenizer is cased.
+        prompts: texts by name that are put before a text. ``query`` and ``document`` always exist.
+        default_prompt_name: the prompt that is used if none is named.
+        similarity_fn_name: how two vectors are compared: ``cosine``, ``dot``, ``euclidean`` or ``manhattan``.
+        truncate_dim: how many numbers of a vector remain; None: all.
+
+    Raises:
+        InputError: a value has the wrong type or is unknown, or there is no prompt of the default name.
+
+    Source: https://github.com/huggingface/sentence-transformers
+
+    >>> settings = SentenceSettings(pooling=("cls", "mean"), modules=("normalize",), prompts={"query": "query: "})
+    >>> settings.compute_size(hidden_size=384)
+    768
+    >>> settings.prompts
+    {'query': 'query: ', 'document': ''}
+    """
+
+    pooling: str | Sequence[str] = ("mean",)
+    include_prompt: bool = True
+    modules: Sequence[DenseSettings | Literal["normalize"]] = ()
+    max_seq_length: int | None = None
+    do_lower_case: bool = False
+    prompts: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    default_prompt_name: str | None = None
+    similarity_fn_name: str = "cosine"
+    truncate_dim: int | None = None
+
+    def __post_init__(self) -> None:
+        check_field(self, "pooling", self.pooling and isinstance(self.pooling, str | Sequence), _join(POOLING_MODES))
+        check_field(self, "modules", isinstance(self.modules, Sequence), "a list of modules")
+        check_field(self, "prompts", isinstance(self.prompts, Mapping), "an object of names and texts")
+        self._normalize_types()
+        for mode in self.pooling:
+            if mode not in POOLING_MODES:
+                raise InputError(f"the pooling mode {mode!r} is unknown; {_join(POOLING_MODES)} was expected.")
+        for module in self.modules:
+            if module != "normalize" and not isinstance(module, DenseSettings):
+                raise InputError(f"modules contains {module!r}; 'normalize' or DenseSettings was expected.")
+        if len(self.dense) > MAX_SENTENCE_DENSE:
+            raise InputError(f"there are {len(self.dense)} dense modules; at most {MAX_SENTENCE_DENSE} are supported.")
+        for name in ("include_prompt", "do_lower_case"):
+            check_field(self, name, isinstance(getattr(self, name), bool), "true or false")
+        for name in ("max_seq_length", "truncate_dim"):
+            value = getattr(self, name)
+            check_field(self, name, value is None or _is_size(value), "null or an integer above 0")
+        texts = [*self.prompts, *self.prompts.values()]
+        check_field(self, "prompts", all(isinstance(text, str) for text in texts), "an object of names and texts")
+        if self.default_prompt_name is not None and self.default_prompt_name not in self.prompts:
+            raise InputError(
+                f"default_prompt_name is {self.default_prompt_name!r}, which is not one of the prompts "
+                f"{', '.join(map(repr, self.prompts))}. Correct the name, or add the prompt."
+            )
+        known = self.similarity_fn_name in SIMILARITY_FUNCTIONS
+        check_field(self, "similarity_fn_name", known, _join(SIMILARITY_FUNCTIONS))
+
+    def _normalize_types(self) -> None:
+        """Makes the values of a JSON file those of the class: tuples, dense modules, and no prompt that is null."""
+        modules = [DenseSettings(**module) if isinstance(module, Mapping) else module for module in self.modules]
+        texts = {name: "" if text is None else text for name, text in self.prompts.items()}
+        object.__setattr__(self, "pooling", (self.pooling,) if isinstance(self.pooling, str) else tuple(self.pooling))
+        object.__setattr__(self, "modules", tuple(modules))
+        object.__setattr__(self, "prompts", {"query": "", "document": "", **texts})
+
+    @classmethod
+    def from_config(cls, config: BertConfig) -> "SentenceSettings":
+        """Returns the settings in ``config.extra``; the defaults if it has none."""
+        return cls(**config.extra.get(CONFIG_KEY, {}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the settings as a JSON object, for ``config.extra``."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        modules = [module if isinstance(module, str) else dataclasses.asdict(module) for module in self.modules]
+        return {**values, "pooling": list(self.pooling), "modules": modules, "prompts": dict(self.prompts)}
+
+    def add_to(self, config: BertConfig) -> BertConfig:
+        """Returns the configuration with these settings in ``extra``."""
+        return dataclasses.replace(config, extra={**config.extra, CONFIG_KEY: self.to_dict()})
+
+    def change_head(self, *, pooling: str | Sequence[str] | None, normalize: bool | None) -> "SentenceSettings":
+        """Returns the settings with another pooling, or with or without L2 normalization at the end; None: as it is."""
+        modules = self.modules
+        if normalize is not None:
+            modules = [module for module in modules if module != "normalize"] + ["normalize"] * normalize
+        return dataclasses.replace(self, pooling=self.pooling if pooling is None else pooling, modules=modules)
+
+    @property
+    def dense(self) -> list[DenseSettings]:
+        """The dense modules, in their order."""
+        return [module for module in self.modules if isinstance(module, DenseSettings)]
+
+    def compute_size(self, hidden_size: int) -> int:
+        """Returns the size of the vectors of a model with this hidden size, before ``truncate_dim``."""
+        return self.dense[-1].out_features if self.dense else len(self.pooling) * hidden_size
+
+    def resolve_max_length(self, config: BertConfig, tokenizer_length: int | None) -> int:
+        """Returns the maximum number of tokens of a text, special tokens included, at most the model's positions.
+
+        Args:
+            config: the configuration of the model.
+            tokenizer_length: ``model_max_length`` of the tokenizer, which counts if ``max_seq_length`` is None.
+        """
+        length = self.max_seq_length or tokenizer_length or config.max_position_embeddings
+        return min(length, config.max_position_embeddings)
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _join(names: Any) -> str:
+    """Returns the names as they are listed in a sentence: ``a, b or c``."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
