@@ -28,6 +28,8 @@ MODULES_FILE = "modules.json"
 _PROMPTS_FILE = "config_sentence_transformers.json"
 _TRANSFORMER_FILE = "sentence_bert_config.json"
 
+_ADVICE = "Use sentence-transformers for this model."
+
 # The types that versions 2 to 6 of sentence-transformers know, and the last parts of the types that are read.
 _TYPE_PREFIX = "sentence_transformers."
 _WRITTEN_PREFIX = "sentence_transformers.models."
@@ -46,6 +48,7 @@ _FLAGS = {
 # Keys of `sentence_bert_config.json` that change the ids or the states, and the values that change nothing.
 _TRANSFORMER_KEYS: dict[str, tuple[Any, ...]] = {
     "transformer_task": ("feature-extraction",),
+    "modality_config": ({"text": {"method": "forward", "method_output_name": "last_hidden_state"}},),
     "module_output_name": ("token_embeddings",),
     **dict.fromkeys(("model_args", "tokenizer_args", "config_args"), ({},)),
     **dict.fromkeys(("model_kwargs", "processor_kwargs", "config_kwargs", "processing_kwargs"), ({},)),
@@ -169,7 +172,7 @@ def _read_entries(path: Path) -> list[dict[str, Any]]:
     entries = parse_json(read_text(path), path)
     for entry in entries if isinstance(entries, list) else [None]:
         if not (isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("path", "type"))):
-            raise InputError(f"{path} is not a list of modules: objects with 'path' and 'type' were expected.")
+            raise InputError(f"{path}: a list of modules with 'path' and 'type' was expected.")
     return entries
 
 
@@ -181,7 +184,7 @@ def _read_modules(path: Path) -> list[_Module]:
         if kind not in _KINDS or not entry["type"].startswith(_TYPE_PREFIX):
             raise InputError(
                 f"{path}: module {number} is a {kind} ({entry['type']}), which is not supported; supported are "
-                "Transformer, Pooling, Dense and Normalize. Use sentence-transformers for this model."
+                f"Transformer, Pooling, Dense and Normalize. {_ADVICE}"
             )
         expected = _KINDS[number : number + 1] if number < 2 else _KINDS[2:]
         if kind not in expected:
@@ -194,7 +197,7 @@ def _read_modules(path: Path) -> list[_Module]:
             raise InputError(f"{path}: module {number} has kwargs {entry['kwargs']!r}, which are not supported.")
         modules.append(_Module(number, kind, entry["path"]))
     if len(modules) < 2:
-        raise InputError(f"{path} has {len(modules)} modules; a Transformer and a Pooling were expected.")
+        raise InputError(f"{path}: the Pooling is missing; a Transformer and a Pooling were expected.")
     return modules
 
 
@@ -263,13 +266,13 @@ def _read_dense(source: Source, module: _Module) -> DenseSettings:
     path, values = _read_module_config(source, module)
     _check_names(path, values)
     if values.get("use_residual"):
-        raise InputError(f"{path}: use_residual is true, which is not supported. Use sentence-transformers instead.")
+        raise InputError(f"{path}: use_residual is true, which is not supported. {_ADVICE}")
     keras_names = {torch: name for name, torch in ACTIVATIONS.items()}
     activation = values.get("activation_function", ACTIVATIONS["tanh"])
     if activation not in keras_names:
         raise InputError(
             f"{path}: activation_function {activation!r} is not supported; one of {', '.join(keras_names)} was "
-            "expected. Use sentence-transformers instead."
+            f"expected. {_ADVICE}"
         )
     with _name_file(path):
         return DenseSettings(
@@ -295,9 +298,7 @@ def _read_transformer(source: Source, settings: SentenceSettings) -> SentenceSet
         if isinstance(value, dict):
             value = {name: each for name, each in value.items() if name != "trust_remote_code"}
         if value is not None and value not in accepted:
-            raise InputError(
-                f"{path}: {key} is {value!r}, which is not supported. Use sentence-transformers for this model."
-            )
+            raise InputError(f"{path}: {key} is {value!r}, which is not supported. {_ADVICE}")
     keys = ("max_seq_length", "do_lower_case")
     with _name_file(path):
         return dataclasses.replace(settings, **{key: values[key] for key in keys if key in values})
@@ -311,7 +312,7 @@ def _read_prompts(source: Source, settings: SentenceSettings) -> SentenceSetting
     values = read_json(path)
     kind = values.get("model_type", "SentenceTransformer")
     if kind != "SentenceTransformer":
-        raise InputError(f"{path}: model_type is {kind!r}; the model of a SentenceTransformer was expected.")
+        raise InputError(f"{path}: model_type is {kind!r}; a SentenceTransformer was expected.")
     keys = ("prompts", "default_prompt_name", "similarity_fn_name", "truncate_dim")
     with _name_file(path):
         return dataclasses.replace(settings, **{key: values[key] for key in keys if values.get(key) is not None})

@@ -89,7 +89,8 @@ class SentenceSettings:
     truncate_dim: int | None = None
 
     def __post_init__(self) -> None:
-        check_field(self, "pooling", self.pooling and isinstance(self.pooling, str | Sequence), _join(POOLING_MODES))
+        is_given = isinstance(self.pooling, str | Sequence) and len(self.pooling) > 0
+        check_field(self, "pooling", is_given, _join(POOLING_MODES))
         check_field(self, "modules", isinstance(self.modules, Sequence), "a list of modules")
         check_field(self, "prompts", isinstance(self.prompts, Mapping), "an object of names and texts")
         self._normalize_types()

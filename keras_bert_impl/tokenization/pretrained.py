@@ -166,10 +166,16 @@ def _read_added_tokens(source: Source, vocabulary: list[str], spellings: Mapping
 
 
 def _unwrap(normalizer: Any) -> Any:
-    """Returns the only member of a sequence of normalizers; anything else is returned as it is."""
+    """Returns the only member of a sequence of normalizers; anything else is returned as it is.
+
+    sentence-transformers puts ``Lowercase`` before it; accents then remain if they remained before.
+    """
     match normalizer:
         case {"type": "Sequence", "normalizers": [only]}:
             return only
+        case {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, {"type": "BertNormalizer"} as bert]}:
+            accents = bert["lowercase"] if bert["strip_accents"] is None else bert["strip_accents"]
+            return {**bert, "lowercase": True, "strip_accents": accents}
     return normalizer
 
 

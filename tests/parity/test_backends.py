@@ -14,6 +14,7 @@ import transformers_models
 from corpora import make_corpus
 
 from keras_bert_impl import BertConfig, models
+from keras_bert_impl.checkpoints.sentence_settings import POOLING_MODES, DenseSettings, SentenceSettings
 
 BACKENDS = ["tensorflow", "jax", "torch"]
 
@@ -22,19 +23,22 @@ import sys
 import keras, numpy as np
 from keras_bert_impl import models
 
-name, directory, inputs, outputs, blocked = sys.argv[1:]
+names, directory, inputs, outputs, blocked = sys.argv[1:]
 inputs = dict(np.load(inputs))
-model = getattr(models, name).from_pretrained(directory, output_hidden_states=True)
-found = model.predict(inputs, verbose=0)
-states = found.pop("hidden_states")
-found |= {f"hidden_state_{number}": state for number, state in enumerate(states)}
+found = {}
+for name in names.split():
+    model = getattr(models, name).from_pretrained(f"{directory}/{name}", output_hidden_states=True)
+    results = model.predict({key: value for key, value in inputs.items() if key in model.input_names}, verbose=0)
+    states = results.pop("hidden_states")
+    results |= {f"hidden_state_{number}": state for number, state in enumerate(states)}
 
-model = getattr(models, name).from_pretrained(directory)
-few = {"input_ids": inputs["input_ids"]}
-targets = {key: np.zeros(value.shape, "float32") for key, value in model.predict(few, verbose=0).items()}
-model.compile(optimizer=keras.optimizers.SGD(0.1), loss=dict.fromkeys(targets, "mse"))
-model.fit(few, targets, batch_size=13, verbose=0)
-found |= {f"after a step: {key}": value for key, value in model.state_dict().items()}
+    model = getattr(models, name).from_pretrained(f"{directory}/{name}")
+    few = {"input_ids": inputs["input_ids"]}
+    targets = {key: np.zeros(value.shape, "float32") for key, value in model.predict(few, verbose=0).items()}
+    model.compile(optimizer=keras.optimizers.SGD(0.1), loss=dict.fromkeys(targets, "mse"))
+    model.fit(few, targets, batch_size=13, verbose=0)
+    results |= {f"after a step: {key}": value for key, value in model.state_dict().items()}
+    found |= {f"{name} {key}": value for key, value in results.items()}
 np.savez(outputs, backend=keras.backend.backend(), **found)
 assert not blocked or not [module for module in sys.modules if module.split(".")[0] == blocked]
 """
@@ -60,12 +64,18 @@ def start(backend: str, code: str, *arguments: object) -> subprocess.Popen[str]:
 
 def test_same_numbers_on_all_backends(tmp_path: Path) -> None:
     """Outputs, and all weights after a step of training without dropout; JAX with the import of TensorFlow blocked."""
-    name = "BertForPreTraining"
+    names = ["BertForPreTraining", "BertForSentenceEmbedding"]
     no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "num_hidden_layers": 2}
-    transformers_models.save(name, tmp_path, **no_dropout)
+    transformers_models.save(names[0], tmp_path / names[0], **no_dropout)
+    settings = SentenceSettings(
+        pooling=POOLING_MODES, modules=(DenseSettings(6 * 32, 7, activation="gelu"), "normalize")
+    )
+    config = settings.add_to(BertConfig.from_pretrained(tmp_path / names[0]))
+    models.BertForSentenceEmbedding(config).save_pretrained(tmp_path / names[1])
     inputs = transformers_models.make_inputs()
-    np.savez(tmp_path / "inputs.npz", **inputs)
-    files = [name, tmp_path, tmp_path / "inputs.npz"]
+    is_pooled = np.arange(transformers_models.LENGTH) >= np.arange(transformers_models.BATCH)[:, None] % 3
+    np.savez(tmp_path / "inputs.npz", **inputs, pooling_mask=is_pooled.astype("int32"))
+    files = [" ".join(names), tmp_path, tmp_path / "inputs.npz"]
     processes = [
         start("tensorflow", RUN, *files, tmp_path / "tensorflow.npz", ""),
         start("jax", BLOCK + RUN, *files, tmp_path / "jax.npz", "tensorflow"),
@@ -80,8 +90,8 @@ def test_same_numbers_on_all_backends(tmp_path: Path) -> None:
         assert other.keys() == first.keys()
         for key, value in first.items():
             np.testing.assert_allclose(other[key], value, rtol=0, atol=1e-5, err_msg=key)
-    expected = transformers_models.compute_outputs(name, tmp_path, inputs)
-    np.testing.assert_allclose(first["seq_relationship_logits"], expected["seq_relationship_logits"], atol=1e-5)
+    expected = transformers_models.compute_outputs(names[0], tmp_path / names[0], inputs)["seq_relationship_logits"]
+    np.testing.assert_allclose(first[f"{names[0]} seq_relationship_logits"], expected, atol=1e-5)
 
 
 PRETRAIN = """

@@ -116,6 +116,22 @@ def test_settings_of_tokenizer_json_are_used_without_others(lower: bool, wrapped
     assert (read.strip_accents, read.tokenize_chinese_chars) == (False, False)
 
 
+@pytest.mark.parametrize("lower", [True, False])
+@pytest.mark.parametrize("strip_accents", [True, False, None])
+def test_lower_case_before_the_normalizer(
+    lower: bool, strip_accents: bool | None, cased_vocabulary: list[str], texts: list[str], tmp_path: Path
+) -> None:
+    """As sentence-transformers writes ``do_lower_case``; compared with the Rust tokenizer of the file."""
+    cased = BertTokenizer(cased_vocabulary, do_lower_case=lower, strip_accents=strip_accents)
+    content = json.loads(cased.backend_tokenizer.to_str())
+    content["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, content["normalizer"]]}
+    read = BertTokenizer.from_pretrained(write(tmp_path, tokenizer=content))
+    reference = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    expected = [encoding.ids for encoding in reference.encode_batch(texts)]
+    assert [ids.tolist() for ids in read(texts, padding=False, truncation=False)["input_ids"]] == expected
+    assert read.tokenize("Film") == read.tokenize("film")
+
+
 def test_the_order_of_precedence_is_that_of_transformers(tmp_path: Path) -> None:
     directory = write(
         tmp_path,
