@@ -48,7 +48,6 @@ class SentencePooling(keras.layers.Layer):
         self.modes = tuple(modes)
 
     def call(self, hidden_states: Any, attention_mask: Any = None, pooling_mask: Any = None) -> Any:
-        hidden_states = ops.cast(hidden_states, "float32")
         if attention_mask is None and pooling_mask is None:
             pooled = ops.ones_like(hidden_states[..., 0])  # [batch, length]
         else:

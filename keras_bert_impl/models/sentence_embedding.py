@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_bert_impl import __version__
+from keras_bert_impl.checkpoints.matching import LoadReport
 from keras_bert_impl.checkpoints.names import to_torch_name
 from keras_bert_impl.checkpoints.sentence_modules import read_dense_tensors, read_settings, write_modules
 from keras_bert_impl.checkpoints.sentence_settings import CONFIG_KEY, SentenceSettings
@@ -145,6 +146,23 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
             settings = read_settings(opened, config, pooling=pooling, normalize=normalize)
             extra = {**extra, CONFIG_KEY: settings.to_dict()}
         return super().from_pretrained(opened, extra=extra, **options)
+
+    def load_pretrained(
+        self, source: str | Path | Source, *, strict: bool = False, new_heads: bool = False
+    ) -> LoadReport:
+        """Loads the weights of a checkpoint that has the same configuration; see ``from_pretrained``.
+
+        The pooler is not part of this model, but ``save_pretrained`` writes it back, so it counts as loaded.
+        """
+        report = super().load_pretrained(source, strict=strict, new_heads=new_heads)
+        entries = [
+            dataclasses.replace(entry, status="loaded", reason="")
+            if to_torch_name(entry.name) in self._pooler
+            else entry
+            for entry in report.entries
+        ]
+        self.load_report = dataclasses.replace(report, entries=tuple(entries))
+        return self.load_report
 
     def _read_tensors(self, source: Source) -> dict[str, np.ndarray]:
         tensors = super()._read_tensors(source)

@@ -4,10 +4,13 @@ from typing import Any
 
 import keras
 
-from keras_bert_impl.layers import BertLayer
+from keras_bert_impl.layers import BertLayer, L2Normalization, SentencePooling
 
 # The modules inside ``bert`` in the published models with a head.
 _BACKBONE = ("embeddings", "encoder", "pooler")
+
+# Layers that the tree shows although they have no weights.
+_WITHOUT_WEIGHTS = (keras.layers.Dropout, SentencePooling, L2Normalization)
 
 
 def format_tree(model: Any) -> str:
@@ -17,7 +20,7 @@ def format_tree(model: Any) -> str:
     >>> print(format_tree(BertModel(BertConfig.preset("tiny", num_hidden_layers=1))).splitlines()[2])
         (word_embeddings): Embedding(30522, 128)
     """
-    parts = {layer.name: layer for layer in model.layers if layer.weights or isinstance(layer, keras.layers.Dropout)}
+    parts = {layer.name: layer for layer in model.layers if layer.weights or isinstance(layer, _WITHOUT_WEIGHTS)}
     lines = [f"{type(model).__name__}("]
     if model.checkpoint_prefix:
         lines.append("  (bert): BertModel(")
@@ -53,6 +56,8 @@ def _describe_leaf(layer: Any) -> str:
             return f"Dense(in={layer.kernel.shape[0]}, out={layer.units}, bias={layer.use_bias})"
         case keras.layers.LayerNormalization():
             return f"{kind}({layer.gamma.shape[0]}, epsilon={layer.epsilon})"
+        case SentencePooling():
+            return f"{kind}({', '.join(layer.modes)})"
         case keras.layers.Dropout():
             return f"{kind}({layer.rate})"
     return f"{kind}()"

@@ -134,7 +134,9 @@ def test_it_is_still_a_bert(small_bert: Path, tmp_path: Path) -> None:
     config = json.loads((source / "config.json").read_text())
     (source / "config.json").write_text(json.dumps(config | {"my_key": [1, 2]}))
     assert find_model_class(open_source(source)) is BertForSentenceEmbedding
-    BertForSentenceEmbedding.from_pretrained(source, strict=True).save_pretrained(tmp_path / "saved")
+    model = BertForSentenceEmbedding.from_pretrained(source, strict=True)
+    assert {entry.status for entry in model.load_report.entries} == {"loaded"}
+    model.save_pretrained(tmp_path / "saved")
     saved = json.loads((tmp_path / "saved" / "config.json").read_text())
     assert saved["my_key"] == [1, 2]
     assert saved["architectures"] == ["BertModel"]
@@ -162,6 +164,16 @@ def test_the_maximum_length_can_be_set(small_bert: Path, tmp_path: Path) -> None
     assert_same_vectors(embed(model, TEXTS), sentence_models.encode(tmp_path / "saved", TEXTS))
     model.max_seq_length = 1000
     assert model.max_seq_length == 131  # The positions.
+
+
+def test_the_tree_shows_the_head() -> None:
+    model = BertForSentenceEmbedding(make_config(pooling=("cls", "max"), modules=(DenseSettings(64, 5), "normalize")))
+    assert str(model).splitlines()[-4:] == [
+        "  (pooling): SentencePooling(cls, max)",
+        "  (dense_0): Dense(in=64, out=5, bias=True)",
+        "  (normalize): L2Normalization()",
+        ")",
+    ]
 
 
 def test_keras_file(tmp_path: Path) -> None:
