@@ -24,6 +24,7 @@ VERBS = {
     "predict": "predict",
     "fill-mask": "predict",
     "next-sentence": "predict",
+    "embed": "embed",
     "export": "export",
     "serve-check": "export",
     "similar": "interpret",

@@ -1,7 +1,35 @@
-"""Predictions from texts or files, in Python."""
+"""Predictions and vectors from texts or files, in Python."""
 
+from keras_bert_impl.prediction.encoding import iterate_vectors
 from keras_bert_impl.prediction.fill_mask import fill_mask
 from keras_bert_impl.prediction.next_sentence import next_sentence
 from keras_bert_impl.prediction.predictor import Predictor
+from keras_bert_impl.prediction.quantization import quantize_embeddings
+from keras_bert_impl.prediction.vector_files import encode_file
+from keras_bert_impl.tasks.similarity import (
+    cos_sim,
+    dot_score,
+    euclidean_sim,
+    manhattan_sim,
+    pairwise_cos_sim,
+    pairwise_dot_score,
+    pairwise_euclidean_sim,
+    pairwise_manhattan_sim,
+)
 
-__all__ = ["Predictor", "fill_mask", "next_sentence"]
+__all__ = [
+    "Predictor",
+    "cos_sim",
+    "dot_score",
+    "encode_file",
+    "euclidean_sim",
+    "fill_mask",
+    "iterate_vectors",
+    "manhattan_sim",
+    "next_sentence",
+    "pairwise_cos_sim",
+    "pairwise_dot_score",
+    "pairwise_euclidean_sim",
+    "pairwise_manhattan_sim",
+    "quantize_embeddings",
+]

@@ -19,13 +19,14 @@ from keras_bert_impl.cli.options import collect_settings, make_run_arguments
 from keras_bert_impl.config import PRESETS
 from keras_bert_impl.data import Objective
 from keras_bert_impl.export import FORMATS
+from keras_bert_impl.prediction.encoding import ENCODE_PRECISIONS
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.training import PRECISIONS, RECIPES, FineTuningSettings, PretrainingSettings, SavingSettings
 from keras_bert_impl.training.optimizers import OPTIMIZERS
 
 VERBS = (
     *("quickstart", "convert", "verify", "finetune", "evaluate", "predict", "fill-mask", "next-sentence"),
-    *("export", "serve-check", "similar", "attention", "attribute", "train-vocab", "prepare", "pretrain"),
+    *("embed", "export", "serve-check", "similar", "attention", "attribute", "train-vocab", "prepare", "pretrain"),
 )
 
 # Prints the help of all verbs, then the imported modules.
@@ -81,6 +82,7 @@ def test_the_verbs_of_each_module_are_in_the_table() -> None:
         ("finetune", "optimizer", OPTIMIZERS),
         ("finetune", "precision", PRECISIONS),
         ("finetune", "task", TASKS),
+        ("embed", "precision", dict.fromkeys(ENCODE_PRECISIONS)),
         ("export", "format", FORMATS),
     ],
 )

@@ -1,0 +1,94 @@
+"""The command ``embed``."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from keras_bert_impl.cli.main import start_framework
+from keras_bert_impl.cli.options import add_source
+from keras_bert_impl.errors import InputError
+
+# Those of `encode`, which is not imported for the help.
+_PRECISIONS = ("float32", "bfloat16", "int8", "uint8", "binary", "ubinary")
+
+
+def add_verbs(verbs: Any) -> None:
+    """Adds the command to the parser."""
+    embed = verbs.add_parser(
+        "embed",
+        help="compute the vectors of texts",
+        description="Writes the vectors of texts to a .npy file of NumPy, or prints a line of JSON per text. Texts are "
+        "read from arguments, a file, or standard input, one per line.",
+    )
+    add_source(embed, kinds="directory of a sentence-transformers model or of a run")
+    embed.add_argument("texts", nargs="*", metavar="TEXT", help="without texts and --file: lines of standard input")
+    embed.add_argument("--file", metavar="F", help="a .txt file with a text per line, or a TSV, CSV or JSONL file")
+    embed.add_argument(
+        "--column",
+        metavar="NAME",
+        help="column of the texts in --file (default: text); a number if the file has no header",
+    )
+    embed.add_argument("--output", type=Path, metavar="F", help="the .npy file to write (default: print JSON)")
+    prompt = embed.add_mutually_exclusive_group()
+    prompt.add_argument(
+        "--prompt", metavar="NAME", help="the model's prompt for each text, such as query (default: the model's choice)"
+    )
+    prompt.add_argument("--prompt-text", metavar="TEXT", help="another prompt, which is put before each text")
+    embed.add_argument(
+        "--precision",
+        choices=_PRECISIONS,
+        default="float32",
+        help="bfloat16: compute in bfloat16; int8, uint8, binary, ubinary: quantize the vectors (default: float32)",
+    )
+    embed.add_argument("--normalize", action="store_true", help="give each vector the length 1")
+    embed.add_argument("--truncate-dim", type=int, metavar="N", help="keep N dimensions (default: as the model says)")
+    embed.add_argument("--batch-size", type=int, metavar="N", help="texts per batch (default: by tokens)")
+    embed.set_defaults(run=_embed)
+
+
+def _embed(options: argparse.Namespace) -> int:
+    if options.file and options.texts:
+        raise InputError(f"texts and --file {options.file} were given; only one of them was expected. Omit the other.")
+    if options.column and not options.file:
+        raise InputError(f"--column {options.column} names a column of --file, which was not given. Add it.")
+    start_framework()
+    from keras_bert_impl.models import BertForSentenceEmbedding
+    from keras_bert_impl.prediction.encoding import encode
+    from keras_bert_impl.prediction.vector_files import iterate_texts, save_vectors
+
+    dtype = "bfloat16" if options.precision == "bfloat16" else None
+    model = BertForSentenceEmbedding.from_pretrained(options.model, dtype=dtype)
+    texts: Iterable[str] = options.texts or _iterate_standard_input()
+    if options.file:
+        texts = iterate_texts(options.file, column=options.column or "text")
+    arguments = {
+        "prompt_name": options.prompt,
+        "prompt": options.prompt_text,
+        "precision": options.precision,
+        "normalize_embeddings": options.normalize,
+        "truncate_dim": options.truncate_dim,
+        "batch_size": options.batch_size,
+    }
+    if options.output:
+        rows, size = save_vectors(model, texts, options.output, **arguments)
+        dtype = "float32" if options.precision == "bfloat16" else options.precision
+        print(f"{rows:,} vectors of {size} numbers written to {options.output} ({dtype})")
+    else:
+        for vector in encode(model, texts, **arguments):
+            print(json.dumps({"embedding": vector.tolist()}))
+    return 0
+
+
+def _iterate_standard_input() -> Iterator[str]:
+    """Yields the lines of standard input while they arrive."""
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"standard input, line {number} is not UTF-8: byte {error.start} is invalid. Convert it to UTF-8."
+            ) from error
+        yield text.removesuffix("\n").removesuffix("\r")

@@ -1,0 +1,105 @@
+"""The verb ``embed``."""
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import small
+
+from keras_bert_impl import BertForSentenceEmbedding
+from keras_bert_impl.prediction.encoding import encode
+
+Run = Callable[..., Any]
+TEXTS = ["A good film.", "", "bad 😀"]
+
+
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory: pytest.TempPathFactory, small_bert: Path) -> Path:
+    """A sentence-transformers directory with mean pooling and prompts."""
+    directory = tmp_path_factory.mktemp("embedders") / "model"
+    return small.write_embedder(directory, small_bert, prompts={"query": "find: "})
+
+
+@pytest.fixture(scope="module")
+def model(embedder: Path) -> BertForSentenceEmbedding:
+    return BertForSentenceEmbedding.from_pretrained(embedder)
+
+
+def parse_vectors(output: str) -> np.ndarray:
+    return np.array([json.loads(line)["embedding"] for line in output.splitlines()], np.float32)
+
+
+def test_texts_are_printed_as_json(run: Run, embedder: Path, model: BertForSentenceEmbedding) -> None:
+    ran = run("embed", embedder, *TEXTS)
+    assert (ran.code, ran.err) == (0, "")
+    np.testing.assert_allclose(parse_vectors(ran.out), encode(model, TEXTS), atol=2e-6)
+    ran = run("embed", embedder, *TEXTS, "--prompt", "query", "--normalize", "--truncate-dim", "7")
+    expected = encode(model, TEXTS, prompt_name="query", normalize_embeddings=True, truncate_dim=7)
+    np.testing.assert_allclose(parse_vectors(ran.out), expected, atol=2e-6)
+    ran = run("embed", embedder, *TEXTS, "--prompt-text", "find: ", "--precision", "ubinary", "--batch-size", "1")
+    assert np.array_equal(parse_vectors(ran.out), encode(model, TEXTS, prompt_name="query", precision="ubinary"))
+
+
+def test_standard_input_has_a_text_per_line(
+    run: Run, embedder: Path, model: BertForSentenceEmbedding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = "\ufeffA good film.\r\n\r\nbad 😀".encode()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    np.testing.assert_allclose(parse_vectors(run("embed", embedder).out), encode(model, TEXTS), atol=2e-6)
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", "float32"), ("bfloat16", "float32"), ("uint8", "uint8")])
+def test_a_file_is_written(
+    run: Run, embedder: Path, tmp_path: Path, film_texts: list[str], precision: str, dtype: str
+) -> None:
+    (tmp_path / "x.tsv").write_text("line\n" + "\n".join(film_texts[:101]) + "\n", encoding="utf-8")
+    output = tmp_path / "vectors.npy"
+    options = ["--file", tmp_path / "x.tsv", "--column", "line", "--output", output, "--precision", precision]
+    ran = run("embed", embedder, *options)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == f"101 vectors of 32 numbers written to {output} ({dtype})\n"
+    vectors = np.load(output)
+    assert (vectors.shape, vectors.dtype) == ((101, 32), dtype)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["a", "--file", "x.txt"],
+            "texts and --file x.txt were given; only one of them was expected.",
+        ),
+        (["a", "--column", "x"], "--column x names a column of --file, which was not given. Add it."),
+        (
+            ["a", "--prompt", "q"],
+            "the model has no prompt 'q'; its prompts are 'query', 'document'.",
+        ),
+        (["a", "--precision", "int8"], "int8 needs the range of each dimension, and one vector has none. "),
+        (["--file", "absent.txt"], "absent.txt cannot be read: No such file or directory."),
+        (["a", "--output", "x.json/v.npy"], "x.json/v.npy cannot be written: Not a directory."),
+        (["a", "--truncate-dim", "0"], "truncate_dim is 0; a number of dimensions from 1 to 32 was expected."),
+    ],
+)
+def test_bad_input(
+    run: Run, embedder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.json").touch()
+    ran = run("embed", embedder, *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"keras-bert: error: {message}")
+    assert [file.name for file in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_standard_input_that_is_not_utf8(run: Run, embedder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"good\nb\xffd\n")))
+    ran = run("embed", embedder)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        "keras-bert: error: standard input, line 2 is not UTF-8: byte 1 is invalid. Convert it to UTF-8.\n"
+    )
