@@ -10,6 +10,7 @@ import keras
 from keras_bert_impl.data.batch_splitter import BatchSplitter, use_sum_reduction
 from keras_bert_impl.data.feed import Batches, make_evaluation_data, make_fit_data
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.ops.compiled import compile_inference
 from keras_bert_impl.training.distribution.base import (
     LossScaleOptimizer,
     ReplicaSummedOptimizer,
@@ -124,7 +125,7 @@ class Distribution:
 
     def get_predict_function(self, model: keras.Model) -> Callable[[Any], Any]:
         """Returns a function like ``model.predict_on_batch`` that each process calls alone, with complete batches."""
-        return model.predict_on_batch if self.replicas == 1 else get_backend().make_predict_function(model)
+        return model.predict_on_batch if self.replicas == 1 else compile_inference(model)
 
 
 SINGLE_DEVICE = Distribution()

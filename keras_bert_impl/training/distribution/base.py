@@ -37,10 +37,6 @@ class Backend:
     def sync_variables(self, model: keras.Model) -> None:
         """Makes the variables show the current values during ``fit``."""
 
-    def make_predict_function(self, model: keras.Model) -> Callable[[Any], Any]:
-        """Returns a function like ``model.predict_on_batch`` that one process runs alone, without the others."""
-        return model.predict_on_batch
-
     def reduce_any(self, distribution: Any, flags: tuple[bool, ...]) -> tuple[bool, ...]:
         """For each flag whether it is true in any process; called by all processes together."""
         return flags

@@ -63,18 +63,6 @@ class JaxBackend(Backend):
         """Copies the training state to the variables."""
         model.jax_state_sync()
 
-    def make_predict_function(self, model: keras.Model) -> Callable[[Any], Any]:
-        """Returns a compiled function of the variables' current values."""
-
-        @jax.jit
-        def run(values: list[Any], inputs: Any) -> Any:
-            with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))):
-                return model(inputs, training=False)
-
-        return lambda inputs: keras.tree.map_structure(
-            ops.convert_to_numpy, run([variable.value for variable in model.variables], inputs)
-        )
-
     def reduce_any(self, distribution: Distribution, flags: tuple[bool, ...]) -> tuple[bool, ...]:
         """Gathers the flags of all processes."""
         from jax.experimental import multihost_utils

@@ -77,15 +77,6 @@ class TensorFlowBackend(Backend):
     has_fused_adam = True
     strategies: ClassVar = {"mirrored": start_mirrored, "multiworker": start_multiworker}
 
-    def make_predict_function(self, model: keras.Model) -> Callable[[Any], Any]:
-        """One ``tf.function`` outside the strategy."""
-
-        @tf.function(reduce_retracing=True)
-        def run(inputs: Any) -> Any:
-            return model(inputs, training=False)
-
-        return lambda inputs: keras.tree.map_structure(ops.convert_to_numpy, run(inputs))
-
     def reduce_any(self, distribution: Distribution, flags: tuple[bool, ...]) -> tuple[bool, ...]:
         """Returns a sum over the replicas of the strategy."""
         total = distribution.strategy.reduce("SUM", tf.constant(flags, tf.float32), axis=None)
