@@ -189,3 +189,45 @@ def test_interpretation_is_the_same_on_all_backends(tmp_path: Path, film_texts: 
     for other in others:
         for key, value in first.items():
             np.testing.assert_allclose(other[key], value, rtol=0, atol=2e-5, err_msg=key)
+
+
+ENCODE = """
+import json, sys
+import numpy as np
+from keras_bert_impl import BertForSentenceEmbedding
+from keras_bert_impl.prediction.encoding import encode
+
+directory, texts, outputs, blocked = sys.argv[1:]
+texts = json.loads(texts)
+model = BertForSentenceEmbedding.from_pretrained(directory)
+np.savez(
+    outputs,
+    many=encode(model, texts, max_tokens=1000),
+    prompt=encode(model, texts[:5], prompt_name="query"),
+    one=encode(model, texts[2]),
+    longest=encode(model, "film " * 200),
+    states=encode(model, texts[2], output_value="token_embeddings"),
+    bfloat16=encode(model, texts[:5], precision="bfloat16"),
+)
+assert not blocked or not [module for module in sys.modules if module.split(".")[0] == blocked]
+"""
+
+
+def test_encode_is_the_same_on_all_backends(tmp_path: Path, small_bert: Path, film_texts: list[str]) -> None:
+    """Vectors with a prompt that is not pooled; JAX, which pads to a few lengths, with TensorFlow blocked."""
+    options = {"include_prompt": False, "prompts": {"query": "a film: "}}
+    path = small.write_embedder(tmp_path / "embedder", small_bert, **options)
+    texts = json.dumps(film_texts[:101])
+    processes = [
+        start(backend, (BLOCK if blocked else "") + ENCODE, path, texts, tmp_path / f"{backend}.npz", blocked)
+        for backend, blocked in (("tensorflow", ""), ("jax", "tensorflow"), ("torch", ""))
+    ]
+    for process in processes:
+        _, messages = process.communicate()
+        assert process.returncode == 0, messages
+    first, *others = ({**np.load(tmp_path / f"{backend}.npz")} for backend in BACKENDS)
+    assert first["many"].shape == (101, 32)
+    for other in others:
+        for key, value in first.items():
+            atol = 2e-2 if key == "bfloat16" else 1e-5
+            np.testing.assert_allclose(other[key], value, rtol=0, atol=atol, err_msg=key)

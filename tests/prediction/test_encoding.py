@@ -26,8 +26,11 @@ PROMPTS = {"query": "find a film: ", "document": "film: ", "other": "not "}
 def encode_with_sentence_transformers(
     directory: Path, texts: Any, *, method: str = "encode", **options: Any
 ) -> np.ndarray | list[np.ndarray]:
+    import warnings
+
     from sentence_transformers import SentenceTransformer
 
+    warnings.simplefilter("ignore")  # About the old names of its modules, and about few vectors for ranges.
     vectors = getattr(SentenceTransformer(str(directory), device="cpu"), method)(texts, **options)
     return [states.numpy() for states in vectors] if isinstance(vectors, list) else vectors
 
