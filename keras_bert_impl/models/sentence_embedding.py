@@ -21,21 +21,7 @@ from keras_bert_impl.layers.sentence import L2Normalization, SentencePooling
 from keras_bert_impl.models.base import BertPreTrainedModel, Parts, Tensors
 from keras_bert_impl.sources import Source, open_source
 from keras_bert_impl.tokenization import BertTokenizer
-
-
-def open_tokenizer(source: str | Path | Source, settings: SentenceSettings) -> BertTokenizer:
-    """Reads the tokenizer of an embedding model.
-
-    ``do_lower_case`` of the settings lower-cases text for a cased tokenizer too, which then keeps accents as before.
-
-    Raises:
-        InputError: the source has no tokenizer, or one that cannot be used.
-    """
-    tokenizer = BertTokenizer.from_pretrained(source)
-    if tokenizer.do_lower_case or not settings.do_lower_case:
-        return tokenizer
-    strip_accents = bool(tokenizer.strip_accents)  # None would now remove them.
-    return BertTokenizer.from_pretrained(source, do_lower_case=True, strip_accents=strip_accents)
+from keras_bert_impl.tokenization.sentence import open_sentence_tokenizer
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
@@ -171,7 +157,7 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
         return {**tensors, **read_dense_tensors(source)}
 
     def _open_tokenizer(self, source: Source) -> BertTokenizer:
-        return open_tokenizer(source, self.settings)
+        return open_sentence_tokenizer(source, do_lower_case=self.settings.do_lower_case)
 
     def _write_files(self, directory: Path, config: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
         """Writes the files of a BERT without this head, and those that sentence-transformers adds."""
