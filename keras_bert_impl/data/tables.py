@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -176,18 +176,37 @@ def iterate_table(
         if is_first and text_pair == "text_pair" and text_pair not in record:
             del names["text_pair"]
         is_first = False
-        example = {"location": location}
-        for role, name in names.items():
-            if name not in record:
-                raise InputError(
-                    f"{location}: there is no column {name!r}; the columns are {', '.join(map(repr, record))}. "
-                    f"Say which of them contains the {role}."
-                )
-            check = _check_label if role == "label" else check_text
-            example[role] = check(record[name], name=name, location=location)
-        yield example
+        yield take_fields(record, names, location=location)
     if is_first:
-        raise InputError(f"{path} contains only the line of column names; examples were expected.")
+        raise make_empty_error(path)
+
+
+def take_fields(record: Mapping[str, Any], names: Mapping[str, str], *, location: str) -> dict[str, Any]:
+    """Returns fields of a record by their roles: strings, and the ``location``.
+
+    Args:
+        record: the fields by the names of columns.
+        names: the name of the column for each role; the role ``label`` may be a number, and must not be empty.
+        location: file and line, for messages.
+
+    Raises:
+        InputError: the record lacks a column, or it does not contain a string.
+    """
+    example = {"location": location}
+    for role, name in names.items():
+        if name not in record:
+            raise InputError(
+                f"{location}: there is no column {name!r}; the columns are {', '.join(map(repr, record))}. "
+                f"Say which of them contains the {role}."
+            )
+        check = _check_label if role == "label" else check_text
+        example[role] = check(record[name], name=name, location=location)
+    return example
+
+
+def make_empty_error(path: str | Path) -> InputError:
+    """Returns the error for a table without rows."""
+    return InputError(f"{path} contains only the line of column names; examples were expected.")
 
 
 def read_records(path: str | Path, *, header: bool) -> Records:
