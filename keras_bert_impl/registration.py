@@ -49,7 +49,7 @@ _CLASSES = {
     ),
     "models.pretraining": ("BertForMaskedLM", "BertForNextSentencePrediction", "BertForPreTraining"),
     "models.sentence_embedding": ("BertForSentenceEmbedding",),
-    "tasks.losses": ("CrossEntropy", "MeanCrossEntropy", "Perplexity"),
+    "tasks.losses": ("BinaryCrossEntropy", "CrossEntropy", "MeanCrossEntropy", "Perplexity"),
     "training.distribution.base": ("LossScaleOptimizer",),
     "training.optimizers": ("AdamW", "Lamb", "WarmupPolynomialDecay"),
 }

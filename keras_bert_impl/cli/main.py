@@ -25,6 +25,7 @@ VERBS = {
     "fill-mask": "predict",
     "next-sentence": "predict",
     "embed": "embed",
+    "rank": "rank",
     "export": "export",
     "serve-check": "export",
     "similar": "interpret",

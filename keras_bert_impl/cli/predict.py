@@ -18,7 +18,13 @@ def add_verbs(verbs: Any) -> None:
         "evaluate", help="compute a model's metrics on a file", description="Prints the task's metrics as JSON."
     )
     add_source(evaluate, kinds="directory of a run or of an export")
-    evaluate.add_argument("--data", required=True, metavar="F", help="a file with labels, as for finetune")
+    evaluate.add_argument(
+        "--data",
+        required=True,
+        metavar="F",
+        help="a file with labels, as for finetune; for embeddings also a directory with corpus.jsonl, queries.jsonl "
+        "and qrels/*.tsv (BEIR's layout)",
+    )
     add_task_options(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
@@ -87,17 +93,22 @@ def _show_progress(predictions: Iterator[dict[str, Any]]) -> Iterator[dict[str, 
 
 
 def _load_predictor(options: argparse.Namespace) -> Any:
-    from keras_bert_impl.export import find_format
-
-    format = find_format(options.model)
-    framework = format.framework if format else "keras.ops"
-    if framework:
-        start_framework(framework)
+    start_runtime(options.model)
     from keras_bert_impl.prediction import Predictor
 
     return Predictor(
         options.model, task=options.task, max_length=options.max_length, allow_no_answer=options.allow_no_answer
     )
+
+
+def start_runtime(source: str) -> None:
+    """Imports the framework that runs a model or an export, if it needs one."""
+    from keras_bert_impl.export import find_format
+
+    format = find_format(source)
+    framework = format.framework if format else "keras.ops"
+    if framework:
+        start_framework(framework)
 
 
 def _read_standard_input() -> list[str]:

@@ -209,6 +209,21 @@ def make_empty_error(path: str | Path) -> InputError:
     return InputError(f"{path} contains only the line of column names; examples were expected.")
 
 
+def iterate_texts(path: str | Path, *, column: str = "text") -> Iterator[str]:
+    """Yields the texts of a file while it is read.
+
+    Args:
+        path: a ``.txt`` file with a text per line, empty lines included; or a table, see `read_table`.
+        column: name of the table's column with the texts; a number if it has no header.
+
+    Raises:
+        InputError: the file or the column cannot be used; raised when that line is reached.
+    """
+    if Path(path).suffix.lower() == ".txt":
+        return (line for _, line in read_lines(path))
+    return (example["text"] for example in iterate_table(path, text=column, labeled=False))
+
+
 def read_records(path: str | Path, *, header: bool) -> Records:
     """Yields the records of a table: the location of each, and its fields by name."""
     if is_tfds(path):

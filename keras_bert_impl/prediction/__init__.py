@@ -5,6 +5,7 @@ from keras_bert_impl.prediction.fill_mask import fill_mask
 from keras_bert_impl.prediction.next_sentence import next_sentence
 from keras_bert_impl.prediction.predictor import Predictor
 from keras_bert_impl.prediction.quantization import quantize_embeddings
+from keras_bert_impl.prediction.ranking import Reranker
 from keras_bert_impl.prediction.vector_files import encode_file
 from keras_bert_impl.tasks.similarity import (
     cos_sim,
@@ -19,6 +20,7 @@ from keras_bert_impl.tasks.similarity import (
 
 __all__ = [
     "Predictor",
+    "Reranker",
     "cos_sim",
     "dot_score",
     "encode_file",

@@ -1,7 +1,7 @@
 """``Predictor``: predictions from texts or files, with a model or with an export of one."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,16 @@ class Predictor:
         Warns:
             UserWarning: after the last example, once: texts were longer than ``max_length`` and were truncated.
         """
+        return self.predict_chunks(self.task.read_chunks(path, size, columns=columns or {}))
+
+    def predict_chunks(self, chunks: Iterable[Columns]) -> Iterator[dict[str, Any]]:
+        """Predicts the examples of chunks of columns in their order, one chunk at a time.
+
+        Warns:
+            UserWarning: after the last example, once: texts were longer than ``max_length`` and were truncated.
+        """
         truncated = seen = 0
-        for chunk in self.task.read_chunks(path, size, columns=columns or {}):
+        for chunk in chunks:
             features = self._encode(chunk)
             truncated += features.truncated
             seen += len(features)

@@ -46,6 +46,7 @@ TASKS: MutableMapping[str, "Task"] = _Tasks(
     {
         "classification": "classification.Classification",
         "regression": "regression.Regression",
+        "reranking": "reranking.Reranking",
         "tagging": "tagging.Tagging",
         "question-answering": "question_answering.QuestionAnswering",
         "masked-lm": "masked_lm.MaskedLM",
@@ -58,7 +59,7 @@ TASKS: MutableMapping[str, "Task"] = _Tasks(
 
 
 # Task: the module in this package and the frozen dataclass of its options. Such a module imports no framework.
-TASK_OPTIONS: dict[str, str] = {}
+TASK_OPTIONS: dict[str, str] = {"reranking": "options.RerankingOptions"}
 
 
 def get_options_class(name: str) -> Any:
@@ -138,9 +139,11 @@ def open_task(
     ('masked-lm', 128, '[MASK]')
     """
     from keras_bert_impl.config import BertConfig
+    from keras_bert_impl.tasks.reranking_keys import read_activation
 
     opened = open_source(source)
-    config = BertConfig.from_pretrained(opened)
+    # Some cross-encoders are recognized by another file than config.json.
+    config = read_activation(opened, BertConfig.from_pretrained(opened))
     task = get_task(task) if isinstance(task, str) else task or find_task(config)
     config = task.read_config(opened, config)
     if allow_no_answer is not None:

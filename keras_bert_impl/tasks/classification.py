@@ -13,6 +13,7 @@ from keras_bert_impl.data.tables import Columns, location
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, TextTask, sort_predictions
 from keras_bert_impl.tasks.encoding import check_fit, choose_label, find_label_id, make_model_inputs, softmax, truncate
+from keras_bert_impl.tasks.reranking_keys import is_cross_encoder
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
@@ -26,10 +27,13 @@ class SequenceTask(TextTask):
     graph: ClassVar[str] = "sequence"
 
     def fits(self, config: BertConfig) -> bool:
-        """Whether the configuration has this ``problem_type``; without one, a single label means regression."""
+        """Whether the configuration has this ``problem_type``, and is not that of a cross-encoder.
+
+        Without a ``problem_type``, a single label means regression.
+        """
         # Source: transformers, modeling_bert.py, BertForSequenceClassification.forward.
         default = "regression" if config.num_labels == 1 else "single_label_classification"
-        return self.problem_type == (config.problem_type or default)
+        return self.problem_type == (config.problem_type or default) and not is_cross_encoder(config)
 
     def encode(self, columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> Features:
         """Encodes each text or pair as one row; long rows are truncated. Labels are those of `read_labels`.

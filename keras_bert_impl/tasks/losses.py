@@ -31,6 +31,36 @@ class MeanCrossEntropy(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
+class BinaryCrossEntropy(keras.losses.Loss):
+    """The binary cross entropy of logits with labels from 0 to 1; computed in float32 in every precision.
+
+    Args:
+        pos_weight: weight of the part of a label that is 1.
+        name: the name of the loss.
+        dtype: float32.
+
+    >>> import numpy as np
+    >>> loss = BinaryCrossEntropy(pos_weight=3.0)
+    >>> round(float(loss(np.array([[1.0], [0.0]]), np.zeros((2, 1), "float32"))), 4)
+    1.3863
+    """
+
+    def __init__(self, pos_weight: float = 1.0, name: str = "binary_cross_entropy", dtype: Any = "float32") -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.pos_weight = pos_weight
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the mean over the labels of each row: ``[batch]``."""
+        # softplus(-x) is -log(sigmoid(x)), and does not overflow.
+        losses = self.pos_weight * y_true * ops.softplus(-y_pred) + (1 - y_true) * ops.softplus(y_pred)
+        return ops.mean(losses, axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {"pos_weight": self.pos_weight, "name": self.name, "dtype": "float32"}
+
+
+@keras.saving.register_keras_serializable(package="keras_bert_impl")
 class CrossEntropy(keras.metrics.Mean):
     """The mean cross entropy over all predictions so far, from logits.
 

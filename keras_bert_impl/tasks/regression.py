@@ -76,26 +76,25 @@ class Regression(SequenceTask):
         return [TargetLogit("the number", "logits", 0)]
 
 
-def read_numbers(columns: Columns) -> np.ndarray:
+def read_numbers(columns: Columns, *, task: str = Regression.name) -> np.ndarray:
     """Returns the labels as numbers, float32 ``[examples]``.
 
     Raises:
-        InputError: a label that is not a finite number.
+        InputError: a label that is not a finite number; the message names the task.
     """
-    return np.array(
-        [_parse_number(label, location(columns, i)) for i, label in enumerate(columns["label"])], np.float32
-    )
+    numbers = [_parse_number(label, location(columns, i), task) for i, label in enumerate(columns["label"])]
+    return np.array(numbers, np.float32)
 
 
-def _parse_number(label: str, location: str) -> float:
+def _parse_number(label: str, location: str, task: str) -> float:
     try:
         value = float(label)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
         raise InputError(
-            f"{location}: the label {label!r} is not a finite number, which regression needs. Correct the label, or "
-            "choose another task."
+            f"{location}: the label {label!r} is not a finite number, which {task} needs. Correct the label, or choose "
+            "another task."
         )
     return value
 

@@ -26,7 +26,18 @@ from keras_bert_impl.training.optimizers import OPTIMIZERS
 
 VERBS = (
     *("quickstart", "convert", "verify", "finetune", "evaluate", "predict", "fill-mask", "next-sentence"),
-    *("embed", "export", "serve-check", "similar", "attention", "attribute", "train-vocab", "prepare", "pretrain"),
+    *(
+        "embed",
+        "rank",
+        "export",
+        "serve-check",
+        "similar",
+        "attention",
+        "attribute",
+        "train-vocab",
+        "prepare",
+        "pretrain",
+    ),
 )
 
 # Prints the help of all verbs, then the imported modules.

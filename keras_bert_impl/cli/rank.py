@@ -1,0 +1,51 @@
+"""The command ``rank``."""
+
+import argparse
+import json
+from typing import Any
+
+from keras_bert_impl.cli.options import add_source
+from keras_bert_impl.cli.predict import start_runtime
+from keras_bert_impl.errors import InputError
+
+
+def add_verbs(verbs: Any) -> None:
+    """Adds the command to the parser."""
+    rank = verbs.add_parser(
+        "rank",
+        help="order passages by their scores for a query",
+        description="Reads each passage with the query, and prints the best passages: score, number of the passage in "
+        "the file, and text.",
+    )
+    add_source(rank, kinds="directory of a cross-encoder, of a run or of an export")
+    rank.add_argument("query", metavar="QUERY", help="a text, such as a question")
+    rank.add_argument(
+        "--file", required=True, metavar="F", help="a .txt file with a passage per line, or a TSV, CSV or JSONL file"
+    )
+    rank.add_argument(
+        "--column",
+        default="text",
+        metavar="NAME",
+        help="column of the passages in --file (default: %(default)s); a number if the file has no header",
+    )
+    rank.add_argument("--top-k", type=int, default=10, metavar="K", help="number of passages (default: %(default)s)")
+    rank.add_argument("--max-length", type=int, metavar="N", help="longest pair in tokens (default: all positions)")
+    rank.add_argument("--json", action="store_true", help="print a line of JSON per passage")
+    rank.set_defaults(run=_rank)
+
+
+def _rank(options: argparse.Namespace) -> int:
+    if options.top_k < 1:
+        raise InputError(f"--top-k is {options.top_k}; a number above 0 was expected.")
+    start_runtime(options.model)
+    from keras_bert_impl.data.tables import iterate_texts
+    from keras_bert_impl.prediction.ranking import Reranker
+
+    passages = iterate_texts(options.file, column=options.column)
+    reranker = Reranker(options.model, max_length=options.max_length)
+    for entry in reranker.rank(options.query, passages, top_k=options.top_k, return_documents=True):
+        if options.json:
+            print(json.dumps(entry, ensure_ascii=False))
+        else:
+            print(f"{entry['score']:9.4f}  {entry['corpus_id'] + 1:6}  {entry['text']}")
+    return 0
