@@ -109,6 +109,7 @@ def export_model(
     length = served.resolve_max_length(config, tokenizer, max_length)
     check_fit(tokenizer, config, max_length=length, pairs=served.needs_pair)
     tokenizer.model_max_length = length
+    config = served.limit_length(config, length)
     reference = served.load_model(source)
     model = served.load_model(source, dtype="bfloat16") if precision == "bfloat16" else reference
     name = directory.absolute().parent.name if kind.takes_text else directory.name

@@ -336,6 +336,10 @@ class Task(abc.ABC):
 
     # -- exports
 
+    def limit_length(self, config: BertConfig, max_length: int) -> BertConfig:
+        """Returns the configuration of an export whose rows have at most this number of tokens."""
+        return config
+
     def list_export_inputs(self, config: BertConfig) -> tuple[str, ...]:
         """Returns the names of the inputs that an export takes instead of text."""
         return INPUTS

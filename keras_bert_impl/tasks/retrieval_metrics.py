@@ -120,26 +120,3 @@ def compute_reranking_metrics(
             rows.append((reciprocal_rank, float(ndcg), float(average_precision_score(is_relevant, scores))))
     means = np.mean(rows, axis=0).tolist()
     return dict(zip((f"mrr@{k}", f"ndcg@{k}", "map"), means, strict=True))
-
-
-def find_top_k(scores: np.ndarray, k: int) -> np.ndarray:
-    """Finds the columns with the highest scores in each row, highest first; of equal scores the first columns.
-
-    Args:
-        scores: ``[rows, columns]``, finite.
-        k: the number of columns to find; all columns if there are fewer.
-
-    Returns:
-        int64 ``[rows, min(k, columns)]``.
-
-    >>> find_top_k(np.array([[0.1, 0.5, 0.5, 0.9]]), 2)
-    array([[3, 1]])
-    """
-    k = min(k, scores.shape[1])
-    found = np.empty((len(scores), k), np.int64)
-    for i, row in enumerate(scores):
-        lowest = np.partition(row, -k)[-k]
-        above = np.flatnonzero(row > lowest)
-        candidates = np.concatenate([above, np.flatnonzero(row == lowest)[: k - len(above)]])
-        found[i] = candidates[np.lexsort((candidates, -row[candidates]))]
-    return found

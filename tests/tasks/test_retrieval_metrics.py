@@ -1,4 +1,4 @@
-"""Metrics of rankings, compared with sentence-transformers, pytrec_eval and a full sort."""
+"""Metrics of rankings, compared with sentence-transformers and pytrec_eval."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,12 +7,7 @@ import numpy as np
 import pytest
 from torch_process import run_in_torch_process
 
-from keras_bert_impl.tasks.retrieval_metrics import (
-    CUTOFFS,
-    compute_reranking_metrics,
-    compute_retrieval_metrics,
-    find_top_k,
-)
+from keras_bert_impl.tasks.retrieval_metrics import CUTOFFS, compute_reranking_metrics, compute_retrieval_metrics
 
 Rankings = dict[str, list[tuple[str, float]]]
 Grades = dict[str, dict[str, int]]
@@ -119,10 +114,3 @@ def test_reranking_of_grades_and_ties() -> None:
     assert compute_reranking_metrics([(labels, scores)])["ndcg@10"] == pytest.approx(np.dot(labels, discounts) / ideal)
     # Candidates with equal scores keep their order.
     assert compute_reranking_metrics([([0, 1, 1], [0.5, 0.5, 0.5])], k=7)["mrr@7"] == 0.5
-
-
-@pytest.mark.parametrize("k", [1, 4, 17, 60])
-def test_top_k_of_equal_scores_are_the_first(k: int) -> None:
-    scores = np.random.default_rng(1).integers(0, 6, (23, 53)).astype(np.float32)
-    expected = [sorted(range(53), key=lambda column, row=row: (-row[column], column))[:k] for row in scores.tolist()]
-    np.testing.assert_array_equal(find_top_k(scores, k), expected)

@@ -1,0 +1,160 @@
+"""Cross-encoders that sentence-transformers saved in all its ways: the same scores and the same order."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from torch_process import run_in_torch_process
+
+from keras_bert_impl.cli.main import main
+from keras_bert_impl.config import BertConfig
+from keras_bert_impl.errors import InputError
+from keras_bert_impl.models import BertForSequenceClassification
+from keras_bert_impl.prediction import Predictor, Reranker
+from keras_bert_impl.prediction import ranking as module
+from keras_bert_impl.tasks import TASKS
+from keras_bert_impl.tokenization import BertTokenizer
+
+QUERY = "Is it a good film?"
+DOCUMENTS = [
+    "A great film.",
+    "",
+    "Emoji 😀 and a café; dull!",
+    "It runs for two hours, and nothing happens. " * 20,
+    "A dull film",
+    "A great film.",
+]
+IDENTITY, SIGMOID = "torch.nn.modules.linear.Identity", "torch.nn.modules.activation.Sigmoid"
+KINDS = ("identity", "sigmoid", "key", "old key", "no key")
+
+
+@run_in_torch_process
+def save_cross_encoder(kind: str, bert: Path, directory: Path) -> None:
+    """Saves a random cross-encoder: by its own method, or as files of older versions are."""
+    import json
+    import warnings
+
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    warnings.simplefilter("ignore")
+    torch.manual_seed(5)
+    activation = torch.nn.Identity() if kind == "identity" else torch.nn.Sigmoid()
+    labels = 3 if kind == "three labels" else 1
+    model = CrossEncoder(str(bert), num_labels=labels, activation_fn=activation, device="cpu", max_length=41)
+    if kind in ("identity", "sigmoid"):
+        model.save_pretrained(str(directory), create_model_card=False)
+        return
+    model.model.save_pretrained(directory)
+    model.tokenizer.save_pretrained(directory)
+    identity = "torch.nn.modules.linear.Identity"
+    keys = {"key": {"sentence_transformers": {"activation_fn": identity, "version": "4.1.0"}}}
+    keys["old key"] = {"sbert_ce_default_activation_function": identity}
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps({**config, **keys.get(kind, {})}))
+
+
+@run_in_torch_process
+def rank(directory: Path, query: str, documents: list[str]) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """The scores and the order of sentence-transformers."""
+    import warnings
+
+    from sentence_transformers import CrossEncoder
+
+    warnings.simplefilter("ignore")
+    model = CrossEncoder(str(directory), device="cpu")
+    scores = model.predict([(query, document) for document in documents])
+    return scores, model.rank(query, documents, return_documents=True)
+
+
+@pytest.fixture(scope="module")
+def cross_encoder(tmp_path_factory: pytest.TempPathFactory, small_bert: Path) -> Path:
+    directory = tmp_path_factory.mktemp("cross_encoders") / "sigmoid"
+    save_cross_encoder("sigmoid", small_bert, directory)
+    return directory
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.filterwarnings("ignore:1 of 6 texts are longer than 41 tokens:UserWarning")
+def test_scores_and_order(kind: str, small_bert: Path, tmp_path: Path) -> None:
+    save_cross_encoder(kind, small_bert, tmp_path / "model")
+    scores, order = rank(tmp_path / "model", QUERY, DOCUMENTS)
+    assert (scores.min() < 0 or scores.max() > 1) == (kind in ("identity", "key", "old key"))
+    if kind != "no key":  # Then transformers takes it for regression.
+        assert Predictor(tmp_path / "model").task is TASKS["reranking"]
+    reranker = Reranker(tmp_path / "model")
+    np.testing.assert_allclose(reranker.predict([(QUERY, text) for text in DOCUMENTS]), scores, atol=1e-5)
+    ranked = reranker.rank(QUERY, DOCUMENTS, return_documents=True)
+    # Both documents with the same text have the same score, and keep their order.
+    assert [entry["corpus_id"] for entry in ranked] == [entry["corpus_id"] for entry in order]
+    assert [entry["text"] for entry in ranked] == [entry["text"] for entry in order]
+    np.testing.assert_allclose([entry["score"] for entry in ranked], [entry["score"] for entry in order], atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:1 of 6 texts are longer than 41 tokens:UserWarning")
+def test_what_this_package_saves_is_a_cross_encoder(small_bert: Path, tmp_path: Path) -> None:
+    task = TASKS["reranking"]
+    keras.utils.set_random_seed(2)
+    changes = task.make_config_changes(["LABEL_0"])
+    config = BertConfig.from_pretrained(small_bert)
+    extra = {**config.extra, **task.make_config_extra({})}
+    model = BertForSequenceClassification.from_pretrained(small_bert, new_heads=True, extra=extra, **changes)
+    model.save_pretrained(tmp_path)
+    BertTokenizer.from_pretrained(small_bert, do_lower_case=True, model_max_length=41).save_pretrained(tmp_path)
+    scores, _ = rank(tmp_path, QUERY, DOCUMENTS)
+    pairs = [(QUERY, document) for document in DOCUMENTS]
+    np.testing.assert_allclose(Reranker(tmp_path).predict(pairs), scores, atol=1e-5)
+
+
+def test_streams_of_documents(cross_encoder: Path, film_texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best documents of a stream, of which one chunk is in memory."""
+    monkeypatch.setattr(module, "_CHUNK_SIZE", 7)
+    monkeypatch.setattr(module, "_MANY", 50)
+    reranker, texts = Reranker(cross_encoder), film_texts[:50]
+    everything = reranker.rank(QUERY, iter(texts))
+    scores = reranker.predict((QUERY, text) for text in texts)
+    np.testing.assert_allclose([scores[entry["corpus_id"]] for entry in everything], np.sort(scores)[::-1])
+    assert [set(entry) for entry in everything] == [{"corpus_id", "score"}] * 50
+    assert reranker.rank(QUERY, texts, top_k=4) == everything[:4]
+    with pytest.warns(UserWarning, match="there are more than 50 documents, and the model reads each of them"):
+        assert len(reranker.rank(QUERY, film_texts[:51])) == 51
+    assert reranker.rank(QUERY, []) == []
+    assert reranker.predict([]).shape == (0,)
+
+
+def test_what_cannot_be_ranked(cross_encoder: Path, small_bert: Path, tmp_path: Path) -> None:
+    save_cross_encoder("three labels", small_bert, tmp_path / "three")
+    with pytest.raises(InputError, match=r"reranking needs a model with one label; .*three has 3\."):
+        Reranker(tmp_path / "three")
+    assert Predictor(tmp_path / "three").task is TASKS["classification"]
+    reranker = Reranker(cross_encoder)
+    with pytest.raises(InputError, match="'ab' was given; a pair of a query and a document was expected"):
+        reranker.predict(["ab"])
+    with pytest.raises(InputError, match="a string was expected"):
+        reranker.rank(QUERY, [5])  # type: ignore[list-item]
+
+
+def test_the_command(cross_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    documents = [*DOCUMENTS[:3], *DOCUMENTS[4:]]
+    expected = Reranker(cross_encoder).rank(QUERY, documents, top_k=3, return_documents=True)
+    (tmp_path / "x.txt").write_text("\n".join(documents), encoding="utf-8")
+    assert main(["rank", str(cross_encoder), QUERY, "--file", str(tmp_path / "x.txt"), "--top-k", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"{e['score']:9.4f}  {e['corpus_id'] + 1:6}  {e['text']}" for e in expected]
+    rows = [json.dumps({"passage": text}) for text in documents]
+    (tmp_path / "x.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    options = ["--file", str(tmp_path / "x.jsonl"), "--column", "passage", "--top-k", "3", "--json"]
+    assert main(["rank", str(cross_encoder), QUERY, *options]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == expected
+
+
+def test_pairs_that_are_truncated_are_counted_once(cross_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CHUNK_SIZE", 2)
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        Reranker(cross_encoder).rank(QUERY, DOCUMENTS)
+    assert [str(warning.message)[:47] for warning in shown] == ["1 of 6 texts are longer than 41 tokens and were"]
