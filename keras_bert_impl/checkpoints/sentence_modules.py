@@ -81,13 +81,21 @@ def read_cross_encoder(source: Source) -> str | None:
     None if the source is not such a directory; older ones have the activation in ``config.json``.
 
     Raises:
-        InputError: a file is not JSON.
+        InputError: a file is not JSON, or the cross-encoder has a default prompt.
     """
     path = source.find_file(_PROMPTS_FILE)
     if path is None or source.find_file(MODULES_FILE) is None:
         return None
     values = read_json(path)
-    return values.get("activation_fn") if values.get("model_type") == "CrossEncoder" else None
+    if values.get("model_type") != "CrossEncoder":
+        return None
+    name = values.get("default_prompt_name")
+    if name is not None and (prompt := (values.get("prompts") or {}).get(name)):
+        raise InputError(
+            f"{path}: default_prompt_name is {name!r}, the prompt {prompt!r}; prompts of cross-encoders are not "
+            "supported. Set it to null, and put the prompt before each query."
+        )
+    return values.get("activation_fn")
 
 
 def read_settings(

@@ -25,7 +25,7 @@ class Corpus:
         texts: the text of each document.
 
     >>> Corpus(("d1", "d2"), ("A plane.", "A flute."))
-    Corpus(2 documents, CRC 8ae2a9ba)
+    Corpus(2 documents, CRC debbe6e2)
     """
 
     ids: tuple[str, ...]

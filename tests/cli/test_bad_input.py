@@ -95,6 +95,15 @@ QA_HEAD = change_tensors(
     lambda arrays: arrays.update({"qa_outputs.weight": np.zeros((2, 32)), "qa_outputs.bias": np.zeros(2)})
 )
 TABLE = "text\tlabel\n"
+EMBEDDER = {
+    "bert/modules.json": json.dumps(
+        [
+            {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+            {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        ]
+    ),
+    "bert/1_Pooling/config.json": '{"pooling_mode_mean_tokens": true}',
+}
 
 CASES = [
     # Corpora, shards and pretraining.
@@ -399,6 +408,12 @@ CASES = [
         r"train\.tsv, line 1: the word 'word' has no tag",
         {"train.tsv": "word\n"},
     ),
+    Case(
+        "data: a label above 1",
+        f"{FINETUNE} --task reranking",
+        r"train\.tsv, line 3: the label '4\.5' is not from 0 to 1\. .* with --label-scale",
+        dict.fromkeys(("train.tsv", "valid.tsv"), "text\ttext_pair\tlabel\na\tb\t1\na\tb\t4.5\n"),
+    ),
     Case("data: no questions", f"{FINETUNE} --task question-answering", r"train\.tsv is not JSON: line 1"),
     Case(
         "data: an answer elsewhere",
@@ -491,6 +506,36 @@ CASES = [
         "evaluate run --data x.tsv",
         r"x\.tsv, line 2: there is no column 'label'",
         {"x.tsv": "text\na\n"},
+    ),
+    Case(
+        "evaluate: no second text",
+        "evaluate bert --data x.tsv",
+        r"x\.tsv, line 2: there is no second text; pairs \(text and text_pair\), .* with --pair-column\.",
+        {**EMBEDDER, "x.tsv": "text\na\n"},
+    ),
+    Case(
+        "evaluate: scores that are not numbers",
+        "evaluate bert --data x.tsv",
+        r"x\.tsv, line 3: the label 'x' is not a finite number, which embedding needs",
+        {**EMBEDDER, "x.tsv": "text\ttext_pair\tscore\na\tb\t1\na\tb\tx\n"},
+    ),
+    Case(
+        "evaluate: no corpus", "evaluate bert --data empty", r"empty has no corpus\.jsonl; BEIR's layout", {**EMBEDDER}
+    ),
+    Case(
+        "evaluate: a document that is not in the corpus",
+        "evaluate bert --data beir",
+        r"beir/qrels/test\.tsv, line 2: the document 'd9' is not in corpus\.jsonl, which has 1 lines",
+        {
+            **EMBEDDER,
+            "beir/corpus.jsonl": '{"_id": "d1", "text": "a"}',
+            "beir/queries.jsonl": '{"_id": "q1", "text": "a"}',
+            "beir/qrels/test.tsv": "query-id\tcorpus-id\tscore\nq1\td9\t1\n",
+        },
+    ),
+    Case("rank: two labels", "rank run good --file train.tsv", r"reranking needs a model with one label; run has 2"),
+    Case(
+        "rank: no passages", "rank run good --file train.tsv --top-k 0", r"--top-k is 0; a number above 0 was expected"
     ),
     Case("verify: no such path", "verify ./absent", r"\./absent: no such file or directory"),
     Case("verify: no weights", "verify bert", r"bert has no weights: looked for", {"bert/model.safetensors": None}),

@@ -22,6 +22,9 @@ from keras_bert_impl.tasks import TASKS, find_task
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, Task, sort_predictions
 from keras_bert_impl.tasks.classification import SequenceTask
 
+# Of a BERT without the files of sentence-transformers.
+pytestmark = pytest.mark.filterwarnings("ignore:.* has no modules.json.* mean pooling is used:UserWarning")
+
 WORDS = "the a film book story was is not good bad long dull ada rome who where and it . , ?".split()
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "##s", "film" + "o"]
 TEXTS = ["The film was good.", "It is not a long story, and a dull book", "", "Ada films", "bad " * 60]
@@ -66,6 +69,15 @@ FILES: dict[str, tuple[str, str]] = {
             rows=[(a, b, str(i / 2)) for i, (a, b) in enumerate(zip(TEXTS, PAIRS, strict=True))],
         ),
     ),
+    "reranking": (
+        "x.tsv",
+        make_table(
+            "text",
+            "text_pair",
+            "label",
+            rows=[(PAIRS[i % 2], text, str(i % 3 / 2)) for i, text in enumerate((TEXTS * 2)[:9])],
+        ),
+    ),
     "tagging": ("x.conll", "Ada B-who\nwas O\nin O\nRome B-where\n. O\n\nthe O\nfilm O\n"),
     "question-answering": ("x.json", json.dumps(SQUAD)),
     "masked-lm": ("x.txt", "\n\n".join([*TEXTS[:2], TEXTS[-1]]) + "\n"),
@@ -98,6 +110,7 @@ CHOICES = [["good film", "", text or "a book"] for text in TEXTS]  # Equal choic
 REQUESTS: dict[str, dict[str, list[Any]]] = {
     "classification": {"text": TEXTS},
     "regression": {"text": TEXTS},
+    "reranking": {"text": PAIRS, "text_pair": TEXTS},
     "tagging": {"text": TEXTS},
     "question-answering": {"question": PAIRS, "context": [*TEXTS[:-1], LONG]},
     "masked-lm": {"text": MASKED},
@@ -109,6 +122,7 @@ REQUESTS: dict[str, dict[str, list[Any]]] = {
 # Task: a text, or a pair, for views.
 VIEWED = {
     "question-answering": ("Who?", "Ada was in Rome."),
+    "reranking": ("The film was long.", "It was dull."),
     "next-sentence": ("The film was long.", "It was dull."),
     "multiple-choice": ("The film was long.", "It was dull."),
     "masked-lm": ("The [MASK] was good.", None),
@@ -253,6 +267,10 @@ def assert_same_value(answer: dict[str, np.ndarray], predictions: list[Predictio
     np.testing.assert_allclose(answer["scores"][:, 0], [prediction["value"] for prediction in predictions], atol=1e-5)
 
 
+def assert_same_relevance(answer: dict[str, np.ndarray], predictions: list[Prediction]) -> None:
+    np.testing.assert_allclose(answer["score"], [prediction["score"] for prediction in predictions], atol=1e-5)
+
+
 def assert_same_tags(answer: dict[str, np.ndarray], predictions: list[Prediction]) -> None:
     for i, prediction in enumerate(predictions):
         count = len(prediction["words"])
@@ -285,13 +303,14 @@ def assert_same_choice(answer: dict[str, np.ndarray], predictions: list[Predicti
 
 
 def assert_same_vectors(answer: dict[str, np.ndarray], predictions: list[Prediction]) -> None:
-    for name in ("mean", "cls"):
-        np.testing.assert_allclose(answer[name], [prediction[name] for prediction in predictions], atol=1e-5)
+    vectors = [prediction["embedding"] for prediction in predictions]
+    np.testing.assert_allclose(answer["sentence_embedding"], vectors, atol=1e-5)
 
 
 SAME: dict[str, Callable[[dict[str, np.ndarray], list[Prediction]], None]] = {
     "classification": assert_same_label,
     "regression": assert_same_value,
+    "reranking": assert_same_relevance,
     "tagging": assert_same_tags,
     "question-answering": assert_same_span,
     "masked-lm": assert_same_masks,
@@ -397,7 +416,7 @@ def test_another_head_of_a_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
     vectors = Predictor(checkpoint, task="embedding").predict_texts(TEXTS[:2])
     model, tokenizer = BertModel.from_pretrained(checkpoint), BertTokenizer.from_pretrained(checkpoint)
     states = keras.ops.convert_to_numpy(model(tokenizer(TEXTS[:1]))["last_hidden_state"])
-    np.testing.assert_allclose(vectors[0]["mean"], states[0].mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(vectors[0]["embedding"], states[0].mean(axis=0), atol=1e-6)
     export = export_model(checkpoint, tmp_path / "vectors" / "1", task="embedding").directory
     assert Predictor(export).task.name == "embedding"
     assert_same_vectors(serve(export, {"text": TEXTS[:2]}), vectors)

@@ -28,6 +28,11 @@ EASY: dict[str, Callable[[], Columns]] = {
         "text": ["a" + " x" * (i % 4) for i in NUMBERS],
         "label": [str(i % 4 / 2) for i in NUMBERS],
     },
+    "reranking": lambda: {
+        "text": ["a b" for _ in NUMBERS],
+        "text_pair": ["c" * (i % 5) + " x" * (i % 2) for i in NUMBERS],
+        "label": [str(i % 2) for i in NUMBERS],
+    },
     "tagging": lambda: {
         "words": [["a"] * (i % 3) + ["x", "xy"] + ["b"] * (i % 4) for i in NUMBERS],
         "label": [["O"] * (i % 3) + ["B-x", "I-x"] + ["O"] * (i % 4) for i in NUMBERS],
