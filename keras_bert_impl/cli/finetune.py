@@ -30,7 +30,8 @@ def add_verbs(verbs: Any) -> None:
         "metrics.json, learning_curve.png and a model card.",
         epilog="Files: TSV, CSV or JSONL with the columns text, label and optionally text_pair; CoNLL for tagging; "
         "SQuAD JSON for question answering; a .txt with one text per line for masked words; the columns text, choice0, "
-        "choice1 ... and label for multiple choice; or tfds:NAME:SPLIT for a data set of TensorFlow Datasets.",
+        "choice1 ... and label for multiple choice; the columns text, text_pair and label, from 0 to 1, for reranking; "
+        "or tfds:NAME:SPLIT for a data set of TensorFlow Datasets.",
     )
     add_source(finetune, "source", kinds="directory, weights file")
     finetune.add_argument("--train", required=True, metavar="F", help="training data")

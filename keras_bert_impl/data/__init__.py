@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from keras_bert_impl.data.objective import Objective
     from keras_bert_impl.data.preparation import prepare
     from keras_bert_impl.data.pretraining import PretrainingBatches
+    from keras_bert_impl.data.retrieval import read_beir
     from keras_bert_impl.data.shards import TokenCorpus
     from keras_bert_impl.data.squad import read_squad
     from keras_bert_impl.data.tables import Columns, location, read_table
@@ -37,6 +38,7 @@ _MODULES = {
     "make_fit_data": "feed",
     "location": "tables",
     "prepare": "preparation",
+    "read_beir": "retrieval",
     "read_conll": "conll",
     "read_documents": "corpus",
     "read_squad": "squad",
@@ -63,6 +65,7 @@ __all__ = [
     "make_evaluation_data",
     "make_fit_data",
     "prepare",
+    "read_beir",
     "read_conll",
     "read_documents",
     "read_squad",
