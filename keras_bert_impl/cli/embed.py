@@ -55,9 +55,10 @@ def _embed(options: argparse.Namespace) -> int:
     if options.column and not options.file:
         raise InputError(f"--column {options.column} names a column of --file, which was not given. Add it.")
     start_framework()
+    from keras_bert_impl.data.tables import iterate_texts
     from keras_bert_impl.models import BertForSentenceEmbedding
     from keras_bert_impl.prediction.encoding import encode
-    from keras_bert_impl.prediction.vector_files import iterate_texts, save_vectors
+    from keras_bert_impl.prediction.vector_files import save_vectors
 
     dtype = "bfloat16" if options.precision == "bfloat16" else None
     model = BertForSentenceEmbedding.from_pretrained(options.model, dtype=dtype)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from keras_bert_impl.data.tables import iterate_table, read_lines
+from keras_bert_impl.data.tables import iterate_texts
 from keras_bert_impl.files import open_output
 from keras_bert_impl.prediction.encoding import ENCODE_PRECISIONS, get_vector_size, iterate_vectors
 from keras_bert_impl.prediction.quantization import (
@@ -45,13 +45,6 @@ def encode_file(
     (10000, 384)
     """
     return save_vectors(model, iterate_texts(path, column=column), output, **options)
-
-
-def iterate_texts(path: str | Path, *, column: str = "text") -> Iterator[str]:
-    """Yields the texts of a file while it is read; see `encode_file`."""
-    if Path(path).suffix.lower() == ".txt":
-        return (line for _, line in read_lines(path))
-    return (example["text"] for example in iterate_table(path, text=column, labeled=False))
 
 
 def save_vectors(

@@ -25,19 +25,8 @@ from keras_bert_impl.training import PRECISIONS, RECIPES, FineTuningSettings, Pr
 from keras_bert_impl.training.optimizers import OPTIMIZERS
 
 VERBS = (
-    *("quickstart", "convert", "verify", "finetune", "evaluate", "predict", "fill-mask", "next-sentence"),
-    *(
-        "embed",
-        "rank",
-        "export",
-        "serve-check",
-        "similar",
-        "attention",
-        "attribute",
-        "train-vocab",
-        "prepare",
-        "pretrain",
-    ),
+    *("quickstart", "convert", "verify", "finetune", "evaluate", "predict", "fill-mask", "next-sentence", "embed"),
+    *("rank", "export", "serve-check", "similar", "attention", "attribute", "train-vocab", "prepare", "pretrain"),
 )
 
 # Prints the help of all verbs, then the imported modules.
