@@ -96,8 +96,9 @@ def iterate_beir(path: str | Path, *, labeled: bool = True) -> Iterator[dict[str
             raise InputError(f"{directory} has no {name}; {_LAYOUT}")
     documents = {id: f"{title} {text}" if title else text for _, id, title, text in _read_texts(directory, "corpus")}
     queries = {id: (location, text) for location, id, _, text in _read_texts(directory, "queries")}
-    judgments = _find_judgments(directory) if path.is_dir() else path
-    relevant = _read_judgments(judgments, queries, documents) if labeled else {}
+    relevant = {}
+    if labeled:
+        relevant = _read_judgments(_find_judgments(directory) if path.is_dir() else path, queries, documents)
     corpus = Corpus(tuple(documents), tuple(documents.values()))
     for id, (location, text) in queries.items():
         example = {"location": location, "text": text, "query_id": id, "corpus": corpus}
