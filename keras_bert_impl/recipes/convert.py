@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.checkpoints.matching import LoadReport
+from keras_bert_impl.config import BertConfig
 from keras_bert_impl.files import create_directory
 from keras_bert_impl.models.heads import find_model_class
 from keras_bert_impl.sources import open_source
+from keras_bert_impl.tasks.reranking_keys import read_activation
 from keras_bert_impl.tokenization import BertTokenizer
 
 
@@ -38,8 +40,9 @@ def convert(
     >>> print(convert("uncased_L-2_H-128_A-2", "bert-tiny"))  # doctest: +SKIP
     """
     opened = open_source(source, revision=revision)
+    config = read_activation(opened, BertConfig.from_pretrained(opened))
     with create_directory(Path(directory)) as temporary:
-        model = find_model_class(opened).from_pretrained(opened, strict=strict)
+        model = find_model_class(opened).from_pretrained(opened, strict=strict, extra=config.extra)
         model.save_pretrained(temporary, dtype=dtype)
         if opened.find_file("tokenizer.json") or opened.find_file("vocab.txt"):
             overrides: dict[str, Any] = {} if cased is None else {"do_lower_case": not cased}

@@ -16,6 +16,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.models import BertForSequenceClassification
 from keras_bert_impl.prediction import Predictor, Reranker
 from keras_bert_impl.prediction import ranking as module
+from keras_bert_impl.recipes.convert import convert
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -108,6 +109,15 @@ def test_what_this_package_saves_is_a_cross_encoder(small_bert: Path, tmp_path: 
     scores, _ = rank(tmp_path, QUERY, DOCUMENTS)
     pairs = [(QUERY, document) for document in DOCUMENTS]
     np.testing.assert_allclose(Reranker(tmp_path).predict(pairs), scores, atol=1e-5)
+
+
+def test_a_converted_cross_encoder_has_the_same_scores(small_bert: Path, tmp_path: Path) -> None:
+    """Its activation is in a file that only sentence-transformers writes."""
+    save_cross_encoder("identity", small_bert, tmp_path / "model")
+    convert(tmp_path / "model", tmp_path / "converted")
+    expected, _ = rank(tmp_path / "model", QUERY, DOCUMENTS)
+    scores, _ = rank(tmp_path / "converted", QUERY, DOCUMENTS)
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
 def test_streams_of_documents(cross_encoder: Path, film_texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
