@@ -79,6 +79,11 @@ def cross_encoder(tmp_path_factory: pytest.TempPathFactory, small_bert: Path) ->
     return directory
 
 
+@pytest.fixture(scope="module")
+def reranker(cross_encoder: Path) -> Reranker:
+    return Reranker(cross_encoder)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.filterwarnings("ignore:1 of 6 texts are longer than 41 tokens:UserWarning")
 def test_scores_and_order(kind: str, small_bert: Path, tmp_path: Path) -> None:
@@ -120,41 +125,47 @@ def test_a_converted_cross_encoder_has_the_same_scores(small_bert: Path, tmp_pat
     np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
-def test_streams_of_documents(cross_encoder: Path, film_texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streams_of_documents(reranker: Reranker, film_texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The best documents of a stream, of which one chunk is in memory."""
     monkeypatch.setattr(module, "_CHUNK_SIZE", 7)
     monkeypatch.setattr(module, "_MANY", 50)
-    reranker, texts = Reranker(cross_encoder), film_texts[:50]
-    everything = reranker.rank(QUERY, iter(texts))
-    scores = reranker.predict((QUERY, text) for text in texts)
+    texts = [text[:20] for text in film_texts[:51]]
+    everything = reranker.rank(QUERY, iter(texts[:50]))
+    scores = reranker.predict((QUERY, text) for text in texts[:50])
     np.testing.assert_allclose([scores[entry["corpus_id"]] for entry in everything], np.sort(scores)[::-1])
     assert [set(entry) for entry in everything] == [{"corpus_id", "score"}] * 50
-    assert reranker.rank(QUERY, texts, top_k=4) == everything[:4]
+    assert reranker.rank(QUERY, texts[:50], top_k=4) == everything[:4]
     with pytest.warns(UserWarning, match="there are more than 50 documents, and the model reads each of them"):
-        assert len(reranker.rank(QUERY, film_texts[:51])) == 51
+        assert len(reranker.rank(QUERY, texts)) == 51
     assert reranker.rank(QUERY, []) == []
     assert reranker.predict([]).shape == (0,)
 
 
-def test_what_cannot_be_ranked(cross_encoder: Path, small_bert: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_ranked(reranker: Reranker, small_bert: Path, tmp_path: Path) -> None:
     save_cross_encoder("three labels", small_bert, tmp_path / "three")
     with pytest.raises(InputError, match=r"reranking needs a model with one label; .*three has 3\."):
         Reranker(tmp_path / "three")
     assert Predictor(tmp_path / "three").task is TASKS["classification"]
-    reranker = Reranker(cross_encoder)
     with pytest.raises(InputError, match="'ab' was given; a pair of a query and a document was expected"):
         reranker.predict(["ab"])
     with pytest.raises(InputError, match="a string was expected"):
         reranker.rank(QUERY, [5])  # type: ignore[list-item]
 
 
-def test_the_command(cross_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(
+    cross_encoder: Path,
+    reranker: Reranker,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     documents = [*DOCUMENTS[:3], *DOCUMENTS[4:]]
-    expected = Reranker(cross_encoder).rank(QUERY, documents, top_k=3, return_documents=True)
+    expected = reranker.rank(QUERY, documents, top_k=3, return_documents=True)
     (tmp_path / "x.txt").write_text("\n".join(documents), encoding="utf-8")
     assert main(["rank", str(cross_encoder), QUERY, "--file", str(tmp_path / "x.txt"), "--top-k", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines == [f"{e['score']:9.4f}  {e['corpus_id'] + 1:6}  {e['text']}" for e in expected]
+    monkeypatch.setattr(module, "Reranker", lambda *_, **__: reranker)  # It takes seconds to load it again.
     rows = [json.dumps({"passage": text}) for text in documents]
     (tmp_path / "x.jsonl").write_text("\n".join(rows), encoding="utf-8")
     options = ["--file", str(tmp_path / "x.jsonl"), "--column", "passage", "--top-k", "3", "--json"]
@@ -162,9 +173,9 @@ def test_the_command(cross_encoder: Path, tmp_path: Path, capsys: pytest.Capture
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == expected
 
 
-def test_pairs_that_are_truncated_are_counted_once(cross_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_that_are_truncated_are_counted_once(reranker: Reranker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CHUNK_SIZE", 2)
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")
-        Reranker(cross_encoder).rank(QUERY, DOCUMENTS)
+        reranker.rank(QUERY, DOCUMENTS)
     assert [str(warning.message)[:47] for warning in shown] == ["1 of 6 texts are longer than 41 tokens and were"]

@@ -234,6 +234,7 @@ def evaluate_pairs(directory: Path, texts: list[str], pairs: list[str], scores: 
 
 
 @pytest.mark.parametrize("kind", ["prompts", "several without prompt", "dense", "folder"])
+@pytest.mark.filterwarnings("ignore:.* texts are longer than:UserWarning")
 def test_metrics_of_sentence_transformers(
     kind: str, small_bert: Path, film_texts: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -278,6 +279,7 @@ def test_minilm_on_similar_sentences(minilm: Path, shared_data: Path, capsys: py
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.* texts are longer than:UserWarning")
 def test_minilm_finds_the_paragraphs_of_questions(
     minilm: Path, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -96,7 +96,7 @@ def compute_loss(labels: np.ndarray, logits: np.ndarray, pos_weight: float) -> t
     tensor = torch.tensor(logits, requires_grad=True)
     loss = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(pos_weight))(tensor.view(-1), torch.tensor(labels[:, 0]))
     loss.backward()
-    return float(loss), tensor.grad.numpy()
+    return loss.item(), tensor.grad.numpy()
 
 
 @pytest.mark.parametrize("pos_weight", [1.0, 3.5])
