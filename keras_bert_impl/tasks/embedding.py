@@ -278,7 +278,9 @@ class Embedding(TextTask):
 
 def _list_text_columns(columns: Columns) -> dict[str, Sequence[str]]:
     """Returns the columns of texts by name: the first texts, then the second texts, then each negative."""
-    texts = {name: columns[name] for name in ("text", "text_pair", "positive") if name in columns}
+    texts: dict[str, Sequence[str]] = {
+        name: columns[name] for name in ("text", "text_pair", "positive") if name in columns
+    }
     negatives = zip(*columns["negatives"], strict=True) if "negatives" in columns else ()
     return {**texts, **{f"negatives[{number}]": column for number, column in enumerate(negatives)}}
 

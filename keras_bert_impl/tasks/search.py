@@ -45,7 +45,8 @@ def _search_block(
     size: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Searches blocks of ``size`` documents one after the other."""
-    numbers, scores = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
+    numbers: np.ndarray = np.empty((len(queries), 0), np.int64)
+    scores: np.ndarray = np.empty((len(queries), 0), np.float32)
     for start in range(0, len(documents), size):
         block = similarity(queries, documents[start : start + size])
         found = find_top_k(block, k)
