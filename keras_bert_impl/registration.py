@@ -49,6 +49,13 @@ _CLASSES = {
     ),
     "models.pretraining": ("BertForMaskedLM", "BertForNextSentencePrediction", "BertForPreTraining"),
     "models.sentence_embedding": ("BertForSentenceEmbedding",),
+    "tasks.contrastive": (
+        "CoSENTLoss",
+        "CosineSimilarityLoss",
+        "MatryoshkaLoss",
+        "MultipleNegativesRankingLoss",
+        "TripletLoss",
+    ),
     "tasks.losses": ("BinaryCrossEntropy", "CrossEntropy", "MeanCrossEntropy", "Perplexity"),
     "training.distribution.base": ("LossScaleOptimizer",),
     "training.optimizers": ("AdamW", "Lamb", "WarmupPolynomialDecay"),

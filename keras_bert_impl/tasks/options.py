@@ -1,8 +1,68 @@
 """Options of single tasks, which `keras-bert finetune` has as options of the command line."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from keras_bert_impl.errors import check_field
+from keras_bert_impl.errors import InputError, check_field
+
+LOSSES = ("auto", "multiple-negatives", "cosent", "cosine", "triplet")
+DISTANCES = ("euclidean", "cosine", "manhattan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingOptions:
+    """The options of the task ``embedding``; the defaults of losses are those of sentence-transformers.
+
+    Args:
+        loss: loss; auto: cosent if the training data has scores, else multiple-negatives.
+        scale: factor of the similarities in multiple-negatives and cosent, the inverse of the temperature.
+        symmetric: in multiple-negatives, compare each second text with all first texts as well.
+        margin: in triplet, how much farther than the positive the negative must be.
+        distance: distance in triplet.
+        matryoshka: sizes of the truncated vectors that are trained together, such as 384,256,128,64; empty: only the
+            complete vectors.
+        label_scale: labels are divided by this number, so that they are in the range that the loss needs.
+        pooling: pooling mode, such as cls; None: the checkpoint's.
+        normalize: L2 normalization of the vectors; None: as the checkpoint says.
+        query_prompt: prompt for texts that find others; None: the checkpoint's.
+        document_prompt: prompt for texts that are found; None: the checkpoint's.
+
+    Raises:
+        InputError: an option is out of range.
+
+    >>> EmbeddingOptions(matryoshka="384,128").matryoshka_dims
+    (384, 128)
+    """
+
+    loss: str = field(default="auto", metadata={"choices": LOSSES})
+    scale: float = 20.0
+    symmetric: bool = False
+    margin: float = 5.0
+    distance: str = field(default="euclidean", metadata={"choices": DISTANCES})
+    matryoshka: str = ""
+    label_scale: float = 1.0
+    pooling: str | None = None
+    normalize: bool | None = None
+    query_prompt: str | None = None
+    document_prompt: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("scale", "label_scale"):
+            check_field(self, name, getattr(self, name) > 0, "a number above 0")
+        check_field(self, "margin", self.margin >= 0, "0 or more")
+        check_field(self, "loss", self.loss in LOSSES, " or ".join(LOSSES))
+        check_field(self, "distance", self.distance in DISTANCES, " or ".join(DISTANCES))
+        self.matryoshka_dims  # noqa: B018  Raises if it is not a list of sizes.
+
+    @property
+    def matryoshka_dims(self) -> tuple[int, ...]:
+        """The sizes in ``matryoshka``, largest first; empty if only complete vectors are trained."""
+        try:
+            sizes = {int(size) for size in self.matryoshka.split(",")} if self.matryoshka else set()
+        except ValueError:
+            sizes = {0}
+        if any(size < 1 for size in sizes):
+            raise InputError(f"matryoshka is {self.matryoshka!r}; sizes such as 384,256,128 were expected.")
+        return tuple(sorted(sizes, reverse=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -10,7 +70,7 @@ class RerankingOptions:
     """Options of the task ``reranking``.
 
     Args:
-        label_scale: labels are divided by this number, so that they are from 0 to 1.
+        label_scale: labels are divided by this number, so that they are in the range that the loss needs, 0 to 1.
         pos_weight: weight of the relevant part of each label; above 1 if most pairs are not relevant.
     """
 
