@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from keras_bert_impl.data.batch_splitter import BatchSplitter, use_sum_reduction
     from keras_bert_impl.data.batches import BUCKETS, Features, LengthBatches, Ragged, restore_order
+    from keras_bert_impl.data.column_batches import ColumnBatches, ColumnFeatures
     from keras_bert_impl.data.conll import read_conll
     from keras_bert_impl.data.corpus import Lines, find_parts, read_documents
     from keras_bert_impl.data.feed import Batches, make_evaluation_data, make_fit_data, to_grain
@@ -25,6 +26,8 @@ _MODULES = {
     "BUCKETS": "batches",
     "BatchSplitter": "batch_splitter",
     "Batches": "feed",
+    "ColumnBatches": "column_batches",
+    "ColumnFeatures": "column_batches",
     "Columns": "tables",
     "Features": "batches",
     "LengthBatches": "batches",
@@ -52,6 +55,8 @@ __all__ = [
     "BUCKETS",
     "BatchSplitter",
     "Batches",
+    "ColumnBatches",
+    "ColumnFeatures",
     "Columns",
     "Features",
     "LengthBatches",

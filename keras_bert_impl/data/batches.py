@@ -167,9 +167,7 @@ class LengthBatches:
         self.epochs = epochs
         self.max_tokens = max_tokens
         self._row_lengths = features.lengths
-        longest = int(self._row_lengths.max())
-        shorter = sorted(length for length in lengths if length < longest) if lengths else range(longest)
-        self._allowed = np.array([*shorter, longest])
+        self._allowed = list_lengths(lengths, int(self._row_lengths.max()))
         self._epoch: tuple[int, list[np.ndarray]] = (-1, [])
         if max_tokens:
             self._epoch = (0, self._order_rows(0))
@@ -180,8 +178,7 @@ class LengthBatches:
 
     def __getitem__(self, k: int) -> tuple[dict[str, np.ndarray], ...]:
         rows = self.get_rows(k)
-        bucket = np.searchsorted(self._allowed, self._row_lengths[rows].max())
-        return self.features.batch(rows, length=int(self._allowed[bucket]))
+        return self.features.batch(rows, length=self._round_up(self._row_lengths[rows].max()))
 
     def __repr__(self) -> str:
         return f"LengthBatches({len(self.features)} rows, batch_size={self.batch_size}, seed={self.seed})"
@@ -190,7 +187,7 @@ class LengthBatches:
         """Shapes and dtypes of all batches, with None for dimensions that differ."""
         features = self.features
         parts = [part for part in (features.inputs, features.labels, features.weights) if part]
-        return tuple({name: _get_value_spec(values) for name, values in part.items()} for part in parts)
+        return tuple({name: get_value_spec(values) for name, values in part.items()} for part in parts)
 
     def get_rows(self, k: int) -> np.ndarray:
         """Returns the numbers of the rows of batch ``k``: int64 ``[batch_size]``, or fewer."""
@@ -203,6 +200,10 @@ class LengthBatches:
             batches = self._order_rows(epoch)
             self._epoch = (epoch, batches)
         return batches[number]
+
+    def _round_up(self, length: int) -> int:
+        """Returns the shortest length to which rows of this length may be padded."""
+        return int(self._allowed[np.searchsorted(self._allowed, length)])
 
     def _order_rows(self, epoch: int) -> list[np.ndarray]:
         """Returns the rows of each batch of an epoch."""
@@ -221,13 +222,19 @@ class LengthBatches:
         """Returns where each batch after the first starts in ``order``, which has the longest rows first."""
         cuts, begin = [], 0
         while begin < len(order):
-            length = self._allowed[np.searchsorted(self._allowed, self._row_lengths[order[begin]])]
-            begin += max(1, max_tokens // int(length))
+            begin += max(1, max_tokens // self._round_up(self._row_lengths[order[begin]]))
             cuts.append(begin)
         return cuts[:-1]
 
 
-def _get_value_spec(values: Values) -> tuple[tuple[int | None, ...], Any]:
+def list_lengths(lengths: Sequence[int], longest: int) -> np.ndarray:
+    """Returns those of ``lengths`` below ``longest``, and ``longest``; all lengths up to it if there are none."""
+    shorter = sorted(length for length in lengths if length < longest) if lengths else range(longest)
+    return np.array([*shorter, longest])
+
+
+def get_value_spec(values: Values) -> tuple[tuple[int | None, ...], Any]:
+    """Returns the shape, with None for dimensions that differ between batches, and the dtype of values in a batch."""
     if isinstance(values, Ragged):
         return values.batch_shape, values.flat.dtype
     return (None, *values.shape[1:]), values.dtype
