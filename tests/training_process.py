@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from keras_bert_impl.data.batches import Features, Ragged
+from keras_bert_impl.data.column_batches import ColumnBatches, ColumnFeatures
 
 WORDS, PREDICTIONS = 99, 3
 
@@ -38,6 +39,26 @@ def make_examples(rows: int) -> Features:
     return Features(inputs, labels, weights, np.arange(rows))
 
 
+def make_pairs(rows: int) -> ColumnFeatures:
+    """Pairs of texts, the second of them longer and with the beginning of the first, and scores."""
+    draw = np.random.default_rng(7)
+    firsts = [draw.integers(5, WORDS, draw.integers(5, 12)) for _ in range(rows)]
+    seconds = [np.concatenate([first[:3], draw.integers(5, WORDS, draw.integers(5, 20))]) for first in firsts]
+    ids = Ragged.from_rows([*firsts, *seconds], dtype=np.int32)
+    inputs = {"input_ids": ids, "attention_mask": Ragged(np.ones_like(ids.flat), ids.offsets)}
+    labels = {"sentence_embedding": draw.integers(0, 6, rows).astype(np.float32) / 5}
+    return ColumnFeatures(inputs, labels, {}, np.arange(rows), columns=np.arange(2 * rows).reshape(2, rows).T)
+
+
+def make_contrastive_loss(name: str) -> Any:
+    """Returns a loss over the vectors of pairs."""
+    from keras_bert_impl.tasks import contrastive
+
+    if name == "Matryoshka":
+        return contrastive.MatryoshkaLoss(contrastive.MultipleNegativesRankingLoss(symmetric=True), (32, 11))
+    return getattr(contrastive, name)()
+
+
 def train(
     *,
     strategy: str | None = None,
@@ -50,27 +71,37 @@ def train(
     optimizer: str = "adamw",
     remat: bool = False,
     plain: bool = False,
+    loss: str | None = None,
 ) -> dict[str, Any]:
-    """Trains a model; returns the loss of each step, the last metrics, the outputs and facts about the distribution."""
+    """Trains a model; returns the loss of each step, the last metrics, the outputs and facts about the distribution.
+
+    With ``loss`` the model is one of sentence embeddings, trained on pairs with the loss of that name.
+    """
     import keras
 
-    from keras_bert_impl import BertConfig, BertForPreTraining
+    from keras_bert_impl import BertConfig, BertForPreTraining, BertForSentenceEmbedding
     from keras_bert_impl.data import LengthBatches
-    from keras_bert_impl.models.multi_worker import MultiWorkerModel
+    from keras_bert_impl.models.multi_worker import MultiWorkerTraining
+    from keras_bert_impl.models.sentence_columns import SentenceColumns
     from keras_bert_impl.tasks import TASKS
     from keras_bert_impl.training import PRECISIONS, PretrainingSettings, start_strategy
     from keras_bert_impl.training.optimizers import OPTIMIZERS
 
     if plain:  # Restores Keras' own methods, without the fixes for several workers.
         for name in ("train_step", "test_step", "_maybe_symbolic_build"):
-            delattr(MultiWorkerModel, name)
+            delattr(MultiWorkerTraining, name)
     rows = 138  # The last batch of an epoch is half full.
     with start_strategy(strategy, devices=devices) as distribution:
         keras.utils.set_random_seed(3)
         # JAX compiles again for each length.
         lengths = (24,) if keras.backend.backend() == "jax" else ()
         epochs = -(-steps * batch_size // rows)
-        batches = LengthBatches(make_examples(rows), batch_size, seed=5, epochs=epochs, lengths=lengths)
+        order: dict[str, Any] = {"seed": 5, "epochs": epochs, "lengths": lengths}
+        batches = (
+            ColumnBatches(make_pairs(rows), batch_size, **order, unique=True)
+            if loss
+            else LengthBatches(make_examples(rows), batch_size, **order)
+        )
         with distribution.scope():
             config = BertConfig(
                 vocab_size=WORDS,
@@ -82,20 +113,27 @@ def train(
                 hidden_dropout_prob=dropout,
                 attention_probs_dropout_prob=dropout,
             )
-            model = BertForPreTraining(config, dtype=PRECISIONS[precision])
+            model: Any
+            if loss:
+                predictor = BertForSentenceEmbedding(config, dtype=PRECISIONS[precision])
+                model = SentenceColumns(predictor, 2)
+                losses = {"loss": {"sentence_embedding": make_contrastive_loss(loss)}}
+            else:
+                predictor = model = BertForPreTraining(config, dtype=PRECISIONS[precision])
+                losses = TASKS["pretraining"].make_compile_arguments()
             settings = PretrainingSettings(precision=precision, accumulate=parts, remat=remat)
             model_optimizer = OPTIMIZERS[optimizer](learning_rate=3e-3, steps=steps, clip_norm=0.5)
-            distribution.compile(
-                model, model_optimizer, TASKS["pretraining"].make_compile_arguments(), settings=settings
-            )
+            distribution.compile(model, model_optimizer, losses, settings=settings)
         # An epoch has one step, so that its loss is that of the step.
         feed = distribution.feed(distribution.split(batches, accumulate=parts))
         arguments = {"verbose": 0, "shuffle": False, **distribution.make_validation_arguments(batches)}
         history = model.fit(feed, steps_per_epoch=1, epochs=steps - 1, verbose=0, shuffle=False).history
         last = model.fit(feed, steps_per_epoch=1, **arguments).history
         ids = np.random.default_rng(1).integers(5, WORDS, (3, 11)).astype(np.int32)
-        positions = np.tile(np.arange(2, dtype=np.int32), (3, 1))
-        outputs = distribution.get_predict_function(model)({"input_ids": ids, "masked_lm_positions": positions})
+        inputs = {"input_ids": ids}
+        if not loss:
+            inputs["masked_lm_positions"] = np.tile(np.arange(2, dtype=np.int32), (3, 1))
+        outputs = distribution.get_predict_function(predictor)(inputs)
         return {
             "losses": np.ravel([*history["loss"], *last["loss"]]).tolist(),
             "metrics": {name: float(np.ravel(values[-1])[0]) for name, values in last.items()},
@@ -136,6 +174,27 @@ def collect_results(
     for process, (_, errors) in zip(processes, outputs, strict=True):
         assert process.returncode == 0, errors[-4000:]
     return [json.loads(output.splitlines()[-1]) for output, _ in outputs]
+
+
+def start_workers(count: int, *settings: dict[str, Any]) -> list[Any]:
+    """Processes that train together, according to TF_CONFIG."""
+    addresses = [f"127.0.0.1:{port}" for port in find_free_ports(count)]
+    configs = [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}} for index in range(count)]
+    return [start_training(*settings, TF_CONFIG=json.dumps(config)) for config in configs]
+
+
+def assert_same(result: dict[str, Any], expected: dict[str, Any], *, within: float = 1e-5) -> None:
+    """Compares the losses of all steps, the metrics of held-out data, and the outputs of the trained models."""
+    assert result["iterations"] == expected["iterations"] == len(expected["losses"])
+    np.testing.assert_allclose(result["losses"], expected["losses"], rtol=within, atol=within / 10)
+    # Losses are sums under a strategy.
+    names = [name for name in expected["metrics"] if name[:4] == "val_" and not name.endswith("loss")]
+    for name in names:
+        np.testing.assert_allclose(
+            result["metrics"][name], expected["metrics"][name], rtol=max(1e-4, within), err_msg=name
+        )
+    for name, values in expected["outputs"].items():
+        np.testing.assert_allclose(result["outputs"][name], values, atol=10 * within, err_msg=name)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,21 @@
 """Fixes for Keras models under ``tf.distribute.MultiWorkerMirroredStrategy``."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
 
+if TYPE_CHECKING:
+    from keras import Model as _Base
+else:
+    _Base = object  # In the bases of functional models Keras replaces ``keras.Model``, for all classes that share them.
 
-class MultiWorkerModel(keras.Model):
-    """A model whose ``fit`` works on several workers and whose training step can be replaced.
+
+class MultiWorkerTraining(_Base):
+    """A base, before ``keras.Model``, of models whose ``fit`` works on several workers.
+
+    Their training step can be replaced.
 
     Under that strategy ``fit`` of Keras 3.12 to 3.15 fails twice: it builds the model from the first batch, whose
     values it cannot read on several workers, and it averages the logs over an axis that does not exist.

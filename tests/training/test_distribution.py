@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from training_process import collect_results, find_free_ports, start_training
+from training_process import assert_same, collect_results, find_free_ports, start_training, start_workers
 
 from keras_bert_impl import BertConfig, BertForSequenceClassification, BertModel
 from keras_bert_impl.errors import InputError
@@ -35,25 +35,6 @@ SLOW_CASES = [
     {"precision": "float16"},
 ]
 ON_JAX = [{"strategy": "data-parallel", "devices": 3, "parts": 2, "remat": True}, {}]
-
-
-def start_workers(count: int, *settings: dict[str, Any]) -> list[Any]:
-    """Processes that train together, according to TF_CONFIG."""
-    addresses = [f"127.0.0.1:{port}" for port in find_free_ports(count)]
-    configs = [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}} for index in range(count)]
-    return [start_training(*settings, TF_CONFIG=json.dumps(config)) for config in configs]
-
-
-def assert_same(result: dict[str, Any], expected: dict[str, Any], *, within: float = 1e-5) -> None:
-    """Compares the losses of all steps, the metrics of held-out data, and the outputs of the trained models."""
-    assert result["iterations"] == expected["iterations"] == len(expected["losses"])
-    np.testing.assert_allclose(result["losses"], expected["losses"], rtol=within)
-    # Losses are sums under a strategy.
-    names = [name for name in expected["metrics"] if name[:4] == "val_" and not name.endswith("loss")]
-    for name in names:
-        assert result["metrics"][name] == pytest.approx(expected["metrics"][name], rel=max(1e-4, within)), name
-    for name, values in expected["outputs"].items():
-        np.testing.assert_allclose(result["outputs"][name], values, atol=10 * within, err_msg=name)
 
 
 def train_cases(cases: list[dict[str, Any]]) -> dict[str, Any]:

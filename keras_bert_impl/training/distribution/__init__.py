@@ -15,6 +15,7 @@ from keras_bert_impl.training.distribution.base import (
     LossScaleOptimizer,
     ReplicaSummedOptimizer,
     get_backend,
+    has_whole_batch_loss,
 )
 from keras_bert_impl.training.settings import TrainingSettings
 
@@ -79,7 +80,7 @@ class Distribution:
             arguments = use_sum_reduction(arguments)
         # Keras' default is XLA on GPUs, where TensorFlow would compile for each length of rows.
         model.compile(optimizer=optimizer, jit_compile=get_backend().compiles_steps, **arguments)
-        accumulate(model, settings.accumulate)
+        _set_step(model, settings.accumulate, replicas=self.replicas)
         model.gradient_checkpointing_enable(settings.remat)
 
     def split(self, batches: Batches, *, accumulate: int = 1, normalize_weights: bool = True) -> Batches:
@@ -184,6 +185,9 @@ def accumulate(model: keras.Model, parts: int) -> None:
     exchange of gradients in each step. All parts have the same weight: where weights or padding make parts unequal, use
     losses that are sums, and weights that sum to the number of parts, as `BatchSplitter` makes them.
 
+    A loss that compares the rows of a batch with each other, such as multiple negatives ranking, remains that of the
+    complete batch: each part runs twice, as in GradCache.
+
     Args:
         model: a model of this package.
         parts: number of parts; the rows of each batch, on each replica, must be a multiple of it. 1 turns it off.
@@ -196,7 +200,16 @@ def accumulate(model: keras.Model, parts: int) -> None:
     """
     if parts < 1:
         raise InputError(f"accumulate is {parts}; an integer above 0 was expected.")
-    model.custom_train_step = get_backend().make_accumulation_step(model, parts) if parts > 1 else None
+    _set_step(model, parts, replicas=1)
+
+
+def _set_step(model: keras.Model, parts: int, *, replicas: int) -> None:
+    backend = get_backend()
+    if has_whole_batch_loss(model):
+        step = backend.make_whole_batch_step(model, parts, replicas=replicas)
+    else:
+        step = backend.make_accumulation_step(model, parts) if parts > 1 else None
+    model.custom_train_step = step
     model.train_function = None  # `fit` builds it again.
 
 

@@ -49,6 +49,31 @@ class Backend:
         """
         raise InputError(f"Gradients are accumulated on tensorflow and jax, not on {self.name}.")
 
+    def make_whole_batch_step(self, model: keras.Model, parts: int, *, replicas: int) -> Callable[..., Any] | None:
+        """Returns a ``train_step`` for a loss that compares all rows of a batch: GradCache, with replicas.
+
+        The step computes the outputs of each part of the batch, on each replica, without gradients. The loss of the
+        complete batch has gradients with respect to all outputs. Then each part runs again, with the same dropout, and
+        its gradient is that of its outputs times theirs. So the memory is that of one part, and the gradient is that of
+        the complete batch.
+
+        Source: Gao et al. 2021, https://arxiv.org/abs/2101.06983.
+
+        Args:
+            model: a compiled model with one output, whose loss has ``needs_whole_batch``.
+            parts: number of parts of the rows of each replica.
+            replicas: number of replicas.
+
+        Returns:
+            the step; None if Keras' own step computes the same.
+
+        Raises:
+            InputError: this backend has none.
+        """
+        if parts == 1:
+            return None
+        return self.make_accumulation_step(model, parts)
+
     def sum_gradients(self, gradients: Sequence[Any], *, is_dense: bool) -> Sequence[Any]:
         """Sums gradients over the replicas; sparse gradients get unique rows, or are converted to dense ones."""
         return gradients
@@ -123,14 +148,29 @@ def map_arrays(function: Callable[[Any], Any], data: Any) -> Any:
     return keras.tree.map_structure(lambda array: None if array is None else function(array), data)
 
 
-def split_batch(data: Any, parts: int) -> Any:
+def split_rows(data: Any, parts: int) -> Any:
     """Arrays ``[rows, ...]`` as ``[parts, rows / parts, ...]``, strided so that sharded rows do not move."""
 
     def split(values: Any) -> Any:
         shape = tuple(ops.shape(values))
         return ops.swapaxes(ops.reshape(values, (shape[0] // parts, parts, *shape[1:])), 0, 1)
 
-    return map_arrays(split, keras.utils.unpack_x_y_sample_weight(data))
+    return map_arrays(split, data)
+
+
+def join_rows(data: Any) -> Any:
+    """Joins the parts of `split_rows`, in the order of the rows before."""
+
+    def join(values: Any) -> Any:
+        shape = tuple(ops.shape(values))
+        return ops.reshape(ops.swapaxes(values, 0, 1), (shape[0] * shape[1], *shape[2:]))
+
+    return map_arrays(join, data)
+
+
+def has_whole_batch_loss(model: keras.Model) -> bool:
+    """Whether a compiled model has a loss that compares the rows of a batch with each other."""
+    return any(getattr(loss, "needs_whole_batch", False) for loss in keras.tree.flatten(model.loss))
 
 
 def update_metrics(model: keras.Model, part: Any, loss: Any, outputs: Any) -> None:

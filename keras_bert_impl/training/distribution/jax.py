@@ -13,7 +13,7 @@ from keras import ops
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.training.distribution import LOST_WORKER, Distribution
-from keras_bert_impl.training.distribution.base import Backend, get_values, split_batch, update_metrics
+from keras_bert_impl.training.distribution.base import Backend, get_values, join_rows, split_rows, update_metrics
 
 # Words in JAX's error messages that show that another process has ended.
 _LOST_SIGNS = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED")
@@ -73,6 +73,10 @@ class JaxBackend(Backend):
         """Returns a scan over the parts inside one step."""
         return functools.partial(_run_accumulation_step, model, parts)
 
+    def make_whole_batch_step(self, model: keras.Model, parts: int, *, replicas: int) -> Callable[..., Any] | None:
+        """Returns two scans over the parts. A compiled step has the rows of all replicas, so these need nothing."""
+        return functools.partial(_run_whole_batch_step, model, parts) if parts > 1 else None
+
 
 def _run_accumulation_step(model: keras.Model, parts: int, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
     weights, changing, slots, metrics = state
@@ -89,8 +93,49 @@ def _run_accumulation_step(model: keras.Model, parts: int, state: Any, data: Any
         return (sums, changing, get_values(scope, model.metrics_variables)), None
 
     start = ([ops.zeros_like(weight) for weight in weights], changing, metrics)
-    (sums, changing, metrics), _ = jax.lax.scan(run_part, start, split_batch(data, parts))
+    (sums, changing, metrics), _ = jax.lax.scan(
+        run_part, start, split_rows(keras.utils.unpack_x_y_sample_weight(data), parts)
+    )
     weights, slots = model.optimizer.stateless_apply(slots, [total / parts for total in sums], weights)
     with keras.StatelessScope(state_mapping=list(zip(model.metrics_variables, metrics, strict=True))):
         logs = model.get_metrics_result()
     return logs, (weights, changing, slots, metrics)
+
+
+def _run_whole_batch_step(model: keras.Model, parts: int, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
+    weights, before, slots, metrics = state
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    x_parts = split_rows(x, parts)
+
+    def run_part(weights: Any, changing: Any, part: Any) -> tuple[Any, Any]:
+        return model.stateless_call(weights, changing, part, training=True)
+
+    def embed_part(changing: Any, part: Any) -> tuple[Any, Any]:
+        outputs, changing = run_part(weights, changing, part)
+        return changing, outputs
+
+    _, output_parts = jax.lax.scan(embed_part, before, x_parts)
+    outputs = join_rows(output_parts)
+
+    def compute_loss(outputs: Any) -> tuple[Any, Any]:
+        loss = model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=sample_weight, training=True)
+        with keras.StatelessScope(state_mapping=list(zip(model.optimizer.variables, slots, strict=True))):
+            return model.optimizer.scale_loss(loss), loss
+
+    output_gradients, loss = jax.grad(compute_loss, has_aux=True)(outputs)
+
+    def add_gradient(carried: Any, part: Any) -> Any:
+        sums, changing = carried
+        x_part, gradients = part
+        # The variables start as before, so that dropout is the same.
+        _, pull_back, changing = jax.vjp(lambda weights: run_part(weights, changing, x_part), weights, has_aux=True)
+        [weight_gradients] = pull_back(gradients)
+        return ([total + gradient for total, gradient in zip(sums, weight_gradients, strict=True)], changing), None
+
+    start = ([ops.zeros_like(weight) for weight in weights], before)
+    (sums, changing), _ = jax.lax.scan(add_gradient, start, (x_parts, split_rows(output_gradients, parts)))
+    weights, slots = model.optimizer.stateless_apply(slots, sums, weights)
+    with keras.StatelessScope(state_mapping=list(zip(model.metrics_variables, metrics, strict=True))) as scope:
+        update_metrics(model, (x, y, sample_weight), loss, outputs)
+        logs = model.get_metrics_result()
+    return logs, (weights, changing, slots, get_values(scope, model.metrics_variables))

@@ -15,8 +15,9 @@ from keras_bert_impl.training.distribution import LOST_WORKER, Distribution
 from keras_bert_impl.training.distribution.base import (
     Backend,
     get_values,
+    join_rows,
     map_arrays,
-    split_batch,
+    split_rows,
     update_metrics,
 )
 
@@ -86,6 +87,10 @@ class TensorFlowBackend(Backend):
         """Returns a loop over the parts inside one step."""
         return functools.partial(_run_accumulation_step, model, parts)
 
+    def make_whole_batch_step(self, model: keras.Model, parts: int, *, replicas: int) -> Callable[..., Any] | None:
+        """Returns two loops over the parts; between them the outputs of all replicas are gathered."""
+        return functools.partial(_run_whole_batch_step, model, parts) if parts * replicas > 1 else None
+
     def sum_gradients(self, gradients: Sequence[Any], *, is_dense: bool) -> Sequence[Any]:
         """``all_reduce`` over the replicas; duplicate rows of embeddings are merged before and after it."""
         prepare = _to_dense if is_dense else merge_duplicate_rows
@@ -153,16 +158,15 @@ def _to_dense(gradient: Any) -> Any:
 
 def _run_accumulation_step(model: keras.Model, parts: int, data: Any) -> dict[str, Any]:
     strategy = tf.distribute.get_strategy()
-    batch = split_batch(data, parts)
+    batch = split_rows(keras.utils.unpack_x_y_sample_weight(data), parts)
     weights = model.trainable_weights
-    # Variables that change without gradients: dropout's seeds, and metrics. The loop carries their values, because a
-    # strategy cannot exchange anything inside a loop.
-    weight_ids = {id(variable) for variable in model.weights}
     with tf.init_scope():  # Metrics create their variables at first use, which must be before the loop.
         model._symbolic_build(
             data_batch=map_arrays(lambda array: keras.KerasTensor(array.shape[1:], array.dtype), batch)
         )
-    changing = [variable for variable in model.variables if id(variable) not in weight_ids] + model.metrics_variables
+    # Variables that change without gradients. The loop carries their values, because a strategy cannot exchange
+    # anything inside a loop.
+    changing = _list_dropout_states(model) + model.metrics_variables
 
     without_gradient: set[int] = set()  # Indices into `weights`, complete after the loop's body is traced.
 
@@ -191,6 +195,109 @@ def _run_accumulation_step(model: keras.Model, parts: int, data: Any) -> dict[st
     means = [None if n in without_gradient else total / parts for n, total in enumerate(sums)]
     model.optimizer.apply_gradients(list(zip(means, weights, strict=True)))
     return model.get_metrics_result()
+
+
+def _list_dropout_states(model: keras.Model) -> list[Any]:
+    """Returns the variables that are not weights: the states of dropout's random generators."""
+    weight_ids = {id(variable) for variable in model.weights}
+    return [variable for variable in model.variables if id(variable) not in weight_ids]
+
+
+def _run_whole_batch_step(model: keras.Model, parts: int, data: Any) -> dict[str, Any]:
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    run = _run_at_once if parts == 1 else functools.partial(_run_in_parts, parts=parts)
+    outputs, pull_back = run(model, x)
+    # Each replica computes the same loss of all rows; its gradient is exchanged with those of the weights.
+    all_y, all_outputs, all_weights = _gather((y, outputs, sample_weight))
+    with tf.GradientTape() as tape:
+        tape.watch(all_outputs)
+        loss = model.compute_loss(x=x, y=all_y, y_pred=all_outputs, sample_weight=all_weights, training=True)
+        scaled = model.optimizer.scale_loss(loss)
+    gradients = pull_back(map_arrays(_take_own_rows, tape.gradient(scaled, all_outputs)))
+    model.optimizer.apply_gradients(list(zip(gradients, model.trainable_weights, strict=True)))
+    update_metrics(model, (x, y, sample_weight), loss, outputs)
+    return model.get_metrics_result()
+
+
+def _gather(data: Any) -> Any:
+    """Concatenates the rows of all replicas."""
+    if not _has_replicas():
+        return data
+    arrays = [array for array in keras.tree.flatten(data) if array is not None]
+    gathered = iter(tf.distribute.get_replica_context().all_gather(arrays, axis=0))
+    return map_arrays(lambda _: next(gathered), data)
+
+
+def _take_own_rows(gathered: Any) -> Any:
+    """Returns the rows of this replica among those of `_gather`."""
+    if not _has_replicas():
+        return gathered
+    context = tf.distribute.get_replica_context()
+    rows = tf.shape(gathered)[0] // context.num_replicas_in_sync
+    begin = context.replica_id_in_sync_group * rows
+    return gathered[begin : begin + rows]
+
+
+# From the gradient with respect to the outputs to the gradients of the weights, None for those without.
+_PullBack = Callable[[Any], list[Any]]
+
+
+def _run_at_once(model: keras.Model, x: Any) -> tuple[Any, _PullBack]:
+    """Runs a model; returns its outputs, and the function for their gradients."""
+    weights = [weight.value for weight in model.trainable_weights]
+    with tf.GradientTape() as tape:
+        outputs = model(x, training=True)
+    return outputs, lambda gradients: tape.gradient(outputs, weights, output_gradients=gradients)
+
+
+def _run_in_parts(model: keras.Model, x: Any, *, parts: int) -> tuple[Any, _PullBack]:
+    """Runs a model on one part of the rows after the other; the function for their gradients runs each part again."""
+    weights = [weight.value for weight in model.trainable_weights]
+    x_parts, states = split_rows(x, parts), _list_dropout_states(model)
+    before = [ops.copy(state) for state in states]
+
+    def run_part(k: Any, values: list[Any]) -> tuple[Any, list[Any]]:
+        with keras.StatelessScope(state_mapping=list(zip(states, values, strict=True))) as scope:
+            outputs = model(map_arrays(lambda array: array[k], x_parts), training=True)
+        return outputs, get_values(scope, states)
+
+    def loop(body: Callable[..., tuple[Any, list[Any]]], start: Any) -> Any:
+        """Runs ``body(k, carried, values)`` for each part."""
+
+        def run(k: Any, carried: Any, values: list[Any]) -> tuple[Any, Any, list[Any]]:
+            return k + 1, *body(k, carried, values)
+
+        return tf.while_loop(lambda k, *_: k < parts, run, [0, start, before], parallel_iterations=1)[1:]
+
+    structure: list[Any] = []  # That of the outputs, known after the loop's body is traced.
+
+    def write_output(k: Any, array: Any, values: list[Any]) -> tuple[Any, list[Any]]:
+        outputs, values = run_part(k, values)
+        structure[:] = [outputs]
+        [output] = keras.tree.flatten(outputs)
+        return array.write(k, output), values
+
+    without_gradient: set[int] = set()  # Indices into `weights`, complete after the loop's body is traced.
+
+    def pull_back(gradients: Any) -> list[Any]:
+        gradient_parts = split_rows(gradients, parts)
+
+        def add_gradients(k: Any, sums: list[Any], values: list[Any]) -> tuple[Any, list[Any]]:
+            with tf.GradientTape() as tape:
+                outputs, values = run_part(k, values)
+            own = map_arrays(lambda array: array[k], gradient_parts)
+            of_part = tape.gradient(outputs, weights, output_gradients=own)
+            without_gradient.update(n for n, gradient in enumerate(of_part) if gradient is None)
+            return [_add_gradient(*pair) for pair in zip(sums, of_part, strict=True)], values
+
+        # The states of dropout start as before, so that the masks are the same.
+        sums, after = loop(add_gradients, [tf.zeros(weight.shape, weight.dtype) for weight in weights])
+        for state, value in zip(states, after, strict=True):
+            state.assign(value)
+        return [None if n in without_gradient else total for n, total in enumerate(sums)]
+
+    array, _ = loop(write_output, tf.TensorArray(tf.float32, parts))
+    return keras.tree.pack_sequence_as(structure[0], [join_rows(array.stack())]), pull_back
 
 
 def _add_gradient(total: Any, gradient: Any) -> Any:

@@ -1,0 +1,81 @@
+"""The vectors of several columns of texts, which contrastive losses compare."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_bert_impl.models.multi_worker import MultiWorkerTraining
+
+
+class SentenceColumns(MultiWorkerTraining, keras.Model):
+    """Applies one embedding model to several columns of texts, for training with the losses of `tasks.contrastive`.
+
+    The columns have inputs of their own, because their lengths differ: a question is not padded to the length of its
+    paragraph. The weights are those of the embedding model, which is trained with this model.
+
+    Args:
+        embedder: a `BertForSentenceEmbedding`.
+        columns: the number of columns.
+        merged: whether the columns are padded to the same length and computed as one batch, which is faster for texts
+            of similar length.
+
+    Inputs:
+        those of the embedder for each column: ``input_ids_0``, ``attention_mask_0`` …, ``input_ids_1`` …
+
+    Outputs:
+        sentence_embedding: float32 ``[batch, columns, size]``.
+
+    >>> import numpy as np
+    >>> from keras_bert_impl import BertConfig, BertForSentenceEmbedding
+    >>> embedder = BertForSentenceEmbedding(BertConfig.preset("tiny", vocab_size=99))
+    >>> model = SentenceColumns(embedder, 2)
+    >>> outputs = model({"input_ids_0": np.array([[2, 71, 3]]), "input_ids_1": np.array([[2, 8, 9, 7, 3]])})
+    >>> tuple(outputs["sentence_embedding"].shape)
+    (1, 2, 128)
+    """
+
+    def __init__(self, embedder: Any, columns: int, *, merged: bool = False, **kwargs: Any) -> None:
+        # Keras scales the loss if this policy is float16.
+        super().__init__(dtype=embedder.dtype_policy, **kwargs)
+        self.embedder = embedder
+        self.columns = columns
+        self.merged = merged
+
+    def call(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
+        """Returns the vectors of all columns."""
+        columns = [
+            {name: inputs[f"{name}_{n}"] for name in self.embedder.input_names if f"{name}_{n}" in inputs}
+            for n in range(self.columns)
+        ]
+        if not self.merged:
+            vectors = [self._embed(column, training) for column in columns]
+            return {"sentence_embedding": ops.stack(vectors, axis=1)}
+        # The texts of an example stay next to each other, so that on several devices no row moves to another.
+        stacked = {name: ops.stack([column[name] for column in columns], axis=1) for name in columns[0]}
+        flat = {name: ops.reshape(values, (-1, ops.shape(values)[2])) for name, values in stacked.items()}
+        vectors = self._embed(flat, training)
+        return {"sentence_embedding": ops.reshape(vectors, (-1, self.columns, vectors.shape[-1]))}
+
+    def _embed(self, inputs: dict[str, Any], training: bool | None) -> Any:
+        return self.embedder(inputs, training=training)["sentence_embedding"]
+
+    @property
+    def config(self) -> Any:
+        """The configuration of the embedding model."""
+        return self.embedder.config
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Returns the weights of the embedding model; see `BertPreTrainedModel.state_dict`."""
+        return self.embedder.state_dict()
+
+    def save_pretrained(self, directory: str | Path, *, dtype: str = "float32") -> None:
+        """Writes the embedding model; see `BertPreTrainedModel.save_pretrained`."""
+        self.embedder.save_pretrained(directory, dtype=dtype)
+
+    def gradient_checkpointing_enable(self, enable: bool = True) -> None:
+        """Makes training store only the inputs of each block; see `BertPreTrainedModel`."""
+        self.embedder.gradient_checkpointing_enable(enable)
+        self.train_function = None  # `fit` traces it again.
