@@ -134,8 +134,10 @@ class TextRows(Features):
         columns: int64 ``[examples, columns]``, the rows of the first texts, the second texts, and the negatives.
         documents: int64 ``[documents]``, the rows of the documents that are ranked for each first text; may be empty.
         scores: float32 ``[examples]``, the scores of pairs; empty if there are none.
+        texts: int64 ``[rows]``, the same number for rows of the same text with different prompts.
     """
 
     columns: np.ndarray = field(kw_only=True)
     documents: np.ndarray = field(kw_only=True)
     scores: np.ndarray = field(kw_only=True)
+    texts: np.ndarray = field(kw_only=True)

@@ -59,7 +59,7 @@ TASKS: MutableMapping[str, "Task"] = _Tasks(
 
 
 # Task: the module in this package and the frozen dataclass of its options. Such a module imports no framework.
-TASK_OPTIONS: dict[str, str] = {"reranking": "options.RerankingOptions"}
+TASK_OPTIONS: dict[str, str] = {"embedding": "options.EmbeddingOptions", "reranking": "options.RerankingOptions"}
 
 
 def get_options_class(name: str) -> Any:

@@ -252,8 +252,12 @@ class Task(abc.ABC):
     def make_metrics(self) -> dict[str, Any]:
         """Keras metrics for each output, weighted as the loss is."""
 
-    def make_compile_arguments(self) -> dict[str, Any]:
-        """Keywords for ``keras.Model.compile``, without the optimizer."""
+    def make_compile_arguments(self, features: Features | None = None) -> dict[str, Any]:
+        """Keywords for ``keras.Model.compile``, without the optimizer.
+
+        Args:
+            features: the training data, for tasks whose loss depends on it.
+        """
         return {"loss": self.make_loss(), "loss_weights": self.loss_weights, "weighted_metrics": self.make_metrics()}
 
     def make_trainable(self, model: Any, features: Features) -> Any:

@@ -11,7 +11,8 @@ import numpy as np
 from keras_bert_impl.checkpoints.sentence_modules import read_settings
 from keras_bert_impl.checkpoints.sentence_settings import CONFIG_KEY, SentenceSettings
 from keras_bert_impl.config import INPUTS, BertConfig
-from keras_bert_impl.data.batches import Features, Ragged
+from keras_bert_impl.data.batches import Features, LengthBatches, Ragged
+from keras_bert_impl.data.column_batches import ColumnBatches, ColumnFeatures
 from keras_bert_impl.data.retrieval import is_beir, iterate_beir
 from keras_bert_impl.data.tables import Columns, check_text, location
 from keras_bert_impl.data.text_columns import TextRows, iterate_text_columns
@@ -19,6 +20,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import Source
 from keras_bert_impl.tasks.base import NO_SUMMARY, Outputs, Prediction, Serving, Summary, TargetLogit, TextTask
 from keras_bert_impl.tasks.encoding import check_fit, make_model_inputs, truncate
+from keras_bert_impl.tasks.options import EmbeddingOptions
 from keras_bert_impl.tasks.regression import compute_correlations, read_numbers
 from keras_bert_impl.tasks.retrieval_metrics import compute_retrieval_metrics
 from keras_bert_impl.tasks.search import search
@@ -52,11 +54,12 @@ class Embedding(TextTask):
     config_keys: ClassVar[tuple[str, ...]] = (CONFIG_KEY,)
     card_note: ClassVar[str] = "sentence-transformers and transformers can load this directory too."
     refusals: ClassVar[Mapping[str, str]] = {
-        "finetune": "train for a task with labels, such as '--task regression' for the similarity of pairs, or adapt "
-        "the model to your texts with '--task masked-lm'.",
         "explain": "a vector is not a single logit. Explain a model with a head, or see 'keras-bert similar' and "
         "'keras-bert attention'.",
     }
+
+    def __init__(self, options: EmbeddingOptions | None = None) -> None:
+        self.options = options or EmbeddingOptions()
 
     # -- the model
 
@@ -68,10 +71,18 @@ class Embedding(TextTask):
     def read_config(self, source: Source, config: BertConfig) -> BertConfig:
         """Adds the settings in the files of sentence-transformers, unless ``config.json`` has them, as in exports.
 
+        The options of the task replace some of them.
+
         Warns:
-            UserWarning: there are no such files; mean pooling is used.
+            UserWarning: there are no such files and no option ``pooling``; mean pooling is used.
         """
-        return config if CONFIG_KEY in config.extra else read_settings(source, config).add_to(config)
+        if CONFIG_KEY in config.extra:
+            return config
+        options = self.options
+        settings = read_settings(source, config, pooling=options.pooling, normalize=options.normalize)
+        given = {"query": options.query_prompt, "document": options.document_prompt}
+        prompts = {name: text for name, text in given.items() if text is not None}
+        return dataclasses.replace(settings, prompts={**settings.prompts, **prompts}).add_to(config)
 
     def open_tokenizer(self, source: Source, config: BertConfig) -> BertTokenizer:
         """Reads the tokenizer, which lower-cases texts if the settings say so."""
@@ -115,6 +126,7 @@ class Embedding(TextTask):
         settings = SentenceSettings.from_config(config)
         query, document = _choose_prompts(settings, columns)
         rows: dict[tuple[str, str], int] = {}  # Prompt and text: the number of the row.
+        distinct: dict[str, int] = {}  # Text: its number.
 
         def number(prompt: str, column: Sequence[str]) -> np.ndarray:
             return np.array([rows.setdefault((prompt, text), len(rows)) for text in column], np.int64)
@@ -144,6 +156,7 @@ class Embedding(TextTask):
             columns=np.stack(numbers, axis=1),
             documents=documents,
             scores=scores,
+            texts=np.array([distinct.setdefault(text, len(distinct)) for _, text in rows], np.int64),
         )
 
     # -- training
@@ -153,12 +166,84 @@ class Embedding(TextTask):
         return {}
 
     def make_loss(self) -> dict[str, Any]:
-        """Returns no entries."""
+        """Returns no entries: the loss depends on the training data, see `make_compile_arguments`."""
         return {}
 
     def make_metrics(self) -> dict[str, Any]:
-        """Returns no entries."""
+        """Returns no entries: what counts is measured on all texts together, after each epoch."""
         return {}
+
+    def make_compile_arguments(self, features: Features | None = None) -> dict[str, Any]:
+        """The loss for the training data."""
+        from keras_bert_impl.tasks.contrastive import make_contrastive_loss
+
+        return {"loss": {_OUTPUT: make_contrastive_loss(self._choose_loss(features), self.options)}}
+
+    def make_trainable(self, model: Any, features: Features) -> Any:
+        """Returns `SentenceColumns`, which gives the vectors of each column of the examples.
+
+        Raises:
+            InputError: the options do not fit the model or the training data.
+        """
+        from keras_bert_impl.models.sentence_columns import SentenceColumns
+
+        examples = self._make_examples(features)
+        self._choose_loss(features)
+        size, dims = model.settings.compute_size(model.config.hidden_size), self.options.matryoshka_dims
+        if dims and dims[0] > size:
+            raise InputError(f"matryoshka has the size {dims[0]}, but the vectors have {size} numbers. Omit it.")
+        return SentenceColumns(model, examples.columns.shape[1], merged=examples.merged)
+
+    def make_batches(
+        self, features: Features, batch_size: int, *, seed: int, epochs: int, lengths: tuple[int, ...] = ()
+    ) -> ColumnBatches:
+        """Returns batches of examples. With in-batch negatives no text is twice in a batch.
+
+        Raises:
+            InputError: the batches have no negatives.
+        """
+        examples, unique = self._make_examples(features), self._choose_loss(features) == "multiple-negatives"
+        batches = ColumnBatches(examples, batch_size, seed=seed, epochs=epochs, lengths=lengths, unique=unique)
+        if unique and examples.columns.shape[1] == 2 and len(examples) < 1.5 * batches.per_epoch:
+            problem = f"batch_size is {batch_size}"
+            if batch_size > 1:
+                problem = f"the batches of the training data have {len(examples) / batches.per_epoch:.1f} pairs"
+                problem += f" ({batches.describe().rstrip('.')})" if len(examples) > 1 else ""
+            raise InputError(
+                f"{problem}: in-batch negatives need at least 2 pairs in a batch. Choose a larger batch_size, or give "
+                "more pairs."
+            )
+        return batches
+
+    def describe_batches(self, batches: LengthBatches) -> str:
+        """Returns what it costs that no text is twice in a batch."""
+        assert isinstance(batches, ColumnBatches)
+        return f"train: {description}" if (description := batches.describe()) else ""
+
+    def _choose_loss(self, features: Features | None) -> str:
+        from keras_bert_impl.tasks.contrastive import choose_loss
+
+        assert isinstance(features, TextRows)
+        return choose_loss(self.options, features.scores / self.options.label_scale, features.columns.shape[1])
+
+    def _make_examples(self, features: Features) -> ColumnFeatures:
+        """Returns the training data by examples; segments are omitted, because they are 0."""
+        assert isinstance(features, TextRows)
+        if features.columns.shape[1] < 2:
+            raise InputError(
+                "embeddings are trained on pairs of texts or triplets, and the training data has no second texts. A "
+                "directory in BEIR's layout is for evaluation only."
+            )
+        count, scores = len(features.columns), features.scores
+        labels = scores / self.options.label_scale if len(scores) else np.zeros(count, np.float32)
+        return ColumnFeatures(
+            {name: values for name, values in features.inputs.items() if name != "token_type_ids"},
+            {_OUTPUT: labels.astype(np.float32)},
+            {},
+            np.arange(count, dtype=np.int32),
+            columns=features.columns,
+            texts=features.texts[features.columns],
+        )
 
     # -- prediction
 

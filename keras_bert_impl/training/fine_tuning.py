@@ -135,7 +135,7 @@ def finetune(
         run.train(
             trainable,
             batches,
-            losses=spec.make_compile_arguments(),
+            losses=spec.make_compile_arguments(features["train"]),
             steps=len(batches),
             steps_per_epoch=batches.per_epoch,
             identity={"task": spec.name, **{f"option {name}": value for name, value in chosen.items()}},
