@@ -164,6 +164,7 @@ def test_the_trained_model_may_be_another_than_the_saved_one(checkpoint: Path, t
         np.testing.assert_array_equal(saved[name], array, err_msg=name)
 
 
+@pytest.mark.filterwarnings("ignore:.* has no modules.json.* mean pooling is used:UserWarning")
 def test_a_checkpoint_is_opened_for_its_task(search: Search, checkpoint: Path) -> None:
     task, config, tokenizer = open_task(checkpoint, "search")
     assert task is search
