@@ -1,6 +1,6 @@
 """Predictions and vectors from texts or files, in Python."""
 
-from keras_bert_impl.prediction.encoding import iterate_vectors
+from keras_bert_impl.prediction.encoding import encode, encode_document, encode_query, iterate_vectors
 from keras_bert_impl.prediction.fill_mask import fill_mask
 from keras_bert_impl.prediction.next_sentence import next_sentence
 from keras_bert_impl.prediction.predictor import Predictor
@@ -23,7 +23,10 @@ __all__ = [
     "Reranker",
     "cos_sim",
     "dot_score",
+    "encode",
+    "encode_document",
     "encode_file",
+    "encode_query",
     "euclidean_sim",
     "fill_mask",
     "iterate_vectors",

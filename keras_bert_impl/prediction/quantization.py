@@ -38,10 +38,10 @@ def quantize_embeddings(
     Warns:
         UserWarning: fewer than 100 vectors give the ranges.
 
-    >>> vectors = np.array([[0.5, -1.0, 0.0], [-0.5, 1.0, 0.25]], np.float32)
+    >>> vectors = np.array([[0.5, -1.0, 0.0], [-0.5, 0.75, 0.25]], np.float32)
     >>> quantize_embeddings(vectors, "int8", ranges=[[-1, -1, -1], [1, 1, 1]])
     array([[  63, -128,   -1],
-           [ -65,  127,   31]], dtype=int8)
+           [ -65,   95,   31]], dtype=int8)
     >>> quantize_embeddings(vectors, "ubinary")
     array([[128],
            [ 96]], dtype=uint8)
