@@ -14,7 +14,18 @@ from keras_bert_impl.ops.variants import choose
 
 def gelu(x: Any) -> Any:
     """Gaussian error linear unit, the exact one with erf (https://arxiv.org/abs/1606.08415)."""
-    return choose(_gelu, {"portable": lambda x: x * 0.5 * (1.0 + ops.erf(x / math.sqrt(2)))})(x)
+    return choose(_gelu, {"portable": _portable_gelu, "fused": _fusible_gelu})(x)
+
+
+def _portable_gelu(x: Any) -> Any:
+    return x * 0.5 * (1.0 + ops.erf(x / math.sqrt(2)))
+
+
+def _fusible_gelu(x: Any) -> Any:
+    """The form that TensorFlow fuses with the matrix product and the bias before it on CPU."""
+    import tensorflow as tf
+
+    return tf.nn.gelu(x, approximate=False)
 
 
 def _compute_normal_cdf(x: Any) -> Any:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bert_impl.ops.variants import choose
+from keras_bert_impl.ops.variants import choose, use_variants
 
 # Takes a batch of named inputs, returns the named outputs as NumPy arrays.
 InferenceFunction = Callable[[dict[str, np.ndarray]], dict[str, Any]]
@@ -38,14 +38,20 @@ def _compile_with_tensorflow(model: keras.Model) -> InferenceFunction:
 
     functions: dict[tuple[str, ...], Any] = {}
 
+    def compute(inputs: Any) -> Any:
+        with use_variants("fused"):
+            return model(inputs, training=False)
+
     def run(inputs: dict[str, np.ndarray]) -> dict[str, Any]:
         names = tuple(inputs)
         if names not in functions:
             # Without a signature, `tf.function` would trace for the first shape, and again for the second.
             specs = {name: tf.TensorSpec([None] * array.ndim, array.dtype) for name, array in inputs.items()}
-            function = tf.function(lambda tensors: model(tensors, training=False), [specs], autograph=False)
-            functions[names] = function.get_concrete_function()
-        outputs = functions[names]({name: tf.constant(array) for name, array in inputs.items()})
+            functions[names] = tf.function(compute, [specs], autograph=False).get_concrete_function()
+        tensors = {name: tf.constant(array) for name, array in inputs.items()}
+        # The operations of a BERT depend on each other, so that running several at once only costs time.
+        with tf.experimental.function_executor_type("SINGLE_THREADED_EXECUTOR"):
+            outputs = functions[names](tensors)
         return keras.tree.map_structure(ops.convert_to_numpy, outputs)
 
     return run

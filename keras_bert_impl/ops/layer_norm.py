@@ -1,5 +1,6 @@
 """Layer normalization over the last axis (https://arxiv.org/abs/1607.06450), computed in float32."""
 
+import functools
 from typing import Any
 
 from keras import ops
@@ -10,7 +11,11 @@ from keras_bert_impl.ops.variants import choose
 
 def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float, *, training: Any = False) -> Any:
     """Normalizes the vectors of ``x`` ``[..., size]``, scales by ``gamma`` ``[size]`` and adds ``beta`` ``[size]``."""
-    variants = {"tensorflow training": _normalize_and_recompute, "portable": _portable_layer_norm}
+    variants = {
+        "tensorflow training": _normalize_and_recompute,
+        "portable": _portable_layer_norm,
+        "fused": _fused_layer_norm,
+    }
     return choose(_layer_norm, variants, training=training)(x, gamma, beta, epsilon)
 
 
@@ -49,3 +54,40 @@ def _portable_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
     difference = x - ops.mean(x, axis=axes, keepdims=True)
     variance = ops.mean(ops.power(difference, 2.0), axis=axes, keepdims=True)
     return difference / ops.sqrt(variance + epsilon) * gamma + beta
+
+
+def _fused_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+    """One operation of oneDNN on TensorFlow; the plain form, if this TensorFlow or this device does not have it."""
+    if not _has_fused_kernel():
+        return _layer_norm(x, gamma, beta, epsilon)
+    return _emit_fused_layer_norm(x, gamma, beta, epsilon)
+
+
+def _emit_fused_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+    import tensorflow as tf
+
+    inputs = [ops.convert_to_tensor(value, x.dtype) for value in (x, gamma, beta)]
+    attributes = {
+        "T": tf.compat.v1.AttrValue(type=x.dtype.as_datatype_enum),
+        "epsilon": tf.compat.v1.AttrValue(f=epsilon),
+    }
+    graph = tf.compat.v1.get_default_graph()
+    (result,) = graph._create_op_internal("_MklLayerNorm", inputs, dtypes=[x.dtype], attrs=attributes).outputs
+    result.set_shape(x.shape)
+    return result
+
+
+@functools.cache
+def _has_fused_kernel() -> bool:
+    """Whether this TensorFlow was built with oneDNN, and computes on a CPU."""
+    import tensorflow as tf
+
+    if tf.config.list_logical_devices("GPU"):
+        return False
+    with tf.init_scope():  # Outside of the graph that is being traced.
+        try:
+            vector = tf.constant([[1.0, 2.0, 3.0]])
+            tf.function(lambda: _emit_fused_layer_norm(vector, vector[0], vector[0], 1e-12), autograph=False)()
+        except (tf.errors.OpError, RuntimeError, ValueError, AttributeError):
+            return False
+    return True

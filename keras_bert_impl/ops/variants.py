@@ -2,7 +2,8 @@
 
 An operation has a plain form and a table of variants with these keys: ``"tensorflow"``, ``"jax"`` and ``"torch"`` for
 inference on a backend; ``"tensorflow training"`` and so on for training; ``"inference"`` for SavedModels, with weights
-that the export prepared; ``"portable"`` for the form that the converters to ONNX, OpenVINO and LiteRT recognize.
+that the export prepared; ``"portable"`` for the form that the converters to ONNX, OpenVINO and LiteRT recognize;
+``"fused"`` for functions without gradients that TensorFlow runs in this process.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ def choose(plain: Callable[..., Any], variants: Mapping[str, Callable[..., Any]]
 
 @contextlib.contextmanager
 def use_variants(purpose: str, prepared: Mapping[int, Any] | None = None) -> Iterator[None]:
-    """Makes all operations use the variants for ``"inference"`` or ``"portable"``.
+    """Makes all operations use the variants for ``"inference"``, ``"portable"`` or ``"fused"``.
 
     ``prepared`` has the weights that a variant uses in place of a layer's own, by the ``id`` of the layer.
     """

@@ -38,11 +38,9 @@ def test_texts_are_printed_as_json(run: Run, embedder: Path, model: BertForSente
     ran = run("embed", embedder, *TEXTS)
     assert (ran.code, ran.err) == (0, "")
     np.testing.assert_allclose(parse_vectors(ran.out), encode(model, TEXTS), atol=2e-6)
-    ran = run("embed", embedder, *TEXTS, "--prompt", "query", "--normalize", "--truncate-dim", "7")
+    ran = run("embed", embedder, *TEXTS, "--prompt-text", "find: ", "--normalize", "--truncate-dim", "7")
     expected = encode(model, TEXTS, prompt_name="query", normalize_embeddings=True, truncate_dim=7)
     np.testing.assert_allclose(parse_vectors(ran.out), expected, atol=2e-6)
-    ran = run("embed", embedder, *TEXTS, "--prompt-text", "find: ", "--precision", "ubinary", "--batch-size", "1")
-    assert np.array_equal(parse_vectors(ran.out), encode(model, TEXTS, prompt_name="query", precision="ubinary"))
 
 
 def test_standard_input_has_a_text_per_line(
@@ -53,18 +51,27 @@ def test_standard_input_has_a_text_per_line(
     np.testing.assert_allclose(parse_vectors(run("embed", embedder).out), encode(model, TEXTS), atol=2e-6)
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("float32", "float32"), ("bfloat16", "float32"), ("uint8", "uint8")])
+@pytest.mark.parametrize(("precision", "dtype"), [("bfloat16", "float32"), ("uint8", "uint8")])
 def test_a_file_is_written(
-    run: Run, embedder: Path, tmp_path: Path, film_texts: list[str], precision: str, dtype: str
+    run: Run,
+    embedder: Path,
+    model: BertForSentenceEmbedding,
+    tmp_path: Path,
+    film_texts: list[str],
+    precision: str,
+    dtype: str,
 ) -> None:
     (tmp_path / "x.tsv").write_text("line\n" + "\n".join(film_texts[:101]) + "\n", encoding="utf-8")
     output = tmp_path / "vectors.npy"
-    options = ["--file", tmp_path / "x.tsv", "--column", "line", "--output", output, "--precision", precision]
+    options: list[Any] = ["--prompt", "query", "--batch-size", "7"]
+    options += ["--file", tmp_path / "x.tsv", "--column", "line", "--output", output, "--precision", precision]
     ran = run("embed", embedder, *options)
     assert (ran.code, ran.err) == (0, "")
     assert ran.out == f"101 vectors of 32 numbers written to {output} ({dtype})\n"
     vectors = np.load(output)
     assert (vectors.shape, vectors.dtype) == ((101, 32), dtype)
+    expected = encode(model, film_texts[:101], prompt_name="query", precision=precision)
+    assert np.abs(vectors.astype(np.float64) - expected).max() <= (1 if dtype == "uint8" else 2e-2)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +88,7 @@ def test_a_file_is_written(
         ),
         (["a", "--precision", "int8"], "int8 needs the range of each dimension, and one vector has none. "),
         (["--file", "absent.txt"], "absent.txt cannot be read: No such file or directory."),
-        (["a", "--output", "x.json/v.npy"], "x.json/v.npy cannot be written: Not a directory."),
+        (["a", "--output", "x.json/v.npy"], "x.json/v.npy cannot be written: File exists."),
         (["a", "--truncate-dim", "0"], "truncate_dim is 0; a number of dimensions from 1 to 32 was expected."),
     ],
 )

@@ -22,17 +22,25 @@ TEXTS = ["A good film.", "", "😀 bad", "not a good film, and far too long " * 
 PROMPTS = {"query": "find a film: ", "document": "film: ", "other": "not "}
 
 
+# Keywords of ``encode``; ``method`` is another method.
+Options = dict[str, Any]
+
+
 @run_in_torch_process
-def encode_with_sentence_transformers(
-    directory: Path, texts: Any, *, method: str = "encode", **options: Any
-) -> np.ndarray | list[np.ndarray]:
+def encode_with_sentence_transformers(directory: Path, texts: Any, calls: list[dict[str, Any]]) -> list[Any]:
+    """Returns the result of each call, with lists of arrays for states of tokens."""
     import warnings
 
     from sentence_transformers import SentenceTransformer
 
     warnings.simplefilter("ignore")  # About the old names of its modules, and about few vectors for ranges.
-    vectors = getattr(SentenceTransformer(str(directory), device="cpu"), method)(texts, **options)
-    return [states.numpy() for states in vectors] if isinstance(vectors, list) else vectors
+    model = SentenceTransformer(str(directory), device="cpu")
+    results = []
+    for options in calls:
+        options = dict(options)
+        vectors = getattr(model, options.pop("method", "encode"))(texts, **options)
+        results.append([states.numpy() for states in vectors] if isinstance(vectors, list) else vectors)
+    return results
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +54,8 @@ def model(directory: Path) -> BertForSentenceEmbedding:
     return BertForSentenceEmbedding.from_pretrained(directory)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
+def test_vectors_are_those_of_sentence_transformers(model: BertForSentenceEmbedding, directory: Path) -> None:
+    calls: list[Options] = [
         {},
         {"prompt_name": "other"},
         {"prompt": "a bad "},
@@ -58,41 +65,30 @@ def model(directory: Path) -> BertForSentenceEmbedding:
         {"truncate_dim": 13, "normalize_embeddings": True},
         {"truncate_dim": 41},
         {"batch_size": 2},
-    ],
-    ids=str,
-)
-def test_vectors_are_those_of_sentence_transformers(
-    model: BertForSentenceEmbedding, directory: Path, options: dict[str, Any]
-) -> None:
-    found = encode(model, TEXTS, **options)
-    expected = encode_with_sentence_transformers(directory, TEXTS, **options)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    one = encode(model, TEXTS[3], **options)
-    assert one.shape == found[3].shape
-    np.testing.assert_allclose(one, found[3], atol=2e-6)
+    ]
+    for options, expected in zip(calls, encode_with_sentence_transformers(directory, TEXTS, calls), strict=True):
+        found = encode(model, TEXTS, **options)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=str(options))
+        one = encode(model, TEXTS[3], **options)
+        assert one.shape == found[3].shape
+        np.testing.assert_allclose(one, found[3], atol=2e-6, err_msg=str(options))
 
 
-@pytest.mark.parametrize("include_prompt", [True, False])
-@pytest.mark.parametrize("default", [None, "other"])
+@pytest.mark.parametrize(("include_prompt", "default"), [(True, "other"), (False, None)])
 def test_prompts(tmp_path: Path, small_bert: Path, include_prompt: bool, default: str | None) -> None:
     """Default prompts, the two methods, and prompts that the pooling leaves out; one is longer than a row."""
     prompts = {**PROMPTS, "query": "a film " * 40}
-    options = {"include_prompt": include_prompt, "prompts": prompts, "default_prompt_name": default}
-    directory = small.write_embedder(tmp_path / "model", small_bert, **options)
+    settings = {"include_prompt": include_prompt, "prompts": prompts, "default_prompt_name": default}
+    directory = small.write_embedder(tmp_path / "model", small_bert, **settings)
     model = BertForSentenceEmbedding.from_pretrained(directory)
-    for encode_here, method in (
-        (encode, "encode"),
-        (encode_query, "encode_query"),
-        (encode_document, "encode_document"),
-    ):
-        for names in ({}, {"prompt_name": "document"}, {"prompt": "bad"}):
-            if method == "encode_query" and not include_prompt and not names:
-                continue  # No token remains: torch gives zeros divided by 1e-9.
-            found = encode_here(model, TEXTS, **names)
-            expected = encode_with_sentence_transformers(directory, TEXTS, method=method, **names)
-            np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=f"{method} {names}")
-    assert np.isfinite(encode_query(model, TEXTS)).all()
+    methods = {"encode": encode, "encode_query": encode_query, "encode_document": encode_document}
+    names: list[Options] = [{}, {"prompt_name": "document"}, {"prompt": "bad"}]
+    calls = [{"method": method, **options} for method in methods for options in names]
+    for call, expected in zip(calls, encode_with_sentence_transformers(directory, TEXTS, calls), strict=True):
+        found = methods[call.pop("method")](model, TEXTS, **call)
+        assert np.isfinite(found).all()
+        np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=str(call))
 
 
 def test_a_document_prompt_of_another_name_is_not_used(tmp_path: Path, small_bert: Path) -> None:
@@ -102,7 +98,7 @@ def test_a_document_prompt_of_another_name_is_not_used(tmp_path: Path, small_ber
     model = BertForSentenceEmbedding.from_pretrained(directory)
     with pytest.warns(UserWarning, match=r"the model has the prompt 'passage' but no 'document', so no prompt is used"):
         found = encode_document(model, TEXTS)
-    expected = encode_with_sentence_transformers(directory, TEXTS, method="encode_document")
+    (expected,) = encode_with_sentence_transformers(directory, TEXTS, [{"method": "encode_document"}])
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.abs(encode_document(model, TEXTS, prompt_name="passage") - found).max() > 0.01
 
@@ -112,8 +108,8 @@ def test_settings_of_the_directory(tmp_path: Path, small_bert: Path) -> None:
     directory = small.write_embedder(tmp_path / "model", small_bert, truncate_dim=17)
     model = BertForSentenceEmbedding.from_pretrained(directory)
     assert encode(model, []).shape == (0, 17)
-    for options in ({}, {"truncate_dim": 11}, {"truncate_dim": 23, "normalize_embeddings": True}):
-        expected = encode_with_sentence_transformers(directory, TEXTS, **options)
+    calls: list[Options] = [{}, {"truncate_dim": 11}, {"truncate_dim": 23, "normalize_embeddings": True}]
+    for options, expected in zip(calls, encode_with_sentence_transformers(directory, TEXTS, calls), strict=True):
         np.testing.assert_allclose(encode(model, TEXTS, **options), expected, atol=1e-5)
 
 
@@ -124,7 +120,7 @@ def test_quantized(
 ) -> None:
     texts = film_texts[:101]
     found = encode(model, texts, precision=precision)
-    expected = encode_with_sentence_transformers(directory, texts, precision=precision)
+    (expected,) = encode_with_sentence_transformers(directory, texts, [{"precision": precision}])
     assert (found.shape, found.dtype) == ((101, size), expected.dtype)
     # Numbers at the border of two steps may differ, because the vectors differ by rounding.
     assert np.mean(found == expected) > 0.999
@@ -138,7 +134,7 @@ def test_quantized(
 def test_states_of_tokens(model: BertForSentenceEmbedding, directory: Path) -> None:
     options = {"output_value": "token_embeddings", "prompt_name": "document"}
     found = encode(model, TEXTS, **options)
-    expected = encode_with_sentence_transformers(directory, TEXTS, **options)
+    (expected,) = encode_with_sentence_transformers(directory, TEXTS, [options])
     assert [states.shape for states in found] == [states.shape for states in expected]
     for states, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(states, theirs, atol=1e-5)
@@ -308,7 +304,7 @@ def test_files_that_fail_leave_nothing(model: BertForSentenceEmbedding, tmp_path
         encode_file(model, path, tmp_path / "vectors.npy", precision="int8")
     with pytest.raises(InputError, match=r"there is no column 'text'; the columns are 'id', 'line'"):
         encode_file(model, write_table(tmp_path / "x.tsv", TEXTS[:1]), tmp_path / "vectors.npy")
-    with pytest.raises(InputError, match=r"vectors\.npy cannot be written: Not a directory"):
+    with pytest.raises(InputError, match=r"vectors\.npy cannot be written: File exists"):
         encode_file(model, path, path / "vectors.npy")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["x.tsv", "x.txt"]
 

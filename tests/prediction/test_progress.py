@@ -20,14 +20,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seconds
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    result = Terminal()
-    monkeypatch.setattr("sys.stderr", result)
-    return result
+def use_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Makes standard error a terminal. (In a fixture, pytest would replace it again before the test starts.)"""
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    return terminal
 
 
-def test_a_line_per_second_and_one_at_the_end(clock: list[float], terminal: Terminal) -> None:
+def test_a_line_per_second_and_one_at_the_end(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
     bar = progress.ProgressBar("texts", 2000)
     for _ in range(10):
         bar.add(100)
@@ -44,14 +45,16 @@ def test_a_line_per_second_and_one_at_the_end(clock: list[float], terminal: Term
     assert terminal.getvalue().endswith("\n")
 
 
-def test_without_a_total_only_the_rate_is_shown(clock: list[float], terminal: Terminal) -> None:
+def test_without_a_total_only_the_rate_is_shown(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
     bar = progress.ProgressBar("texts")
     clock[0] += 2
     bar.add(10)
-    assert terminal.getvalue() == "\r10 texts, 5 per second"
+    assert terminal.getvalue().rstrip() == "\r10 texts, 5 per second"
 
 
-def test_short_jobs_show_nothing_unless_asked(clock: list[float], terminal: Terminal) -> None:
+def test_short_jobs_show_nothing_unless_asked(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
     for is_shown in (None, False, True):
         bar = progress.ProgressBar("texts", 10, is_shown=is_shown)
         clock[0] += 0.5
