@@ -72,14 +72,14 @@ def count_tokens(checkpoint: Path, texts: list[str]) -> list[tuple[str, str]]:
     """Rows of a table: the tokens of all batches, padding included, of both sides."""
     from keras_bert_impl import BertTokenizer
     from keras_bert_impl.data.batches import Features, LengthBatches, Ragged
-    from keras_bert_impl.prediction import encoding
+    from keras_bert_impl.prediction.encoder import CHUNK_SIZE, MAX_TOKENS
 
     rows = BertTokenizer.from_pretrained(checkpoint).encode_ragged(texts, max_length=256)["input_ids"]
     lengths = np.array([len(row) for row in rows])
     padded = 0
-    for start in range(0, len(rows), encoding._CHUNK_SIZE):
-        ids = Ragged.from_rows(rows[start : start + encoding._CHUNK_SIZE], dtype=np.int32)
-        batches = LengthBatches(Features({"ids": ids}, {}, {}, np.arange(len(ids))), 1, max_tokens=encoding._MAX_TOKENS)
+    for start in range(0, len(rows), CHUNK_SIZE):
+        ids = Ragged.from_rows(rows[start : start + CHUNK_SIZE], dtype=np.int32)
+        batches = LengthBatches(Features({"ids": ids}, {}, {}, np.arange(len(ids))), 1, max_tokens=MAX_TOKENS)
         padded += sum(batches[k][0]["ids"].size for k in range(len(batches)))
     counts = {"without padding": int(lengths.sum()), _OURS: padded}
     order = np.argsort([-len(text) for text in texts], kind="stable")

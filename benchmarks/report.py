@@ -26,6 +26,7 @@ _LIBRARIES = (
     "keras-hub",
     "torch",
     "transformers",
+    "sentence-transformers",
     "onnxruntime",
     "openvino",
     "numpy",

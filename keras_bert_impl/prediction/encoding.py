@@ -1,25 +1,15 @@
 """Texts to vectors with a `BertForSentenceEmbedding`: one text, lists and streams."""
 
-import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_bert_impl.data.batches import Features, LengthBatches, Ragged, restore_order
-from keras_bert_impl.data.feed import get_batch_lengths
 from keras_bert_impl.data.tables import check_text
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.prediction.progress import ProgressBar
+from keras_bert_impl.prediction.encoder import CHUNK_SIZE, MAX_TOKENS, Encoder
 from keras_bert_impl.prediction.quantization import PRECISIONS, check_precision, quantize_embeddings
-from keras_bert_impl.tasks.base import PredictFunction
-from keras_bert_impl.tasks.encoding import check_fit
-from keras_bert_impl.tasks.similarity import normalize
-from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
     from keras_bert_impl.models import BertForSentenceEmbedding
@@ -30,11 +20,6 @@ _OUTPUTS = ("sentence_embedding", "token_embeddings")
 ENCODE_PRECISIONS = ("float32", "bfloat16", *(name for name in PRECISIONS if name != "float32"))
 # The names of prompts for documents, in the order of precedence.
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
-# The number of texts that are sorted by length together.
-_CHUNK_SIZE = 4096
-_MAX_TOKENS = 4096
-# For the functions that are cached on models.
-_lock = threading.RLock()
 
 
 def encode(
@@ -44,7 +29,7 @@ def encode(
     prompt_name: str | None = None,
     prompt: str | None = None,
     batch_size: int | None = None,
-    max_tokens: int = _MAX_TOKENS,
+    max_tokens: int = MAX_TOKENS,
     show_progress_bar: bool | None = None,
     output_value: str = "sentence_embedding",
     precision: str = "float32",
@@ -57,7 +42,8 @@ def encode(
     are longer than the model's ``max_seq_length`` are truncated.
 
     Args:
-        model: the model, with its tokenizer.
+        model: the model, with its tokenizer. It is compiled at the first call; if its layers change after that, as by
+            ``enable_lora``, use a copy of it.
         inputs: a text, or any iterable of texts, such as a list or a generator.
         prompt_name: the name of a prompt of the model, which is put before each text; None: the model's default prompt,
             if it has one.
@@ -88,7 +74,7 @@ def encode(
     check_precision(precision, ENCODE_PRECISIONS)
     if output_value not in _OUTPUTS:
         raise InputError(f"output_value is {output_value!r}; {' or '.join(_OUTPUTS)} was expected.")
-    encoder = _Encoder.create(
+    encoder = Encoder.create(
         model,
         prompt_name=prompt_name,
         prompt=prompt,
@@ -149,7 +135,7 @@ def iterate_vectors(
     model: "BertForSentenceEmbedding",
     texts: Iterable[str],
     *,
-    size: int = _CHUNK_SIZE,
+    size: int = CHUNK_SIZE,
     show_progress_bar: bool | None = False,
     precision: str = "float32",
     **options: Any,
@@ -173,235 +159,5 @@ def iterate_vectors(
         InputError: see `encode`.
     """
     check_precision(precision, ("float32", "bfloat16"))
-    encoder = _Encoder.create(model, computes_in=precision, **options)
+    encoder = Encoder.create(model, computes_in=precision, **options)
     return encoder.iterate(texts, show_progress_bar=show_progress_bar, chunk_size=size)
-
-
-def get_vector_size(model: "BertForSentenceEmbedding", truncate_dim: int | None = None) -> int:
-    """Returns the number of dimensions of the vectors that `encode` returns with this ``truncate_dim``."""
-    size = model.settings.compute_size(model.config.hidden_size)
-    limit = model.settings.truncate_dim if truncate_dim is None else truncate_dim
-    if limit is not None and limit < 1:
-        raise InputError(f"truncate_dim is {limit}; a number of dimensions from 1 to {size} was expected.")
-    return size if limit is None else min(size, limit)
-
-
-def resolve_prompt(prompts: Mapping[str, str], prompt: str | None, name: str | None, *, default: str | None) -> str:
-    """Returns the text that is put before each text.
-
-    Args:
-        prompts: the model's prompts by name.
-        prompt: a text, which takes precedence.
-        name: the name of a prompt.
-        default: the name of the prompt if neither is given; None: no prompt.
-
-    Raises:
-        InputError: there is no prompt with this name.
-    """
-    name = default if name is None else name
-    if prompt is not None or name is None:
-        return prompt or ""
-    if name not in prompts:
-        raise InputError(
-            f"the model has no prompt {name!r}; its prompts are {', '.join(map(repr, prompts))}. Name one of them, or "
-            "pass the text of a prompt."
-        )
-    return prompts[name]
-
-
-@dataclass(frozen=True)
-class _Encoder:
-    """How texts become vectors.
-
-    Attributes:
-        run: the model.
-        output: the output that is returned, see `encode`.
-        size: the number of dimensions that are returned.
-        tokenizer: the tokenizer.
-        prompt: the text before each text.
-        excluded: the number of tokens at the start of each row that the pooling leaves out.
-        max_length: the maximum length of a row in tokens.
-        lengths: the lengths that batches may be padded to; empty for any.
-        batch_size: rows per batch; None: by tokens.
-        max_tokens: the maximum number of tokens of a batch, padding included.
-        normalizes: whether vectors get the length 1.
-    """
-
-    run: PredictFunction
-    output: str
-    size: int
-    tokenizer: BertTokenizer
-    prompt: str
-    excluded: int
-    max_length: int
-    lengths: tuple[int, ...]
-    batch_size: int | None
-    max_tokens: int
-    normalizes: bool
-
-    @classmethod
-    def create(
-        cls,
-        model: "BertForSentenceEmbedding",
-        *,
-        prompt_name: str | None = None,
-        prompt: str | None = None,
-        batch_size: int | None = None,
-        max_tokens: int = _MAX_TOKENS,
-        computes_in: str = "float32",
-        normalize_embeddings: bool = False,
-        truncate_dim: int | None = None,
-        output: str = "sentence_embedding",
-    ) -> Self:
-        """Checks the arguments of `encode`, and compiles the model at the first call."""
-        for name, value in {"batch_size": batch_size, "max_tokens": max_tokens}.items():
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}; a positive number was expected.")
-        tokenizer, settings = model.tokenizer, model.settings
-        if tokenizer is None:
-            raise InputError("this model has no tokenizer: it was not loaded by from_pretrained. Set model.tokenizer.")
-        max_length = settings.resolve_max_length(model.config, tokenizer.model_max_length)
-        check_fit(tokenizer, model.config, max_length=max_length, pairs=False)
-        text = resolve_prompt(settings.prompts, prompt, prompt_name, default=settings.default_prompt_name)
-        excluded = 0
-        if text and not settings.include_prompt:
-            excluded = len(_tokenize(tokenizer, [text], max_length)[0]) - 1  # Without [SEP].
-        return cls(
-            run=_get_function(_get_model(model, computes_in), output),
-            output=output,
-            size=get_vector_size(model, truncate_dim),
-            tokenizer=tokenizer,
-            prompt=text,
-            excluded=excluded,
-            max_length=max_length,
-            lengths=get_batch_lengths(),
-            batch_size=batch_size,
-            max_tokens=max_tokens,
-            normalizes=normalize_embeddings,
-        )
-
-    def iterate(
-        self, texts: Iterable[str], *, show_progress_bar: bool | None, chunk_size: int = _CHUNK_SIZE
-    ) -> Iterator[Any]:
-        """Yields the vectors, or the states of tokens, of each chunk of texts."""
-        if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
-            raise InputError(
-                f"the texts are {texts!r:.50} ({type(texts).__name__}); a string or several strings were expected."
-            )
-        bar = ProgressBar("texts", len(texts) if isinstance(texts, Sized) else None, is_shown=show_progress_bar)
-        done = 0
-        try:
-            for features in _map_ahead(self.tokenize, _read_chunks(texts, chunk_size)):
-                yield self.compute(features, first=done, count=bar.add)
-                done += len(features)
-        finally:
-            bar.end()
-
-    def tokenize(self, texts: Sequence[str]) -> Features:
-        """Tokenizes texts with the prompt."""
-        rows = _tokenize(self.tokenizer, [self.prompt + text for text in texts], self.max_length)
-        ids = Ragged.from_rows(rows, dtype=np.int32, pad=self.tokenizer.pad_token_id)
-        inputs = {"input_ids": ids, "attention_mask": Ragged(np.broadcast_to(np.int32(1), ids.flat.shape), ids.offsets)}
-        if self.excluded:
-            positions = np.arange(len(ids.flat)) - np.repeat(ids.offsets[:-1], ids.lengths)
-            inputs["pooling_mask"] = Ragged((positions >= self.excluded).astype(np.int32), ids.offsets)
-        return Features(inputs, {}, {}, example=np.arange(len(rows), dtype=np.int32))
-
-    def compute(self, features: Features, *, first: int = 0, count: Callable[[int], None] = lambda rows: None) -> Any:
-        """Computes the vectors ``[rows, size]``, or a list of the states of tokens, in the order of the rows.
-
-        Args:
-            features: the rows.
-            first: the number of the first text among all, for messages.
-            count: is called with the number of rows of each batch.
-        """
-        max_tokens = None if self.batch_size else self.max_tokens
-        batches = LengthBatches(features, self.batch_size or 1, lengths=self.lengths, max_tokens=max_tokens)
-
-        def run(k: int) -> dict[str, Any]:
-            rows = batches.get_rows(k)
-            (inputs,) = features.batch(rows, length=self._pad_length(int(features.lengths[rows[0]])))
-            outputs = self.run(inputs)
-            count(len(rows))
-            return {"result": outputs[self.output]}
-
-        is_per_token = self.output == "token_embeddings"
-        result = restore_order(map(run, range(len(batches))), batches, per_token=is_per_token)["result"]
-        if isinstance(result, Ragged):
-            return [np.asarray(result[i], np.float32) for i in range(len(result))]
-        vectors = np.asarray(result, np.float32)[:, : self.size]
-        is_finite = np.isfinite(vectors).all(axis=1)
-        if not is_finite.all():
-            raise InputError(
-                f"the vector of text {first + int(is_finite.argmin()) + 1} is not finite: the weights of the model are "
-                "damaged, or too large for its dtype. Check the weights, or use float32."
-            )
-        return normalize(vectors) if self.normalizes else vectors
-
-    def _pad_length(self, longest: int) -> int:
-        """Returns the length of a batch with this longest row: on JAX one of a few, also for a single text."""
-        length = next((length for length in self.lengths if length >= longest), longest)
-        return min(length, self.max_length)
-
-
-def _tokenize(tokenizer: BertTokenizer, texts: Sequence[str], max_length: int) -> list[np.ndarray]:
-    return tokenizer.encode_ragged(texts, max_length=max_length)["input_ids"]
-
-
-def _read_chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
-    """Yields lists of texts; raises ``InputError`` for what is not a text."""
-    iterator = iter(texts)
-    done = 0
-    while chunk := list(islice(iterator, size)):
-        for number, text in enumerate(chunk, done + 1):
-            check_text(text, name="the text", location=f"text {number}")
-        yield chunk
-        done += len(chunk)
-
-
-def _map_ahead(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    """``map`` that computes one result ahead in another thread; the items are read in this one."""
-    with ThreadPoolExecutor(1) as executor:
-        ahead: Future[Any] | None = None
-        for item in items:
-            current, ahead = ahead, executor.submit(function, item)
-            if current:
-                yield current.result()
-        if ahead:
-            yield ahead.result()
-
-
-def _get_model(model: "BertForSentenceEmbedding", dtype: str) -> "BertForSentenceEmbedding":
-    """Returns the model, or if it computes in float32 and bfloat16 is wanted, a copy of it in bfloat16.
-
-    The copy is kept. Its weights are assigned at each call, because those of the model may have changed.
-    """
-    if dtype == "float32" or model.compute_dtype != "float32":
-        return model
-    copy = _get_cached(model, dtype, lambda: type(model)(model.config, dtype=dtype))
-    for target, source in zip(copy.weights, model.weights, strict=True):
-        target.assign(source)
-    return copy
-
-
-def _get_function(model: "BertForSentenceEmbedding", output: str) -> PredictFunction:
-    """Returns the compiled model with the output ``sentence_embedding`` or ``token_embeddings``."""
-    from keras_bert_impl.ops.compiled import compile_inference
-
-    if output == "sentence_embedding":
-        return _get_cached(model, output, lambda: compile_inference(model))
-
-    def compile_states() -> PredictFunction:
-        run = compile_inference(model.with_outputs(output_hidden_states=True))
-        return lambda inputs: {output: run(inputs)["hidden_states"][-1]}
-
-    return _get_cached(model, output, compile_states)
-
-
-def _get_cached(model: Any, name: str, make: Callable[[], Any]) -> Any:
-    """Returns what ``make()`` returned for this model and name, kept on the model where Keras does not track it."""
-    with _lock:
-        cache = vars(model).setdefault("_cached_for_encode", {})
-        if name not in cache:
-            cache[name] = make()
-        return cache[name]

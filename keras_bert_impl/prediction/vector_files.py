@@ -9,7 +9,8 @@ import numpy as np
 
 from keras_bert_impl.data.tables import iterate_texts
 from keras_bert_impl.files import open_output
-from keras_bert_impl.prediction.encoding import ENCODE_PRECISIONS, get_vector_size, iterate_vectors
+from keras_bert_impl.prediction.encoder import get_vector_size
+from keras_bert_impl.prediction.encoding import ENCODE_PRECISIONS, iterate_vectors
 from keras_bert_impl.prediction.quantization import (
     check_number_of_vectors,
     check_precision,

@@ -244,7 +244,7 @@ def test_vectors_that_are_not_finite_are_refused(directory: Path) -> None:
     (token,) = model.tokenizer.encode_ragged(["film"])["input_ids"][0][1:-1]
     values[token] = np.nan
     table.assign(values)
-    for options in ({}, {"normalize_embeddings": True}, {"truncate_dim": 3}):
+    for options in ({}, {"normalize_embeddings": True}, {"truncate_dim": 3}, {"output_value": "token_embeddings"}):
         with pytest.raises(InputError, match=r"^the vector of text 3 is not finite: the weights of the model are"):
             encode(model, ["good", "bad", "a film", "good"], **options)
     assert len(encode(model, ["good", "bad"])) == 2
