@@ -194,7 +194,7 @@ class Encoder:
         return min(length, self.max_length)
 
 
-def _check_finite(is_finite: Sequence[Any] | np.ndarray, *, first: int) -> None:
+def _check_finite(is_finite: Any, *, first: int) -> None:
     """Raises ``InputError`` for the first text that is not; ``first`` is the number of texts before these."""
     if not np.all(is_finite):
         raise InputError(

@@ -86,7 +86,7 @@ def encode(
         output=output_value,
     )
     is_one = isinstance(inputs, str)
-    if is_one:
+    if isinstance(inputs, str):
         check_text(inputs, name="the text", location="text 1")
         chunks = [encoder.compute(encoder.tokenize([inputs]))]
     else:
