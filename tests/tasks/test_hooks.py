@@ -117,7 +117,7 @@ def checkpoint(letters: BertTokenizer, tmp_path: Path) -> Path:
 def test_a_run_calls_all_of_them(search: Search, checkpoint: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     arguments: dict[str, Any] = {"task": "search", "train": ROWS, "valid": ROWS, "output": tmp_path / "run"}
-    arguments |= {"settings": FineTuningSettings(epochs=2, batch_size=4, learning_rate=3e-3)}
+    arguments |= {"settings": FineTuningSettings(epochs=2, batch_size=4, learning_rate=3e-3, max_length=13)}
     metrics = finetune(checkpoint, **arguments, options=SearchOptions(ratio=0.5), log=lines.append)
     assert "4 batches, ratio 0.5" in lines  # Of 8 rows each.
     assert len(metrics["training_loss"]["loss"]) == 4
@@ -156,7 +156,7 @@ def test_the_trained_model_may_be_another_than_the_saved_one(checkpoint: Path, t
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(TASKS, "search", Recorded())
-        settings = FineTuningSettings(epochs=1, batch_size=8, learning_rate=3e-3)
+        settings = FineTuningSettings(epochs=1, batch_size=8, learning_rate=3e-3, max_length=13)
         finetune(checkpoint, task="search", train=ROWS, valid=ROWS, output=tmp_path / "run", settings=settings)
         (task,) = made
         saved = task.model_class.from_pretrained(tmp_path / "run").state_dict()
@@ -198,6 +198,7 @@ def test_options_belong_to_their_task(search: Search) -> None:
         get_task("regression", SearchOptions())
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SortOptions(SearchOptions):
     """Options of another task, one more than those of the first.
 
@@ -253,8 +254,7 @@ def test_the_command_passes_the_options(
 
 def add_second_task(monkeypatch: pytest.MonkeyPatch) -> None:
     """Adds a task ``sort``, which has the options of ``search`` and one more."""
-    options = dataclasses.dataclass(frozen=True, kw_only=True)(SortOptions)
-    module = SimpleNamespace(SortOptions=options)
+    module = SimpleNamespace(SortOptions=SortOptions)
     monkeypatch.setitem(sys.modules, "keras_bert_impl.tasks.sort_options", module)
     monkeypatch.setitem(TASKS, "sort", Search())
     monkeypatch.setitem(TASK_OPTIONS, "sort", "sort_options.SortOptions")
