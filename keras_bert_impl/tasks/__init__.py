@@ -162,4 +162,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["TASKS", "TASK_OPTIONS", "Task", "find_task", "get_options_class", "get_task", "open_task"]
+__all__ = ["TASKS", "Task", "find_task", "get_task", "open_task"]
