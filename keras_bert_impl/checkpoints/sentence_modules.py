@@ -139,7 +139,7 @@ def read_dense_tensors(source: Source) -> dict[str, np.ndarray]:
     if path is None:
         return {}
     dense = [module for module in _read_modules(path) if module.kind == "Dense"]
-    tensors = {}
+    tensors: dict[str, np.ndarray] = {}
     for number, module in enumerate(dense):
         bias = _read_dense(source, module).bias
         weights = _find_weights(source, module)
@@ -283,9 +283,8 @@ def _read_dense(source: Source, module: _Module) -> DenseSettings:
             f"expected. {_ADVICE}"
         )
     with _name_file(path):
-        return DenseSettings(
-            values.get("in_features"), values.get("out_features"), values.get("bias", True), keras_names[activation]
-        )
+        sizes: dict[str, Any] = {name: values.get(name) for name in ("in_features", "out_features")}
+        return DenseSettings(**sizes, bias=values.get("bias", True), activation=keras_names[activation])
 
 
 def _check_names(path: Path, values: Mapping[str, Any]) -> None:

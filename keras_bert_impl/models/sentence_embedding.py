@@ -191,7 +191,8 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
     def max_seq_length(self) -> int:
         """The maximum number of tokens of a text, special tokens included. It can be set."""
         tokenizer = self.tokenizer if self._has_tokenizer() else None
-        return self.settings.resolve_max_length(self.config, tokenizer and tokenizer.model_max_length)
+        limit = None if tokenizer is None else tokenizer.model_max_length
+        return self.settings.resolve_max_length(self.config, limit)
 
     @max_seq_length.setter
     def max_seq_length(self, length: int | None) -> None:
