@@ -29,6 +29,11 @@ from keras_bert_impl.sources import open_source
 CONFIG = BertConfig(**{key: value for key, value in small.SIZES.items() if key != "initializer_range"})
 
 
+# Entries of `modules.json`.
+TRANSFORMER = {"path": "", "type": "sentence_transformers.models.Transformer"}
+POOLING = {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}
+
+
 def read(directory: Path, **options: Any) -> SentenceSettings:
     return read_settings(open_source(directory), CONFIG, **options)
 
@@ -95,6 +100,7 @@ def test_a_json_round_trip(directory: Path) -> None:
     ],
 )
 def test_poolings(directory: Path, values: dict[str, Any], pooling: tuple[str, ...]) -> None:
+    change(directory / "modules.json", value=[TRANSFORMER, POOLING])
     change(directory / "1_Pooling" / "config.json", value=values)
     assert read(directory).pooling == pooling
 
@@ -132,9 +138,6 @@ def test_harmless_settings(directory: Path) -> None:
     assert read(directory).max_seq_length is None
     assert read(directory).modules[-1] == "normalize"
 
-
-TRANSFORMER = {"path": "", "type": "sentence_transformers.models.Transformer"}
-POOLING = {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}
 
 # File, keys that lead to a value, the value, and the message after the path of the file.
 WRONG: dict[str, tuple[str, list[Any], Any, str]] = {
