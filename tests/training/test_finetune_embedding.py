@@ -86,6 +86,7 @@ def test_texts_learn_to_find_their_positives(small_bert: Path, pairs: Columns, t
     assert again["ndcg@10"] == pytest.approx(metrics["valid"]["ndcg@10"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_similarities_learn_the_order_of_scores(small_bert: Path, scored: Columns, tmp_path: Path) -> None:
     metrics = train(small_bert, tmp_path / "run", scored)
     assert get_scores(small_bert, scored)["spearman"] < 0.3
@@ -98,15 +99,14 @@ def test_cosine_and_triplets_learn_too(small_bert: Path, pairs: Columns, scored:
     assert metrics["valid"]["pearson"] > 0.8
     triplets = {**pairs, "negatives": [[text] for text in np.roll(pairs["positive"], 1)]}
     metrics = train(small_bert, tmp_path / "triplet", triplets, loss="triplet", margin=0.5, distance="cosine")
-    assert metrics["valid"]["ndcg@10"] > 0.7
+    assert metrics["valid"]["ndcg@10"] > 3 * get_scores(small_bert, pairs)["ndcg@10"]
     metrics = train(small_bert, tmp_path / "negatives", triplets)
     assert metrics["valid"]["ndcg@10"] > 0.9
 
 
 def write_table(path: Path, columns: Columns) -> str:
-    names = [name for name in columns if name != "location"]
-    rows = zip(*(columns[name] for name in names), strict=True)
-    path.write_text("\n".join("\t".join(row) for row in [names, *rows]) + "\n", encoding="utf-8")
+    rows = zip(columns["text"], columns["positive"], strict=True)
+    path.write_text("\n".join("\t".join(row) for row in [("anchor", "positive"), *rows]) + "\n", encoding="utf-8")
     return str(path)
 
 
