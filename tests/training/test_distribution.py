@@ -11,11 +11,12 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from training_process import assert_same, collect_results, find_free_ports, start_training, start_workers
 
 from keras_bert_impl import BertConfig, BertForSequenceClassification, BertModel
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.training import Distribution, accumulate, adamw, start_strategy
+from keras_bert_impl.training import Distribution, LossScaleOptimizer, accumulate, adamw, start_strategy
 from keras_bert_impl.training.distribution import _STRATEGIES
 from keras_bert_impl.training.distribution.tensorflow import TensorFlowBackend
 
@@ -231,6 +232,13 @@ def test_float16_scales_the_loss_in_plain_compile() -> None:
         model = BertForSequenceClassification(CONFIG, dtype=dtype)
         model.compile("adam", "mse")
         assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer) == is_scaled
+
+
+def test_an_overflow_in_one_of_several_slices_of_a_row_is_found() -> None:
+    optimizer = LossScaleOptimizer(adamw(learning_rate=0.1, steps=10))
+    for value, is_finite in ((float("inf"), False), (float("nan"), False), (2.0, True)):
+        values, rows = tf.constant([[value], [1.0]]), tf.constant([3, 3])
+        assert bool(optimizer.check_finite([tf.IndexedSlices(values, rows, tf.constant([5, 1]))])) == is_finite
 
 
 @pytest.mark.parametrize(("mine", "other"), [(0, 0), (0, 7), (7, 0), (12_000, 12_000), (12_000, 12_001)])

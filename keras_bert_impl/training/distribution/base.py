@@ -140,7 +140,9 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
 
     def check_finite(self, grads: Sequence[Any]) -> Any:
         """Whether all gradients of all replicas are finite."""
-        return get_backend().reduce_all(super().check_finite(grads))
+        # The values of sparse gradients: of several slices for the same row, Keras checks only the last.
+        values = [getattr(gradient, "values", gradient) for gradient in grads]
+        return get_backend().reduce_all(super().check_finite(values))
 
 
 def map_arrays(function: Callable[[Any], Any], data: Any) -> Any:
