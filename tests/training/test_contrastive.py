@@ -16,6 +16,7 @@ from training_process import (
     make_contrastive_loss,
     make_pairs,
     start_training,
+    start_workers,
 )
 
 from keras_bert_impl import BertConfig, BertForSentenceEmbedding
@@ -202,14 +203,29 @@ def test_precisions_and_rematerialization_in_parts() -> None:
     cases = [
         {},
         {"precision": "bfloat16", "parts": 3},
+        {"precision": "float16"},
+        {"precision": "float16", "parts": 3},
         {"dropout": 0.3, "parts": 3},
         {"dropout": 0.3, "parts": 3, "remat": True},
     ]
     [outcomes] = collect_results([start_training(*({**common, **case} for case in cases))])
-    one, bfloat16, dropout, remat = outcomes
+    one, bfloat16, float16, float16_parts, dropout, remat = outcomes
     np.testing.assert_allclose(bfloat16["losses"], one["losses"], rtol=0.05)
+    # Loss scaling skips some of the first steps, the same with parts.
+    np.testing.assert_allclose(float16_parts["losses"][:8], float16["losses"][:8], rtol=0.01)
+    assert float16_parts["losses"][-1] < 0.5 * float16_parts["losses"][0]
     assert_same(remat, dropout)
     assert dropout["losses"][0] != pytest.approx(one["losses"][0], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_two_workers_train_like_one_device() -> None:
+    settings = {"loss": RANKING, "steps": 20}
+    [[one]] = collect_results([start_training(settings)])
+    for parts in (1, 2):
+        [first], [second] = collect_results(start_workers(2, {"strategy": "multiworker", "parts": parts, **settings}))
+        assert_same(first, one)
+        assert second["losses"] == first["losses"]
 
 
 @pytest.mark.slow

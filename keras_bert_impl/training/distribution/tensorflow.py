@@ -136,7 +136,7 @@ def _has_replicas() -> bool:
 
 
 def _all_reduce(gradients: Sequence[Any]) -> list[Any]:
-    """Sums over the replicas; variables without a gradient have None."""
+    """Sums over the replicas; None, such as the gradient of a variable without one, is not changed."""
     present = [gradient for gradient in gradients if gradient is not None]
     sums = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, present))
     return [None if gradient is None else next(sums) for gradient in gradients]
@@ -220,12 +220,22 @@ def _run_whole_batch_step(model: keras.Model, parts: int, data: Any) -> dict[str
 
 
 def _gather(data: Any) -> Any:
-    """Concatenates the rows of all replicas."""
+    """Concatenates the rows of all replicas, which have the same number of rows.
+
+    It is a sum of arrays that are 0 at the rows of others: TensorFlow's ``all_gather`` fails on workers with one
+    replica each.
+    """
     if not _has_replicas():
         return data
-    arrays = [array for array in keras.tree.flatten(data) if array is not None]
-    gathered = iter(tf.distribute.get_replica_context().all_gather(arrays, axis=0))
-    return map_arrays(lambda _: next(gathered), data)
+    context = tf.distribute.get_replica_context()
+    number, last = context.replica_id_in_sync_group, context.num_replicas_in_sync - 1
+
+    def pad(array: Any) -> Any:
+        rows = tf.shape(array)[0]
+        return tf.pad(array, [[number * rows, (last - number) * rows], *[[0, 0]] * (array.shape.rank - 1)])
+
+    padded = map_arrays(pad, data)
+    return keras.tree.pack_sequence_as(padded, _all_reduce(keras.tree.flatten(padded)))
 
 
 def _take_own_rows(gathered: Any) -> Any:
