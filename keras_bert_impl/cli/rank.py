@@ -4,6 +4,7 @@ import argparse
 import json
 from typing import Any
 
+from keras_bert_impl.cli.main import start_framework
 from keras_bert_impl.cli.options import add_source
 from keras_bert_impl.cli.predict import start_runtime
 from keras_bert_impl.errors import InputError
@@ -15,7 +16,7 @@ def add_verbs(verbs: Any) -> None:
         "rank",
         help="order passages by their scores for a query",
         description="Reads each passage with the query, and prints the best passages: score, number of the passage in "
-        "the file, and text.",
+        "the file, and text. With --embedder, which is faster, it reads only passages with similar vectors.",
     )
     add_source(rank, kinds="directory of a cross-encoder, of a run or of an export")
     rank.add_argument("query", metavar="QUERY", help="a text, such as a question")
@@ -28,6 +29,12 @@ def add_verbs(verbs: Any) -> None:
         metavar="NAME",
         help="column of the passages in --file (default: %(default)s); a number if the file has no header",
     )
+    rank.add_argument(
+        "--embedder",
+        metavar="SOURCE",
+        help="an embedding model, which chooses the passages to read (default: read all passages)",
+    )
+    rank.add_argument("--top", type=int, metavar="N", help="number of passages that --embedder chooses (default: 100)")
     rank.add_argument("--top-k", type=int, default=10, metavar="K", help="number of passages (default: %(default)s)")
     rank.add_argument("--max-length", type=int, metavar="N", help="longest pair in tokens (default: all positions)")
     rank.add_argument("--json", action="store_true", help="print a line of JSON per passage")
@@ -35,15 +42,26 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _rank(options: argparse.Namespace) -> int:
-    if options.top_k < 1:
-        raise InputError(f"--top-k is {options.top_k}; a number above 0 was expected.")
+    for name, number in {"--top-k": options.top_k, "--top": options.top}.items():
+        if number is not None and number < 1:
+            raise InputError(f"{name} is {number}; a number above 0 was expected.")
+    if options.top and not options.embedder:
+        raise InputError(f"--top {options.top} is for --embedder, which was not given. Add it.")
     start_runtime(options.model)
     from keras_bert_impl.data.tables import iterate_texts
     from keras_bert_impl.prediction.ranking import Reranker
 
     passages = iterate_texts(options.file, column=options.column)
     reranker = Reranker(options.model, max_length=options.max_length)
-    for entry in reranker.rank(options.query, passages, top_k=options.top_k, return_documents=True):
+    arguments: dict[str, Any] = {"top_k": options.top_k, "return_documents": True}
+    if options.embedder:
+        start_framework()  # The cross-encoder may be an export, which needs none.
+        from keras_bert_impl.models import BertForSentenceEmbedding
+
+        arguments["embedder"] = BertForSentenceEmbedding.from_pretrained(options.embedder)
+        if options.top:
+            arguments["top"] = options.top
+    for entry in reranker.rank(options.query, passages, **arguments):
         if options.json:
             print(json.dumps(entry, ensure_ascii=False))
         else:

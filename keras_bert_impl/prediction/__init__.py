@@ -5,7 +5,8 @@ from keras_bert_impl.prediction.fill_mask import fill_mask
 from keras_bert_impl.prediction.next_sentence import next_sentence
 from keras_bert_impl.prediction.predictor import Predictor
 from keras_bert_impl.prediction.quantization import quantize_embeddings
-from keras_bert_impl.prediction.ranking import Reranker
+from keras_bert_impl.prediction.ranking import Reranker, find_candidates
+from keras_bert_impl.prediction.search import semantic_search
 from keras_bert_impl.prediction.vector_files import encode_file
 from keras_bert_impl.tasks.similarity import (
     cos_sim,
@@ -29,6 +30,7 @@ __all__ = [
     "encode_query",
     "euclidean_sim",
     "fill_mask",
+    "find_candidates",
     "iterate_vectors",
     "manhattan_sim",
     "next_sentence",
@@ -37,4 +39,5 @@ __all__ = [
     "pairwise_euclidean_sim",
     "pairwise_manhattan_sim",
     "quantize_embeddings",
+    "semantic_search",
 ]

@@ -6,13 +6,16 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_bert_impl.data.tables import Columns
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.prediction.predictor import Predictor
+
+if TYPE_CHECKING:
+    from keras_bert_impl.models import BertForSentenceEmbedding
 
 # The number of documents that are sorted by length and scored together.
 _CHUNK_SIZE = 4096
@@ -57,14 +60,23 @@ class Reranker:
         return np.fromiter((prediction["score"] for prediction in predictions), np.float32)
 
     def rank(
-        self, query: str, documents: Iterable[str], *, top_k: int | None = None, return_documents: bool = False
+        self,
+        query: str,
+        documents: Iterable[str],
+        *,
+        embedder: "BertForSentenceEmbedding | None" = None,
+        top: int = 100,
+        top_k: int | None = None,
+        return_documents: bool = False,
     ) -> list[dict[str, Any]]:
         """Orders documents by their scores for a query.
 
         Args:
             query: a text.
-            documents: texts; with ``top_k`` there may be more than fit into memory.
-            top_k: the number of documents to return; None: all.
+            documents: texts; with ``embedder`` or ``top_k`` there may be more than fit into memory.
+            embedder: an embedding model, which chooses the documents that the cross-encoder reads; None: all.
+            top: the number of documents that the embedding model chooses: see `find_candidates`.
+            top_k: the number of documents to return; None: all that the cross-encoder read.
             return_documents: whether the documents are returned with their scores.
 
         Returns:
@@ -75,31 +87,69 @@ class Reranker:
             InputError: the query or a document is not a string.
 
         Warns:
-            UserWarning: there are more than 1,000 documents, or pairs were longer than ``max_length`` and were
-                truncated.
+            UserWarning: the cross-encoder reads more than 1,000 documents, or pairs were longer than ``max_length`` and
+                were truncated.
         """
-        read: deque[str] = deque()
+        read: deque[tuple[int, str]] = deque()
 
-        def pair(documents: Iterable[str]) -> Iterator[tuple[str, str]]:
-            for number, document in enumerate(documents):
-                if number == _MANY:
+        def pair(candidates: Iterable[tuple[int, str]]) -> Iterator[tuple[str, str]]:
+            for count, candidate in enumerate(candidates):
+                if count == _MANY:
                     warnings.warn(
                         f"there are more than {_MANY:,} documents, and the model reads each of them with the query. "
-                        "Choose candidates with an embedding model first.",
+                        "Choose candidates with an embedding model first (embedder, or --embedder on the command "
+                        "line).",
                         stacklevel=2,
                     )
-                if return_documents:
-                    read.append(document)
-                yield query, document
+                read.append(candidate)
+                yield query, candidate[1]
 
-        predictions = self._predictor.predict_chunks(_to_chunks(pair(documents)))
+        candidates = enumerate(documents) if embedder is None else find_candidates(embedder, query, documents, k=top)
         entries = (
-            {"corpus_id": number, **prediction, **({"text": read.popleft()} if return_documents else {})}
-            for number, prediction in enumerate(predictions)
+            {"corpus_id": number, **prediction, **({"text": text} if return_documents else {})}
+            for prediction in self._predictor.predict_chunks(_to_chunks(pair(candidates)))
+            for number, text in [read.popleft()]
         )
         if top_k is None:
             return sorted(entries, key=_get_score, reverse=True)
         return heapq.nlargest(top_k, entries, key=_get_score)
+
+
+def find_candidates(
+    embedder: "BertForSentenceEmbedding", query: str, documents: Iterable[str], *, k: int = 100
+) -> list[tuple[int, str]]:
+    """Finds the ``k`` documents whose vectors are most similar to the vector of a query.
+
+    Only the candidates, and the documents that are embedded at the moment, are in memory.
+
+    Args:
+        embedder: the embedding model; its prompts for queries and documents are used, and its similarity function.
+        query: a text.
+        documents: texts; there may be more than fit into memory.
+        k: the number of documents to find; all documents if there are fewer.
+
+    Returns:
+        The number of each document, from 0, and its text, in the order of ``documents``. Of equally similar documents
+        the first are found.
+
+    Raises:
+        InputError: the query or a document is not a string.
+
+    >>> model = BertForSentenceEmbedding.from_pretrained("all-MiniLM-L6-v2")  # doctest: +SKIP
+    >>> find_candidates(model, "Who wrote it?", ["A plane.", "Virginia Woolf wrote it."], k=1)  # doctest: +SKIP
+    [(1, 'Virginia Woolf wrote it.')]
+    """
+    vector = embedder.encode_query(query)
+    best: list[tuple[float, int, str]] = []
+    done = 0
+    iterator = iter(documents)
+    while chunk := list(islice(iterator, _CHUNK_SIZE)):
+        scores = embedder.similarity(vector, embedder.encode_document(chunk, show_progress_bar=False))[0]
+        # Negative numbers, so that the first of equally similar documents is the largest.
+        found = zip(scores.tolist(), range(-done, -done - len(chunk), -1), chunk, strict=True)
+        best = heapq.nlargest(k, [*best, *found])
+        done += len(chunk)
+    return sorted((-number, text) for _, number, text in best)
 
 
 def _get_score(entry: dict[str, Any]) -> float:

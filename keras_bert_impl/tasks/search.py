@@ -7,6 +7,8 @@ import numpy as np
 # Similarities of at most this many pairs are in memory at once.
 _MAX_SCORES = 1 << 24
 _MAX_QUERIES = 1024
+# So that a few queries, too, search a file of vectors block by block: functions such as `cos_sim` copy their vectors.
+_MAX_DOCUMENTS = 1 << 16
 
 
 def search(
@@ -29,7 +31,7 @@ def search(
     """
     k = min(k, len(documents))
     numbers, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
-    size = max(1, _MAX_SCORES // max(1, min(len(queries), _MAX_QUERIES)))
+    size = max(1, min(_MAX_DOCUMENTS, _MAX_SCORES // max(1, min(len(queries), _MAX_QUERIES))))
     for start in range(0, len(queries), _MAX_QUERIES):
         rows = slice(start, start + _MAX_QUERIES)
         numbers[rows], scores[rows] = _search_block(queries[rows], documents, similarity, k=k, size=size)

@@ -537,6 +537,8 @@ CASES = [
     Case(
         "rank: no passages", "rank run good --file train.tsv --top-k 0", r"--top-k is 0; a number above 0 was expected"
     ),
+    Case("rank: no candidates", "rank run good --file train.tsv --top 0", r"--top is 0; a number above 0 was expected"),
+    Case("rank: nothing to choose", "rank run good --file train.tsv --top 9", r"--top 9 is for --embedder, which was"),
     Case("verify: no such path", "verify ./absent", r"\./absent: no such file or directory"),
     Case("verify: no weights", "verify bert", r"bert has no weights: looked for", {"bert/model.safetensors": None}),
     # Long jobs check their arguments before they start.

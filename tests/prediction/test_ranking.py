@@ -8,13 +8,14 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import small
 from torch_process import run_in_torch_process
 
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.models import BertForSequenceClassification
-from keras_bert_impl.prediction import Predictor, Reranker
+from keras_bert_impl.models import BertForSentenceEmbedding, BertForSequenceClassification
+from keras_bert_impl.prediction import Predictor, Reranker, dot_score, find_candidates, semantic_search
 from keras_bert_impl.prediction import ranking as module
 from keras_bert_impl.recipes.convert import convert
 from keras_bert_impl.tasks import TASKS
@@ -141,6 +142,54 @@ def test_streams_of_documents(reranker: Reranker, film_texts: list[str], monkeyp
     assert reranker.predict([]).shape == (0,)
 
 
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory: pytest.TempPathFactory, small_bert: Path) -> Path:
+    directory = tmp_path_factory.mktemp("embedders") / "model"
+    prompts = {"query": "find a film: ", "document": "film: "}
+    return small.write_embedder(directory, small_bert, prompts=prompts, similarity_fn_name="euclidean")
+
+
+def test_candidates_of_a_stream(
+    embedder: Path, reranker: Reranker, film_texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a search with the vectors of all documents, of which one chunk is in memory."""
+    monkeypatch.setattr(module, "_CHUNK_SIZE", 7)
+    monkeypatch.setattr(module, "_MANY", 10)
+    model = BertForSentenceEmbedding.from_pretrained(embedder)
+    texts = [text[:20] for text in film_texts[:45]]
+    query, documents = model.encode_query(QUERY), model.encode_document(texts)
+    for k in (1, 10, 100):
+        (found,) = semantic_search(query, documents, top_k=k, score_function=model.similarity)
+        expected = sorted(entry["corpus_id"] for entry in found)
+        candidates = find_candidates(model, QUERY, iter(texts), k=k)
+        assert candidates == [(number, texts[number]) for number in expected]
+
+    ranked = reranker.rank(QUERY, iter(texts), embedder=model, top=10, top_k=4, return_documents=True)
+    numbers = [number for number, _ in find_candidates(model, QUERY, texts, k=10)]
+    everything = reranker.rank(QUERY, [texts[number] for number in numbers], top_k=4, return_documents=True)
+    assert ranked == [{**entry, "corpus_id": numbers[entry["corpus_id"]]} for entry in everything]
+
+
+def test_the_first_of_equally_similar_documents_are_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lengths:
+        """Vectors are the lengths of texts, so that they are exact."""
+
+        def encode_query(self, text: str) -> np.ndarray:
+            return np.array([len(text)], np.float32)
+
+        def encode_document(self, texts: list[str], **_: Any) -> np.ndarray:
+            return np.array([[len(text)] for text in texts], np.float32)
+
+        similarity = staticmethod(dot_score)
+
+    monkeypatch.setattr(module, "_CHUNK_SIZE", 3)
+    texts = ["b", "cc", "aa", "a", "dd", "e", "bb", ""]
+    embedder: Any = Lengths()
+    assert find_candidates(embedder, "film", texts, k=3) == [(1, "cc"), (2, "aa"), (4, "dd")]
+    assert find_candidates(embedder, "film", texts, k=6) == [*enumerate(texts[:5]), (6, "bb")]
+    assert find_candidates(embedder, "film", [], k=3) == []
+
+
 def test_what_cannot_be_ranked(reranker: Reranker, small_bert: Path, tmp_path: Path) -> None:
     save_cross_encoder("three labels", small_bert, tmp_path / "three")
     with pytest.raises(InputError, match=r"reranking needs a model with one label; .*three has 3\."):
@@ -154,6 +203,7 @@ def test_what_cannot_be_ranked(reranker: Reranker, small_bert: Path, tmp_path: P
 
 def test_the_command(
     cross_encoder: Path,
+    embedder: Path,
     reranker: Reranker,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -170,6 +220,10 @@ def test_the_command(
     (tmp_path / "x.jsonl").write_text("\n".join(rows), encoding="utf-8")
     options = ["--file", str(tmp_path / "x.jsonl"), "--column", "passage", "--top-k", "3", "--json"]
     assert main(["rank", str(cross_encoder), QUERY, *options]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == expected
+    model = BertForSentenceEmbedding.from_pretrained(embedder)
+    expected = reranker.rank(QUERY, documents, embedder=model, top=2, return_documents=True)
+    assert main(["rank", str(cross_encoder), QUERY, *options, "--embedder", str(embedder), "--top", "2"]) == 0
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == expected
 
 

@@ -14,8 +14,14 @@ def test_top_k_of_equal_scores_are_the_first(k: int) -> None:
     np.testing.assert_array_equal(find_top_k(scores, k), expected)
 
 
-@pytest.mark.parametrize(("max_queries", "max_scores"), [(1024, 1 << 24), (5, 35), (3, 2)])
-def test_blocks_do_not_change_the_documents(max_queries: int, max_scores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("max_queries", "max_scores", "max_documents"),
+    [(1024, 1 << 24, 1 << 16), (5, 35, 1 << 16), (3, 2, 5), (50, 999, 9)],
+)
+def test_blocks_do_not_change_the_documents(
+    max_queries: int, max_scores: int, max_documents: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MAX_DOCUMENTS", max_documents)
     monkeypatch.setattr(module, "_MAX_QUERIES", max_queries)
     monkeypatch.setattr(module, "_MAX_SCORES", max_scores)
     generator = np.random.default_rng(2)
