@@ -1,15 +1,36 @@
-"""CPU cores and open files that the operating system lets this process use."""
+"""CPU cores, memory and open files that the operating system lets this process use."""
 
 import os
 import sys
+from pathlib import Path
 
 # Files that a process has open for other reasons: libraries, pipes, sockets.
 _OTHER_FILES = 512
+# On Linux: the memory of the machine in kB by name, and the limit and the use of a container in bytes (cgroup v2).
+_MEMORY = Path("/proc/meminfo")
+_CONTAINER = Path("/sys/fs/cgroup")
 
 
 def count_cores() -> int:
     """Returns the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def count_free_memory() -> int | None:
+    """Returns the bytes of memory that this process can allocate without swapping; None if the system does not say.
+
+    Linux says it, for the machine and for the container that the process runs in.
+    """
+    free = []
+    if _MEMORY.is_file():
+        sizes = dict(line.split(":") for line in _MEMORY.read_text().splitlines())
+        free.append(1024 * int(sizes["MemAvailable"].split()[0]))
+    limit = _CONTAINER / "memory.max"
+    if limit.is_file() and (text := limit.read_text().strip()) != "max":
+        sizes = dict(line.split() for line in (_CONTAINER / "memory.stat").read_text().splitlines())
+        used = int((_CONTAINER / "memory.current").read_text())
+        free.append(max(0, int(text) - used + int(sizes["inactive_file"])))  # Cached files, which the system drops.
+    return min(free, default=None)
 
 
 def raise_open_file_limit(count: int) -> None:

@@ -26,6 +26,7 @@ VERBS = {
     "next-sentence": "predict",
     "embed": "embed",
     "rank": "rank",
+    "mine-negatives": "mine",
     "export": "export",
     "serve-check": "export",
     "similar": "interpret",

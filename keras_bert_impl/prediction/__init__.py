@@ -2,12 +2,14 @@
 
 from keras_bert_impl.prediction.encoding import encode, encode_document, encode_query, iterate_vectors
 from keras_bert_impl.prediction.fill_mask import fill_mask
+from keras_bert_impl.prediction.mining import mine_file, mine_hard_negatives
 from keras_bert_impl.prediction.next_sentence import next_sentence
 from keras_bert_impl.prediction.predictor import Predictor
 from keras_bert_impl.prediction.quantization import quantize_embeddings
 from keras_bert_impl.prediction.ranking import Reranker, find_candidates
 from keras_bert_impl.prediction.search import semantic_search
 from keras_bert_impl.prediction.vector_files import encode_file
+from keras_bert_impl.tasks.mining import MiningSettings
 from keras_bert_impl.tasks.similarity import (
     cos_sim,
     dot_score,
@@ -20,6 +22,7 @@ from keras_bert_impl.tasks.similarity import (
 )
 
 __all__ = [
+    "MiningSettings",
     "Predictor",
     "Reranker",
     "cos_sim",
@@ -33,6 +36,8 @@ __all__ = [
     "find_candidates",
     "iterate_vectors",
     "manhattan_sim",
+    "mine_file",
+    "mine_hard_negatives",
     "next_sentence",
     "pairwise_cos_sim",
     "pairwise_dot_score",

@@ -539,6 +539,24 @@ CASES = [
     ),
     Case("rank: no candidates", "rank run good --file train.tsv --top 0", r"--top is 0; a number above 0 was expected"),
     Case("rank: nothing to choose", "rank run good --file train.tsv --top 9", r"--top 9 is for --embedder, which was"),
+    Case(
+        "mine-negatives: no second text",
+        "mine-negatives bert --pairs x.tsv --output new.tsv",
+        r"x\.tsv, line 2: there is no second text; pairs \(text and text_pair\), .* with --pair-column\.",
+        {**EMBEDDER, "x.tsv": "text\na\n"},
+    ),
+    Case(
+        "mine-negatives: scores",
+        "mine-negatives bert --pairs x.tsv --output new.tsv",
+        r"x\.tsv, line 2: pairs of a text and a positive one, without scores, were expected; the columns are 'text'",
+        {**EMBEDDER, "x.tsv": "text\ttext_pair\tscore\na\tb\t1\n"},
+    ),
+    Case(
+        "mine-negatives: a TAB",
+        "mine-negatives bert --pairs x.jsonl --output new.tsv",
+        r"x\.jsonl, line 1: the text 'a\\tb' contains a TAB, a line break or NUL, .* Name the output new\.jsonl\.",
+        {**EMBEDDER, "x.jsonl": '{"text": "a\\tb", "text_pair": "c"}'},
+    ),
     Case("verify: no such path", "verify ./absent", r"\./absent: no such file or directory"),
     Case("verify: no weights", "verify bert", r"bert has no weights: looked for", {"bert/model.safetensors": None}),
     # Long jobs check their arguments before they start.

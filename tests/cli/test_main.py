@@ -21,12 +21,14 @@ from keras_bert_impl.data import Objective
 from keras_bert_impl.export import FORMATS
 from keras_bert_impl.prediction.encoding import ENCODE_PRECISIONS
 from keras_bert_impl.tasks import TASKS
+from keras_bert_impl.tasks.mining import MiningSettings
 from keras_bert_impl.training import PRECISIONS, RECIPES, FineTuningSettings, PretrainingSettings, SavingSettings
 from keras_bert_impl.training.optimizers import OPTIMIZERS
 
 VERBS = (
     *("quickstart", "convert", "verify", "finetune", "evaluate", "predict", "fill-mask", "next-sentence", "embed"),
-    *("rank", "export", "serve-check", "similar", "attention", "attribute", "train-vocab", "prepare", "pretrain"),
+    *("rank", "mine-negatives"),
+    *("export", "serve-check", "similar", "attention", "attribute", "train-vocab", "prepare", "pretrain"),
 )
 
 # Prints the help of all verbs, then the imported modules.
@@ -99,12 +101,14 @@ def test_choices_are_those_of_the_tables(verb: str, option: str, table: Mapping[
         ("finetune", SavingSettings),
         ("pretrain", PretrainingSettings),
         ("pretrain", Objective),
+        ("mine-negatives", MiningSettings),
     ],
 )
 def test_each_setting_has_an_option_whose_help_shows_the_default(verb: str, settings: type) -> None:
-    names = (
-        {"minutes": "save_minutes", "steps": "save_steps", "keep": "keep_states"} if settings is SavingSettings else {}
-    )
+    names = {
+        SavingSettings: {"minutes": "save_minutes", "steps": "save_steps", "keep": "keep_states"},
+        MiningSettings: {"output_format": "format"},
+    }.get(settings, {})
     actions = {action.dest: action for action in make_verb_parsers()[verb]._actions}
     for field in dataclasses.fields(settings):
         action = actions[names.get(field.name, field.name)]
