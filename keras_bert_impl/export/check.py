@@ -9,9 +9,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.export.formats import EXTRA
+from keras_bert_impl.export.graphs.vectors import list_prompts
 from keras_bert_impl.export.warmup import NAME, make_prediction_log, make_warmup_inputs
+from keras_bert_impl.tasks.embedding import POOLING_MASK, count_prompt_tokens
 from keras_bert_impl.tokenization import BertTokenizer
 
 _SENTENCES = [
@@ -22,6 +25,8 @@ _SENTENCES = [
     "so\x00 far\u200d " * 300,
 ]
 _BUFFER = 1 << 18
+# The outputs that signatures over texts and over ids have in common, and what they are.
+_OUTPUTS = {"scores": "scores", "score": "scores", "sentence_embedding": "vectors"}
 # The maximum difference that rounding can cause.
 _TOLERANCE = 1e-4
 
@@ -96,15 +101,30 @@ def _check_warmup(path: Path, model: str, requests: list[tuple[str, dict[str, An
 
 
 def _check_tokenizer(directory: Path, loaded: Any) -> Check | None:
-    """Compares the scores for texts with those for the ids of the host's tokenizer."""
-    text, ids = loaded.signatures["serving_default"], loaded.signatures.get("ids")
-    has_text = set(text.structured_input_signature[1]) == {"text"}
-    if ids is None or not has_text or "scores" not in text.structured_outputs.keys() & ids.structured_outputs.keys():
+    """Compares the outputs for texts with those for the ids of the host's tokenizer; with prompts, those of each."""
+    default, ids = loaded.signatures["serving_default"], loaded.signatures.get("ids")
+    columns = {"text": _SENTENCES, "text_pair": _SENTENCES[::-1]}
+    given = {name: columns[name] for name in default.structured_input_signature[1] if name in columns}
+    both = default.structured_outputs.keys() & (ids.structured_outputs.keys() if ids else set()) & _OUTPUTS.keys()
+    if len(given) != len(default.structured_input_signature[1]) or not both:
         return None
+    (output,) = both
     tokenizer = BertTokenizer.from_pretrained(directory / EXTRA)
-    batch = tokenizer(_SENTENCES)
-    expected = ids(**{name: tf.constant(value) for name, value in batch.items()})["scores"].numpy()
-    difference = float(np.abs(text(text=tf.constant(_SENTENCES))["scores"].numpy() - expected).max())
-    return Check(
-        "tokenizer", difference < _TOLERANCE, f"scores for texts and for the host's ids differ by {difference:.1e}"
-    )
+    differences = []
+    for name, prompt in list_prompts(BertConfig.from_pretrained(directory / EXTRA)).items():
+        if name not in loaded.signatures:
+            continue
+        texts, *pairs = (given[column] for column in sorted(given))
+        batch = tokenizer([prompt + text for text in texts], *pairs)
+        if POOLING_MASK in ids.structured_input_signature[1]:
+            excluded = count_prompt_tokens(tokenizer, prompt, tokenizer.model_max_length)
+            positions = np.arange(batch["input_ids"].shape[1])
+            batch[POOLING_MASK] = batch["attention_mask"] * (positions >= excluded).astype(np.int32)
+        expected = ids(**{key: tf.constant(value) for key, value in batch.items()})[output].numpy()
+        found = loaded.signatures[name](**{key: tf.constant(value) for key, value in given.items()})[output].numpy()
+        # The outputs for ids have all dimensions, also if the model truncates its vectors.
+        expected = expected[..., : found.shape[-1]] if found.ndim > 1 else expected
+        differences.append(np.abs(found - expected).max())
+    difference = float(np.max(differences))
+    details = f"{_OUTPUTS[output]} for texts and for the host's ids differ by {difference:.1e}"
+    return Check("tokenizer", difference < _TOLERANCE, details)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_bert_impl.checkpoints.sentence_settings import SentenceSettings
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.tasks import Task
 from keras_bert_impl.tokenization import BertTokenizer
@@ -39,6 +40,21 @@ class ExportContents:
         """The shape of each input: ``[batch, length]``, or ``[batch, choices, length]``."""
         return [None] * self.model.input_rank
 
+    @property
+    def settings(self) -> SentenceSettings:
+        """Prompts and other settings of an embedding model; the defaults, without prompts, for another model."""
+        return SentenceSettings.from_config(self.config)
+
+    @property
+    def prompts(self) -> dict[str, str]:
+        """The prompts of an embedding model that are not empty, by name."""
+        return {name: text for name, text in self.settings.prompts.items() if text}
+
     def shape_inputs(self, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Tokenized rows ``[batch, length]`` in the shape of the inputs, each row as a single choice."""
-        return {name: values if self.model.input_rank == 2 else values[:, None] for name, values in rows.items()}
+        """Tokenized rows ``[batch, length]`` as all inputs in their shapes, each row as a single choice.
+
+        An input that the tokenizer does not make is a mask: it leaves out the first token.
+        """
+        mask = rows["attention_mask"] * (np.arange(rows["attention_mask"].shape[1]) > 0).astype(np.int32)
+        values = {**dict.fromkeys(self.task.list_export_inputs(self.config), mask), **rows}
+        return {name: array if self.model.input_rank == 2 else array[:, None] for name, array in values.items()}

@@ -22,7 +22,8 @@ def open(path: Path) -> PredictFunction:
         str(path), num_threads=count_cores()
     )
     runner = interpreter.get_signature_runner()
-    return lambda inputs: runner(**select_inputs(inputs))
+    taken = runner.get_input_details()
+    return lambda inputs: runner(**select_inputs(inputs, taken))
 
 
 def make_guide(contents: ExportContents, path: Path) -> str:

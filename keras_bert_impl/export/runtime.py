@@ -4,13 +4,13 @@ import contextlib
 import importlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.config import INPUTS
 from keras_bert_impl.errors import make_missing_error
 from keras_bert_impl.export.contents import ExportContents
+from keras_bert_impl.tasks.embedding import POOLING_MASK
 
 _PAGE = """# {name}
 
@@ -27,14 +27,14 @@ from tokenizers import Tokenizer
 tokenizer = Tokenizer.from_file("tokenizer.json")
 tokenizer.enable_truncation({max_length})
 tokenizer.enable_padding(pad_id={pad_id})
-texts = {texts}
+{texts}
 rows = tokenizer.encode_batch(texts)
 inputs = {{
     "input_ids": np.array([row.ids for row in rows], np.int32){axis},
     "token_type_ids": np.array([row.type_ids for row in rows], np.int32){axis},
     "attention_mask": np.array([row.attention_mask for row in rows], np.int32){axis},
 }}
-{code}
+{changes}{code}
 for name, values in outputs.items():
     print(name, values.shape)
 ```
@@ -68,9 +68,9 @@ def convert(contents: ExportContents, path: Path, format: str, **settings: Any) 
         contents.model.export(str(path), format=format, input_signature=[specs], verbose=False, **settings)
 
 
-def select_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Returns the inputs of an exported model."""
-    return {name: inputs[name] for name in INPUTS}
+def select_inputs(inputs: dict[str, Any], names: Container[str]) -> dict[str, Any]:
+    """Returns those inputs that an exported model has."""
+    return {name: values for name, values in inputs.items() if name in names}
 
 
 @contextlib.contextmanager
@@ -98,6 +98,18 @@ def make_runtime_guide(contents: ExportContents, *, title: str, package: str, im
     texts: list[Any] = ["It was a great movie.", "A dull film."]
     if contents.task.needs_pair:
         texts = [(text, "I liked it.") for text in texts]
+    written = "texts = " + str(texts).replace("'", '"')
+    changes, settings = "", contents.settings
+    if prompts := contents.prompts:
+        name = settings.default_prompt_name if settings.default_prompt_name in prompts else next(iter(prompts))
+        written = f"prompt = {prompts[name]!r}  # {name}\n{written}\ntexts = [prompt + text for text in texts]"
+    if POOLING_MASK in contents.task.list_export_inputs(contents.config):
+        changes = """# The tokens of the prompt are not pooled. Without a prompt, all tokens are.
+inputs["pooling_mask"] = inputs["attention_mask"].copy()
+inputs["pooling_mask"][:, : len(tokenizer.encode(prompt).ids) - 1] = 0
+"""
+    if settings.truncate_dim:
+        code += f'\noutputs["sentence_embedding"] = outputs["sentence_embedding"][:, :{settings.truncate_dim}]'
     first = "\t".join(texts[0]) if contents.task.needs_pair else texts[0]
     return _PAGE.format(
         name=contents.name,
@@ -108,7 +120,8 @@ def make_runtime_guide(contents: ExportContents, *, title: str, package: str, im
         code=code,
         max_length=contents.max_length,
         pad_id=contents.tokenizer.pad_token_id,
-        texts=str(texts).replace("'", '"'),
+        texts=written,
+        changes=changes,
         axis="" if contents.model.input_rank == 2 else "[:, None]",
         arguments=f'"{first}"' if "\t" not in first else "$'" + first.replace("\t", "\\t") + "'",
     )

@@ -53,7 +53,7 @@ print({{name: tf.make_ndarray(tensor).tolist() for name, tensor in response.outp
 | signature | inputs | outputs |
 |---|---|---|
 {signatures}
-"""
+{prompts}"""
 
 # Longer lists are vectors, of which the README shows the beginning.
 _MAX_SHOWN = 24
@@ -135,7 +135,18 @@ def make_guide(contents: ExportContents, path: Path) -> str:
             f"{_format_specs(function.structured_outputs)} |"
             for key, function in sorted(loaded.signatures.items())
         ),
+        prompts=_format_prompts(contents),
     )
+
+
+def _format_prompts(contents: ExportContents) -> str:
+    """Says which signatures put a prompt before each text; empty for a model without prompts."""
+    default = contents.settings.default_prompt_name
+    prompts = [f"`{name}` {text!r}" for name, text in contents.prompts.items()]
+    if not prompts:
+        return ""
+    others = f"that of `{default}`" if default in contents.prompts else "no prompt"
+    return f"\nPrompts before each text: {', '.join(prompts)}; `serving_default` and `embed` have {others}.\n"
 
 
 def _format_response(response: Mapping[str, Any]) -> str:

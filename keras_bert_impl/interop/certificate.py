@@ -9,6 +9,8 @@ import numpy as np
 # (logits) have larger rounding errors, so the limit is multiplied by their RMS. Torch compared with torch through Keras
 # differs by 2.5e-5 at logits of 30.
 MAX_DIFFERENCE = 2e-5
+# The same for the vectors of texts and the scores of cross-encoders.
+MAX_RESULT_DIFFERENCE = 1e-5
 # Limit of our RMS error to float64, divided by torch's. It needs this many tokens or sequences to be reliable.
 MAX_RATIO = 1.5
 MIN_TOKENS = 1000
@@ -29,6 +31,7 @@ class ComparedOutput:
         rms: RMS difference between ours and torch's in float32.
         ours: RMS error of ours to float64.
         torch: RMS error of torch's float32 to float64.
+        max_difference: the limit of ``largest`` for an RMS up to 1.
     """
 
     name: str
@@ -38,6 +41,7 @@ class ComparedOutput:
     rms: float
     ours: float
     torch: float
+    max_difference: float = MAX_DIFFERENCE
 
     @property
     def ratio(self) -> float:
@@ -47,7 +51,7 @@ class ComparedOutput:
     @property
     def problems(self) -> tuple[str, ...]:
         """Why the output does not pass, one sentence each; empty if it passes."""
-        limit = MAX_DIFFERENCE * max(1.0, self.size)
+        limit = self.max_difference * max(1.0, self.size)
         problems = []
         # The comparison is negated so that NaN is reported.
         if not self.largest <= limit:
@@ -99,9 +103,10 @@ class Verification:
         """One sentence; or the problems, one per line."""
         if self.problems:
             return "\n".join(("NOT VERIFIED", *(f"- {problem}" for problem in self.problems)))
+        limits = " or ".join(f"{limit:.0e}" for limit in sorted({row.max_difference for row in self.rows}))
         return (
-            f"VERIFIED (limits: largest difference {MAX_DIFFERENCE:.0e}, multiplied by the output's RMS if the RMS is "
-            f"above 1; ratio {MAX_RATIO}, checked for {MIN_TOKENS:,} tokens or more)"
+            f"VERIFIED (limits: largest difference {limits}, multiplied by the output's RMS if the RMS is above 1; "
+            f"ratio {MAX_RATIO}, checked for {MIN_TOKENS:,} tokens or more)"
         )
 
     def __str__(self) -> str:
@@ -129,7 +134,8 @@ class Differences:
     0.5
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_difference: float = MAX_DIFFERENCE) -> None:
+        self._max_difference = max_difference
         self._vectors = self._numbers = 0
         self._largest = 0.0
         self._squares = np.zeros(4)
@@ -145,4 +151,13 @@ class Differences:
     def make_row(self, name: str) -> ComparedOutput:
         """Returns the differences of all outputs that were added."""
         size, rms, ours, torch = np.sqrt(self._squares / self._numbers).tolist()
-        return ComparedOutput(name, self._vectors, size, largest=float(self._largest), rms=rms, ours=ours, torch=torch)
+        return ComparedOutput(
+            name,
+            self._vectors,
+            size,
+            largest=float(self._largest),
+            rms=rms,
+            ours=ours,
+            torch=torch,
+            max_difference=self._max_difference,
+        )

@@ -15,6 +15,7 @@ Batch = dict[str, np.ndarray]
 
 _BATCH_SIZE = 8
 _MAX_SNIPPETS = 32
+_LONG_TEXTS = 5
 # Texts that tokenizers often split differently.
 _HARD_TEXTS = (
     "",
@@ -44,6 +45,13 @@ def read_snippets() -> list[str]:
     """Film snippets that ship with the package, and a few hard texts."""
     lines = read_text(SNIPPETS / "test.tsv").splitlines()[1 : _MAX_SNIPPETS + 1]
     return [line.rsplit("\t", 1)[0] for line in lines] + list(_HARD_TEXTS)
+
+
+def make_long_texts(texts: Sequence[str], max_length: int) -> list[str]:
+    """Returns texts with more than ``max_length`` tokens, of the words of these."""
+    parts = [text for text in texts if text.strip()] or ["a"]
+    long = " ".join(parts * (max_length // len(parts) + 2))
+    return [long[number:] for number in range(_LONG_TEXTS)]
 
 
 def encode(

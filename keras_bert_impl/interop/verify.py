@@ -1,8 +1,11 @@
-"""``verify`` compares this package with transformers on torch, layer by layer: the certificate of a conversion."""
+"""``verify`` compares this package with transformers on torch, layer by layer: the certificate of a conversion.
+
+A model of sentence-transformers is also compared with that library: the vectors of texts, or the scores of pairs.
+"""
 
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +14,25 @@ import numpy as np
 
 from keras_bert_impl import __version__
 from keras_bert_impl.checkpoints.matching import NO_SUCH_HEAD, LoadReport
+from keras_bert_impl.checkpoints.sentence_modules import MODULES_FILE, is_sentence_directory
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.interop import inputs
-from keras_bert_impl.interop.certificate import Differences, Verification
+from keras_bert_impl.interop.certificate import MAX_RESULT_DIFFERENCE, ComparedOutput, Differences, Verification
 from keras_bert_impl.interop.python_process import ProcessDiedError, PythonProcess
-from keras_bert_impl.models import BertModel, BertPreTrainedModel
+from keras_bert_impl.models import (
+    BertForSentenceEmbedding,
+    BertForSequenceClassification,
+    BertModel,
+    BertPreTrainedModel,
+)
 from keras_bert_impl.models.heads import HEADS, find_head_classes
 from keras_bert_impl.sources import Source, open_source
+from keras_bert_impl.tasks import get_task, open_task
 from keras_bert_impl.tokenization import BertTokenizer
 
-# The module that runs in the other process.
+# The modules that run in the other process.
 _REFERENCE = "keras_bert_impl.interop.reference"
+_SENTENCE_REFERENCE = "keras_bert_impl.interop.sentence_reference"
 
 _POOLER = {"pooler.dense.weight", "pooler.dense.bias"}
 
@@ -30,7 +41,9 @@ def verify(source: str | Path, texts: Sequence[str] | None = None, *, revision: 
     """Compares this package with transformers on torch, on one checkpoint; each reads the files with its own code.
 
     The backbone and every head in the checkpoint run on texts, on pairs of texts and on rows of random ids, with
-    padding. transformers runs them in float32 and in float64, in another process.
+    padding. transformers runs them in float32 and in float64, in another process. A sentence embedding model computes
+    the vectors of texts with each of its prompts, some of them longer than the model reads, and a cross-encoder the
+    scores of pairs; sentence-transformers does the same.
 
     Args:
         source: a directory, a weights file, the name of a bundled model, or a hub name.
@@ -39,7 +52,7 @@ def verify(source: str | Path, texts: Sequence[str] | None = None, *, revision: 
 
     Raises:
         InputError: ``source`` cannot be used, transformers cannot read its format, lacks the class of one of its heads
-            or is not installed, or its process died.
+            or is not installed, or its process died; sentence-transformers is needed and not installed.
 
     >>> verification = verify("runs/sentiment")  # doctest: +SKIP
     >>> verification.passed, max(row.largest for row in verification.rows)  # doctest: +SKIP
@@ -47,9 +60,13 @@ def verify(source: str | Path, texts: Sequence[str] | None = None, *, revision: 
     """
     opened = open_source(source, revision=revision)
     models = _load_models(opened)
+    # A file of weights alone is not a model of sentence-transformers.
+    embedder = None
+    if opened.weights is None and is_sentence_directory(opened):
+        embedder = BertForSentenceEmbedding.from_pretrained(opened, dtype="float32")
     with PythonProcess() as process:
         try:
-            return _compare(opened, models, texts, functools.partial(process.call, _REFERENCE))
+            return _compare(opened, models, embedder, texts, process.call)
         except ProcessDiedError as error:
             raise InputError(
                 f"the process that runs transformers on torch died: {error}. Check that it has enough memory, and that "
@@ -58,17 +75,33 @@ def verify(source: str | Path, texts: Sequence[str] | None = None, *, revision: 
 
 
 def _compare(
-    source: Source, models: list[BertPreTrainedModel], texts: Sequence[str] | None, reference: Callable[..., Any]
+    source: Source,
+    models: list[BertPreTrainedModel],
+    embedder: BertForSentenceEmbedding | None,
+    texts: Sequence[str] | None,
+    call: Callable[..., Any],
 ) -> Verification:
-    """Compares the models with the reference; ``reference`` calls a function of ``reference.py`` by name."""
+    """Compares the models with the references.
+
+    Args:
+        source: the checkpoint.
+        models: the backbone and the models with heads.
+        embedder: the sentence embedding model, if the checkpoint is one.
+        texts: the texts; None takes those of the package.
+        call: runs a function of a module in the other process.
+    """
+    reference = functools.partial(call, _REFERENCE)
+    sentence_reference = functools.partial(call, _SENTENCE_REFERENCE)
+    texts = inputs.read_snippets() if texts is None else texts
     reference("require_classes", [type(model).__name__ for model in models])
     config = models[0].config
     batches = inputs.draw_batches(config)
     described = f"inputs: {inputs.count_tokens(batches):,} random ids"
     same_ids, flaws = "token ids: nothing to compare, the source has no tokenizer", []
+    has_tokenizer = False
     if source.find_file("tokenizer.json") or source.find_file("vocab.txt"):
         encoded = inputs.encode(
-            inputs.read_snippets() if texts is None else texts,
+            texts,
             tokenizer=BertTokenizer.from_pretrained(source),
             reference=functools.partial(reference, "tokenize", source, max_length=config.max_position_embeddings),
             config=config,
@@ -76,16 +109,27 @@ def _compare(
         batches = encoded.batches + batches
         described += f", {inputs.count_tokens(encoded.batches):,} tokens of {encoded.rows} texts and pairs"
         same_ids = f"token ids: equal for {encoded.rows - len(encoded.differing)} of {encoded.rows} texts and pairs"
+        has_tokenizer = True
         flaws = [f"transformers has other token ids for {text!r}" for text in encoded.differing[:3]]
 
     differences: dict[str, Differences] = defaultdict(Differences)
     for model in models:
         _measure(model, functools.partial(reference, "run", type(model).__name__, source), batches, differences)
-    tensors, tensor_flaws = _check_tensors([_get_report(model) for model in models])
+    rows = [difference.make_row(name) for name, difference in differences.items()]
+    libraries = reference("list_versions")
+    if has_tokenizer:
+        results = [
+            *(_compare_vectors(embedder, source, texts, sentence_reference) if embedder else ()),
+            *_compare_scores(source, models, texts, sentence_reference),
+        ]
+        rows += results
+        libraries += f" and in {sentence_reference('get_version')}" if results else ""
+    loaded = [*models, *([embedder] if embedder else [])]
+    tensors, tensor_flaws = _check_tensors([_get_report(model) for model in loaded])
     return Verification(
         title=f"{source.name}: {', '.join(type(model).__name__ for model in models)} in keras_bert_impl {__version__} "
-        f"(Keras {keras.__version__} on {keras.backend.backend()}) and in {reference('list_versions')}",
-        rows=tuple(difference.make_row(name) for name, difference in differences.items()),
+        f"(Keras {keras.__version__} on {keras.backend.backend()}) and in {libraries}",
+        rows=tuple(rows),
         inputs=described,
         tokenizer=same_ids,
         tensors=tensors,
@@ -120,6 +164,44 @@ def _measure(
         ours, torch, exact = (_select_outputs(model, outputs, batch["attention_mask"]) for outputs in results)
         for name in ours:
             differences[name].add(ours=ours[name], torch=torch[name], exact=exact[name])
+
+
+def _compare_vectors(
+    model: BertForSentenceEmbedding, source: Source, texts: Sequence[str], reference: Callable[..., Any]
+) -> Iterator[ComparedOutput]:
+    """Compares the vectors of texts without a prompt, and with each prompt."""
+    modules = source.find_file(MODULES_FILE)
+    assert modules is not None
+    texts = [*texts, *inputs.make_long_texts(texts, model.max_seq_length)]
+    named = {f"embedding ({name})": prompt for name, prompt in model.settings.prompts.items() if prompt}
+    for title, prompt in {"sentence embedding": "", **named}.items():
+        torch, exact = reference("encode", modules.parent, texts, prompt=prompt)
+        differences = Differences(MAX_RESULT_DIFFERENCE)
+        differences.add(ours=model.encode(texts, prompt=prompt, show_progress_bar=False), torch=torch, exact=exact)
+        yield differences.make_row(title)
+
+
+def _compare_scores(
+    source: Source, models: list[BertPreTrainedModel], texts: Sequence[str], reference: Callable[..., Any]
+) -> Iterator[ComparedOutput]:
+    """Compares the scores of pairs of texts if the source is a cross-encoder; otherwise yields nothing."""
+    classifier = next((model for model in models if isinstance(model, BertForSequenceClassification)), None)
+    if classifier is None or source.weights is not None:
+        return
+    task = get_task("reranking")
+    _, config, tokenizer = open_task(source, task)
+    if not task.fits(config):
+        return
+    max_length = task.resolve_max_length(config, tokenizer, None)
+    first = [*texts, *inputs.make_long_texts(texts, max_length)]
+    columns = task.from_texts(first, first[::-1])
+    features = task.encode(columns, tokenizer, config, max_length=max_length)
+    predictions = task.predict(classifier.predict_on_batch, features, columns, config=config)
+    torch, exact = reference("predict", source.get_config().parent, list(zip(first, first[::-1], strict=True)))
+    differences = Differences(MAX_RESULT_DIFFERENCE)
+    ours = np.array([prediction["score"] for prediction in predictions])
+    differences.add(ours=ours, torch=torch, exact=exact)
+    yield differences.make_row("score")
 
 
 def _select_outputs(model: BertPreTrainedModel, outputs: dict[str, Any], mask: np.ndarray) -> dict[str, np.ndarray]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _OUTPUT = "sentence_embedding"
 # The input of the model that excludes tokens of a prompt from the pooling.
-_POOLING_MASK = "pooling_mask"
+POOLING_MASK = "pooling_mask"
 # The number of documents in the ranking of each query.
 _RANKED = 100
 
@@ -142,11 +142,11 @@ class Embedding(TextTask):
         tokenized, truncated = truncate(tokenizer, prompted, None, max_length=max_length)
         inputs = make_model_inputs(tokenized, tokenizer)
         if _uses_pooling_mask(settings):
-            excluded = {prompt: _count_prompt_tokens(tokenizer, prompt, max_length) for prompt in {query, document}}
+            excluded = {prompt: count_prompt_tokens(tokenizer, prompt, max_length) for prompt in {query, document}}
             ids = inputs["input_ids"]
             positions = np.arange(len(ids.flat)) - np.repeat(ids.offsets[:-1], ids.lengths)
             is_pooled = positions >= np.repeat([excluded[prompt] for prompt, _ in rows], ids.lengths)
-            inputs[_POOLING_MASK] = Ragged(is_pooled.astype(np.int32), ids.offsets)
+            inputs[POOLING_MASK] = Ragged(is_pooled.astype(np.int32), ids.offsets)
         return TextRows(
             inputs,
             {},
@@ -338,7 +338,7 @@ class Embedding(TextTask):
 
     def list_export_inputs(self, config: BertConfig) -> tuple[str, ...]:
         """Returns the usual inputs, and ``pooling_mask`` if the pooling excludes prompts."""
-        return (*INPUTS, _POOLING_MASK) if _uses_pooling_mask(SentenceSettings.from_config(config)) else INPUTS
+        return (*INPUTS, POOLING_MASK) if _uses_pooling_mask(SentenceSettings.from_config(config)) else INPUTS
 
     def serve(self, outputs: Outputs, serving: Serving) -> dict[str, Any]:
         """``sentence_embedding``, float32 ``[batch, size]``."""
@@ -383,7 +383,7 @@ def _uses_pooling_mask(settings: SentenceSettings) -> bool:
     return not settings.include_prompt and any(settings.prompts.values())
 
 
-def _count_prompt_tokens(tokenizer: BertTokenizer, prompt: str, max_length: int) -> int:
+def count_prompt_tokens(tokenizer: BertTokenizer, prompt: str, max_length: int) -> int:
     """Returns the number of tokens at the start of a text that belong to the prompt, ``[CLS]`` included."""
     if not prompt:
         return 0

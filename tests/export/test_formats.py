@@ -125,16 +125,6 @@ def test_the_page_of_an_export_runs(export: Callable[..., Path], sentiment_run: 
     np.testing.assert_allclose(json.loads(values), compute_logits(sentiment_run, inputs), atol=0.02)
 
 
-def test_other_kinds_of_models(small_bert: Path, tmp_path: Path) -> None:
-    directory = export_model(small_bert, tmp_path / "vectors", format="onnx").directory
-    inputs = BertTokenizer.from_pretrained(small_bert)(TEXTS)
-    kind = FORMATS["onnx"]
-    found = kind.open(directory / kind.file)(inputs)
-    expected = transformers_models.compute_outputs("BertModel", small_bert, inputs)
-    np.testing.assert_allclose(found["last_hidden_state"], expected["last_hidden_state"], atol=1e-5)
-    np.testing.assert_allclose(found["pooler_output"], expected["pooler_output"], atol=1e-5)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

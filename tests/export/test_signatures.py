@@ -131,18 +131,6 @@ def test_masked_words(small_bert: Path, tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.slow
-def test_vectors(small_bert: Path, tmp_path: Path) -> None:
-    run, loaded = make_export(small_bert, tmp_path, "BertModel")
-    found = call_signature(loaded, "embed", text=SENT)
-    tokenizer = transformers_models.Tokenizer(run)
-    inputs = tokenizer(TEXTS, padding=True, truncation=True, max_length=31, return_tensors="np")
-    states = transformers_models.compute_outputs("BertModel", run, inputs)["last_hidden_state"]
-    weights = inputs["attention_mask"][:, :, None]
-    np.testing.assert_allclose(found["mean"], (states * weights).sum(1) / weights.sum(1), atol=1e-5)
-    np.testing.assert_allclose(found["cls"], states[:, 0], atol=1e-5)
-
-
-@pytest.mark.slow
 def test_attentions(small_bert: Path, tmp_path: Path) -> None:
     run, loaded = make_export(small_bert, tmp_path, "BertForSequenceClassification", attentions=True)
     found = call_signature(loaded, "attentions", text=SENT[:1])

@@ -4,11 +4,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+import sentence_models
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_bert_impl.export import export_model
+from keras_bert_impl.models import BertForSentenceEmbedding
 from keras_bert_impl.prediction import Predictor
 
 TEXTS = ["A good film.", "bad, naïve 日本 👍", "", "[MASK] unaffable " * 50]
@@ -52,6 +55,29 @@ def test_a_c_program_gets_the_answers_of_keras(
     assert labels == [prediction["label"] for prediction in expected]
     flat = [score for prediction in expected for score in prediction["scores"].values()]
     assert [float(score) for score in scores] == pytest.approx(flat, abs=tolerance)
+
+
+@pytest.mark.parametrize("name", ["small", pytest.param("minilm", marks=pytest.mark.slow)])
+def test_a_c_program_gets_the_vectors_of_encode(
+    client: Path, small_bert: Path, tmp_path: Path, request: pytest.FixtureRequest, name: str
+) -> None:
+    if name == "small":
+        source = sentence_models.make_directory("prompts", tmp_path / "embedder", bert=small_bert)
+    else:
+        source = request.getfixturevalue(name)
+    export = export_model(source, tmp_path / "x" / "1").directory
+    model = BertForSentenceEmbedding.from_pretrained(source)
+    expected = {"serving_default": model.encode(TEXTS)}
+    if name == "small":
+        expected["query"] = model.encode_query(TEXTS)
+    for key, vectors in expected.items():
+        signature = read_meta_graph(export).signature_def[key]
+        names = [signature.inputs["text"].name, signature.outputs["sentence_embedding"].name]
+        command = [client, export, "1", *names]
+        done = subprocess.run(command, input="\n".join(TEXTS) + "\n", capture_output=True, text=True, check=True)
+        found = np.array(done.stdout.split(), np.float32).reshape(len(TEXTS), -1)
+        assert found.shape == (4, model.get_sentence_embedding_dimension())
+        np.testing.assert_allclose(found, vectors, atol=1e-5)
 
 
 def test_all_operations_are_plain_tensorflow(sentiment_export: Path) -> None:

@@ -1,22 +1,62 @@
 """Graph that computes embeddings of texts."""
 
+from collections.abc import Callable
 from typing import Any
 
+import tensorflow as tf
+
+from keras_bert_impl.checkpoints.sentence_settings import SentenceSettings
+from keras_bert_impl.config import BertConfig
+from keras_bert_impl.errors import InputError
 from keras_bert_impl.export.graphs.base import TEXT, Endpoint, ServedModel, Tensors, make_ids_endpoint
+from keras_bert_impl.tasks.embedding import POOLING_MASK, count_prompt_tokens
 
 # One example for the README, by argument.
 EXAMPLE = {"text": "It was a great movie."}
 
+# Names that no prompt may have: those of the other signatures.
+_RESERVED = ("serving_default", "embed", "ids", "attentions")
+
+
+def list_prompts(config: BertConfig) -> dict[str, str]:
+    """Returns the text that each signature puts before a text.
+
+    ``serving_default`` has the model's default prompt, and ``embed`` is the same. A model with prompts also has a
+    signature for each of them, with its name; ``query`` and ``document`` always exist, as in sentence-transformers.
+
+    Raises:
+        InputError: a prompt has the name of another signature.
+    """
+    settings = SentenceSettings.from_config(config)
+    default = settings.prompts.get(settings.default_prompt_name or "", "")
+    named = settings.prompts if any(settings.prompts.values()) else {}
+    if taken := [name for name in named if name in _RESERVED]:
+        raise InputError(
+            f"the prompt {taken[0]!r} has the name of a signature. Rename it in config_sentence_transformers.json."
+        )
+    return {"serving_default": default, "embed": default, **named}
+
 
 def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
-    """``serving_default``, which is also ``embed``, over ``text``; and ``ids``.
+    """``serving_default``, ``embed`` and those of prompts (see `list_prompts`) over ``text``; and ``ids``.
 
-    The first returns the task's vectors, ``ids`` the model's outputs.
+    ``ids`` returns the model's outputs, the others the task's vectors.
     """
+    has_mask = POOLING_MASK in served.task.list_export_inputs(served.config)
 
-    def serve_text(text: Any) -> Tensors:
+    # One traced function, so that all signatures share its graph.
+    @tf.function(input_signature=[TEXT, tf.TensorSpec([], tf.int32)], autograph=False)
+    def embed(text: Any, excluded: Any) -> Tensors:
         inputs = served.in_graph(text, max_length=served.max_length)
-        return served.task.serve({**served.run(inputs), "attention_mask": inputs["attention_mask"]}, served)
+        if has_mask:
+            positions = tf.range(tf.shape(inputs["input_ids"])[1])[None]
+            inputs[POOLING_MASK] = inputs["attention_mask"] * tf.cast(positions >= excluded, tf.int32)
+        return served.task.serve(served.run(inputs), served)
 
-    embed = Endpoint(serve_text, {"text": TEXT})
-    return {"serving_default": embed, "embed": embed, "ids": make_ids_endpoint(served, served.run)}
+    def make_function(prompt: str) -> Callable[[Any], Tensors]:
+        excluded = count_prompt_tokens(served.tokenizer, prompt, served.max_length)
+        return lambda text: embed(tf.strings.join([prompt, text]) if prompt else text, excluded)
+
+    prompts = list_prompts(served.config).items()
+    signatures = {name: Endpoint(make_function(prompt), {"text": TEXT}) for name, prompt in prompts}
+    return {**signatures, "ids": make_ids_endpoint(served, served.run)}
