@@ -45,7 +45,7 @@ def make_saved_model(export: Path, settings: bool = True) -> Callable[[], Any]:
 
     loaded = tf.saved_model.load(str(export))
     texts = tf.constant([SENTENCE])
-    return lambda: loaded.signatures["embed"](text=texts)["mean"].numpy()
+    return lambda: loaded.signatures["embed"](text=texts)["sentence_embedding"].numpy()
 
 
 def make_bare_model(checkpoint: Path) -> Callable[[], Any]:

@@ -39,7 +39,7 @@ class SentencePooling(keras.layers.Layer):
     Source: https://github.com/huggingface/sentence-transformers (``Pooling``).
 
     >>> states = ops.array([[[1.0, 8.0], [3.0, 4.0], [0.0, 9.0]]])
-    >>> SentencePooling(["mean", "max"])(states, ops.array([[1, 1, 0]])).tolist()
+    >>> ops.convert_to_numpy(SentencePooling(["mean", "max"])(states, ops.array([[1, 1, 0]]))).tolist()
     [[2.0, 6.0, 3.0, 8.0]]
     """
 
