@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import json
 import logging
 import warnings
 from collections.abc import Container, Iterator
@@ -102,7 +103,9 @@ def make_runtime_guide(contents: ExportContents, *, title: str, package: str, im
     changes, settings = "", contents.settings
     if prompts := contents.prompts:
         name = settings.default_prompt_name if settings.default_prompt_name in prompts else next(iter(prompts))
-        written = f"prompt = {prompts[name]!r}  # {name}\n{written}\ntexts = [prompt + text for text in texts]"
+        listed, chosen = (json.dumps(value, ensure_ascii=False) for value in (prompts, name))
+        written = f"prompts = {listed}\nprompt = prompts[{chosen}]\n{written}"
+        written += "\ntexts = [prompt + text for text in texts]"
     if POOLING_MASK in contents.task.list_export_inputs(contents.config):
         changes = """# The tokens of the prompt are not pooled. Without a prompt, all tokens are.
 inputs["pooling_mask"] = inputs["attention_mask"].copy()

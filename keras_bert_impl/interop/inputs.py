@@ -48,9 +48,9 @@ def read_snippets() -> list[str]:
 
 
 def make_long_texts(texts: Sequence[str], max_length: int) -> list[str]:
-    """Returns texts with more than ``max_length`` tokens, of the words of these."""
+    """Returns a few texts with more than ``max_length`` tokens, made of these texts."""
     parts = [text for text in texts if text.strip()] or ["a"]
-    long = " ".join(parts * (max_length // len(parts) + 2))
+    long = " ".join(parts * (max_length // len(parts) + _LONG_TEXTS))
     return [long[number:] for number in range(_LONG_TEXTS)]
 
 

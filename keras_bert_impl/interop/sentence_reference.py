@@ -1,6 +1,5 @@
 """Runs a checkpoint in sentence-transformers. This module is imported in a process without TensorFlow."""
 
-import copy
 import functools
 import warnings
 from collections.abc import Sequence
@@ -52,5 +51,5 @@ def _load(directory: Path, kind: Any) -> tuple[Any, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # It knows the old names of its modules, and warns about them.
         options = {"attn_implementation": ATTENTION, "dtype": "float32"}
-        float32 = kind(str(directory), device="cpu", model_kwargs=options)
-    return float32, copy.deepcopy(float32).double()
+        float32, float64 = (kind(str(directory), device="cpu", model_kwargs=options) for _ in range(2))
+    return float32, float64.double()

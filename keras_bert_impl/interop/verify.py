@@ -93,7 +93,10 @@ def _compare(
     reference = functools.partial(call, _REFERENCE)
     sentence_reference = functools.partial(call, _SENTENCE_REFERENCE)
     texts = inputs.read_snippets() if texts is None else texts
+    loaded = [*models, *([embedder] if embedder else [])]
     reference("require_classes", [type(model).__name__ for model in models])
+    if embedder:
+        sentence_reference("get_version")  # Says that the library is missing before the long comparison.
     config = models[0].config
     batches = inputs.draw_batches(config)
     described = f"inputs: {inputs.count_tokens(batches):,} random ids"
@@ -124,10 +127,9 @@ def _compare(
         ]
         rows += results
         libraries += f" and in {sentence_reference('get_version')}" if results else ""
-    loaded = [*models, *([embedder] if embedder else [])]
     tensors, tensor_flaws = _check_tensors([_get_report(model) for model in loaded])
     return Verification(
-        title=f"{source.name}: {', '.join(type(model).__name__ for model in models)} in keras_bert_impl {__version__} "
+        title=f"{source.name}: {', '.join(type(model).__name__ for model in loaded)} in keras_bert_impl {__version__} "
         f"(Keras {keras.__version__} on {keras.backend.backend()}) and in {libraries}",
         rows=tuple(rows),
         inputs=described,

@@ -27,7 +27,7 @@ from keras_bert_impl.tokenization import BertTokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* texts are longer than:UserWarning")
 
-# A query prompt that is pooled, and one that is not; all poolings that use masks; two dense modules; truncated vectors.
+# Prompts that are pooled and that are not, with all poolings; dense modules; truncated vectors.
 EXPORTED = ("mean", "cls", "dense", "prompts", "cls without prompt", "several without prompt")
 PROMPTS = {"prompts": {"query": "a question: ", "a title": "title | "}, "default_prompt_name": None}
 
@@ -77,7 +77,12 @@ def run_ids(export: Path, prompt: str) -> np.ndarray:
     return np.asarray(kind.open(export / kind.file)(inputs)["sentence_embedding"])[:, : settings.truncate_dim]
 
 
-@pytest.mark.parametrize("kind", EXPORTED)
+QUICK = ("prompts", "several without prompt")
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow) for kind in EXPORTED]
+)
 def test_a_signature_for_each_prompt(directory: Callable[[str], Path], export: Callable[..., Path], kind: str) -> None:
     settings = BertForSentenceEmbedding.from_pretrained(directory(kind)).settings
     found = export(kind)
@@ -102,14 +107,11 @@ def test_a_signature_for_each_prompt(directory: Callable[[str], Path], export: C
     assert "Prompts before each text: `query` 'a question: ', `passage` 'the text: '; " in page
 
 
-SLOW = {"openvino", "litert"}
-
-
-@pytest.mark.parametrize("kind", EXPORTED)
 @pytest.mark.parametrize(
-    "name",
+    ("kind", "name"),
     [
-        pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+        pytest.param(kind, name, marks=() if (kind, name) == (QUICK[-1], "onnx") else pytest.mark.slow)
+        for kind in EXPORTED
         for name, format in FORMATS.items()
         if not format.takes_text
     ],
@@ -174,17 +176,14 @@ def test_small_precisions(
     assert found.dtype == np.float32
 
 
-def test_serve_check(export: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_serve_check(export: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve-check", str(export("several without prompt"))]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("ok      tokenizer  vectors for texts and for the host's ids differ by ")
     assert max(map(len, lines)) <= 80
 
 
-@pytest.mark.parametrize(("key", "value"), [("query", "a question:: "), ("query", None)])
-def test_serve_check_compares_prompts(
-    small_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, value: str | None
-) -> None:
+def test_serve_check_compares_prompts(small_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(KINDS, "titles", sentence_models.Kind(KINDS["mean without prompt"].pooling, prompts=PROMPTS))
     source = sentence_models.make_directory("titles", tmp_path / "titles", bert=small_bert)
     found = export_model(source, tmp_path / "x" / "1").directory
@@ -195,7 +194,7 @@ def test_serve_check_compares_prompts(
     np.testing.assert_allclose(call(found, "a title", TEXTS), expected, atol=1e-5)
     path = found / "assets.extra" / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    config["sentence_embedding"]["prompts"][key] = value
+    config["sentence_embedding"]["prompts"]["query"] = "a film: "
     path.write_text(json.dumps(config), encoding="utf-8")
     assert [check.name for check in check_export(found) if not check.passed] == ["tokenizer"]
 
@@ -238,7 +237,7 @@ def test_the_gate_on_spearman(
     exported = export_model(directory("dense"), tmp_path / "x" / "1", precision="int8", data=similarities, force=True)
     assert exported.metric == "spearman"
     assert exported.before == pytest.approx(1, abs=1e-4)
-    assert 0.95 < exported.after < 1
+    assert 0.95 < exported.after <= 1
     # So few levels that the model is broken.
     monkeypatch.setattr(int8, "_LARGEST", 0.2)
     with pytest.raises(InputError, match=r"spearman on .*sts\.tsv decreases from 1\.0000 to .*, by more than 0\.005"):
@@ -281,13 +280,12 @@ def cross_encoder(small_bert: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return target
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "saved_model" else pytest.mark.slow) for name in FORMATS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
 def test_cross_encoders(cross_encoder: Path, tmp_path: Path, name: str) -> None:
     found = export_model(cross_encoder, tmp_path / "x" / "1", format=name).directory
     expected = predict_scores(cross_encoder, list(zip(TEXTS, TEXTS[::-1], strict=True)))
-    assert np.ptp(expected) > 0.01
+    assert np.ptp(expected) > 1e-3
     scores = [prediction["score"] for prediction in Predictor(found).predict_texts(TEXTS, TEXTS[::-1])]
     np.testing.assert_allclose(scores, expected, atol=1e-5)
     if name == "saved_model":

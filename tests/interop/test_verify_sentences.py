@@ -43,6 +43,7 @@ def test_sentence_embeddings(directory: Callable[[str], Path], kind: str, prompt
         assert 0 < row.largest < MAX_RESULT_DIFFERENCE * max(1, row.size)
         assert 0 < row.ours < 1e-5
         assert 0 < row.torch < 1e-5
+    assert ": BertModel, BertForSentenceEmbedding in keras_bert_impl" in certificate.title
     assert "sentence-transformers 6" in certificate.title
     assert "limits: largest difference 1e-05 or 2e-05" in certificate.verdict
 

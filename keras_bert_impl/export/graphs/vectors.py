@@ -28,7 +28,7 @@ def list_prompts(config: BertConfig) -> dict[str, str]:
         InputError: a prompt has the name of another signature.
     """
     settings = SentenceSettings.from_config(config)
-    default = settings.prompts.get(settings.default_prompt_name or "", "")
+    default = settings.prompts[settings.default_prompt_name] if settings.default_prompt_name else ""
     named = settings.prompts if any(settings.prompts.values()) else {}
     if taken := [name for name in named if name in _RESERVED]:
         raise InputError(
@@ -44,8 +44,6 @@ def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
     """
     has_mask = POOLING_MASK in served.task.list_export_inputs(served.config)
 
-    # One traced function, so that all signatures share its graph.
-    @tf.function(input_signature=[TEXT, tf.TensorSpec([], tf.int32)], autograph=False)
     def embed(text: Any, excluded: Any) -> Tensors:
         inputs = served.in_graph(text, max_length=served.max_length)
         if has_mask:
@@ -53,9 +51,16 @@ def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
             inputs[POOLING_MASK] = inputs["attention_mask"] * tf.cast(positions >= excluded, tf.int32)
         return served.task.serve(served.run(inputs), served)
 
+    # Traced once, so that all signatures share its graph.
+    shared = tf.function(embed, input_signature=[TEXT, tf.TensorSpec([], tf.int32)], autograph=False)
+
     def make_function(prompt: str) -> Callable[[Any], Tensors]:
         excluded = count_prompt_tokens(served.tokenizer, prompt, served.max_length)
-        return lambda text: embed(tf.strings.join([prompt, text]) if prompt else text, excluded)
+
+        def serve_text(text: Any) -> Tensors:
+            return shared(tf.strings.join([prompt, text]) if prompt else text, excluded)
+
+        return serve_text
 
     prompts = list_prompts(served.config).items()
     signatures = {name: Endpoint(make_function(prompt), {"text": TEXT}) for name, prompt in prompts}
