@@ -23,6 +23,7 @@ NOTEBOOKS = (
     "bank_vectors",
     "sentiment",
     "look_inside",
+    "semantic_search",
     "pretraining",
     "export_and_serving",
 )

@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import shutil
 from pathlib import Path
 
 import nbclient
@@ -43,11 +44,13 @@ def test_notebooks_have_a_badge_an_installation_and_a_seed(name: str) -> None:
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NOTEBOOKS]
 )
 @pytest.mark.filterwarnings("default")  # Jupyter's own.
-def test_notebooks_run(name: str, tmp_path: Path, minilm: Path) -> None:
+def test_notebooks_run(name: str, tmp_path: Path, minilm: Path, request: pytest.FixtureRequest) -> None:
     """All cells run, the assertions in them hold, and no error or warning is printed."""
+    if name == "semantic_search":  # It downloads this file if it is missing.
+        shutil.copy(request.getfixturevalue("shared_data") / "xquad_en" / "xquad.en.json", tmp_path)
     notebook = nbformat.read(EXAMPLES / "notebooks" / f"{name}.ipynb", as_version=4)
     client = nbclient.NotebookClient(
-        notebook, timeout=400, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     )
     client.execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
