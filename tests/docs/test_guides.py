@@ -1,16 +1,20 @@
-"""Runs the commands and the code of the start page and of the guides about fine-tuning, serving and interpretation."""
+"""Runs the code of the start page and of the guides about fine-tuning, semantic search, serving and interpretation."""
 
 import dataclasses
+import json
 import re
 import shlex
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 from page_code import extract_blocks, extract_commands
+from sentence_models import make_directory
 
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.tasks import TASKS
+from keras_bert_impl.tasks.options import LOSSES, EmbeddingOptions
 from keras_bert_impl.training import FineTuningSettings
 
 ROOT = Path(__file__).parents[2]
@@ -18,6 +22,7 @@ DOCS = ROOT / "docs"
 START = (DOCS / "index.md").read_text(encoding="utf-8")
 FINE_TUNING = (DOCS / "guides" / "fine-tuning.md").read_text(encoding="utf-8")
 SERVING = (DOCS / "guides" / "serving.md").read_text(encoding="utf-8")
+SEARCH = (DOCS / "guides" / "semantic-search.md").read_text(encoding="utf-8")
 INTERPRETATION = (DOCS / "guides" / "interpretation.md").read_text(encoding="utf-8")
 
 
@@ -68,6 +73,53 @@ def test_pages_list_all_tasks(page: str) -> None:
     cells = re.findall(r"^\| ([^|]*)\|", (ROOT / page).read_text(encoding="utf-8"), flags=re.M)
     listed = [name for cell in cells for name in re.findall(r"`([a-z][a-z-]+)`", cell)]
     assert sorted(listed) == sorted(TASKS)
+
+
+@pytest.mark.slow
+def test_semantic_search(
+    tmp_path: Path,
+    small_bert: Path,
+    film_texts: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_directory("mean", tmp_path / "all-MiniLM-L6-v2", bert=small_bert)
+    monkeypatch.chdir(tmp_path)
+    passages = film_texts[:150]
+    Path("passages.txt").write_text("\n".join(passages), encoding="utf-8")
+    pairs = list(zip(film_texts[200:240], passages, strict=False))
+    write_rows("pairs.tsv", [("text", "text_pair"), *pairs])
+    write_rows("sts.tsv", [("text", "text_pair", "label"), *((*pair, str(i % 6)) for i, pair in enumerate(pairs))])
+    Path("beir", "qrels").mkdir(parents=True)
+    texts = {"corpus": [("d", text) for text in passages], "queries": [("q", text) for text, _ in pairs]}
+    for name, entries in texts.items():
+        lines = [json.dumps({"_id": f"{kind}{i}", "text": text}) for i, (kind, text) in enumerate(entries)]
+        Path("beir", f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    write_rows(
+        "beir/qrels/test.tsv", [("query-id", "corpus-id", "score"), *((f"q{i}", f"d{i}", "1") for i in range(40))]
+    )
+
+    shown = extract_commands(SEARCH.replace("--matryoshka 384,128 ", "--matryoshka 32,8 "))
+    assert len(shown) == 11
+    for command in shown:
+        assert main(command) == 0, command
+    capsys.readouterr()
+    exec(compile("\n".join(extract_blocks(SEARCH)), "semantic-search.md", "exec"), {})
+    found = capsys.readouterr().out.splitlines()[:3]
+    assert all(line.split(" ", 1)[1] in passages for line in found)
+
+
+def write_rows(path: str, rows: Iterable[Sequence[str]]) -> None:
+    Path(path).write_text("\n".join("\t".join(row) for row in rows), encoding="utf-8")
+
+
+def test_the_guide_of_semantic_search_lists_the_losses() -> None:
+    section = SEARCH.split("## Train an embedding model")[1].split("\n## ")[0]
+    assert all(f"`{loss}`" in section or f"`--loss {loss}`" in section for loss in LOSSES if loss != "auto")
+    options = set(re.findall(r"`--([a-z-]+)[ `]", section))
+    known = {field.name.replace("_", "-") for field in dataclasses.fields(EmbeddingOptions)}
+    known |= {field.name.replace("_", "-") for field in dataclasses.fields(FineTuningSettings)}
+    assert options - known == {"strategy", "truncate-dim"}
 
 
 def test_start(minilm: Path, capsys: pytest.CaptureFixture[str]) -> None:
