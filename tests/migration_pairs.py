@@ -2,12 +2,15 @@
 
 A pair is the code of the other library (``theirs``), ours, and the names whose values must be equal.
 
-It imports only NumPy, because it also runs in the environments of the other libraries.
+It imports only NumPy and, where it is used, safetensors, because it also runs in the environments of the other
+libraries.
 """
 
 import dataclasses
 import hashlib
+import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -41,6 +44,47 @@ class Pair:
     theirs: str
     ours: str
     same: tuple[str, ...]
+
+
+# The files of sentence-transformers next to a BERT: mean pooling, normalization, and a prompt for queries.
+_EMBEDDER = {
+    "modules.json": [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
+    ],
+    "1_Pooling/config.json": {"word_embedding_dimension": 20, "pooling_mode_mean_tokens": True},
+    "sentence_bert_config.json": {"max_seq_length": 29, "do_lower_case": False},
+    "config_sentence_transformers.json": {"prompts": {"query": "we read . ", "document": "the book . "}},
+}
+_RERANKER = {
+    "architectures": ["BertForSequenceClassification"],
+    "id2label": {"0": "LABEL_0"},
+    "label2id": {"LABEL_0": 0},
+    "sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"},
+}
+
+
+def copy_files(directory: Path) -> None:
+    """Copies the checkpoints that the pages use into a directory."""
+    shutil.copytree(RECORDED / "my-bert", directory / "my-bert")
+    shutil.copy(RECORDED / "bert.params", directory)
+
+
+def make_sentence_models(directory: Path) -> None:
+    """Writes ``my-embedder`` and ``my-reranker``, with the weights of ``my-bert``, next to it."""
+    from safetensors.numpy import load_file, save_file
+
+    for name in ("my-embedder", "my-reranker"):
+        shutil.copytree(directory / "my-bert", directory / name)
+    (directory / "my-embedder" / "1_Pooling").mkdir()
+    for name, content in _EMBEDDER.items():
+        (directory / "my-embedder" / name).write_text(json.dumps(content), encoding="utf-8")
+    config, weights = (directory / "my-reranker" / name for name in ("config.json", "model.safetensors"))
+    config.write_text(json.dumps({**json.loads(config.read_text(encoding="utf-8")), **_RERANKER}), encoding="utf-8")
+    tensors = load_file(weights)
+    tensors |= {name: tensors[name][:1] for name in ("classifier.weight", "classifier.bias")}
+    save_file(tensors, weights, metadata={"format": "pt"})
 
 
 def read_page(page: str) -> str:

@@ -5,7 +5,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,7 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from migration_pairs import MIGRATION, RECORDED, compute_fingerprint, flatten, read_page, read_pairs, run
+from migration_pairs import (
+    MIGRATION,
+    RECORDED,
+    compute_fingerprint,
+    copy_files,
+    flatten,
+    make_sentence_models,
+    read_page,
+    read_pairs,
+    run,
+)
 
 PAGES = sorted(path.stem for path in MIGRATION.glob("*.md") if path.stem != "index")
 
@@ -21,8 +30,8 @@ PAGES = sorted(path.stem for path in MIGRATION.glob("*.md") if path.stem != "ind
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with the files that the pages use."""
-    shutil.copytree(RECORDED / "my-bert", tmp_path / "my-bert")
-    shutil.copy(RECORDED / "bert.params", tmp_path)
+    copy_files(tmp_path)
+    make_sentence_models(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -40,7 +49,7 @@ def compare(page: str, ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.n
 
 
 def test_all_pages_are_recorded() -> None:
-    assert PAGES == ["d2l", "keras-hub", "pytorch-transformers", "transformers-4"]
+    assert PAGES == ["d2l", "keras-hub", "pytorch-transformers", "sentence-transformers", "transformers-4"]
     assert {path.stem for path in RECORDED.glob("*.npz")} == set(PAGES)
     assert sum(path.stat().st_size for path in RECORDED.rglob("*") if path.is_file()) < 200_000
 

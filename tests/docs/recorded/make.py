@@ -6,6 +6,7 @@
 Each page has its own environment (Python 3.11):
 
     transformers-4        pip install transformers==4.52.4 tensorflow tf-keras
+    sentence-transformers pip install "sentence-transformers[train]==6.2.0"
     keras-hub             pip install tensorflow keras-hub
     pytorch-transformers  pip install torch pytorch-transformers==1.2.0 safetensors
     d2l                   pip install --no-deps d2l==1.0.3; pip install torch pandas requests ipython matplotlib
@@ -16,7 +17,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
 import sys
 import tempfile
 import types
@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from migration_pairs import RECORDED, compute_fingerprint, flatten, run
+from migration_pairs import RECORDED, compute_fingerprint, copy_files, flatten, make_sentence_models, run
 
 # All different, so that a swapped axis fails.
 SIZES = {
@@ -43,6 +43,7 @@ shallow cold warm door shut down by fire then sky green
 LABELS = ("negative", "neutral", "positive")
 LIBRARIES = {
     "transformers-4": ("transformers", "tensorflow", "tf_keras"),
+    "sentence-transformers": ("sentence_transformers", "transformers", "torch"),
     "keras-hub": ("keras_hub", "keras", "tensorflow"),
     "pytorch-transformers": ("pytorch_transformers", "torch"),
     "d2l": ("d2l", "torch"),
@@ -140,14 +141,22 @@ def prepare_d2l() -> None:
     sys.modules["torchvision"] = torchvision
 
 
-PREPARE = {"pytorch-transformers": prepare_pytorch_transformers, "d2l": prepare_d2l}
+def prepare_sentence_transformers() -> None:
+    """Writes the directories of an embedding model and of a reranker."""
+    make_sentence_models(Path())
+
+
+PREPARE = {
+    "pytorch-transformers": prepare_pytorch_transformers,
+    "sentence-transformers": prepare_sentence_transformers,
+    "d2l": prepare_d2l,
+}
 
 
 def record_page(page: str, output: Path) -> None:
     """Runs the other library's code of a page; writes its values, the versions, and the hash of the code."""
     with tempfile.TemporaryDirectory() as scratch:
-        shutil.copytree(RECORDED / "my-bert", Path(scratch) / "my-bert")
-        shutil.copy(RECORDED / "bert.params", scratch)
+        copy_files(Path(scratch))
         os.chdir(scratch)
         PREPARE.get(page, lambda: None)()
         values = flatten(run(page, "theirs"))
