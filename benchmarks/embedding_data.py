@@ -87,3 +87,24 @@ def compute_mrr(rankings: Sequence[Sequence[int]], answers: Sequence[int]) -> fl
         for ranking, answer in zip(rankings, answers, strict=True)
     ]
     return sum(1 / rank for rank in ranks if rank) / len(ranks)
+
+
+def make_pairs(rows: int, lengths: Sequence[tuple[int, int]], *, seed: int = 1) -> Any:
+    """Pairs of random tokens, as `ColumnFeatures`.
+
+    Args:
+        rows: number of pairs.
+        lengths: for the first and the second texts, the lowest and the highest number of tokens.
+        seed: seed of the tokens.
+    """
+    import numpy as np
+
+    from keras_bert_impl.data import ColumnFeatures, Ragged
+
+    draw = np.random.default_rng(seed)
+    texts = [draw.integers(1000, 30000, draw.integers(low, high + 1)) for low, high in lengths for _ in range(rows)]
+    ids = Ragged.from_rows(texts, dtype=np.int32)
+    inputs = {"input_ids": ids, "attention_mask": Ragged(np.ones_like(ids.flat), ids.offsets)}
+    labels = {"sentence_embedding": np.zeros(rows, np.float32)}
+    columns = np.arange(2 * rows).reshape(2, rows).T
+    return ColumnFeatures(inputs, labels, {}, np.arange(rows, dtype=np.int32), columns=columns)

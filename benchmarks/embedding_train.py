@@ -100,6 +100,11 @@ def read_results(results):
     return {job: seeds for job, seeds in pairs.items() if seeds}
 
 
+def format_range(scores):
+    """The median, the lowest and the highest score of the seeds."""
+    return f"{statistics.median(scores):.4f} ({min(scores):.4f} to {max(scores):.4f})"
+
+
 def write_report(results):
     """Writes the report: times of jobs without ``--busy``, memory and scores of all."""
     verdicts, rows = [], []
@@ -132,9 +137,7 @@ def write_report(results):
         own, others = ([pair[side]["scores"][metric] for pair in seeds.values()] for side in (0, 1))
         verdicts.append(
             format_verdict(
-                f"{job}: {metric} {statistics.median(own):.4f} ({min(own):.4f} to {max(own):.4f}), "
-                f"sentence-transformers {statistics.median(others):.4f} ({min(others):.4f} to {max(others):.4f}): median and range of "
-                f"{len(own)} seeds",
+                f"{job}: {metric} {format_range(own)}, sentence-transformers {format_range(others)}",
                 statistics.median(own) >= min(others),
             )
         )
@@ -147,8 +150,8 @@ def write_report(results):
         "\n".join(verdicts),
         "4 epochs, batch 32, AdamW 2e-5, 10 % warm-up, linear decay, weight decay 0.01, clipping at 1, dropout. 's': "
         "seconds of training, tokenization included; a dash means that the machine did other work too. 'MB': peak "
-        "memory above that of the imports. 'score': Spearman on STS-B dev, MRR@10 of the held-out questions, after the last "
-        "epoch.",
+        "memory above that of the imports. 'score': Spearman on STS-B dev, MRR@10 of the held-out questions, after the "
+        "last epoch. The verdicts have the median of the seeds, and their range.",
         report.make_table(header, rows),
     )
 
