@@ -10,6 +10,7 @@ than 1e-5, and Spearman on STS-B dev is equal to four digits.
 
 import argparse
 import itertools
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -60,10 +61,14 @@ def make_directories(checkpoint: Path, target: Path, texts: list[str], pairs: li
         model = SentenceTransformer(modules=parts, device="cpu", prompts=PROMPTS if has_prompts else None)
         model.save_pretrained(str(target / name), create_model_card=False)
         results[name] = _encode(model, texts, has_prompts)
+    plain = target / "bert"  # Without the files of an embedding model.
+    plain.mkdir()
+    for file in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+        shutil.copy(checkpoint / file, plain)
     for name in RERANKERS:
         torch.manual_seed(1)
         activation = getattr(torch.nn, name)()
-        reranker = CrossEncoder(str(checkpoint), num_labels=1, activation_fn=activation, device="cpu")
+        reranker = CrossEncoder(str(plain), num_labels=1, activation_fn=activation, device="cpu")
         reranker.save_pretrained(str(target / name), create_model_card=False)
         results[name] = reranker.predict(pairs)
     return results
