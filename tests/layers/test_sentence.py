@@ -25,8 +25,8 @@ FORMULAS = {
 @pytest.mark.parametrize("masks", ["none", "attention", "pooling", "both"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_pooling(masks: str, dtype: str) -> None:
-    states = np.random.default_rng(0).normal(size=(BATCH, LENGTH, HIDDEN)).astype("float32")
-    states = ops.convert_to_numpy(ops.cast(ops.cast(states, dtype), "float32")) - 2  # Maxima are below zero too.
+    states = np.random.default_rng(0).normal(-2, size=(BATCH, LENGTH, HIDDEN))  # Maxima are below zero too.
+    states = ops.convert_to_numpy(ops.cast(ops.cast(states, dtype), "float32"))
     given = {"none": {}, "attention": {"attention_mask": ATTENTION}, "pooling": {"pooling_mask": POOLED}}
     arrays = given.get(masks, {"attention_mask": ATTENTION, "pooling_mask": POOLED})
     layer = SentencePooling(list(FORMULAS))

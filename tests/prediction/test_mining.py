@@ -45,7 +45,7 @@ def mine_with_sentence_transformers(
         def __len__(self) -> int:
             return len(next(iter(self.values())))
 
-        def to_pandas(self) -> Any:
+        def to_pandas(self) -> types.SimpleNamespace:
             # Of pandas: groupby(first).count().to_dict()[second].values()
             counts = Counter(self["text"])
             frame = types.SimpleNamespace(count=lambda: frame, to_dict=lambda: {"positive": counts})
