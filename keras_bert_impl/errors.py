@@ -1,5 +1,7 @@
 """The errors that are shown to users: invalid input, and interruption by a signal."""
 
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """A file, value or option that a user gave is wrong. The message says what was found, where, and what to do.
@@ -36,3 +38,9 @@ def check_field(owner: object, name: str, valid: bool, expected: str) -> None:
     """Raises ``InputError`` unless the field ``name`` of ``owner`` is ``valid``; the message says what was expected."""
     if not valid:
         raise InputError(f"{name} is {getattr(owner, name)!r}; {expected} was expected.")
+
+
+def join_names(names: Iterable[str]) -> str:
+    """Returns names as a sentence lists them: ``a, b or c``."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from keras_bert_impl.checkpoints.names import MAX_SENTENCE_DENSE
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.errors import InputError, check_field
+from keras_bert_impl.errors import InputError, check_field, join_names
 
 # The key of `BertConfig.extra` that contains the settings of a model in memory and of an export.
 CONFIG_KEY = "sentence_embedding"
@@ -47,7 +47,7 @@ class DenseSettings:
         for name in ("in_features", "out_features"):
             check_field(self, name, _is_size(getattr(self, name)), "an integer above 0")
         check_field(self, "bias", isinstance(self.bias, bool), "true or false")
-        check_field(self, "activation", self.activation in ACTIVATIONS, _join(ACTIVATIONS))
+        check_field(self, "activation", self.activation in ACTIVATIONS, join_names(ACTIVATIONS))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,13 +90,13 @@ class SentenceSettings:
 
     def __post_init__(self) -> None:
         is_given = isinstance(self.pooling, str | Sequence) and len(self.pooling) > 0
-        check_field(self, "pooling", is_given, _join(POOLING_MODES))
+        check_field(self, "pooling", is_given, join_names(POOLING_MODES))
         check_field(self, "modules", isinstance(self.modules, Sequence), "a list of modules")
         check_field(self, "prompts", isinstance(self.prompts, Mapping), "an object of names and texts")
         self._normalize_types()
         for mode in self.pooling:
             if mode not in POOLING_MODES:
-                raise InputError(f"the pooling mode {mode!r} is unknown; {_join(POOLING_MODES)} was expected.")
+                raise InputError(f"the pooling mode {mode!r} is unknown; {join_names(POOLING_MODES)} was expected.")
         for module in self.modules:
             if module != "normalize" and not isinstance(module, DenseSettings):
                 raise InputError(f"modules contains {module!r}; 'normalize' or DenseSettings was expected.")
@@ -115,7 +115,7 @@ class SentenceSettings:
                 f"{', '.join(map(repr, self.prompts))}. Correct the name, or add the prompt."
             )
         known = self.similarity_fn_name in SIMILARITY_FUNCTIONS
-        check_field(self, "similarity_fn_name", known, _join(SIMILARITY_FUNCTIONS))
+        check_field(self, "similarity_fn_name", known, join_names(SIMILARITY_FUNCTIONS))
 
     def _normalize_types(self) -> None:
         """Makes the values of a JSON file those of the class: tuples, dense modules, and no prompt that is null."""
@@ -169,9 +169,3 @@ class SentenceSettings:
 
 def _is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _join(names: Any) -> str:
-    """Returns the names as they are listed in a sentence: ``a, b or c``."""
-    *others, last = names
-    return f"{', '.join(others)} or {last}"

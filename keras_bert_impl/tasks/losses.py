@@ -35,7 +35,7 @@ class BinaryCrossEntropy(keras.losses.Loss):
     """The binary cross entropy of logits with labels from 0 to 1; computed in float32 in every precision.
 
     Args:
-        pos_weight: weight of the part of a label that is 1.
+        pos_weight: factor of the loss of relevant pairs: ``pos_weight`` of torch's ``BCEWithLogitsLoss``.
         name: the name of the loss.
         dtype: float32.
 

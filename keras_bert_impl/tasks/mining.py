@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from keras_bert_impl.errors import check_field
+from keras_bert_impl.errors import check_field, join_names
 
 _FORMATS = ("triplet", "n-tuple", "labeled-pair")
 _STRATEGIES = ("top", "random")
@@ -25,7 +25,7 @@ class MiningSettings:
         min_score: drop candidates with a lower score; None: keep them.
         absolute_margin: drop candidates whose score is not lower by this than that of each positive; None: keep them.
         relative_margin: as absolute_margin, as a fraction of the positive's absolute score; None: keep them.
-        sampling_strategy: choose the most similar candidates, or any.
+        sampling_strategy: top: the most similar candidates; random: a random sample of the candidates.
         seed: seed of the random choice.
         output_format: a triplet for each positive and each negative; an n-tuple for each positive, with all negatives,
             if there are enough of them; or a labeled-pair for each positive (label 1) and each negative (0).
@@ -58,8 +58,8 @@ class MiningSettings:
         for name in ("max_score", "min_score", "absolute_margin", "relative_margin"):
             value = getattr(self, name)
             check_field(self, name, value is None or math.isfinite(value), "a finite number")
-        check_field(self, "sampling_strategy", self.sampling_strategy in _STRATEGIES, " or ".join(_STRATEGIES))
-        check_field(self, "output_format", self.output_format in _FORMATS, " or ".join(_FORMATS))
+        check_field(self, "sampling_strategy", self.sampling_strategy in _STRATEGIES, join_names(_STRATEGIES))
+        check_field(self, "output_format", self.output_format in _FORMATS, join_names(_FORMATS))
 
     @property
     def needs_scores(self) -> bool:

@@ -1,8 +1,9 @@
 """Options of single tasks, which `keras-bert finetune` has as options of the command line."""
 
+import math
 from dataclasses import dataclass, field
 
-from keras_bert_impl.errors import InputError, check_field
+from keras_bert_impl.errors import InputError, check_field, join_names
 
 LOSSES = ("auto", "multiple-negatives", "cosent", "cosine", "triplet")
 DISTANCES = ("euclidean", "cosine", "manhattan")
@@ -47,10 +48,10 @@ class EmbeddingOptions:
 
     def __post_init__(self) -> None:
         for name in ("scale", "label_scale"):
-            check_field(self, name, getattr(self, name) > 0, "a number above 0")
-        check_field(self, "margin", self.margin >= 0, "0 or more")
-        check_field(self, "loss", self.loss in LOSSES, " or ".join(LOSSES))
-        check_field(self, "distance", self.distance in DISTANCES, " or ".join(DISTANCES))
+            check_field(self, name, 0 < getattr(self, name) < math.inf, "a finite number above 0")
+        check_field(self, "margin", 0 <= self.margin < math.inf, "a finite number from 0")
+        check_field(self, "loss", self.loss in LOSSES, join_names(LOSSES))
+        check_field(self, "distance", self.distance in DISTANCES, join_names(DISTANCES))
         self.matryoshka_dims  # noqa: B018  Raises if it is not a list of sizes.
 
     @property
@@ -71,7 +72,7 @@ class RerankingOptions:
 
     Args:
         label_scale: labels are divided by this number, so that they are in the range that the loss needs, 0 to 1.
-        pos_weight: weight of the relevant part of each label; above 1 if most pairs are not relevant.
+        pos_weight: factor of the loss of relevant pairs; above 1 if most pairs are not relevant.
     """
 
     label_scale: float = 1.0
@@ -79,4 +80,4 @@ class RerankingOptions:
 
     def __post_init__(self) -> None:
         for name in ("label_scale", "pos_weight"):
-            check_field(self, name, 0 < getattr(self, name) < float("inf"), "a number above 0")
+            check_field(self, name, 0 < getattr(self, name) < math.inf, "a finite number above 0")

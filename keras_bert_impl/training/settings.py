@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from keras_bert_impl.errors import check_field
+from keras_bert_impl.errors import check_field, join_names
 
 # Keras' dtype policies for training in a precision: weights and optimizer are kept in float32.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -56,7 +56,7 @@ class TrainingSettings:
         check_field(self, "seed", 0 <= self.seed < _SEEDS, f"an integer from 0 to {_SEEDS - 1}")
         for field in dataclasses.fields(self):
             if choices := field.metadata.get("choices"):
-                check_field(self, field.name, getattr(self, field.name) in choices, " or ".join(choices))
+                check_field(self, field.name, getattr(self, field.name) in choices, join_names(choices))
 
     def make_config_changes(self) -> dict[str, float]:
         """Returns the fields of a ``BertConfig`` that these settings change: those of dropout, unless it is None."""

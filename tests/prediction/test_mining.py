@@ -194,7 +194,7 @@ def test_a_query_is_not_its_own_negative(model: BertForSentenceEmbedding) -> Non
         ({"range_min": 5, "range_max": 7}, "range_max is 7; at least range_min \\+ num_negatives, which is 8, was exp"),
         ({"max_score": float("nan")}, "max_score is nan; a finite number was expected"),
         ({"sampling_strategy": "best"}, "sampling_strategy is 'best'; top or random was expected"),
-        ({"output_format": "csv"}, "output_format is 'csv'; triplet or n-tuple or labeled-pair was expected"),
+        ({"output_format": "csv"}, "output_format is 'csv'; triplet, n-tuple or labeled-pair was expected"),
     ],
 )
 def test_settings_out_of_range(options: dict[str, Any], message: str) -> None:

@@ -73,7 +73,7 @@ def test_labels(letters: BertTokenizer) -> None:
         TASK.find_labels(make_columns(["x"], location=["x, line 2"]))
     with pytest.raises(InputError, match="example 1: there is one text; a query and a document were expected"):
         TASK.encode({"text": ["a"]}, letters, config, max_length=9)
-    with pytest.raises(InputError, match="pos_weight is 0; a number above 0 was expected"):
+    with pytest.raises(InputError, match="pos_weight is 0; a finite number above 0 was expected"):
         RerankingOptions(pos_weight=0)
 
 

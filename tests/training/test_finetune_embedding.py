@@ -1,6 +1,7 @@
 """Fine-tuning of sentence embeddings: each loss learns, options are recorded and saved, wrong data is refused."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -178,9 +179,12 @@ def test_data_that_does_not_fit_is_refused(
     [
         ({"matryoshka": "384,x"}, "matryoshka is '384,x'; sizes such as 384,256,128 were expected"),
         ({"matryoshka": "0"}, "matryoshka is '0'"),
-        ({"scale": 0.0}, "scale is 0.0; a number above 0 was expected"),
-        ({"margin": -1.0}, "margin is -1.0; 0 or more was expected"),
-        ({"loss": "mse"}, "loss is 'mse'; auto or multiple-negatives or"),
+        ({"scale": 0.0}, "scale is 0.0; a finite number above 0 was expected"),
+        ({"scale": math.inf}, "scale is inf; a finite number above 0 was expected"),
+        ({"label_scale": math.inf}, "label_scale is inf; a finite number above 0 was expected"),
+        ({"margin": -1.0}, "margin is -1.0; a finite number from 0 was expected"),
+        ({"margin": math.inf}, "margin is inf; a finite number from 0 was expected"),
+        ({"loss": "mse"}, "loss is 'mse'; auto, multiple-negatives, cosent, cosine or triplet was expected"),
     ],
 )
 def test_options_out_of_range_are_refused(changes: dict[str, Any], message: str) -> None:
