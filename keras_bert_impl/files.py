@@ -147,13 +147,16 @@ def open_output(path: str | Path) -> Iterator[Path]:
 
     Raises:
         InputError: the file cannot be written.
-        OSError: the disk is full.
+        OSError: the disk is full; or the block raised it for another file.
     """
+    path = Path(path)
+    temporary = None
     try:
-        with atomic_write(Path(path)) as temporary:
+        with atomic_write(path) as temporary:
             yield temporary
     except OSError as error:
-        if error.errno in _DISK_FULL:
+        name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | Path) else None
+        if error.errno in _DISK_FULL or name not in map(str, (path, temporary, *path.parents)):
             raise
         raise InputError(f"{path} cannot be written: {error.strerror}.") from error
 

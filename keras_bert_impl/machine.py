@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+from keras_bert_impl.errors import InputError
+
 # Files that a process has open for other reasons: libraries, pipes, sockets.
 _OTHER_FILES = 512
 # On Linux: the memory of the machine in kB by name, and the limit and the use of a container in bytes (cgroup v2).
@@ -31,6 +33,25 @@ def count_free_memory() -> int | None:
         used = int((_CONTAINER / "memory.current").read_text())
         free.append(max(0, int(text) - used + int(sizes["inactive_file"])))  # Cached files, which the system drops.
     return min(free, default=None)
+
+
+def check_memory_for_vectors(vectors: int, dimensions: int) -> None:
+    """Checks that there is enough memory for float32 vectors of texts, which are copied once to collect them.
+
+    Args:
+        vectors: the number of vectors.
+        dimensions: the number of dimensions of each.
+
+    Raises:
+        InputError: more memory is needed than is free. Where the system does not say how much that is, nothing is
+            raised.
+    """
+    needed, free = 2 * 4 * vectors * dimensions, count_free_memory()
+    if free is not None and needed > free:
+        raise InputError(
+            f"the vectors of {vectors:,} texts need {needed / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are "
+            "free. Use a part of the texts."
+        )
 
 
 def raise_open_file_limit(count: int) -> None:

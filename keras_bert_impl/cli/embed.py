@@ -3,16 +3,18 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
-from keras_bert_impl.cli.options import add_source
+from keras_bert_impl.cli.options import add_source, iterate_standard_input
 from keras_bert_impl.errors import InputError
 
 # Those of `encode`, which is not imported for the help.
 _PRECISIONS = ("float32", "bfloat16", "int8", "uint8", "binary", "ubinary")
+# The number of lines of standard input after which vectors are printed. About as many texts are in a batch.
+_LINES = 64
 
 
 def add_verbs(verbs: Any) -> None:
@@ -57,39 +59,37 @@ def _embed(options: argparse.Namespace) -> int:
     start_framework()
     from keras_bert_impl.data.tables import iterate_texts
     from keras_bert_impl.models import BertForSentenceEmbedding
-    from keras_bert_impl.prediction.encoding import encode
-    from keras_bert_impl.prediction.vector_files import save_vectors
+    from keras_bert_impl.prediction.encoder import CHUNK_SIZE, EncodeOptions, get_vector_size
+    from keras_bert_impl.prediction.encoding import encode, iterate_vectors
+    from keras_bert_impl.prediction.quantization import needs_ranges
+    from keras_bert_impl.prediction.vector_files import encode_file
 
     dtype = "bfloat16" if options.precision == "bfloat16" else None
     model = BertForSentenceEmbedding.from_pretrained(options.model, dtype=dtype)
-    texts: Iterable[str] = options.texts or _iterate_standard_input()
+    texts: Iterable[str] = options.texts or iterate_standard_input()
     if options.file:
         texts = iterate_texts(options.file, column=options.column or "text")
-    arguments = {
+    arguments: EncodeOptions = {
         "prompt_name": options.prompt,
         "prompt": options.prompt_text,
-        "precision": options.precision,
         "normalize_embeddings": options.normalize,
         "truncate_dim": options.truncate_dim,
         "batch_size": options.batch_size,
     }
+    precision = options.precision
     if options.output:
-        rows, size = save_vectors(model, texts, options.output, **arguments)
-        dtype = "float32" if options.precision == "bfloat16" else options.precision
-        print(f"{rows:,} vectors of {size} numbers written to {options.output} ({dtype})")
+        rows, _ = encode_file(model, texts, options.output, precision=precision, **arguments)
+        dimensions = get_vector_size(model, options.truncate_dim)
+        dtype = "float32" if precision == "bfloat16" else precision
+        print(f"{rows:,} vectors of {dimensions} dimensions written to {options.output} ({dtype})")
+        return 0
+    if needs_ranges(precision):  # Of all vectors.
+        chunks: Iterable[Any] = [encode(model, texts, precision=precision, **arguments)]
     else:
-        for vector in encode(model, texts, **arguments):
+        size = CHUNK_SIZE if options.file or options.texts else _LINES
+        chunks = iterate_vectors(model, texts, size=size, precision=precision, **arguments)
+    for chunk in chunks:
+        for vector in chunk:
             print(json.dumps({"embedding": vector.tolist()}))
+        sys.stdout.flush()
     return 0
-
-
-def _iterate_standard_input() -> Iterator[str]:
-    """Yields the lines of standard input while they arrive."""
-    for number, line in enumerate(sys.stdin.buffer, 1):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"standard input, line {number} is not UTF-8: byte {error.start} is invalid. Convert it to UTF-8."
-            ) from error
-        yield text.removesuffix("\n").removesuffix("\r")

@@ -4,10 +4,12 @@ import argparse
 import dataclasses
 import inspect
 import re
+import sys
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
+from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.training.settings import SavingSettings
 
@@ -149,3 +151,19 @@ def collect_columns(options: argparse.Namespace) -> dict[str, str]:
     """Returns the names of columns that were given, as arguments for the readers of tables."""
     given = {"text": options.text_column, "text_pair": options.pair_column, "label": options.label_column}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def iterate_standard_input() -> Iterator[str]:
+    """Yields the lines of standard input while they arrive.
+
+    Raises:
+        InputError: a line is not UTF-8; raised when it is reached.
+    """
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"standard input, line {number} is not UTF-8: byte {error.start} is invalid. Convert it to UTF-8."
+            ) from error
+        yield text.removesuffix("\n").removesuffix("\r")

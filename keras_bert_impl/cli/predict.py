@@ -3,13 +3,13 @@
 import argparse
 import json
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
-from keras_bert_impl.cli.options import add_source, add_task_options, collect_columns
+from keras_bert_impl.cli.options import add_source, add_task_options, collect_columns, iterate_standard_input
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.progress import ProgressBar
 
 
 def add_verbs(verbs: Any) -> None:
@@ -70,7 +70,7 @@ def _predict(options: argparse.Namespace) -> int:
     if options.file:
         predictions = _show_progress(predictor.predict_file(options.file, columns=collect_columns(options)))
     else:
-        lines = options.texts or _read_standard_input()
+        lines = options.texts or list(iterate_standard_input())
         columns = predictor.task.from_fields([line.split("\t") for line in lines]) if lines else None
         predictions = iter(predictor.predict_columns(columns) if columns else [])
     for prediction in predictions:
@@ -79,17 +79,12 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _show_progress(predictions: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yields the predictions; prints their number on a terminal, unless the predictions are printed there."""
-    is_shown = sys.stderr.isatty() and not sys.stdout.isatty()
-    begin, last = time.monotonic(), 0.0
-    for count, prediction in enumerate(predictions, 1):
+    """Yields the predictions; shows their number on a terminal, unless the predictions are printed there."""
+    bar = ProgressBar("examples", is_shown=False if sys.stdout.isatty() else None)
+    for prediction in predictions:
         yield prediction
-        seconds = time.monotonic() - begin
-        if is_shown and seconds - last > 1:
-            last = seconds
-            print(f"\r{count:,} examples, {count / seconds:,.0f} per second", end="", file=sys.stderr, flush=True)
-    if last:
-        print(file=sys.stderr)
+        bar.add(1)
+    bar.end()
 
 
 def _load_predictor(options: argparse.Namespace) -> Any:
@@ -109,14 +104,6 @@ def start_runtime(source: str) -> None:
     framework = format.framework if format else "keras.ops"
     if framework:
         start_framework(framework)
-
-
-def _read_standard_input() -> list[str]:
-    try:
-        lines = sys.stdin.buffer.read().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"standard input is not UTF-8: byte {error.start} is invalid. Convert it to UTF-8.") from error
-    return lines if lines[-1] else lines[:-1]
 
 
 def _fill_mask(options: argparse.Namespace) -> int:

@@ -3,7 +3,6 @@
 import argparse
 import shlex
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from keras_bert_impl.cli.options import add_run_options, add_settings, collect_s
 from keras_bert_impl.config import PRESETS
 from keras_bert_impl.data.objective import Objective
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.progress import ProgressBar
 from keras_bert_impl.training.published import RECIPES, Recipe
 from keras_bert_impl.training.settings import PretrainingSettings
 
@@ -110,10 +110,14 @@ def _prepare(options: argparse.Namespace) -> int:
             options.corpus, options.tokenizer, options.output, options=shlex.split(options.beam), **common
         )
     else:
-        bar = _Bar()
+        bar = ProgressBar("documents")
+
+        def show(documents: int, tokens: int, bytes_read: int, bytes_total: int) -> None:
+            bar.update(documents, bytes_read / bytes_total if bytes_total else None)
+
         try:
             manifest = prepare(
-                options.corpus, options.tokenizer, options.output, workers=options.workers, progress=bar, **common
+                options.corpus, options.tokenizer, options.output, workers=options.workers, progress=show, **common
             )
         except KeyboardInterrupt:
             print("run the same command again to continue", file=sys.stderr)
@@ -123,29 +127,6 @@ def _prepare(options: argparse.Namespace) -> int:
     counts = ", ".join(f"{manifest[name]:,} {name}" for name in ("documents", "sentences", "tokens"))
     print(f"{counts} written to {options.output}")
     return 0
-
-
-class _Bar:
-    """A progress bar on standard error, if that is a terminal."""
-
-    def __init__(self) -> None:
-        self._start = time.monotonic()
-        self._is_shown = False
-
-    def __call__(self, documents: int, tokens: int, bytes_read: int, bytes_total: int) -> None:
-        if not sys.stderr.isatty():
-            return
-        seconds = time.monotonic() - self._start
-        fraction = bytes_read / bytes_total if bytes_total else 0
-        left = f"{seconds / fraction - seconds:,.0f} s left" if fraction else ""
-        filled = "█" * round(20 * fraction)
-        line = f"{filled:░<20} {documents:,} documents, {tokens:,} tokens, {left}"
-        print(f"\r{line:79.79}", end="", file=sys.stderr, flush=True)
-        self._is_shown = True
-
-    def end(self) -> None:
-        if self._is_shown:
-            print(file=sys.stderr)
 
 
 def _pretrain(options: argparse.Namespace) -> int:

@@ -83,6 +83,24 @@ def check_text(value: Any, *, name: str, location: str) -> str:
     return value
 
 
+def check_texts(texts: Any, *, name: str) -> None:
+    """Checks that ``texts`` are several texts, and not one string, whose letters would be the texts.
+
+    Args:
+        texts: the value; each text in it is checked when it is used.
+        name: what to call the texts in messages.
+
+    Raises:
+        InputError: it is a string, a mapping, or not iterable.
+    """
+    if isinstance(texts, str):
+        raise InputError(
+            f"the {name} are one string, {texts!r:.50}; a list of strings was expected. Put it into a list."
+        )
+    if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
+        raise InputError(f"the {name} are {texts!r:.50} ({type(texts).__name__}); a list of strings was expected.")
+
+
 def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """Reads a UTF-8 text file line by line: yields the number of each line and its text without the line end.
 

@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypedDict
 
 import numpy as np
 
 from keras_bert_impl.data.batches import Features, LengthBatches, Ragged, restore_order
 from keras_bert_impl.data.feed import get_batch_lengths
-from keras_bert_impl.data.tables import check_text
+from keras_bert_impl.data.tables import check_text, check_texts
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.prediction.progress import ProgressBar
+from keras_bert_impl.progress import ProgressBar
 from keras_bert_impl.tasks.base import PredictFunction
 from keras_bert_impl.tasks.encoding import check_fit
 from keras_bert_impl.tasks.similarity import normalize
@@ -28,6 +28,17 @@ CHUNK_SIZE = 4096
 MAX_TOKENS = 4096
 # For the functions that are cached on models.
 _lock = threading.RLock()
+
+
+class EncodeOptions(TypedDict, total=False):
+    """The options of `encode` that all functions for vectors have."""
+
+    prompt_name: str | None
+    prompt: str | None
+    batch_size: int | None
+    max_tokens: int
+    normalize_embeddings: bool
+    truncate_dim: int | None
 
 
 def get_vector_size(model: "BertForSentenceEmbedding", truncate_dim: int | None = None) -> int:
@@ -77,7 +88,7 @@ class Encoder:
         lengths: the lengths that batches may be padded to; empty for any.
         batch_size: rows per batch; None: by tokens.
         max_tokens: the maximum number of tokens of a batch, padding included.
-        normalizes: whether vectors get the length 1.
+        normalize: whether vectors get the length 1.
     """
 
     run: PredictFunction
@@ -90,7 +101,7 @@ class Encoder:
     lengths: tuple[int, ...]
     batch_size: int | None
     max_tokens: int
-    normalizes: bool
+    normalize: bool
 
     @classmethod
     def create(
@@ -101,7 +112,7 @@ class Encoder:
         prompt: str | None = None,
         batch_size: int | None = None,
         max_tokens: int = MAX_TOKENS,
-        computes_in: str = "float32",
+        compute_dtype: str = "float32",
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
         output: str = "sentence_embedding",
@@ -112,7 +123,9 @@ class Encoder:
                 raise InputError(f"{name} is {value}; a positive number was expected.")
         tokenizer, settings = model.tokenizer, model.settings
         if tokenizer is None:
-            raise InputError("this model has no tokenizer: it was not loaded by from_pretrained. Set model.tokenizer.")
+            raise InputError(
+                "this model has no tokenizer. Assign one to model.tokenizer, such as BertTokenizer.from_pretrained(…)."
+            )
         max_length = settings.resolve_max_length(model.config, tokenizer.model_max_length)
         check_fit(tokenizer, model.config, max_length=max_length, pairs=False)
         text = resolve_prompt(settings.prompts, prompt, prompt_name, default=settings.default_prompt_name)
@@ -120,7 +133,7 @@ class Encoder:
         if text and not settings.include_prompt:
             excluded = len(_tokenize(tokenizer, [text], max_length)[0]) - 1  # Without [SEP].
         return cls(
-            run=_get_function(_get_model(model, computes_in), output),
+            run=_get_function(_get_model(model, compute_dtype), output),
             output=output,
             size=get_vector_size(model, truncate_dim),
             tokenizer=tokenizer,
@@ -130,17 +143,14 @@ class Encoder:
             lengths=get_batch_lengths(),
             batch_size=batch_size,
             max_tokens=max_tokens,
-            normalizes=normalize_embeddings,
+            normalize=normalize_embeddings,
         )
 
     def iterate(
         self, texts: Iterable[str], *, show_progress_bar: bool | None, chunk_size: int = CHUNK_SIZE
     ) -> Iterator[Any]:
         """Yields the vectors, or the states of tokens, of each chunk of texts."""
-        if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
-            raise InputError(
-                f"the texts are {texts!r:.50} ({type(texts).__name__}); a string or several strings were expected."
-            )
+        check_texts(texts, name="texts")
         bar = ProgressBar("texts", len(texts) if isinstance(texts, Sized) else None, is_shown=show_progress_bar)
         done = 0
         try:
@@ -186,7 +196,7 @@ class Encoder:
             return states
         vectors = np.asarray(result, np.float32)[:, : self.size]
         _check_finite(np.isfinite(vectors).all(axis=1), first=first)
-        return normalize(vectors) if self.normalizes else vectors
+        return normalize(vectors) if self.normalize else vectors
 
     def _pad_length(self, longest: int) -> int:
         """Returns the length of a batch with this longest row: on JAX one of a few, also for a single text."""
@@ -219,15 +229,26 @@ def _read_chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
 
 
 def _map_ahead(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    """``map`` that computes one result ahead in another thread; the items are read in this one."""
+    """``map`` that computes one result ahead in another thread; the items are read in this one.
+
+    An error of ``items`` is raised after the results of the items before it.
+    """
     with ThreadPoolExecutor(1) as executor:
-        ahead: Future[Any] | None = None
-        for item in items:
-            current, ahead = ahead, executor.submit(function, item)
-            if current:
-                yield current.result()
-        if ahead:
-            yield ahead.result()
+
+        def submit() -> Iterator[Future[Any]]:
+            try:
+                for item in items:
+                    yield executor.submit(function, item)
+            except Exception as error:
+                failed: Future[Any] = Future()
+                failed.set_exception(error)
+                yield failed
+
+        futures = submit()
+        ahead = next(futures, None)
+        while ahead:
+            current, ahead = ahead, next(futures, None)
+            yield current.result()
 
 
 def _get_model(model: "BertForSentenceEmbedding", dtype: str) -> "BertForSentenceEmbedding":

@@ -2,14 +2,14 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from keras_bert_impl.data.tables import check_text
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.prediction.encoder import CHUNK_SIZE, MAX_TOKENS, Encoder
-from keras_bert_impl.prediction.quantization import PRECISIONS, check_precision, quantize_embeddings
+from keras_bert_impl.prediction.encoder import CHUNK_SIZE, MAX_TOKENS, EncodeOptions, Encoder
+from keras_bert_impl.prediction.quantization import PRECISIONS, check_precision, needs_ranges, quantize_embeddings
 
 if TYPE_CHECKING:
     from keras_bert_impl.models import BertForSentenceEmbedding
@@ -74,13 +74,14 @@ def encode(
     check_precision(precision, ENCODE_PRECISIONS)
     if output_value not in _OUTPUTS:
         raise InputError(f"output_value is {output_value!r}; {' or '.join(_OUTPUTS)} was expected.")
+    computed, stored = split_precision(precision)
     encoder = Encoder.create(
         model,
         prompt_name=prompt_name,
         prompt=prompt,
         batch_size=batch_size,
         max_tokens=max_tokens,
-        computes_in="bfloat16" if precision == "bfloat16" else "float32",
+        compute_dtype=computed,
         normalize_embeddings=normalize_embeddings,
         truncate_dim=truncate_dim,
         output=output_value,
@@ -94,9 +95,7 @@ def encode(
     if output_value == "token_embeddings":
         states = [row for chunk in chunks for row in chunk]
         return states[0] if is_one else states
-    vectors = np.concatenate([np.empty((0, encoder.size), np.float32), *chunks])
-    if precision in PRECISIONS:
-        vectors = quantize_embeddings(vectors, precision)
+    vectors = quantize_embeddings(np.concatenate([np.empty((0, encoder.size), np.float32), *chunks]), stored)
     return vectors[0] if is_one else vectors
 
 
@@ -138,7 +137,7 @@ def iterate_vectors(
     size: int = CHUNK_SIZE,
     show_progress_bar: bool | None = False,
     precision: str = "float32",
-    **options: Any,
+    **options: Unpack[EncodeOptions],
 ) -> Iterator[np.ndarray]:
     """Computes the vectors of texts in chunks, in their order; the texts may need more memory than there is.
 
@@ -148,16 +147,23 @@ def iterate_vectors(
         size: the number of texts in a chunk; they are sorted by length together. The next chunk is read and tokenized
             while the model computes this one.
         show_progress_bar: see `encode`.
-        precision: ``float32``; ``bfloat16`` computes in bfloat16.
+        precision: see `encode`, without ``int8`` and ``uint8``, which need the ranges of all vectors.
         options: ``prompt_name``, ``prompt``, ``batch_size``, ``max_tokens``, ``normalize_embeddings`` and
             ``truncate_dim`` of `encode`.
 
     Yields:
-        float32 ``[texts, size of a vector]``; the last chunk may have fewer texts.
+        ``[texts, dimensions]`` as `encode` returns them; the last chunk may have fewer texts.
 
     Raises:
         InputError: see `encode`.
     """
-    check_precision(precision, ("float32", "bfloat16"))
-    encoder = Encoder.create(model, computes_in=precision, **options)
-    return encoder.iterate(texts, show_progress_bar=show_progress_bar, chunk_size=size)
+    check_precision(precision, [name for name in ENCODE_PRECISIONS if not needs_ranges(name)])
+    computed, stored = split_precision(precision)
+    encoder = Encoder.create(model, compute_dtype=computed, **options)
+    chunks = encoder.iterate(texts, show_progress_bar=show_progress_bar, chunk_size=size)
+    return (quantize_embeddings(chunk, stored) for chunk in chunks)
+
+
+def split_precision(precision: str) -> tuple[str, str]:
+    """Returns the dtype of the computation and the precision of the vectors for a precision of `encode`."""
+    return ("bfloat16", "float32") if precision == "bfloat16" else ("float32", precision)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_bert_impl.errors import InputError
+from keras_bert_impl.errors import InputError, join_names
 
 # The precisions of vectors, with the dtype of each.
 PRECISIONS = {"float32": np.float32, "int8": np.int8, "uint8": np.uint8, "binary": np.int8, "ubinary": np.uint8}
@@ -51,7 +51,7 @@ def quantize_embeddings(
     if not np.issubdtype(vectors.dtype, np.floating):
         raise InputError(f"the vectors are {vectors.dtype}; float vectors were expected, not quantized ones.")
     if precision == "float32":
-        return vectors.astype(np.float32)
+        return vectors.astype(np.float32, copy=False)
     if precision in _BY_RANGES:
         if ranges is None and vectors.size == 0:
             return vectors.astype(PRECISIONS[precision])
@@ -97,13 +97,13 @@ def check_number_of_vectors(count: int, precision: str) -> None:
     """Checks that there are enough vectors for ranges; see `compute_ranges`."""
     if count < 2:
         raise InputError(
-            f"{precision} needs the range of each dimension, and one vector has none. Pass ranges or "
-            "calibration_embeddings to quantize_embeddings."
+            f"{precision} needs the ranges of many vectors, and there is one. Use float32 or binary, or compute the "
+            "vectors of many texts together."
         )
     if count < _FEW:
         warnings.warn(
-            f"the ranges for {precision} come from {count} vectors only. Pass ranges or calibration_embeddings of at "
-            f"least {_FEW} vectors to quantize_embeddings.",
+            f"the ranges for {precision} come from {count} vectors only; at least {_FEW} were expected. Use more "
+            "vectors, or float32 or binary.",
             stacklevel=4,
         )
 
@@ -111,4 +111,4 @@ def check_number_of_vectors(count: int, precision: str) -> None:
 def check_precision(precision: Any, precisions: Any) -> None:
     """Raises ``InputError`` if ``precision`` is not one of ``precisions``."""
     if precision not in precisions:
-        raise InputError(f"precision is {precision!r}; {', '.join(precisions)} was expected.")
+        raise InputError(f"precision is {precision!r}; {join_names(precisions)} was expected.")

@@ -3,14 +3,14 @@
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Unpack
 
 import numpy as np
 
 from keras_bert_impl.data.tables import iterate_texts
 from keras_bert_impl.files import open_output
-from keras_bert_impl.prediction.encoder import get_vector_size
-from keras_bert_impl.prediction.encoding import ENCODE_PRECISIONS, iterate_vectors
+from keras_bert_impl.prediction.encoder import CHUNK_SIZE, EncodeOptions, get_vector_size
+from keras_bert_impl.prediction.encoding import ENCODE_PRECISIONS, iterate_vectors, split_precision
 from keras_bert_impl.prediction.quantization import (
     check_number_of_vectors,
     check_precision,
@@ -23,70 +23,55 @@ if TYPE_CHECKING:
 
 
 def encode_file(
-    model: "BertForSentenceEmbedding", path: str | Path, output: str | Path, *, column: str = "text", **options: Any
+    model: "BertForSentenceEmbedding",
+    texts: str | Path | Iterable[str],
+    output: str | Path,
+    *,
+    column: str = "text",
+    precision: str = "float32",
+    size: int = CHUNK_SIZE,
+    show_progress_bar: bool | None = None,
+    **options: Unpack[EncodeOptions],
 ) -> tuple[int, int]:
-    """Computes the vectors of the texts in a file and writes them to a ``.npy`` file; both may be larger than memory.
+    """Computes the vectors of texts and writes them to a ``.npy`` file; both may be larger than memory.
 
     Args:
         model: the model, with its tokenizer.
-        path: a ``.txt`` file with a text per line, empty lines included; or a TSV, CSV or JSONL file.
-        output: the file to write; see `save_vectors`.
+        texts: a ``.txt`` file with a text per line, empty lines included; a TSV, CSV or JSONL file; or any iterable of
+            texts.
+        output: the file to write; it is replaced when all vectors are complete. For ``int8`` and ``uint8``, which need
+            the ranges of all vectors, the float32 vectors are in a temporary file in its directory before.
         column: the name of the column with the texts; a number if the file has no header.
-        options: the other arguments of `save_vectors`.
+        precision: see `encode`.
+        size: the number of texts in a chunk; see `iterate_vectors`.
+        show_progress_bar: see `encode`.
+        options: see `iterate_vectors`.
 
     Returns:
-        the number of vectors, and the number of entries of each.
+        the shape of the array in the file: the number of vectors, and the number of entries of each.
 
     Raises:
-        InputError: the file cannot be used, or see `save_vectors`.
+        InputError: a file cannot be used, or see `encode`.
+        OSError: the disk is full.
 
     >>> encode_file(model, "sentences.txt", "vectors.npy")  # doctest: +SKIP
     (10000, 384)
     >>> np.load("vectors.npy", mmap_mode="r").shape  # doctest: +SKIP
     (10000, 384)
     """
-    return save_vectors(model, iterate_texts(path, column=column), output, **options)
-
-
-def save_vectors(
-    model: "BertForSentenceEmbedding",
-    texts: Iterable[str],
-    output: str | Path,
-    *,
-    precision: str = "float32",
-    truncate_dim: int | None = None,
-    show_progress_bar: bool | None = None,
-    **options: Any,
-) -> tuple[int, int]:
-    """Computes the vectors of texts and writes them to a ``.npy`` file; neither is kept in memory.
-
-    Args:
-        model: the model, with its tokenizer.
-        texts: any iterable of texts.
-        output: the file to write; it is replaced when all vectors are complete. For ``int8`` and ``uint8``, which need
-            the ranges of all vectors, the float32 vectors are in a temporary file in its directory before.
-        precision: see `encode`.
-        truncate_dim: see `encode`.
-        show_progress_bar: see `encode`.
-        options: the other arguments of `iterate_vectors`.
-
-    Returns:
-        the number of vectors, and the number of entries of each.
-
-    Raises:
-        InputError: the file cannot be written, or see `encode`.
-        OSError: the disk is full.
-    """
     check_precision(precision, ENCODE_PRECISIONS)
-    computed, stored = ("bfloat16", "float32") if precision == "bfloat16" else ("float32", precision)
-    options = {**options, "truncate_dim": truncate_dim, "show_progress_bar": show_progress_bar}
-    empty = quantize_embeddings(np.empty((0, get_vector_size(model, truncate_dim)), np.float32), stored)
-    chunks = iterate_vectors(model, texts, precision=computed, **options)
+    dimensions = get_vector_size(model, options.get("truncate_dim"))
+    if isinstance(texts, str | Path):
+        texts = iterate_texts(texts, column=column)
+    _, stored = split_precision(precision)
+    computed = "float32" if needs_ranges(precision) else precision
+    chunks = iterate_vectors(
+        model, texts, size=size, show_progress_bar=show_progress_bar, precision=computed, **options
+    )
+    empty = quantize_embeddings(np.empty((0, dimensions), np.float32), stored)
     with open_output(output) as temporary, open(temporary, "wb") as file:
-        if needs_ranges(stored):
-            chunks = _quantize_by_ranges(chunks, stored, directory=temporary.parent)
-        else:
-            chunks = (quantize_embeddings(chunk, stored) for chunk in chunks)
+        if needs_ranges(precision):
+            chunks = _quantize_by_ranges(chunks, precision, directory=temporary.parent)
         return _write_rows(file, chunks, empty), empty.shape[1]
 
 
@@ -122,6 +107,6 @@ def _write_rows(file: BinaryIO, chunks: Iterable[np.ndarray], empty: np.ndarray)
     for chunk in chunks:
         file.write(np.ascontiguousarray(chunk).tobytes())
         rows += len(chunk)
-    # NumPy leaves space in the header for more digits of the first dimension.
-    assert write_header(rows) == size
+    end = write_header(rows)
+    assert end == size  # NumPy leaves space in the header for more digits of the first dimension.
     return rows

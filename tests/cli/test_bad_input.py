@@ -457,7 +457,10 @@ CASES = [
         r"texts and --file train\.tsv were given; only one of them was expected",
     ),
     Case(
-        "predict: broken UTF-8", "predict run", r"standard input is not UTF-8: byte 3 is invalid", stdin=b"a\nb\xe9\n"
+        "predict: broken UTF-8",
+        "predict run",
+        r"standard input, line 2 is not UTF-8: byte 1 is invalid",
+        stdin=b"a\nb\xe9\n",
     ),
     Case(
         "predict: a broken argument",

@@ -3,7 +3,7 @@
 import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,42 @@ def test_standard_input_has_a_text_per_line(
     np.testing.assert_allclose(parse_vectors(run("embed", embedder).out), encode(model, TEXTS), atol=2e-6)
 
 
+class Pipe:
+    """A standard input that notes how much was printed when each of its lines was read."""
+
+    def __init__(self, lines: list[bytes]) -> None:
+        self.buffer = self
+        self.lines = lines
+        self.printed: list[int] = []
+
+    def __iter__(self) -> Iterator[bytes]:
+        for line in self.lines:
+            self.printed.append(sys.stdout.tell())
+            yield line
+
+
+@pytest.mark.parametrize(("precision", "size"), [("float32", 32), ("ubinary", 4)])
+def test_vectors_are_printed_while_lines_arrive(
+    run: Run,
+    embedder: Path,
+    model: BertForSentenceEmbedding,
+    film_texts: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    precision: str,
+    size: int,
+) -> None:
+    texts = film_texts[:300]
+    pipe = Pipe([f"{text}\n".encode() for text in texts])
+    monkeypatch.setattr(sys, "stdin", pipe)
+    printed = parse_vectors(run("embed", embedder, "--precision", precision).out)
+    assert printed.shape == (300, size)
+    assert np.mean(np.abs(printed - encode(model, texts, precision=precision)) < 2e-6) > 0.99
+    assert len(pipe.printed) == 300
+    # At most 64 lines are read ahead of those whose vectors are computed.
+    assert pipe.printed[127] == 0
+    assert all(pipe.printed[128:])
+
+
 @pytest.mark.parametrize(("precision", "dtype"), [("bfloat16", "float32"), ("uint8", "uint8")])
 def test_a_file_is_written(
     run: Run,
@@ -67,7 +103,7 @@ def test_a_file_is_written(
     options += ["--file", tmp_path / "x.tsv", "--column", "line", "--output", output, "--precision", precision]
     ran = run("embed", embedder, *options)
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out == f"101 vectors of 32 numbers written to {output} ({dtype})\n"
+    assert ran.out == f"101 vectors of 32 dimensions written to {output} ({dtype})\n"
     vectors = np.load(output)
     assert (vectors.shape, vectors.dtype) == ((101, 32), dtype)
     expected = encode(model, film_texts[:101], prompt_name="query", precision=precision)
@@ -86,7 +122,10 @@ def test_a_file_is_written(
             ["a", "--prompt", "q"],
             "the model has no prompt 'q'; its prompts are 'query', 'document'.",
         ),
-        (["a", "--precision", "int8"], "int8 needs the range of each dimension, and one vector has none. "),
+        (
+            ["a", "--precision", "int8"],
+            "int8 needs the ranges of many vectors, and there is one. ",
+        ),
         (["--file", "absent.txt"], "absent.txt cannot be read: No such file or directory."),
         (["a", "--output", "x.json/v.npy"], "x.json/v.npy cannot be written: File exists."),
         (["a", "--truncate-dim", "0"], "truncate_dim is 0; a number of dimensions from 1 to 32 was expected."),

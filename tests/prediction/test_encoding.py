@@ -216,14 +216,15 @@ def test_bad_input(model: BertForSentenceEmbedding, directory: Path) -> None:
         (["a", 5], "text 2: the text is 5; a string was expected"),
         (["a", "b", "\ud83d"], "text 3: the text contains half of a surrogate pair"),
         ("\ud83d", "text 1: the text contains half of a surrogate pair"),
-        (5, r"the texts are 5 \(int\); a string or several strings were expected"),
+        (5, r"the texts are 5 \(int\); a list of strings was expected"),
         (b"text", r"the texts are b'text' \(bytes\)"),
+        ({"a": 1}, r"the texts are \{'a': 1\} \(dict\)"),
     ]:
         with pytest.raises(InputError, match=message):
             encode(model, inputs)
     for options, message in [
         ({"prompt_name": "q"}, r"the model has no prompt 'q'; its prompts are 'query', 'document', 'other'\. Name one"),
-        ({"precision": "int4"}, "precision is 'int4'; float32, bfloat16, int8, uint8, binary, ubinary was expected"),
+        ({"precision": "int4"}, "precision is 'int4'; float32, bfloat16, int8, uint8, binary or ubinary was expected"),
         ({"output_value": "cls"}, "output_value is 'cls'; sentence_embedding or token_embeddings was expected"),
         ({"batch_size": 0}, "batch_size is 0; a positive number was expected"),
         ({"max_tokens": -1}, "max_tokens is -1; a positive number was expected"),
@@ -231,10 +232,14 @@ def test_bad_input(model: BertForSentenceEmbedding, directory: Path) -> None:
     ]:
         with pytest.raises(InputError, match=message):
             encode(model, TEXTS, **options)
-    with pytest.raises(InputError, match="int8 needs the range of each dimension, and one vector has none"):
+    with pytest.raises(InputError, match="int8 needs the ranges of many vectors, and there is one"):
         encode(model, "good", precision="int8")
-    with pytest.raises(InputError, match=r"no tokenizer: it was not loaded by from_pretrained\. Set model\.tokenizer"):
+    with pytest.raises(InputError, match=r"this model has no tokenizer\. Assign one to model\.tokenizer, such as Bert"):
         encode(BertForSentenceEmbedding(model.config), TEXTS)
+    with pytest.raises(InputError, match=r"the texts are one string, 'abc'; a list of strings was expected\. Put it"):
+        list(iterate_vectors(model, "abc"))
+    with pytest.raises(InputError, match=r"precision is 'int8'; float32, bfloat16, binary or ubinary was expected"):
+        iterate_vectors(model, TEXTS, precision="int8")
 
 
 def test_vectors_that_are_not_finite_are_refused(directory: Path) -> None:
@@ -252,6 +257,15 @@ def test_vectors_that_are_not_finite_are_refused(directory: Path) -> None:
     assert len(next(chunks)) == 2
     with pytest.raises(InputError, match="the vector of text 6 is not finite"):
         list(chunks)
+
+
+def test_the_chunks_before_an_error_are_computed(model: BertForSentenceEmbedding) -> None:
+    texts: list[Any] = ["good", "bad", "a film", "good", "bad", 7]
+    chunks = iterate_vectors(model, texts, size=2)
+    found = [next(chunks), next(chunks)]
+    np.testing.assert_allclose(np.concatenate(found), encode(model, texts[:4]), atol=2e-6)
+    with pytest.raises(InputError, match="text 6: the text is 7"):
+        next(chunks)
 
 
 def write_table(path: Path, texts: list[str]) -> Path:
@@ -286,7 +300,7 @@ def test_files_of_quantized_vectors(
 ) -> None:
     """The ranges are those of all chunks."""
     path = write_table(tmp_path / "x.txt", film_texts[:113])
-    options = {"precision": precision, "truncate_dim": 21}
+    options: Options = {"precision": precision, "truncate_dim": 21}
     rows, size = encode_file(model, path, tmp_path / "vectors.npy", size=10, **options)
     found = np.load(tmp_path / "vectors.npy", mmap_mode="r")
     assert found.shape == (rows, size) == (113, 3 if "binary" in precision else 21)
@@ -300,13 +314,39 @@ def test_files_of_quantized_vectors(
 
 def test_files_that_fail_leave_nothing(model: BertForSentenceEmbedding, tmp_path: Path) -> None:
     path = write_table(tmp_path / "x.txt", ["good"])
-    with pytest.raises(InputError, match="int8 needs the range of each dimension"):
+    with pytest.raises(InputError, match="int8 needs the ranges of many vectors"):
         encode_file(model, path, tmp_path / "vectors.npy", precision="int8")
     with pytest.raises(InputError, match=r"there is no column 'text'; the columns are 'id', 'line'"):
         encode_file(model, write_table(tmp_path / "x.tsv", TEXTS[:1]), tmp_path / "vectors.npy")
     with pytest.raises(InputError, match=r"vectors\.npy cannot be written: File exists"):
         encode_file(model, path, path / "vectors.npy")
+
+    def read_texts() -> Iterator[str]:
+        yield from TEXTS
+        open(tmp_path / "absent.txt", encoding="utf-8").close()
+
+    with pytest.raises(FileNotFoundError, match=r"absent\.txt"):  # Not "vectors.npy cannot be written".
+        encode_file(model, read_texts(), tmp_path / "vectors.npy")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["x.tsv", "x.txt"]
+
+
+WRITE = """
+import sys
+import numpy as np
+from keras_bert_impl.prediction.vector_files import _write_rows
+
+empty = np.empty((0, 5), np.float32)
+with open(sys.argv[1], "wb") as file:
+    print(_write_rows(file, [np.ones((3, 5), np.float32), np.zeros((4, 5), np.float32)], empty))
+"""
+
+
+def test_files_are_complete_without_assertions(tmp_path: Path) -> None:
+    """``python -O`` does not execute ``assert``."""
+    path = tmp_path / "vectors.npy"
+    subprocess.run([sys.executable, "-O", "-c", WRITE, str(path)], check=True)
+    found = np.load(path)
+    assert (found.shape, found.sum()) == ((7, 5), 15)
 
 
 STREAM = """

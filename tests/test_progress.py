@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from keras_bert_impl.prediction import progress
+from keras_bert_impl import progress
 
 
 class Terminal(io.StringIO):

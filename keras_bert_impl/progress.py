@@ -21,10 +21,16 @@ class ProgressBar:
         self._shows_end = bool(is_shown)
         self._begin = self._last = time.monotonic()
         self._count = 0
+        self._fraction: float | None = None
 
     def add(self, count: int) -> None:
         """Counts items."""
-        self._count += count
+        done = self._count + count
+        self.update(done, done / self._total if self._total else None)
+
+    def update(self, count: int, fraction: float | None) -> None:
+        """Sets the number of items, and the fraction of the job that is complete; None: it is not known."""
+        self._count, self._fraction = count, fraction
         now = time.monotonic()
         if self._is_shown and now - self._last >= 1:
             self._last, self._shows_end = now, True
@@ -37,9 +43,9 @@ class ProgressBar:
             print(file=sys.stderr)
 
     def _print(self, now: float) -> None:
-        rate = self._count / max(now - self._begin, 1e-9)
-        line = f"{self._count:,} {self._unit}, {rate:,.0f} per second"
-        if self._total:
-            left = (self._total - self._count) / rate if rate else 0
-            line = f"{'█' * round(20 * self._count / self._total):░<20} {line}, {left:,.0f} s left"
+        seconds = now - self._begin
+        line = f"{self._count:,} {self._unit}, {self._count / max(seconds, 1e-9):,.0f} per second"
+        if self._fraction is not None:
+            left = seconds / self._fraction - seconds if self._fraction else 0
+            line = f"{'█' * round(20 * self._fraction):░<20} {line}, {left:,.0f} s left"
         print(f"\r{line:79.79}", end="", file=sys.stderr, flush=True)
