@@ -9,17 +9,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_bert_impl.data.table_writer import check_output, write_text_columns
-from keras_bert_impl.data.tables import Columns, check_text, count_examples, iterate_texts, location, to_columns
+from keras_bert_impl.data.tables import (
+    Columns,
+    check_text,
+    check_texts,
+    count_examples,
+    iterate_texts,
+    location,
+    to_columns,
+)
 from keras_bert_impl.data.text_columns import iterate_text_columns
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import open_output
-from keras_bert_impl.machine import count_free_memory
+from keras_bert_impl.machine import check_memory_for_vectors
 from keras_bert_impl.prediction.ranking import Reranker
 from keras_bert_impl.tasks.mining import MiningSettings
 from keras_bert_impl.tasks.search import search
 
 if TYPE_CHECKING:
     from keras_bert_impl.models import BertForSentenceEmbedding
+
+# The settings that exclude candidates.
+_LIMITS = ("max_score", "min_score", "absolute_margin", "relative_margin", "range_max")
 
 
 @dataclass(frozen=True)
@@ -64,8 +75,8 @@ def mine_hard_negatives(
         ``text_pair`` and ``label``, "1" or "0". `keras_bert_impl.training.finetune` takes these columns.
 
     Raises:
-        InputError: the columns contain no pairs, a text is not a string, there is a reranker but no score or margin in
-            ``settings``, or the vectors need more memory than is free.
+        InputError: the columns contain no pairs, a text is not a string, ``corpus`` is one string, there is a reranker
+            but no score or margin in ``settings``, or the vectors need more memory than is free.
 
     >>> columns = {"text": ["Who wrote it?"], "positive": ["Virginia Woolf wrote it."]}
     >>> corpus = ["It was written in 1925.", "A plane."]
@@ -74,13 +85,14 @@ def mine_hard_negatives(
     [['It was written in 1925.']]
     """
     settings = settings or MiningSettings()
-    queries = _collect_positives(columns)
+    positives = _collect_positives(columns)
+    check_texts(corpus, name="texts of the corpus")
     texts = (check_text(text, name="the text", location=f"corpus, text {i}") for i, text in enumerate(corpus, 1))
-    found = _find_negatives(model, queries, texts, reranker=reranker, settings=settings)
-    return make_examples(found, settings)
+    queries = _find_negatives(model, positives, texts, reranker=reranker, settings=settings)
+    return make_examples(queries, settings)
 
 
-def make_examples(found: Sequence[MinedQuery], settings: MiningSettings) -> Columns:
+def make_examples(queries: Sequence[MinedQuery], settings: MiningSettings) -> Columns:
     """Makes training examples of queries with negatives, as columns: see `mine_hard_negatives`.
 
     >>> make_examples([MinedQuery("a", ("b",), ("c", "d"))], MiningSettings(output_format="labeled-pair"))
@@ -88,7 +100,7 @@ def make_examples(found: Sequence[MinedQuery], settings: MiningSettings) -> Colu
     """
     names: tuple[str, ...] = ("text", "positive", "negatives")
     rows: list[tuple[Any, ...]] = []
-    for query in found:
+    for query in queries:
         if settings.output_format == "labeled-pair":
             names = ("text", "text_pair", "label")
             rows += [(query.text, text, "1") for text in query.positives]
@@ -115,7 +127,7 @@ def mine_file(
 
     Args:
         model: see `mine_hard_negatives`.
-        path: a table of pairs, as for fine-tuning; negatives in it are not read.
+        path: a table of pairs, as for fine-tuning; negatives in it are checked, but not used.
         output: the ``.tsv`` or ``.jsonl`` file to write, which fine-tuning reads.
         columns: names of the columns in ``path``: ``text`` and ``text_pair``.
         corpus: a file with further documents: ``.txt`` with a text per line, or a table.
@@ -129,13 +141,13 @@ def mine_file(
     Raises:
         InputError: a file cannot be used, no negatives were found, or see `mine_hard_negatives`.
 
-    >>> found = mine_file(model, "pairs.tsv", "triplets.tsv")  # doctest: +SKIP
-    >>> found[0].negatives  # doctest: +SKIP
+    >>> queries = mine_file(model, "pairs.tsv", "triplets.tsv")  # doctest: +SKIP
+    >>> queries[0].negatives  # doctest: +SKIP
     ('It was written in 1925.',)
     """
     settings = settings or MiningSettings()
     (pairs,) = to_columns(iterate_text_columns(path, **(columns or {})))
-    queries = _collect_positives(pairs)
+    positives = _collect_positives(pairs)
     texts = list(iterate_texts(corpus, column=corpus_column)) if corpus else []
     check_output(
         output,
@@ -145,15 +157,16 @@ def mine_file(
         ),
     )
     with open_output(output) as temporary:  # Before the long part, because it checks that the file can be written.
-        found = _find_negatives(model, queries, texts, reranker=reranker, settings=settings)
-        examples = make_examples(found, settings)
-        if all(not query.negatives for query in found) or not examples["text"]:
+        queries = _find_negatives(model, positives, texts, reranker=reranker, settings=settings)
+        examples = make_examples(queries, settings)
+        if all(not query.negatives for query in queries) or not examples["text"]:
+            limits = {name: getattr(settings, name) for name in _LIMITS if getattr(settings, name) is not None}
+            others = f", or relax {', '.join(f'{name} {value:g}' for name, value in limits.items())}" if limits else ""
             raise InputError(
-                f"{path}: not enough negatives were found for any of {len(found):,} queries. Add documents, allow "
-                "higher scores, or choose a higher range_max."
+                f"{path}: not enough negatives were found for any of {len(queries):,} queries. Add documents{others}."
             )
         write_text_columns(temporary, examples, suffix=Path(output).suffix.lower())
-    return found
+    return queries
 
 
 def _find_negatives(
@@ -172,34 +185,39 @@ def _find_negatives(
         )
     queries = list(positives)
     documents = list(dict.fromkeys(chain(corpus, *positives.values())))
-    numbers = {text: number for number, text in enumerate(documents)}
-    own = [[numbers[text] for text in positives[query]] for query in queries]
+    indices = {text: index for index, text in enumerate(documents)}
+    positive_indices = [[indices[text] for text in positives[query]] for query in queries]
     # A query may be a document, too.
-    excluded = [{*own[i], *([numbers[query]] if query in numbers else [])} for i, query in enumerate(queries)]
+    excluded = [
+        {*row, *([indices[query]] if query in indices else [])}
+        for query, row in zip(queries, positive_indices, strict=True)
+    ]
     max_positives = max(map(len, excluded))
     range_max = settings.resolve_range_max(max_positives, is_reranked=reranker is not None)
 
+    check_memory_for_vectors(len(queries) + len(documents), model.get_sentence_embedding_dimension())
     query_vectors = model.encode_query(queries, normalize_embeddings=True)
-    _check_memory(len(documents), query_vectors.shape[1])
     document_vectors = model.encode_document(documents, normalize_embeddings=True)
     similar, scores = search(query_vectors, document_vectors, model.similarity, k=range_max + max_positives)
     is_candidate = [~np.isin(row, list(entries)) for row, entries in zip(similar, excluded, strict=True)]
-    candidates = [row[kept] for row, kept in zip(similar, is_candidate, strict=True)]
+    candidates = [row[mask] for row, mask in zip(similar, is_candidate, strict=True)]
     if reranker:
-        read = [np.concatenate([row, positive]) for row, positive in zip(candidates, own, strict=True)]
-        pairs = ((query, documents[number]) for query, row in zip(queries, read, strict=True) for number in row)
-        parts = np.split(reranker.predict(pairs), np.cumsum([len(row) for row in read])[:-1])
+        scored = [np.concatenate(rows) for rows in zip(candidates, positive_indices, strict=True)]
+        pairs = ((query, documents[index]) for query, row in zip(queries, scored, strict=True) for index in row)
+        parts = np.split(reranker.predict(pairs), np.cumsum([len(row) for row in scored])[:-1])
         candidate_scores = [part[: len(row)] for part, row in zip(parts, candidates, strict=True)]
-        own_scores = [part[len(row) :] for part, row in zip(parts, candidates, strict=True)]
+        positive_scores = [part[len(row) :] for part, row in zip(parts, candidates, strict=True)]
     else:
-        candidate_scores = [row[kept] for row, kept in zip(scores, is_candidate, strict=True)]
-        own_scores = [model.similarity(query_vectors[i], document_vectors[row])[0] for i, row in enumerate(own)]
+        candidate_scores = [row[mask] for row, mask in zip(scores, is_candidate, strict=True)]
+        positive_scores = [
+            model.similarity(query_vectors[i], document_vectors[row])[0] for i, row in enumerate(positive_indices)
+        ]
 
     result = []
     for i, query in enumerate(queries):
-        lowest = float(own_scores[i].min())
-        found = _choose(candidates[i], candidate_scores[i], lowest, settings, range_max=range_max, number=i)
-        result.append(MinedQuery(query, tuple(positives[query]), tuple(documents[number] for number in found)))
+        lowest = float(positive_scores[i].min())
+        negatives = _choose(candidates[i], candidate_scores[i], lowest, settings, range_max=range_max, query=i)
+        result.append(MinedQuery(query, tuple(positives[query]), tuple(documents[index] for index in negatives)))
     return result
 
 
@@ -210,34 +228,34 @@ def _choose(
     settings: MiningSettings,
     *,
     range_max: int,
-    number: int,
+    query: int,
 ) -> np.ndarray:
     """Returns the negatives among the candidates of a query, the highest score first.
 
     Args:
-        candidates: the numbers of documents.
+        candidates: the indices of documents.
         scores: their scores.
         positive: the lowest score of a positive of the query.
         settings: the settings.
         range_max: that of the settings, or its default.
-        number: the number of the query, for its own random numbers.
+        query: the index of the query, the seed of its random choice.
     """
-    kept = np.ones(len(scores), bool)
+    is_eligible = np.ones(len(scores), bool)
     if settings.absolute_margin is not None:
-        kept &= scores + settings.absolute_margin <= positive
+        is_eligible &= scores + settings.absolute_margin <= positive
     if settings.relative_margin is not None:
-        kept &= scores <= positive - abs(positive) * settings.relative_margin
+        is_eligible &= scores <= positive - abs(positive) * settings.relative_margin
     if settings.max_score is not None:
-        kept &= scores <= settings.max_score
+        is_eligible &= scores <= settings.max_score
     if settings.min_score is not None:
-        kept &= scores >= settings.min_score
+        is_eligible &= scores >= settings.min_score
     # Stable, so that documents with equal scores keep their order.
-    order = np.argsort(-scores[kept], kind="stable")[settings.range_min : range_max]
-    found = candidates[kept][order]
-    if settings.sampling_strategy == "random" and len(found) > settings.num_negatives:
-        generator = np.random.default_rng([settings.seed, number])
-        found = found[np.sort(generator.choice(len(found), settings.num_negatives, replace=False))]
-    return found[: settings.num_negatives]
+    order = np.argsort(-scores[is_eligible], kind="stable")[settings.range_min : range_max]
+    negatives = candidates[is_eligible][order]
+    if settings.sampling_strategy == "random" and len(negatives) > settings.num_negatives:
+        generator = np.random.default_rng([settings.seed, query])
+        negatives = negatives[np.sort(generator.choice(len(negatives), settings.num_negatives, replace=False))]
+    return negatives[: settings.num_negatives]
 
 
 def _collect_positives(columns: Columns) -> dict[str, list[str]]:
@@ -253,17 +271,7 @@ def _collect_positives(columns: Columns) -> dict[str, list[str]]:
         text, positive = (
             check_text(columns[name][i], name=name, location=location(columns, i)) for name in ("text", "positive")
         )
-        own = positives.setdefault(text, [])
-        if positive not in own:
-            own.append(positive)
+        of_query = positives.setdefault(text, [])
+        if positive not in of_query:
+            of_query.append(positive)
     return positives
-
-
-def _check_memory(vectors: int, size: int) -> None:
-    """Raises ``InputError`` if there is not enough memory for float32 vectors, which `encode` copies once."""
-    needed, free = 2 * 4 * vectors * size, count_free_memory()
-    if free is not None and needed > free:
-        raise InputError(
-            f"the vectors of {vectors:,} documents need {needed / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are "
-            "free. Use a part of the corpus."
-        )

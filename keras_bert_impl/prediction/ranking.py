@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_bert_impl.data.tables import Columns
+from keras_bert_impl.data.tables import Columns, check_texts
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.prediction.predictor import Predictor
 
@@ -80,35 +80,36 @@ class Reranker:
             return_documents: whether the documents are returned with their scores.
 
         Returns:
-            For each document ``corpus_id`` (its number, from 0), ``score`` and, on request, ``text``; the highest score
+            For each document ``corpus_id`` (its index), ``score`` and, on request, ``text``; the highest score
             first. Documents with equal scores keep their order.
 
         Raises:
-            InputError: the query or a document is not a string.
+            InputError: the query or a document is not a string, or ``documents`` is one.
 
         Warns:
-            UserWarning: the cross-encoder reads more than 1,000 documents, or pairs were longer than ``max_length`` and
-                were truncated.
+            UserWarning: there are more than 1,000 documents and no ``embedder``, or pairs were longer than
+                ``max_length`` and were truncated.
         """
-        read: deque[tuple[int, str]] = deque()
+        check_texts(documents, name="documents")
+        waiting: deque[tuple[int, str]] = deque()  # The candidates that the cross-encoder reads at the moment.
 
         def pair(candidates: Iterable[tuple[int, str]]) -> Iterator[tuple[str, str]]:
             for count, candidate in enumerate(candidates):
-                if count == _MANY:
+                if count == _MANY and embedder is None:
                     warnings.warn(
                         f"there are more than {_MANY:,} documents, and the model reads each of them with the query. "
                         "Choose candidates with an embedding model first (embedder, or --embedder on the command "
                         "line).",
                         stacklevel=2,
                     )
-                read.append(candidate)
+                waiting.append(candidate)
                 yield query, candidate[1]
 
         candidates = enumerate(documents) if embedder is None else find_candidates(embedder, query, documents, k=top)
         entries = (
-            {"corpus_id": number, **prediction, **({"text": text} if return_documents else {})}
+            {"corpus_id": index, **prediction, **({"text": text} if return_documents else {})}
             for prediction in self._predictor.predict_chunks(_to_chunks(pair(candidates)))
-            for number, text in [read.popleft()]
+            for index, text in [waiting.popleft()]
         )
         if top_k is None:
             return sorted(entries, key=_get_score, reverse=True)
@@ -129,27 +130,28 @@ def find_candidates(
         k: the number of documents to find; all documents if there are fewer.
 
     Returns:
-        The number of each document, from 0, and its text, in the order of ``documents``. Of equally similar documents
-        the first are found.
+        The index of each document and its text, in the order of ``documents``. Of equally similar documents the first
+        are found.
 
     Raises:
-        InputError: the query or a document is not a string.
+        InputError: the query or a document is not a string, or ``documents`` is one.
 
     >>> model = BertForSentenceEmbedding.from_pretrained("all-MiniLM-L6-v2")  # doctest: +SKIP
     >>> find_candidates(model, "Who wrote it?", ["A plane.", "Virginia Woolf wrote it."], k=1)  # doctest: +SKIP
     [(1, 'Virginia Woolf wrote it.')]
     """
+    check_texts(documents, name="documents")
     vector = embedder.encode_query(query)
     best: list[tuple[float, int, str]] = []
     done = 0
     iterator = iter(documents)
     while chunk := list(islice(iterator, _CHUNK_SIZE)):
         scores = embedder.similarity(vector, embedder.encode_document(chunk, show_progress_bar=False))[0]
-        # Negative numbers, so that the first of equally similar documents is the largest.
-        found = zip(scores.tolist(), range(-done, -done - len(chunk), -1), chunk, strict=True)
-        best = heapq.nlargest(k, [*best, *found])
+        # Negative indices, so that the first of equally similar documents is the largest.
+        scored = zip(scores.tolist(), range(-done, -done - len(chunk), -1), chunk, strict=True)
+        best = heapq.nlargest(k, [*best, *scored])
         done += len(chunk)
-    return sorted((-number, text) for _, number, text in best)
+    return sorted((-index, text) for _, index, text in best)
 
 
 def _get_score(entry: dict[str, Any]) -> float:

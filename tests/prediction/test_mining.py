@@ -10,13 +10,12 @@ import sentence_models
 import small
 from torch_process import run_in_torch_process
 
-from keras_bert_impl import BertForSentenceEmbedding
+from keras_bert_impl import BertForSentenceEmbedding, machine
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.data.tables import Columns, to_columns
 from keras_bert_impl.data.text_columns import iterate_text_columns
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.prediction import MiningSettings, Reranker, mine_file, mine_hard_negatives
-from keras_bert_impl.prediction import mining as module
 
 PROMPTS = {"query": "find a film: ", "document": "film: "}
 
@@ -209,6 +208,8 @@ def test_columns_that_are_not_pairs(model: BertForSentenceEmbedding) -> None:
         mine_hard_negatives(model, {"text": ["a", "b"], "positive": ["b", 5]})
     with pytest.raises(InputError, match=r"corpus, text 2: the text is None; a string was expected"):
         mine_hard_negatives(model, {"text": ["a"], "positive": ["b"]}, corpus=["b", None])  # type: ignore[list-item]
+    with pytest.raises(InputError, match=r"the texts of the corpus are one string, 'abc'; a list of strings was exp"):
+        mine_hard_negatives(model, {"text": ["a"], "positive": ["b"]}, corpus="abc")
 
 
 @pytest.fixture
@@ -270,7 +271,11 @@ def test_the_command(
     ("options", "message"),
     [
         (["--output", "x.csv"], r"x\.csv: the file name must end in \.tsv or \.jsonl"),
-        (["--output", "x.tsv", "--max-score", "-1.5"], r"not enough negatives were found for any of 11 queries\."),
+        (
+            ["--output", "x.tsv", "--max-score", "-1.5"],
+            r"of 11 queries\. Add documents, or relax max_score -1\.5\.",
+        ),
+        (["--output", "x.tsv", "--min-score", "1.5"], r"of 11 queries\. Add documents, or relax min_score 1\.5\."),
         (["--output", "x.tsv", "--range-max", "2"], r"range_max is 2; at least range_min \+ num_negatives, which is 3"),
         (["--output", "absent.txt/x.tsv", "--num-negatives", "1"], r"absent\.txt/x\.tsv cannot be written: "),
     ],
@@ -296,13 +301,10 @@ def test_bad_input(
 def test_more_documents_than_memory(
     directory: Path, files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "count_free_memory", lambda: 10_000)
+    """It is found before any text is embedded; queries count, too."""
+    monkeypatch.setattr(machine, "count_free_memory", lambda: 10_000)
+    monkeypatch.setattr(BertForSentenceEmbedding, "encode_query", None)
     assert run_command(directory, files, "--output", str(files / "mined.tsv")) == 2
-    message = r"the vectors of 54 documents need .* of memory, and .* are free\. Use a part of the corpus\."
+    message = r"the vectors of 65 texts need .* of memory, and .* are free\. Use a part of the texts\."
     assert re.fullmatch(rf"keras-bert: error: {message}\n", capsys.readouterr().err)
-    monkeypatch.setattr(module, "count_free_memory", lambda: 16_000_000_000)
-    with pytest.raises(InputError, match=r"of 20,000,000 documents need 61\.4 GB of memory, and 16\.0 GB are free"):
-        module._check_memory(20_000_000, 384)
     assert not (files / "mined.tsv").exists()
-    monkeypatch.setattr(module, "count_free_memory", lambda: None)  # A system that does not say.
-    assert run_command(directory, files, "--output", str(files / "mined.tsv")) == 0

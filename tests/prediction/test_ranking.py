@@ -164,10 +164,12 @@ def test_candidates_of_a_stream(
         candidates = find_candidates(model, QUERY, iter(texts), k=k)
         assert candidates == [(number, texts[number]) for number in expected]
 
-    ranked = reranker.rank(QUERY, iter(texts), embedder=model, top=10, top_k=4, return_documents=True)
-    numbers = [number for number, _ in find_candidates(model, QUERY, texts, k=10)]
-    everything = reranker.rank(QUERY, [texts[number] for number in numbers], top_k=4, return_documents=True)
-    assert ranked == [{**entry, "corpus_id": numbers[entry["corpus_id"]]} for entry in everything]
+    # More than 10 candidates of an embedding model are no reason for a warning.
+    ranked = reranker.rank(QUERY, iter(texts), embedder=model, top=12, top_k=4, return_documents=True)
+    indices = [index for index, _ in find_candidates(model, QUERY, texts, k=12)]
+    monkeypatch.setattr(module, "_MANY", 100)
+    everything = reranker.rank(QUERY, [texts[index] for index in indices], top_k=4, return_documents=True)
+    assert ranked == [{**entry, "corpus_id": indices[entry["corpus_id"]]} for entry in everything]
 
 
 def test_the_first_of_equally_similar_documents_are_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,6 +201,9 @@ def test_what_cannot_be_ranked(reranker: Reranker, small_bert: Path, tmp_path: P
         reranker.predict(["ab"])
     with pytest.raises(InputError, match="a string was expected"):
         reranker.rank(QUERY, [5])  # type: ignore[list-item]
+    for rank_letters in (reranker.rank, lambda *texts: find_candidates(None, *texts)):  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=r"the documents are one string, 'abc'; a list of strings was expected\."):
+            rank_letters(QUERY, "abc")  # type: ignore[operator]
 
 
 def test_the_command(
