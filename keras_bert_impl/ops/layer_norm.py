@@ -58,7 +58,7 @@ def _portable_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
 
 def _fused_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
     """One operation of oneDNN on TensorFlow; the plain form, if this TensorFlow or this device does not have it."""
-    if not _has_fused_kernel():
+    if not _has_fused_kernel(x.dtype):
         return _layer_norm(x, gamma, beta, epsilon)
     return _emit_fused_layer_norm(x, gamma, beta, epsilon)
 
@@ -78,16 +78,16 @@ def _emit_fused_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any
 
 
 @functools.cache
-def _has_fused_kernel() -> bool:
-    """Whether this TensorFlow was built with oneDNN, and computes on a CPU."""
+def _has_fused_kernel(dtype: Any) -> bool:
+    """Whether this TensorFlow was built with oneDNN, and computes on a CPU that oneDNN supports for this dtype."""
     import tensorflow as tf
 
     if tf.config.list_logical_devices("GPU"):
         return False
     with tf.init_scope():  # Outside of the graph that is being traced.
         try:
-            vector = tf.constant([[1.0, 2.0, 3.0]])
-            tf.function(lambda: _emit_fused_layer_norm(vector, vector[0], vector[0], 1e-12), autograph=False)()
+            vectors = tf.ones([2, 384], dtype)
+            tf.function(lambda: _emit_fused_layer_norm(vectors, vectors[0], vectors[0], 1e-12), autograph=False)()
         except (tf.errors.OpError, RuntimeError, ValueError, AttributeError):
             return False
     return True
