@@ -56,10 +56,10 @@ def _load(source: str) -> tuple[Any, Any]:
     start_framework()
     from keras_bert_impl.models.heads import find_model_class
     from keras_bert_impl.sources import open_source
-    from keras_bert_impl.tokenization import BertTokenizer
 
     opened = open_source(source)
-    return find_model_class(opened).from_pretrained(opened), BertTokenizer.from_pretrained(opened)
+    model = find_model_class(opened).from_pretrained(opened)
+    return model, model.tokenizer  # That of an embedding model may lower-case texts.
 
 
 def _compare_vectors(options: argparse.Namespace) -> int:

@@ -1,5 +1,6 @@
 """The verbs that look inside a model, on a fine-tuned one."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small
 
 from keras_bert_impl import BertForSequenceClassification, BertTokenizer
 from keras_bert_impl.interpret import compute_word_vectors
@@ -36,6 +38,20 @@ def test_similar_by_senses(run: Run, sentiment_run: Path, tmp_path: Path) -> Non
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.splitlines()[-2:] == [f"written to {tmp_path / 'a.png'}", f"written to {tmp_path / 'b.png'}"]
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("a.png", "b.png"))
+
+
+def test_similar_with_an_embedding_model_that_lower_cases(run: Run, small_bert: Path, tmp_path: Path) -> None:
+    """Its own files say it, not those of its tokenizer."""
+    directory = small.write_embedder(tmp_path / "model", small_bert)
+    files = {"sentence_bert_config.json": {"max_seq_length": 53}, "tokenizer_config.json": {}}
+    for (name, values), do_lower_case in zip(files.items(), (True, False), strict=True):
+        (directory / name).write_text(json.dumps({**values, "do_lower_case": do_lower_case}), encoding="utf-8")
+    ran = run("similar", directory, "--word", "film", "A good film.", "A GOOD FILM.", "a film, not good")
+    assert (ran.code, ran.err) == (0, "")
+    rows = [row.split() for row in re.findall(r"^\d((?: +-?\d\.\d\d){3})$", ran.out, re.MULTILINE)]
+    assert rows[0] == rows[1]
+    assert rows[0][:2] == ["1.00", "1.00"]
+    assert rows[0][2] != "1.00"
 
 
 @pytest.mark.parametrize("verb", ["attention", "attribute"])
