@@ -38,9 +38,7 @@ def test_free_memory_of_this_machine() -> None:
 def test_memory_for_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "count_free_memory", lambda: 16_000_000_000)
     machine.check_memory_for_vectors(5_000_000, 384)
-    message = (
-        r"the vectors of 20,000,000 texts need 61\.4 GB of memory, and 16\.0 GB are free\. Use a part"
-    )
+    message = r"the vectors of 20,000,000 texts need 61\.4 GB of memory, and 16\.0 GB are free\. Use a part"
     with pytest.raises(InputError, match=message):
         machine.check_memory_for_vectors(20_000_000, 384)
     monkeypatch.setattr(machine, "count_free_memory", lambda: None)  # A system that does not say.
