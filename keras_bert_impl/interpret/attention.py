@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_bert_impl.interpret.pages import TextView, cached_on, describe_model, find_model_task, summarize
+from keras_bert_impl.interpret.pages import TextView, describe_model, find_model_task, summarize
 from keras_bert_impl.interpret.view import Page
+from keras_bert_impl.models.cache import cached_on
 from keras_bert_impl.tasks.words import encode_row
 from keras_bert_impl.tokenization import BertTokenizer
 

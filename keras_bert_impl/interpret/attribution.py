@@ -12,9 +12,11 @@ import numpy as np
 from keras import ops
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.interpret.gradients import compile_function, compute_gradient
-from keras_bert_impl.interpret.pages import TextView, cached_on, describe_model, find_model_task, summarize
+from keras_bert_impl.interpret.gradients import compute_gradient
+from keras_bert_impl.interpret.pages import TextView, describe_model, find_model_task, summarize
 from keras_bert_impl.interpret.view import Page
+from keras_bert_impl.models.cache import cached_on
+from keras_bert_impl.ops.compiled import compile_function
 from keras_bert_impl.tasks.base import Summary, TargetLogit
 from keras_bert_impl.tasks.words import EncodedText, encode_row
 from keras_bert_impl.tokenization import BertTokenizer

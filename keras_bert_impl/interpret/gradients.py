@@ -1,4 +1,4 @@
-"""Gradients and compilation on each backend."""
+"""Gradients on each backend."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,17 +16,7 @@ def compute_gradient(function: Callable[[Any], Any], point: Any) -> Any:
     Returns:
         a tensor of the shape of ``point``.
     """
-    return _BACKENDS[keras.backend.backend()][0](function, point)
-
-
-def compile_function(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
-    """Compiles a function of arrays, on backends that compile.
-
-    Args:
-        function: a function of tensors that reads no variables except those of ``model``.
-        model: the model. Each call uses its current weights.
-    """
-    return _BACKENDS[keras.backend.backend()][1](function, model)
+    return _BACKENDS[keras.backend.backend()](function, point)
 
 
 def _compute_gradient_tensorflow(function: Callable[[Any], Any], point: Any) -> Any:
@@ -38,39 +28,10 @@ def _compute_gradient_tensorflow(function: Callable[[Any], Any], point: Any) -> 
     return tape.gradient(values, point)
 
 
-def _compile_tensorflow(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
-    import tensorflow as tf
-
-    run_traced = None
-
-    def run(*arrays: Any) -> Any:
-        nonlocal run_traced
-        tensors = [tf.convert_to_tensor(array) for array in arrays]
-        if run_traced is None:
-            # The first two dimensions vary between calls: rows and tokens, or points.
-            shapes = [[None, None, *tensor.shape[2:]][: tensor.shape.rank] for tensor in tensors]
-            signature = [tf.TensorSpec(shape, tensor.dtype) for shape, tensor in zip(shapes, tensors, strict=True)]
-            run_traced = tf.function(function, autograph=False, input_signature=signature)
-        return run_traced(*tensors)
-
-    return run
-
-
 def _compute_gradient_jax(function: Callable[[Any], Any], point: Any) -> Any:
     import jax
 
     return jax.grad(lambda x: function(x).sum())(point)
-
-
-def _compile_jax(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
-    import jax
-
-    @jax.jit
-    def run_traced(values: list[Any], *arrays: Any) -> Any:
-        with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))):
-            return function(*arrays)
-
-    return lambda *arrays: run_traced([variable.value for variable in model.variables], *arrays)
 
 
 def _compute_gradient_torch(function: Callable[[Any], Any], point: Any) -> Any:
@@ -81,18 +42,8 @@ def _compute_gradient_torch(function: Callable[[Any], Any], point: Any) -> Any:
         return torch.autograd.grad(function(leaf).sum(), leaf)[0]
 
 
-def _compile_torch(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
-    import torch
-
-    def run(*arrays: Any) -> Any:
-        with torch.no_grad():
-            return function(*map(keras.ops.convert_to_tensor, arrays))
-
-    return run
-
-
-_BACKENDS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "tensorflow": (_compute_gradient_tensorflow, _compile_tensorflow),
-    "jax": (_compute_gradient_jax, _compile_jax),
-    "torch": (_compute_gradient_torch, _compile_torch),
+_BACKENDS: dict[str, Callable[..., Any]] = {
+    "tensorflow": _compute_gradient_tensorflow,
+    "jax": _compute_gradient_jax,
+    "torch": _compute_gradient_torch,
 }

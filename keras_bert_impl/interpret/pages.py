@@ -1,7 +1,7 @@
 """Common code of the views of a text: the text, the model's prediction, and an HTML page."""
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,19 +73,6 @@ def describe_model(model: Any) -> str:
 def find_model_task(model: Any) -> Task:
     """Returns the task of a model, by its class and configuration."""
     return find_task(model.config, [type(model).__name__])
-
-
-def cached_on(model: Any, name: str, make: Callable[[], Any]) -> Any:
-    """Returns what ``make()`` returned for this name and model, and caches it on the model.
-
-    The cache is not tracked by Keras, and is not used after the model's variables were replaced, as by LoRA or
-    quantization.
-    """
-    cache = vars(model).setdefault("_cached_for_views", {})
-    key = (name, *(variable.path for variable in model.variables))
-    if key not in cache:
-        cache[key] = make()
-    return cache[key]
 
 
 def summarize(model: Any, tokenizer: BertTokenizer, row: EncodedText, outputs: Mapping[str, Any]) -> Summary:

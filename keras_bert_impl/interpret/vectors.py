@@ -11,7 +11,8 @@ from keras import ops
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.interpret import pictures
-from keras_bert_impl.interpret.pages import cached_on, find_model_task
+from keras_bert_impl.interpret.pages import find_model_task
+from keras_bert_impl.models.cache import cached_on
 from keras_bert_impl.tasks.words import encode_row
 from keras_bert_impl.tokenization import BertTokenizer
 

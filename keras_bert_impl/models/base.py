@@ -15,6 +15,7 @@ from keras_bert_impl.config import INPUTS, BertConfig
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import to_json, write_text
 from keras_bert_impl.layers import BertAttentionBias, BertEmbeddings, BertEncoder, BertPooler
+from keras_bert_impl.models.cache import CACHE
 from keras_bert_impl.models.multi_worker import MultiWorkerTraining
 from keras_bert_impl.models.tree import format_tree
 from keras_bert_impl.sources import Source, open_source
@@ -375,8 +376,8 @@ class BertPreTrainedModel(MultiWorkerTraining, keras.Model):
         return cls(**config)
 
     def __dir__(self) -> list[str]:
-        # Keras reads every listed attribute when it saves a model; this one would read files.
-        return [name for name in super().__dir__() if name != "tokenizer"]
+        # Keras reads every listed attribute when it saves a model, and saves the models in it. One would read files.
+        return [name for name in super().__dir__() if name not in ("tokenizer", CACHE)]
 
     def __str__(self) -> str:
         return format_tree(self)

@@ -1,5 +1,6 @@
-"""A model as one compiled function of its inputs, for inference."""
+"""Functions of a model that each backend compiles."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -25,48 +26,87 @@ def compile_inference(model: keras.Model) -> InferenceFunction:
     Returns:
         a function of a dictionary of arrays; its outputs are NumPy arrays by name.
     """
-    compile_model = choose(_use_predict_on_batch, {"tensorflow": _compile_with_tensorflow, "jax": _compile_with_jax})
-    return compile_model(model)
-
-
-def _use_predict_on_batch(model: keras.Model) -> InferenceFunction:
-    return model.predict_on_batch
-
-
-def _compile_with_tensorflow(model: keras.Model) -> InferenceFunction:
-    import tensorflow as tf
-
-    functions: dict[tuple[str, ...], Any] = {}
+    purpose = choose(contextlib.nullcontext, {"tensorflow": lambda: use_variants("fused")})
+    use_executor = choose(contextlib.nullcontext, {"tensorflow": _use_executor})
 
     def compute(inputs: Any) -> Any:
-        with use_variants("fused"):
+        with purpose():
             return model(inputs, training=False)
 
+    compiled = compile_function(compute, model)
+
     def run(inputs: dict[str, np.ndarray]) -> dict[str, Any]:
-        names = tuple(inputs)
-        if names not in functions:
-            # Without a signature, `tf.function` would trace for the first shape, and again for the second.
-            specs = {name: tf.TensorSpec([None] * array.ndim, array.dtype) for name, array in inputs.items()}
-            functions[names] = tf.function(compute, [specs], autograph=False).get_concrete_function()
-        tensors = {name: tf.constant(array) for name, array in inputs.items()}
-        # The operations of a BERT depend on each other, so that running several at once only costs time.
-        with tf.experimental.function_executor_type("SINGLE_THREADED_EXECUTOR"):
-            outputs = functions[names](tensors)
+        with use_executor():
+            outputs = compiled(inputs)
         return keras.tree.map_structure(ops.convert_to_numpy, outputs)
 
     return run
 
 
-def _compile_with_jax(model: keras.Model) -> InferenceFunction:
+def compile_function(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
+    """Compiles a function of arrays, on backends that compile.
+
+    Args:
+        function: a function of tensors, or of dictionaries of tensors, that reads no variables except those of
+            ``model``. The sizes of the tensors may vary between calls, except the last one of floats with three or more
+            dimensions, such as hidden states.
+        model: the model. Each call uses its current weights.
+    """
+    variants = {"tensorflow": _compile_with_tensorflow, "jax": _compile_with_jax}
+    return choose(_call_with_torch, variants)(function, model)
+
+
+def _use_executor() -> Any:
+    """Returns the context in which TensorFlow runs the forward pass of a BERT.
+
+    Its operations depend on each other, so that on a CPU running several of them at once only costs time.
+    """
+    import tensorflow as tf
+
+    if tf.config.list_logical_devices("GPU"):
+        return contextlib.nullcontext()
+    return tf.experimental.function_executor_type("SINGLE_THREADED_EXECUTOR")
+
+
+def _compile_with_tensorflow(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
+    import tensorflow as tf
+
+    functions: dict[str, Any] = {}
+
+    def specify(tensor: Any) -> Any:
+        shape = [None] * tensor.shape.rank
+        if tensor.dtype.is_floating and len(shape) > 2:
+            shape[-1] = tensor.shape[-1]
+        return tf.TensorSpec(shape, tensor.dtype)
+
+    def run(*arrays: Any) -> Any:
+        tensors = keras.tree.map_structure(tf.convert_to_tensor, arrays)
+        key = repr(keras.tree.map_structure(lambda tensor: tensor.dtype, tensors))
+        if key not in functions:
+            # Without a signature, `tf.function` would trace for the first shape, and again for the second.
+            signature = keras.tree.map_structure(specify, tensors)
+            functions[key] = tf.function(function, signature, autograph=False).get_concrete_function()
+        return functions[key](*tensors)
+
+    return run
+
+
+def _compile_with_jax(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
     import jax
 
     @jax.jit
-    def compute(values: list[Any], inputs: Any) -> Any:
+    def run_traced(values: list[Any], *arrays: Any) -> Any:
         with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))):
-            return model(inputs, training=False)
+            return function(*arrays)
 
-    def run(inputs: dict[str, np.ndarray]) -> dict[str, Any]:
-        outputs = compute([variable.value for variable in model.variables], inputs)
-        return keras.tree.map_structure(ops.convert_to_numpy, outputs)
+    return lambda *arrays: run_traced([variable.value for variable in model.variables], *arrays)
+
+
+def _call_with_torch(function: Callable[..., Any], model: keras.Model) -> Callable[..., Any]:
+    import torch
+
+    def run(*arrays: Any) -> Any:
+        with torch.no_grad():
+            return function(*keras.tree.map_structure(ops.convert_to_tensor, arrays))
 
     return run

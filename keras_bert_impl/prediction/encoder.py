@@ -1,6 +1,5 @@
 """How texts become vectors: prompt, tokens, batches of similar length, the compiled model, normalization."""
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 CHUNK_SIZE = 4096
 # The maximum number of tokens in a batch.
 MAX_TOKENS = 4096
-# For the functions that are cached on models.
-_lock = threading.RLock()
 
 
 class EncodeOptions(TypedDict, total=False):
@@ -254,34 +251,37 @@ def _map_ahead(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator
 def _get_model(model: "BertForSentenceEmbedding", dtype: str) -> "BertForSentenceEmbedding":
     """Returns the model, or if it computes in float32 and bfloat16 is wanted, a copy of it in bfloat16.
 
-    The copy is kept. Its weights are assigned at each call, because those of the model may have changed.
+    The weights of the copy are assigned at each call, because those of the model may have changed.
+
+    Raises:
+        InputError: the model has other weights than its configuration says.
     """
+    from keras_bert_impl.models.cache import cached_on
+
     if dtype == "float32" or model.compute_dtype != "float32":
         return model
-    copy = _get_cached(model, dtype, lambda: type(model)(model.config, dtype=dtype))
-    for target, source in zip(copy.weights, model.weights, strict=True):
-        target.assign(source)
+    copy = cached_on(model, dtype, lambda: type(model)(model.config, dtype=dtype))
+    sources = {variable.path: variable for variable in model.weights}
+    targets = {variable.path: variable for variable in copy.weights}
+    if others := sources.keys() ^ targets.keys():
+        raise InputError(
+            f"the model has other weights than its configuration says, such as {min(others)}, so it has no "
+            f"copy in {dtype}. LoRA and quantization change weights; use the precision float32."
+        )
+    for path, target in targets.items():
+        target.assign(sources[path])
     return copy
 
 
 def _get_function(model: "BertForSentenceEmbedding", output: str) -> PredictFunction:
     """Returns the compiled model with the output ``sentence_embedding`` or ``token_embeddings``."""
+    from keras_bert_impl.models.cache import cached_on
     from keras_bert_impl.ops.compiled import compile_inference
 
-    if output == "sentence_embedding":
-        return _get_cached(model, output, lambda: compile_inference(model))
-
-    def compile_states() -> PredictFunction:
+    def compile_model() -> PredictFunction:
+        if output == "sentence_embedding":
+            return compile_inference(model)
         run = compile_inference(model.with_outputs(output_hidden_states=True))
         return lambda inputs: {output: run(inputs)["hidden_states"][-1]}
 
-    return _get_cached(model, output, compile_states)
-
-
-def _get_cached(model: Any, name: str, make: Callable[[], Any]) -> Any:
-    """Returns what ``make()`` returned for this model and name, kept on the model where Keras does not track it."""
-    with _lock:
-        cache = vars(model).setdefault("_cached_for_encode", {})
-        if name not in cache:
-            cache[name] = make()
-        return cache[name]
+    return cached_on(model, output, compile_model)

@@ -42,8 +42,7 @@ def encode(
     are longer than the model's ``max_seq_length`` are truncated.
 
     Args:
-        model: the model, with its tokenizer. It is compiled at the first call; if its layers change after that, as by
-            ``enable_lora``, use a copy of it.
+        model: the model, with its tokenizer. It is compiled at the first call.
         inputs: a text, or any iterable of texts, such as a list or a generator.
         prompt_name: the name of a prompt of the model, which is put before each text; None: the model's default prompt,
             if it has one.

@@ -193,6 +193,45 @@ def test_bfloat16_uses_the_current_weights(directory: Path) -> None:
     compare(encode(model, TEXTS, precision="bfloat16"), changed)
 
 
+def test_the_copy_in_bfloat16_is_not_saved(directory: Path, tmp_path: Path) -> None:
+    """Keras saves what it finds in the attributes of a model, and expects it when it loads weights."""
+    model = BertForSentenceEmbedding.from_pretrained(directory)
+    model.save_weights(tmp_path / "before.weights.h5")
+    model.save(tmp_path / "before.keras")
+    expected = encode(model, TEXTS)
+    encode(model, TEXTS, precision="bfloat16")
+    model.save_weights(tmp_path / "after.weights.h5")
+    model.save(tmp_path / "after.keras")
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    for suffix in ("weights.h5", "keras"):
+        assert sizes[f"after.{suffix}"] == pytest.approx(sizes[f"before.{suffix}"], rel=0.01)
+    table = model.embeddings.word_embeddings.embeddings
+    table.assign(np.array(table) + 1)
+    model.load_weights(tmp_path / "before.weights.h5")
+    assert np.array_equal(encode(model, TEXTS), expected)
+
+
+def test_changed_layers(directory: Path) -> None:
+    """The compiled model is not used after LoRA, whose weights a copy does not have."""
+    model = BertForSentenceEmbedding.from_pretrained(directory)
+    before = encode(model, TEXTS)
+    dense = model.encoder.layer[0].intermediate.dense
+    dense.enable_lora(3)
+    np.testing.assert_allclose(encode(model, TEXTS), before, atol=2e-6)
+    dense.lora_kernel_b.assign(np.ones(dense.lora_kernel_b.shape))
+    after = encode(model, TEXTS)
+    assert np.abs(after - before).max() > 0.01
+    np.testing.assert_allclose(after, model.predict_on_batch(make_inputs(model))["sentence_embedding"], atol=2e-6)
+    with pytest.raises(InputError, match=r"^the model has other weights than its configuration says, .*/lora_kernel_a"):
+        encode(model, TEXTS, precision="bfloat16")
+
+
+def make_inputs(model: BertForSentenceEmbedding) -> dict[str, np.ndarray]:
+    assert model.tokenizer is not None
+    rows = model.tokenizer(TEXTS, padding=True, truncation=True, max_length=model.max_seq_length)
+    return {name: rows[name] for name in ("input_ids", "attention_mask")}
+
+
 def test_several_threads(model: BertForSentenceEmbedding, directory: Path, film_texts: list[str]) -> None:
     """Threads that compile the model at once."""
     parts = [film_texts[i : i + 41] for i in range(0, 164, 41)]

@@ -1,0 +1,59 @@
+"""Functions for inference, with the operations that TensorFlow fuses."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from keras_bert_impl import BertConfig, BertModel
+from keras_bert_impl.ops import compiled, layer_norm
+from keras_bert_impl.ops.variants import use_variants
+
+ROWS = np.random.default_rng(1).normal(size=(5, 48)).astype("float32")
+GAMMA, BETA = np.linspace(0.5, 2, 48, dtype="float32"), np.linspace(-1, 1, 48, dtype="float32")
+
+
+@pytest.fixture
+def no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """A processor for which oneDNN has the kernel in float32 only; the dtypes of its calls."""
+    emit, dtypes = layer_norm._emit_fused_layer_norm, []
+
+    def emit_float32(x: Any, *arguments: Any) -> Any:
+        dtypes.append(x.dtype)
+        if x.dtype != tf.float32:
+            raise tf.errors.AbortedError(None, None, "could not create a primitive descriptor")
+        return emit(x, *arguments)
+
+    monkeypatch.setattr(layer_norm, "_emit_fused_layer_norm", emit_float32)
+    layer_norm._has_fused_kernel.cache_clear()
+    yield dtypes
+    layer_norm._has_fused_kernel.cache_clear()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_kernel_is_used_for_the_dtypes_that_it_supports(no_bfloat16: list[Any], dtype: str) -> None:
+    @tf.function(autograph=False)
+    def normalize(x: Any) -> Any:
+        with use_variants("fused"):
+            return layer_norm.layer_norm(x, ops.cast(GAMMA, dtype), ops.cast(BETA, dtype), 1e-12)
+
+    result = normalize(tf.cast(ROWS, dtype))
+    assert result.dtype == dtype
+    expected = layer_norm.layer_norm(ops.convert_to_tensor(ROWS), GAMMA, BETA, 1e-12)
+    np.testing.assert_allclose(ops.cast(result, "float32"), expected, atol=1e-5 if dtype == "float32" else 3e-2)
+    # Once in the probe, and again only if that succeeded.
+    assert 1 <= no_bfloat16.count(tf.as_dtype(dtype)) <= (2 if dtype == "float32" else 1)
+
+
+def test_inputs_of_another_dtype() -> None:
+    """Each has a function of its own."""
+    keras.utils.set_random_seed(1)
+    model = BertModel(BertConfig.preset("tiny", vocab_size=99, hidden_size=48, num_hidden_layers=1))
+    run = compiled.compile_inference(model)
+    ids = np.array([[2, 71, 8, 3]])
+    expected = run({"input_ids": ids.astype(np.int32)})["last_hidden_state"]
+    assert np.array_equal(run({"input_ids": ids.astype(np.int64)})["last_hidden_state"], expected)
