@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_bert_impl.ops.l2_normalization import l2_normalize
+
 # For positions that max pooling leaves out. It is finite, because some runtimes of exports have no infinity.
 _LOWEST = -1e9
 
@@ -17,7 +19,7 @@ class SentencePooling(keras.layers.Layer):
     With the hidden states h, the pooled tokens p (0 or 1) and the positions i = 1, 2, 3 …, the modes are:
 
     - ``cls``: the state of the first pooled token;
-    - ``max``: the maximum of the states of pooled tokens, for each number of the state;
+    - ``max``: the maximum of the states of pooled tokens, in each dimension;
     - ``mean``: Σ p·h / Σ p;
     - ``mean_sqrt_len_tokens``: Σ p·h / √Σ p;
     - ``weightedmean``: Σ i·p·h / Σ i·p;
@@ -71,9 +73,9 @@ class L2Normalization(keras.layers.Layer):
     """Divides vectors by their length, ``x / max(‖x‖, 1e-12)``. A vector of zeros remains, and has a finite gradient.
 
     Call arguments:
-        vectors: ``[..., size]``.
+        vectors: ``[..., dimensions]``.
 
-    Returns float32 ``[..., size]``.
+    Returns float32 ``[..., dimensions]``.
 
     >>> [round(float(value), 2) for value in L2Normalization()(ops.array([3.0, 4.0]))]
     [0.6, 0.8]
@@ -83,9 +85,7 @@ class L2Normalization(keras.layers.Layer):
         super().__init__(**{**kwargs, "dtype": "float32"})
 
     def call(self, vectors: Any) -> Any:
-        # Keras' own layer takes the square root of 0 in its gradient, which gives NaN.
-        squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
-        return vectors * ops.rsqrt(ops.maximum(squares, 1e-24))
+        return l2_normalize(vectors)
 
 
 def _sum_weighted(states: Any, weights: Any, divisor: Any = None) -> Any:

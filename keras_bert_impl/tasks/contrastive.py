@@ -17,20 +17,16 @@ import numpy as np
 from keras import ops
 
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.ops.l2_normalization import l2_normalize
 from keras_bert_impl.tasks.options import EmbeddingOptions
 
 # Added to the similarity of candidates that are not there, so that their softmax is exactly 0.
 _ABSENT = -1e9
 
 
-def normalize(vectors: Any) -> Any:
-    """Divides vectors by their L2 norm, of at least 1e-12."""
-    return vectors / ops.sqrt(ops.maximum(ops.sum(ops.square(vectors), axis=-1, keepdims=True), 1e-24))
-
-
 def compute_cosine(a: Any, b: Any) -> Any:
     """The cosine of each pair of vectors: ``[..., size]`` twice to ``[...]``."""
-    return ops.sum(normalize(a) * normalize(b), axis=-1)
+    return ops.sum(l2_normalize(a) * l2_normalize(b), axis=-1)
 
 
 def _compute_euclidean(a: Any, b: Any) -> Any:
@@ -97,7 +93,7 @@ class MultipleNegativesRankingLoss(WholeBatchLoss):
 
     def compare(self, labels: Any, vectors: Any, weights: Any) -> Any:
         """See the class."""
-        vectors = normalize(vectors)
+        vectors = l2_normalize(vectors)
         anchors, candidates = vectors[:, 0], vectors[:, 1:]
         absent = ops.where(weights > 0, 0.0, _ABSENT)
         logits = self.scale * ops.einsum("is,jks->ijk", anchors, candidates) + absent[None, :, None]
@@ -240,7 +236,7 @@ class MatryoshkaLoss(keras.losses.Loss):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Returns the sum of the losses."""
         vectors = ops.cast(y_pred, "float32")
-        return sum(self.loss(y_true, normalize(vectors[..., :size]), sample_weight) for size in self.dims)
+        return sum(self.loss(y_true, l2_normalize(vectors[..., :size]), sample_weight) for size in self.dims)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
