@@ -116,7 +116,7 @@ def to_rows(columns: Columns) -> list[Any]:
         {},
         {"num_negatives": 5, "range_min": 3, "output_format": "n-tuple"},
         {"num_negatives": 2, "range_max": 7, "output_format": "labeled-pair"},
-        {"num_negatives": 2, "max_score": 0.75},
+        {"num_negatives": 2, "max_score": 0.97},
         {"min_score": 0.8, "output_format": "n-tuple"},
         {"absolute_margin": 0.05, "output_format": "labeled-pair"},
         {"relative_margin": 0.02, "range_min": 1},
