@@ -53,6 +53,20 @@ def test_without_a_total_only_the_rate_is_shown(clock: list[float], monkeypatch:
     assert terminal.getvalue().rstrip() == "\r10 texts, 5 per second"
 
 
+def test_the_fraction_may_be_known_without_a_total(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
+    bar = progress.ProgressBar("documents")
+    for count, fraction in [(30, 0.25), (50, 0.75), (50, None)]:
+        clock[0] += 3
+        bar.update(count, fraction)
+    assert [line.rstrip() for line in terminal.getvalue().split("\r")] == [
+        "",
+        "█████░░░░░░░░░░░░░░░ 30 documents, 10 per second, 9 s left",
+        "███████████████░░░░░ 50 documents, 8 per second, 2 s left",
+        "50 documents, 6 per second",
+    ]
+
+
 def test_short_jobs_show_nothing_unless_asked(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = use_terminal(monkeypatch)
     for is_shown in (None, False, True):

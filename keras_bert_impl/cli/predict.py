@@ -81,10 +81,12 @@ def _predict(options: argparse.Namespace) -> int:
 def _show_progress(predictions: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yields the predictions; shows their number on a terminal, unless the predictions are printed there."""
     bar = ProgressBar("examples", is_shown=False if sys.stdout.isatty() else None)
-    for prediction in predictions:
-        yield prediction
-        bar.add(1)
-    bar.end()
+    try:
+        for prediction in predictions:
+            yield prediction
+            bar.add(1)
+    finally:
+        bar.end()
 
 
 def _load_predictor(options: argparse.Namespace) -> Any:
