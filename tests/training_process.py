@@ -81,7 +81,7 @@ def train(
 
     from keras_bert_impl import BertConfig, BertForPreTraining, BertForSentenceEmbedding
     from keras_bert_impl.data import LengthBatches
-    from keras_bert_impl.models.multi_worker import MultiWorkerTraining
+    from keras_bert_impl.models.multi_worker import MultiWorkerMixin
     from keras_bert_impl.models.sentence_columns import SentenceColumns
     from keras_bert_impl.tasks import TASKS
     from keras_bert_impl.training import PRECISIONS, PretrainingSettings, start_strategy
@@ -89,7 +89,7 @@ def train(
 
     if plain:  # Restores Keras' own methods, without the fixes for several workers.
         for name in ("train_step", "test_step", "_maybe_symbolic_build"):
-            delattr(MultiWorkerTraining, name)
+            delattr(MultiWorkerMixin, name)
     rows = 138  # The last batch of an epoch is half full.
     with start_strategy(strategy, devices=devices) as distribution:
         keras.utils.set_random_seed(3)

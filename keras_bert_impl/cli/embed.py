@@ -59,7 +59,7 @@ def _embed(options: argparse.Namespace) -> int:
     start_framework()
     from keras_bert_impl.data.tables import iterate_texts
     from keras_bert_impl.models import BertForSentenceEmbedding
-    from keras_bert_impl.prediction.encoder import CHUNK_SIZE, EncodeOptions, get_vector_size
+    from keras_bert_impl.prediction.encoder import CHUNK_SIZE, EncodeOptions, get_dimensions
     from keras_bert_impl.prediction.encoding import encode, iterate_vectors
     from keras_bert_impl.prediction.quantization import needs_ranges
     from keras_bert_impl.prediction.vector_files import encode_file
@@ -79,7 +79,7 @@ def _embed(options: argparse.Namespace) -> int:
     precision = options.precision
     if options.output:
         rows, _ = encode_file(model, texts, options.output, precision=precision, **arguments)
-        dimensions = get_vector_size(model, options.truncate_dim)
+        dimensions = get_dimensions(model, options.truncate_dim)
         dtype = "float32" if precision == "bfloat16" else precision
         print(f"{rows:,} vectors of {dimensions} dimensions written to {options.output} ({dtype})")
         return 0

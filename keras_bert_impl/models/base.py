@@ -16,7 +16,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import to_json, write_text
 from keras_bert_impl.layers import BertAttentionBias, BertEmbeddings, BertEncoder, BertPooler
 from keras_bert_impl.models.cache import CACHE
-from keras_bert_impl.models.multi_worker import MultiWorkerTraining
+from keras_bert_impl.models.multi_worker import MultiWorkerMixin
 from keras_bert_impl.models.tree import format_tree
 from keras_bert_impl.sources import Source, open_source
 from keras_bert_impl.tokenization import BertTokenizer
@@ -37,7 +37,7 @@ class _PrecomputedEmbeddings:
         return self._output
 
 
-class BertPreTrainedModel(MultiWorkerTraining, keras.Model):
+class BertPreTrainedModel(MultiWorkerMixin, keras.Model):
     """A functional Keras model constructed from a ``BertConfig``.
 
     A subclass defines its inputs, the layers of its head (``make_head``) and how they connect (``connect``). All inputs

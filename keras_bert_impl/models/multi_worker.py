@@ -9,13 +9,13 @@ from keras import ops
 if TYPE_CHECKING:
     from keras import Model as _Base
 else:
-    _Base = object  # In the bases of functional models Keras replaces ``keras.Model``, for all classes that share them.
+    # Keras replaces ``keras.Model`` in the bases of functional models, for every class that shares these bases; so this
+    # mixin must not derive from it.
+    _Base = object
 
 
-class MultiWorkerTraining(_Base):
-    """A base, before ``keras.Model``, of models whose ``fit`` works on several workers.
-
-    Their training step can be replaced.
+class MultiWorkerMixin(_Base):
+    """Mixin, before ``keras.Model``, for models whose ``fit`` works on several workers, and whose step can be replaced.
 
     Under that strategy ``fit`` of Keras 3.12 to 3.15 fails twice: it builds the model from the first batch, whose
     values it cannot read on several workers, and it averages the logs over an axis that does not exist.

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bert_impl.models.multi_worker import MultiWorkerTraining
+from keras_bert_impl.models.multi_worker import MultiWorkerMixin
 
 
-class SentenceColumns(MultiWorkerTraining, keras.Model):
+class SentenceColumns(MultiWorkerMixin, keras.Model):
     """Applies one embedding model to several columns of texts, for training with the losses of `tasks.contrastive`.
 
     The columns have inputs of their own, because their lengths differ: a question is not padded to the length of its
@@ -19,14 +19,14 @@ class SentenceColumns(MultiWorkerTraining, keras.Model):
     Args:
         embedder: a `BertForSentenceEmbedding`.
         columns: the number of columns.
-        merged: whether the columns are padded to the same length and computed as one batch, which is faster for texts
-            of similar length.
+        is_merged: whether the columns are padded to the same length and computed as one batch, which is faster for
+            texts of similar length.
 
     Inputs:
         those of the embedder for each column: ``input_ids_0``, ``attention_mask_0`` …, ``input_ids_1`` …
 
     Outputs:
-        sentence_embedding: float32 ``[batch, columns, size]``.
+        sentence_embedding: float32 ``[batch, columns, dimensions]``.
 
     >>> import numpy as np
     >>> from keras_bert_impl import BertConfig, BertForSentenceEmbedding
@@ -37,12 +37,12 @@ class SentenceColumns(MultiWorkerTraining, keras.Model):
     (1, 2, 128)
     """
 
-    def __init__(self, embedder: Any, columns: int, *, merged: bool = False, **kwargs: Any) -> None:
+    def __init__(self, embedder: Any, columns: int, *, is_merged: bool = False, **kwargs: Any) -> None:
         # Keras scales the loss if this policy is float16.
         super().__init__(dtype=embedder.dtype_policy, **kwargs)
         self.embedder = embedder
         self.columns = columns
-        self.merged = merged
+        self.is_merged = is_merged
 
     def call(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
         """Returns the vectors of all columns."""
@@ -50,7 +50,7 @@ class SentenceColumns(MultiWorkerTraining, keras.Model):
             {name: inputs[f"{name}_{n}"] for name in self.embedder.input_names if f"{name}_{n}" in inputs}
             for n in range(self.columns)
         ]
-        if not self.merged:
+        if not self.is_merged:
             vectors = [self._embed(column, training) for column in columns]
             return {"sentence_embedding": ops.stack(vectors, axis=1)}
         # The texts of an example stay next to each other, so that on several devices no row moves to another.

@@ -40,7 +40,7 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
             alone and include prompts do not use it.
 
     Outputs:
-        sentence_embedding: float32 ``[batch, size]``.
+        sentence_embedding: float32 ``[batch, dimensions]``.
         hidden_states, attentions: on request.
 
     >>> import numpy as np
@@ -68,14 +68,14 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
         """Creates the pooling and the modules after it. They compute in float32 under every policy."""
         settings = SentenceSettings.from_config(config)
         parts: Parts = {"pooling": SentencePooling(settings.pooling, name="pooling")}
-        for number, dense in enumerate(settings.dense):
-            parts[f"dense_{number}"] = keras.layers.Dense(
+        for index, dense in enumerate(settings.dense):
+            parts[f"dense_{index}"] = keras.layers.Dense(
                 dense.out_features,
                 dense.activation,
                 use_bias=dense.bias,
                 kernel_initializer=make_initializer(config),
                 dtype="float32",
-                name=f"dense_{number}",
+                name=f"dense_{index}",
             )
         if "normalize" in settings.modules:
             parts["normalize"] = L2Normalization(name="normalize")
@@ -91,9 +91,9 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
         )
         masks = {} if first_token_only else {name: inputs[name] for name in ("attention_mask", "pooling_mask")}
         vectors = parts["pooling"](outputs.pop("last_hidden_state"), **masks)
-        numbers = iter(range(len(settings.dense)))
+        indices = iter(range(len(settings.dense)))
         for module in settings.modules:
-            vectors = parts["normalize" if module == "normalize" else f"dense_{next(numbers)}"](vectors)
+            vectors = parts["normalize" if module == "normalize" else f"dense_{next(indices)}"](vectors)
         return {"sentence_embedding": vectors, **outputs}
 
     @classmethod
@@ -199,10 +199,10 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
         self.config = dataclasses.replace(self.settings, max_seq_length=length).add_to(self.config)
 
     def get_sentence_embedding_dimension(self) -> int:
-        """Returns the size of the vectors that ``encode`` gives."""
+        """Returns the number of dimensions of the vectors that ``encode`` gives."""
         settings = self.settings
-        size = settings.compute_size(self.config.hidden_size)
-        return min(size, settings.truncate_dim or size)
+        dimensions = settings.compute_size(self.config.hidden_size)
+        return min(dimensions, settings.truncate_dim or dimensions)
 
     def encode(self, inputs: str | Iterable[str], **options: Any) -> Any:
         """Computes the vectors of texts: see `keras_bert_impl.prediction.encode` for the options and the result."""
@@ -226,8 +226,8 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
         """Compares each vector of ``embeddings1`` with each of ``embeddings2``, by the model's similarity function.
 
         Args:
-            embeddings1: ``[a, size]``, or one vector ``[size]``.
-            embeddings2: ``[b, size]``, or one vector ``[size]``.
+            embeddings1: ``[a, dimensions]``, or one vector ``[dimensions]``.
+            embeddings2: ``[b, dimensions]``, or one vector ``[dimensions]``.
 
         Returns float32 ``[a, b]``; more similar is higher.
         """
@@ -236,7 +236,7 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
         return SIMILARITIES[self.settings.similarity_fn_name].of_all(embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> np.ndarray:
-        """Compares vectors ``[pairs, size]`` in the same row: float32 ``[pairs]``; see `similarity`."""
+        """Compares vectors ``[pairs, dimensions]`` in the same row: float32 ``[pairs]``; see `similarity`."""
         from keras_bert_impl.tasks.similarity import SIMILARITIES
 
         return SIMILARITIES[self.settings.similarity_fn_name].of_pairs(embeddings1, embeddings2)

@@ -38,13 +38,13 @@ class EncodeOptions(TypedDict, total=False):
     truncate_dim: int | None
 
 
-def get_vector_size(model: "BertForSentenceEmbedding", truncate_dim: int | None = None) -> int:
+def get_dimensions(model: "BertForSentenceEmbedding", truncate_dim: int | None = None) -> int:
     """Returns the number of dimensions of the vectors that `encode` returns with this ``truncate_dim``."""
-    size = model.settings.compute_size(model.config.hidden_size)
+    dimensions = model.settings.compute_size(model.config.hidden_size)
     limit = model.settings.truncate_dim if truncate_dim is None else truncate_dim
     if limit is not None and limit < 1:
-        raise InputError(f"truncate_dim is {limit}; a number of dimensions from 1 to {size} was expected.")
-    return size if limit is None else min(size, limit)
+        raise InputError(f"truncate_dim is {limit}; a number of dimensions from 1 to {dimensions} was expected.")
+    return dimensions if limit is None else min(dimensions, limit)
 
 
 def resolve_prompt(prompts: Mapping[str, str], prompt: str | None, name: str | None, *, default: str | None) -> str:
@@ -77,7 +77,7 @@ class Encoder:
     Attributes:
         run: the model.
         output: the output that is returned, see `encode`.
-        size: the number of dimensions that are returned.
+        dimensions: the number of dimensions that are returned.
         tokenizer: the tokenizer.
         prompt: the text before each text.
         excluded: the number of tokens at the start of each row that the pooling leaves out.
@@ -90,7 +90,7 @@ class Encoder:
 
     run: PredictFunction
     output: str
-    size: int
+    dimensions: int
     tokenizer: BertTokenizer
     prompt: str
     excluded: int
@@ -132,7 +132,7 @@ class Encoder:
         return cls(
             run=_get_function(_get_model(model, compute_dtype), output),
             output=output,
-            size=get_vector_size(model, truncate_dim),
+            dimensions=get_dimensions(model, truncate_dim),
             tokenizer=tokenizer,
             prompt=text,
             excluded=excluded,
@@ -168,7 +168,7 @@ class Encoder:
         return Features(inputs, {}, {}, example=np.arange(len(rows), dtype=np.int32))
 
     def compute(self, features: Features, *, first: int = 0, count: Callable[[int], None] = lambda rows: None) -> Any:
-        """Computes the vectors ``[rows, size]``, or a list of the states of tokens, in the order of the rows.
+        """Computes the vectors ``[rows, dimensions]``, or a list of the states of tokens, in the order of the rows.
 
         Args:
             features: the rows.
@@ -191,7 +191,7 @@ class Encoder:
             states = [np.asarray(result[row], np.float32) for row in range(len(result))]
             _check_finite([np.isfinite(row).all() for row in states], first=first)
             return states
-        vectors = np.asarray(result, np.float32)[:, : self.size]
+        vectors = np.asarray(result, np.float32)[:, : self.dimensions]
         _check_finite(np.isfinite(vectors).all(axis=1), first=first)
         return normalize(vectors) if self.normalize else vectors
 

@@ -59,8 +59,8 @@ def encode(
             otherwise all.
 
     Returns:
-        float32 ``[texts, size]``, or in the dtype of ``precision``; ``[size]`` for one text. For ``token_embeddings`` a
-        list with float32 ``[tokens, hidden_size]`` per text; one such array for one text.
+        float32 ``[texts, dimensions]``, or in the dtype of ``precision``; ``[dimensions]`` for one text. For
+        ``token_embeddings`` a list with float32 ``[tokens, hidden_size]`` per text; one such array for one text.
 
     Raises:
         InputError: a text is not a string; the model has no such prompt, or no tokenizer; an argument has another
@@ -94,7 +94,7 @@ def encode(
     if output_value == "token_embeddings":
         states = [row for chunk in chunks for row in chunk]
         return states[0] if is_one else states
-    vectors = quantize_embeddings(np.concatenate([np.empty((0, encoder.size), np.float32), *chunks]), stored)
+    vectors = quantize_embeddings(np.concatenate([np.empty((0, encoder.dimensions), np.float32), *chunks]), stored)
     return vectors[0] if is_one else vectors
 
 

@@ -23,14 +23,15 @@ def quantize_embeddings(
     per dimension, whether it is above 0, and pack 8 bits in a number, the first one highest; ``binary`` subtracts 128.
 
     Args:
-        embeddings: float vectors ``[rows, size]``, or one vector ``[size]``.
+        embeddings: float vectors ``[rows, dimensions]``, or one vector ``[dimensions]``.
         precision: ``float32``, ``int8``, ``uint8``, ``binary`` or ``ubinary``.
-        ranges: for ``int8`` and ``uint8``, minimum and maximum of each dimension ``[2, size]``; values outside get the
-            first or last step. None: of ``calibration_embeddings``.
-        calibration_embeddings: vectors ``[rows, size]`` whose ranges are used; None: ``embeddings``.
+        ranges: for ``int8`` and ``uint8``, minimum and maximum of each dimension ``[2, dimensions]``; values outside
+            get the first or last step. None: of ``calibration_embeddings``.
+        calibration_embeddings: vectors ``[rows, dimensions]`` whose ranges are used; None: ``embeddings``.
 
     Returns:
-        ``[rows, size]``, or ``[rows, ceil(size / 8)]`` of packed bits, int8 or uint8; one vector gives one vector.
+        ``[rows, dimensions]``, or ``[rows, ceil(dimensions / 8)]`` of packed bits, int8 or uint8; one vector gives one
+        vector.
 
     Raises:
         InputError: the precision is another, the vectors are not float, or one vector is to give the ranges.
@@ -60,8 +61,8 @@ def quantize_embeddings(
         starts, ends = np.asarray(ranges, np.float32)
         steps = (ends - starts) / 255
         steps = np.where(steps == 0, np.float32(1), steps)
-        numbers = np.clip(np.floor((vectors - starts) / steps), 0, 255)
-        return numbers.astype(np.uint8) if precision == "uint8" else (numbers - 128).astype(np.int8)
+        levels = np.clip(np.floor((vectors - starts) / steps), 0, 255)
+        return levels.astype(np.uint8) if precision == "uint8" else (levels - 128).astype(np.int8)
     bits = np.packbits(vectors > 0, axis=-1)
     return bits if precision == "ubinary" else (bits.astype(np.int16) - 128).astype(np.int8)
 
@@ -72,7 +73,7 @@ def needs_ranges(precision: str) -> bool:
 
 
 def compute_ranges(vectors: Any, precision: str = "int8") -> np.ndarray:
-    """Computes the minimum and maximum of each dimension of vectors ``[rows, size]``: ``[2, size]``.
+    """Computes the minimum and maximum of each dimension of vectors ``[rows, dimensions]``: ``[2, dimensions]``.
 
     Args:
         vectors: the vectors.

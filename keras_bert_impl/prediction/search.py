@@ -19,13 +19,13 @@ def semantic_search(
 ) -> list[list[dict[str, Any]]]:
     """Finds the most similar documents for each query, by comparing it with all of them.
 
-    The name, the arguments and the result are those of ``semantic_search`` in sentence-transformers. The documents are
-    searched in blocks, so that their vectors may be in a memory-mapped file that is larger than memory.
+    The arguments and the result are those of ``semantic_search`` in sentence-transformers, without the chunk sizes. The
+    documents are searched in blocks, so that their vectors may be in a memory-mapped file that is larger than memory.
 
     Args:
-        query_embeddings: vectors ``[queries, size]``, or one vector ``[size]``.
-        corpus_embeddings: vectors ``[documents, size]``, such as ``numpy.load(path, mmap_mode="r")``. Integers are
-            taken as numbers; vectors of the precision ``binary`` or ``ubinary`` need an index that counts bits.
+        query_embeddings: vectors ``[queries, dimensions]``, or one vector ``[dimensions]``.
+        corpus_embeddings: vectors ``[documents, dimensions]``, such as ``numpy.load(path, mmap_mode="r")``. Integers
+            are taken as numbers; vectors of the precision ``binary`` or ``ubinary`` need an index that counts bits.
         top_k: the number of documents per query; all documents if there are fewer.
         score_function: takes blocks of both and returns their similarities ``[queries, documents]``: `cos_sim`, or
             ``similarity`` of a model; `dot_score` is faster, and the same for vectors of length 1.
@@ -35,7 +35,7 @@ def semantic_search(
         first. Equally similar documents keep their order.
 
     Raises:
-        InputError: the vectors have different sizes, or a similarity is not finite.
+        InputError: the vectors have different numbers of dimensions, or a similarity is not finite.
 
     >>> corpus = np.array([[0.0, 1.0], [3.0, 4.0], [-1.0, 0.0]])
     >>> semantic_search([1.0, 0.0], corpus, top_k=2)
@@ -47,7 +47,7 @@ def semantic_search(
     if queries.ndim != 2 or corpus.ndim != 2 or queries.shape[1] != corpus.shape[1]:
         raise InputError(
             f"the vectors of the queries have the shape {queries.shape}, those of the corpus {corpus.shape}; two "
-            "matrices with rows of one size were expected."
+            "matrices with as many dimensions were expected."
         )
 
     def compare(queries: np.ndarray, documents: np.ndarray) -> np.ndarray:
@@ -56,8 +56,8 @@ def semantic_search(
             raise InputError("a similarity is not finite: the vectors contain NaN or infinite numbers. Check them.")
         return scores
 
-    numbers, scores = search(queries, corpus, compare, k=top_k)
+    indices, scores = search(queries, corpus, compare, k=top_k)
     return [
-        [{"corpus_id": number, "score": score} for number, score in zip(*row, strict=True)]
-        for row in zip(numbers.tolist(), scores.tolist(), strict=True)
+        [{"corpus_id": index, "score": score} for index, score in zip(*row, strict=True)]
+        for row in zip(indices.tolist(), scores.tolist(), strict=True)
     ]

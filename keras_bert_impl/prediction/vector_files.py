@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_bert_impl.data.tables import iterate_texts
 from keras_bert_impl.files import open_output
-from keras_bert_impl.prediction.encoder import CHUNK_SIZE, EncodeOptions, get_vector_size
+from keras_bert_impl.prediction.encoder import CHUNK_SIZE, EncodeOptions, get_dimensions
 from keras_bert_impl.prediction.encoding import ENCODE_PRECISIONS, iterate_vectors, split_precision
 from keras_bert_impl.prediction.quantization import (
     check_number_of_vectors,
@@ -60,7 +60,7 @@ def encode_file(
     (10000, 384)
     """
     check_precision(precision, ENCODE_PRECISIONS)
-    dimensions = get_vector_size(model, options.get("truncate_dim"))
+    dimensions = get_dimensions(model, options.get("truncate_dim"))
     if isinstance(texts, str | Path):
         texts = iterate_texts(texts, column=column)
     _, stored = split_precision(precision)

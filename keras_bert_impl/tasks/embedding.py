@@ -192,7 +192,7 @@ class Embedding(TextTask):
         size, dims = model.settings.compute_size(model.config.hidden_size), self.options.matryoshka_dims
         if dims and dims[0] > size:
             raise InputError(f"matryoshka has the size {dims[0]}, but the vectors have {size} numbers. Omit it.")
-        return SentenceColumns(model, examples.columns.shape[1], merged=examples.merged)
+        return SentenceColumns(model, examples.columns.shape[1], is_merged=examples.merged)
 
     def make_batches(
         self, features: Features, batch_size: int, *, seed: int, epochs: int, lengths: tuple[int, ...] = ()

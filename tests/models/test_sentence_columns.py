@@ -30,11 +30,11 @@ def make_inputs(lengths: tuple[int, ...], rows: int = 5) -> dict[str, np.ndarray
     return inputs
 
 
-@pytest.mark.parametrize(("lengths", "merged"), [((7, 13, 11), False), ((13, 13, 13), True)])
-def test_vectors_are_those_of_the_embedding_model(lengths: tuple[int, ...], merged: bool) -> None:
+@pytest.mark.parametrize(("lengths", "is_merged"), [((7, 13, 11), False), ((13, 13, 13), True)])
+def test_vectors_are_those_of_the_embedding_model(lengths: tuple[int, ...], is_merged: bool) -> None:
     embedder = BertForSentenceEmbedding(CONFIG)
     inputs = make_inputs(lengths)
-    vectors = SentenceColumns(embedder, 3, merged=merged)(inputs)["sentence_embedding"]
+    vectors = SentenceColumns(embedder, 3, is_merged=is_merged)(inputs)["sentence_embedding"]
     assert tuple(vectors.shape) == (5, 3, 32)
     for n in range(3):
         column = {name: inputs[f"{name}_{n}"] for name in ("input_ids", "attention_mask")}
