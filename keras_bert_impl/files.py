@@ -155,7 +155,7 @@ def open_output(path: str | Path) -> Iterator[Path]:
         with atomic_write(path) as temporary:
             yield temporary
     except OSError as error:
-        name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | Path) else None
+        name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | Path) else ""
         if error.errno in _DISK_FULL or name not in map(str, (path, temporary, *path.parents)):
             raise
         raise InputError(f"{path} cannot be written: {error.strerror}.") from error

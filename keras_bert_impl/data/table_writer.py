@@ -52,7 +52,7 @@ def write_text_columns(path: Path, columns: Columns, *, suffix: str) -> None:
     """
     table: dict[str, list[Any]] = dict(columns)
     if "negatives" in table:
-        negatives = list(zip(*table.pop("negatives"), strict=True))
+        negatives = [list(texts) for texts in zip(*table.pop("negatives"), strict=True)]
         names = ["negative"] if len(negatives) == 1 else [f"negative_{i}" for i, _ in enumerate(negatives, 1)]
         table = {"anchor": table["text"], "positive": table["positive"], **dict(zip(names, negatives, strict=True))}
     rows = zip(*table.values(), strict=True)

@@ -146,7 +146,7 @@ def mine_file(
     ('It was written in 1925.',)
     """
     settings = settings or MiningSettings()
-    (pairs,) = to_columns(iterate_text_columns(path, **(columns or {})))
+    (pairs,) = to_columns(iterate_text_columns(path, labeled=True, **(columns or {})))
     positives = _collect_positives(pairs)
     texts = list(iterate_texts(corpus, column=corpus_column)) if corpus else []
     check_output(

@@ -203,7 +203,7 @@ def test_what_cannot_be_ranked(reranker: Reranker, small_bert: Path, tmp_path: P
         reranker.rank(QUERY, [5])  # type: ignore[list-item]
     for rank_letters in (reranker.rank, lambda *texts: find_candidates(None, *texts)):  # type: ignore[arg-type]
         with pytest.raises(InputError, match=r"the documents are one string, 'abc'; a list of strings was expected\."):
-            rank_letters(QUERY, "abc")  # type: ignore[operator]
+            rank_letters(QUERY, "abc")
 
 
 def test_the_command(
