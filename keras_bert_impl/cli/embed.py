@@ -83,11 +83,12 @@ def _embed(options: argparse.Namespace) -> int:
         dtype = "float32" if precision == "bfloat16" else precision
         print(f"{rows:,} vectors of {dimensions} dimensions written to {options.output} ({dtype})")
         return 0
+    is_shown = False if sys.stdout.isatty() else None
     if needs_ranges(precision):  # Of all vectors.
-        chunks: Iterable[Any] = [encode(model, texts, precision=precision, **arguments)]
+        chunks: Iterable[Any] = [encode(model, texts, precision=precision, show_progress_bar=is_shown, **arguments)]
     else:
         size = CHUNK_SIZE if options.file or options.texts else _LINES
-        chunks = iterate_vectors(model, texts, size=size, precision=precision, **arguments)
+        chunks = iterate_vectors(model, texts, size=size, precision=precision, show_progress_bar=is_shown, **arguments)
     for chunk in chunks:
         for vector in chunk:
             print(json.dumps({"embedding": vector.tolist()}))
