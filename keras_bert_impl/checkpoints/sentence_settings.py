@@ -119,7 +119,7 @@ class SentenceSettings:
 
     def _normalize_types(self) -> None:
         """Makes the values of a JSON file those of the class: tuples, dense modules, and no prompt that is null."""
-        modules = [DenseSettings(**module) if isinstance(module, Mapping) else module for module in self.modules]
+        modules = [_make(DenseSettings, module) if isinstance(module, Mapping) else module for module in self.modules]
         texts = {name: "" if text is None else text for name, text in self.prompts.items()}
         object.__setattr__(self, "pooling", (self.pooling,) if isinstance(self.pooling, str) else tuple(self.pooling))
         object.__setattr__(self, "modules", tuple(modules))
@@ -127,8 +127,12 @@ class SentenceSettings:
 
     @classmethod
     def from_config(cls, config: BertConfig) -> "SentenceSettings":
-        """Returns the settings in ``config.extra``; the defaults if it has none."""
-        return cls(**config.extra.get(CONFIG_KEY, {}))
+        """Returns the settings in ``config.extra``; the defaults if it has none.
+
+        Raises:
+            InputError: what ``config.extra`` has under this key are not such settings.
+        """
+        return _make(cls, config.extra.get(CONFIG_KEY, {}))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings as a JSON object, for ``config.extra``."""
@@ -165,6 +169,19 @@ class SentenceSettings:
         """
         length = self.max_seq_length or tokenizer_length or config.max_position_embeddings
         return min(length, config.max_position_embeddings)
+
+
+def _make(settings_class: Any, values: Any) -> Any:
+    """Makes settings of a JSON object in ``config.json``, which a later version may have written."""
+    if not isinstance(values, Mapping):
+        raise InputError(f"config.json: {CONFIG_KEY} is {values!r:.200}; an object with settings was expected.")
+    known = [field.name for field in dataclasses.fields(settings_class)]
+    if unknown := [name for name in values if name not in known]:
+        raise InputError(
+            f"config.json: {CONFIG_KEY} has the unknown key {unknown[0]!r}; known are {', '.join(known)}. Use the "
+            "version of keras_bert_impl that wrote the file, or remove the key."
+        )
+    return settings_class(**values)
 
 
 def _is_size(value: Any) -> bool:

@@ -88,6 +88,19 @@ def test_a_json_round_trip(directory: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (True, "config.json: sentence_embedding is True; an object with settings was expected."),
+        ({"poolings": ["cls"]}, "config.json: sentence_embedding has the unknown key 'poolings'; known are pooling"),
+        ({"modules": [{"in_features": 7, "residual": True}]}, "has the unknown key 'residual'; known are in_features"),
+    ],
+)
+def test_settings_that_another_program_wrote(values: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        SentenceSettings.from_config(BertConfig(extra={"sentence_embedding": values}))
+
+
+@pytest.mark.parametrize(
     ("values", "pooling"),
     [
         ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, ("cls",)),
