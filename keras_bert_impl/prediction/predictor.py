@@ -50,6 +50,7 @@ class Predictor:
         self._lengths: tuple[int, ...] = ()
         self._run: PredictFunction
         if exported:
+            self.task.check_config(self.config, source)
             self._run = self.task.wrap_export(exported.open(Path(source) / exported.file))
         else:
             self._run = self.task.load_model(source).predict_on_batch

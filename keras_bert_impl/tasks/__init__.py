@@ -142,7 +142,8 @@ def open_task(
     from keras_bert_impl.tasks.reranking_keys import read_activation
 
     opened = open_source(source)
-    # Some cross-encoders are recognized by another file than config.json.
+    # Version 6 of sentence-transformers saves the activation of a cross-encoder, by which it is recognized, in another
+    # file than config.json.
     config = read_activation(opened, BertConfig.from_pretrained(opened))
     task = get_task(task) if isinstance(task, str) else task or find_task(config)
     config = task.read_config(opened, config)

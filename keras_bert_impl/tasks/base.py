@@ -141,13 +141,21 @@ class Task(abc.ABC):
         """Loads the model of a checkpoint.
 
         Raises:
-            InputError: the checkpoint cannot be used, or lacks weights that the task needs.
+            InputError: the checkpoint cannot be used, or lacks weights that the task needs; see `check_config`.
         """
         model = self.model_class.from_pretrained(source, dtype=dtype)
         if self.needs_head and (missing := model.load_report.list_names("newly initialized")):
             trains = self.refusals.get("finetune", f"'keras-bert finetune --task {self.name}' trains it.")
             raise InputError(f"{source} lacks {', '.join(missing)}: it was not trained as {self.model_name}. {trains}")
+        self.check_config(model.config, source)
         return model
+
+    def check_config(self, config: BertConfig, source: Any) -> None:  # noqa: B027  Most tasks check nothing.
+        """Checks that a model with this configuration, or an export of one, can predict for the task.
+
+        Raises:
+            InputError: it cannot; the message names ``source``.
+        """
 
     def read_config(self, source: Source, config: BertConfig) -> BertConfig:
         """Adds the settings that a checkpoint has in other files than ``config.json``.

@@ -11,18 +11,11 @@ from keras_bert_impl.data.batches import Features
 from keras_bert_impl.data.tables import Columns, location
 from keras_bert_impl.data.text_columns import iterate_text_columns
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.sources import Source
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, refuse_target
 from keras_bert_impl.tasks.classification import SequenceTask
 from keras_bert_impl.tasks.options import RerankingOptions
 from keras_bert_impl.tasks.regression import compute_correlations, read_numbers
-from keras_bert_impl.tasks.reranking_keys import (
-    ACTIVATION_KEYS,
-    SIGMOID,
-    has_sigmoid,
-    is_cross_encoder,
-    read_activation,
-)
+from keras_bert_impl.tasks.reranking_keys import ACTIVATION_KEYS, SIGMOID, has_sigmoid, is_cross_encoder
 from keras_bert_impl.tasks.retrieval_metrics import compute_reranking_metrics
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -33,7 +26,8 @@ if TYPE_CHECKING:
 class Reranking(SequenceTask):
     """Reranking with a cross-encoder: a score for a query (the first text) and a document (the second).
 
-    Labels are numbers from 0, not relevant, to 1. The loss is the binary cross entropy of the logit.
+    Labels of training data are numbers from 0, not relevant, to 1; the loss is the binary cross entropy of the logit.
+    Labels of data for evaluation are gains: they may be graded, such as 0 to 3.
 
     Args:
         options: the options of training.
@@ -52,23 +46,13 @@ class Reranking(SequenceTask):
         """Whether the configuration has one label and the activation of a cross-encoder."""
         return is_cross_encoder(config)
 
-    def read_config(self, source: Source, config: BertConfig) -> BertConfig:
-        """Adds the activation that version 6 of sentence-transformers saves in another file than ``config.json``."""
-        return read_activation(source, config)
-
-    def load_model(self, source: Any, *, dtype: Any = None) -> Any:
-        """Loads the model of a checkpoint.
-
-        Raises:
-            InputError: the checkpoint cannot be used, or has several labels.
-        """
-        model = super().load_model(source, dtype=dtype)
-        if model.config.num_labels != 1:
+    def check_config(self, config: BertConfig, source: Any) -> None:
+        """Checks that there is one label; see `Task.check_config`."""
+        if config.num_labels != 1:
             raise InputError(
-                f"reranking needs a model with one label; {source} has {model.config.num_labels}. Use another model, "
-                "or --task classification."
+                f"reranking needs a model with one label; {source} has {config.num_labels}. Use another model, or "
+                "--task classification."
             )
-        return model
 
     def read_examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
         """Reads a table with a query, a document and a label; see `iterate_text_columns` for the names of columns."""
@@ -113,9 +97,16 @@ class Reranking(SequenceTask):
         """Returns the labels divided by the option ``label_scale``, float32 ``[examples, 1]``.
 
         Raises:
-            InputError: a label that is not a number.
+            InputError: a label is not a number, or is negative.
         """
-        return read_numbers(columns, task=self.name)[:, None] / np.float32(self.options.label_scale)
+        labels = read_numbers(columns, task=self.name)
+        if (negative := np.flatnonzero(labels < 0)).size:
+            i = int(negative[0])
+            raise InputError(
+                f"{location(columns, i)}: the label {columns['label'][i]!r} is negative; a number from 0, not "
+                "relevant, was expected. Correct it."
+            )
+        return labels[:, None] / np.float32(self.options.label_scale)
 
     def make_loss(self) -> dict[str, Any]:
         """Returns the binary cross entropy of the logits."""

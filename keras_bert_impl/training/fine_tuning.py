@@ -9,13 +9,13 @@ from typing import Any
 
 import keras
 
-from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Features, LengthBatches, Ragged
 from keras_bert_impl.data.feed import get_batch_lengths
 from keras_bert_impl.data.tables import Columns, count_examples
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import open_source
-from keras_bert_impl.tasks import get_task, list_foreign_keys
+from keras_bert_impl.tasks import get_task, list_foreign_keys, open_task
+from keras_bert_impl.tasks.encoding import check_fit
 from keras_bert_impl.training.distribution import start_strategy
 from keras_bert_impl.training.report import average_blocks, compute_step_losses, make_model_card, save_learning_curve
 from keras_bert_impl.training.run import Clock, Run
@@ -95,21 +95,34 @@ def finetune(
     with start_strategy(strategy, devices=devices) as distribution, run.open(distribution):
         examples = {name: count_examples(values, name=name) for name, values in data.items()}
         labels = spec.find_labels(data["train"])
-        config = spec.read_config(opened, BertConfig.from_pretrained(opened))
+        _, config, tokenizer = open_task(opened, spec)
         foreign = list_foreign_keys(spec)
         extra = {key: value for key, value in config.extra.items() if key not in foreign}
         extra |= spec.make_config_extra(data["train"])
         changes = {**spec.make_config_changes(labels), **settings.make_config_changes(), "extra": extra}
         config = dataclasses.replace(config, **changes)
-        tokenizer = spec.open_tokenizer(opened, config)
+        check_fit(tokenizer, config, max_length=settings.max_length, pairs=spec.needs_pair)
+        # Longer rows than those of predictions would be learned in vain.
+        limit = spec.resolve_max_length(config, tokenizer, None)
+        max_length = min(settings.max_length, limit)
         # Encode all splits before training, because encoding refuses labels that are not in the training data.
         features = {
-            name: spec.encode(values, tokenizer, config, max_length=settings.max_length)
-            for name, values in data.items()
+            name: spec.encode(values, tokenizer, config, max_length=max_length) for name, values in data.items()
         }
         for name, encoded in features.items():
             if encoded.truncated:
-                log(f"{name}: {encoded.truncated} of {examples[name]} texts exceed max_length and were truncated.")
+                later = f"; predictions read up to {limit} tokens" if max_length < limit else ""
+                log(
+                    f"{name}: {encoded.truncated} of {examples[name]} texts are longer than {max_length} tokens and "
+                    f"were truncated{later}."
+                )
+        lengths = get_batch_lengths()
+        # Before the model is built, because some tasks refuse the data here.
+        batches = spec.make_batches(
+            features["train"], settings.batch_size, seed=settings.seed, epochs=settings.epochs, lengths=lengths
+        )
+        if line := spec.describe_batches(batches):
+            log(line)
 
         keras.utils.set_random_seed(settings.seed)
         with distribution.scope():
@@ -118,12 +131,6 @@ def finetune(
             )
             trainable = spec.make_trainable(model, features["train"])
         log(str(model.load_report))
-        lengths = get_batch_lengths()
-        batches = spec.make_batches(
-            features["train"], settings.batch_size, seed=settings.seed, epochs=settings.epochs, lengths=lengths
-        )
-        if line := spec.describe_batches(batches):
-            log(line)
         run_model = distribution.get_predict_function(model)
 
         def score(name: str) -> dict[str, float]:

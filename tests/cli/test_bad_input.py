@@ -104,6 +104,7 @@ EMBEDDER = {
     ),
     "bert/1_Pooling/config.json": '{"pooling_mode_mean_tokens": true}',
 }
+MODULE = ', {"path": "2_LayerNorm", "type": "sentence_transformers.models.LayerNorm"}]'
 
 CASES = [
     # Corpora, shards and pretraining.
@@ -535,6 +536,24 @@ CASES = [
             "beir/queries.jsonl": '{"_id": "q1", "text": "a"}',
             "beir/qrels/test.tsv": "query-id\tcorpus-id\tscore\nq1\td9\t1\n",
         },
+    ),
+    Case(
+        "embedder: a module that is not supported",
+        "embed bert good",
+        r"bert/modules\.json: module 2 is a LayerNorm \(.*LayerNorm\), which is not supported",
+        {**EMBEDDER, "bert/modules.json": EMBEDDER["bert/modules.json"].replace("]", MODULE)},
+    ),
+    Case(
+        "embedder: a pooling of another size",
+        "embed bert good",
+        r"1_Pooling/config\.json: the embedding dimension is 384, but the model's hidden size is 32\.",
+        {**EMBEDDER, "bert/1_Pooling/config.json": '{"word_embedding_dimension": 384}'},
+    ),
+    Case(
+        "embedder: a batch of one",
+        f"{FINETUNE} --task embedding --batch-size 1",
+        r"batch_size is 1: in-batch negatives need at least 2 pairs in a batch\. Choose a larger batch_size",
+        {**EMBEDDER, **dict.fromkeys(("train.tsv", "valid.tsv"), "anchor\tpositive\na\tb\nc\td\n")},
     ),
     Case("rank: two labels", "rank run good --file train.tsv", r"reranking needs a model with one label; run has 2"),
     Case(

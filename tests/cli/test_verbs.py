@@ -56,7 +56,8 @@ def test_convert_lists_all_tensors(run: Run, small_bert: Path, tmp_path: Path) -
 def test_lines_that_finetune_prints(sentiment_run: Path, small_bert: Path) -> None:
     lines = sentiment_run.with_name("lines.txt").read_text(encoding="utf-8").splitlines()
     metrics = json.loads((sentiment_run / "metrics.json").read_text())
-    assert lines[0] == "train: 52 of 61 texts exceed max_length and were truncated."
+    truncated = "texts are longer than 29 tokens and were truncated; predictions read up to 131 tokens."
+    assert lines[0] == f"train: 52 of 61 {truncated}"
     assert lines[3:8] == [
         str(small_bert),
         "  39 tensors loaded, 50,858 parameters",

@@ -14,7 +14,7 @@ from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.export import export_model
 from keras_bert_impl.models import BertForQuestionAnswering, BertForSequenceClassification, BertForTokenClassification
-from keras_bert_impl.prediction import Predictor
+from keras_bert_impl.prediction import Predictor, Reranker
 from keras_bert_impl.tokenization import BertTokenizer
 
 TEXTS = ["A good film.", "", "😀", "not a good film, and far too long " * 5]
@@ -40,6 +40,11 @@ def test_the_directory_has_the_layout_of_tf_serving(sentiment_export: Path, sent
     }
     assert BertConfig.from_pretrained(extra) == BertConfig.from_pretrained(sentiment_run)
     assert [path.name for path in sentiment_export.parent.iterdir()] == ["1"]
+
+
+def test_an_export_with_several_labels_does_not_rank(sentiment_export: Path) -> None:
+    with pytest.raises(InputError, match=r"reranking needs a model with one label; .*sentiment/1 has 2\."):
+        Reranker(sentiment_export)
 
 
 def test_the_signature_over_ids_gives_the_outputs_of_the_keras_model(
@@ -73,7 +78,7 @@ class Hiding(PathFinder):
         return None if hidden else super().find_spec(name, path, target)
 
 sys.meta_path = [Hiding if finder is PathFinder else finder for finder in sys.meta_path]
-from keras_bert_impl.prediction import Predictor
+from keras_bert_impl.prediction import Predictor, Reranker
 
 print(json.dumps(Predictor(sys.argv[1]).predict_texts(json.loads(sys.argv[2]))))
 assert "keras" not in sys.modules

@@ -77,6 +77,22 @@ def test_labels(letters: BertTokenizer) -> None:
         RerankingOptions(pos_weight=0)
 
 
+def test_labels_of_data_for_evaluation(letters: BertTokenizer) -> None:
+    config = BertConfig.preset("tiny", vocab_size=90, **TASK.make_config_changes(["LABEL_0"]))
+    # Graded labels are gains of nDCG.
+    assert TASK.encode(make_columns(["0", "3"]), letters, config, max_length=9).labels["logits"].tolist() == [[0], [3]]
+    columns = make_columns(["1", "-1"], location=["x, line 2", "x, line 3"])
+    with pytest.raises(InputError, match=r"x, line 3: the label '-1' is negative; a number from 0, not"):
+        TASK.encode(columns, letters, config, max_length=9)
+
+
+def test_models_with_several_labels_are_refused() -> None:
+    config = BertConfig(id2label={0: "no", 1: "yes", 2: "perhaps"})
+    with pytest.raises(InputError, match=r"needs a model with one label; x/1 has 3\. Use another .* classification\."):
+        TASK.check_config(config, "x/1")
+    TASK.check_config(BertConfig(id2label={0: "LABEL_0"}), "x/1")
+
+
 def test_files(tmp_path: Path) -> None:
     path = tmp_path / "x.tsv"
     path.write_text("query\tpassage\tscore\na\tb\t0.5\n", encoding="utf-8")

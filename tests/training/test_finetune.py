@@ -282,7 +282,8 @@ def test_regression_on_pairs_from_columns_in_one_batch(small_bert: Path, tmp_pat
     assert "test" not in metrics
     config = json.loads((run / "config.json").read_text())
     assert (config["problem_type"], config["id2label"]) == ("regression", {"0": "value"})
-    assert lines[:2] == [f"{name}: 1 of 8 texts exceed max_length and were truncated." for name in ("train", "valid")]
+    truncated = "1 of 8 texts are longer than 59 tokens and were truncated; predictions read up to 131 tokens."
+    assert lines[:2] == [f"{name}: {truncated}" for name in ("train", "valid")]
     assert "  2 newly initialized: not in the file" in lines[2]
     assert lines[-1] == f"valid: pearson {metrics['valid']['pearson']:.4f}, spearman {metrics['valid']['spearman']:.4f}"
 
