@@ -1,12 +1,14 @@
 """``SentenceSettings``: what a sentence-transformers directory says beyond the BERT in it."""
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from keras_bert_impl.checkpoints.names import MAX_SENTENCE_DENSE
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError, check_field, join_names
+from keras_bert_impl.vectors.similarity import SIMILARITIES
 
 # The key of `BertConfig.extra` that contains the settings of a model in memory and of an export.
 CONFIG_KEY = "sentence_embedding"
@@ -23,8 +25,6 @@ ACTIVATIONS = {
     "gelu": "torch.nn.modules.activation.GELU",
     "silu": "torch.nn.modules.activation.SiLU",
 }
-
-SIMILARITY_FUNCTIONS = ("cosine", "dot", "euclidean", "manhattan")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,8 +114,8 @@ class SentenceSettings:
                 f"default_prompt_name is {self.default_prompt_name!r}, which is not one of the prompts "
                 f"{', '.join(map(repr, self.prompts))}. Correct the name, or add the prompt."
             )
-        known = self.similarity_fn_name in SIMILARITY_FUNCTIONS
-        check_field(self, "similarity_fn_name", known, join_names(SIMILARITY_FUNCTIONS))
+        known = self.similarity_fn_name in SIMILARITIES
+        check_field(self, "similarity_fn_name", known, join_names(SIMILARITIES))
 
     def _normalize_types(self) -> None:
         """Makes the values of a JSON file those of the class: tuples, dense modules, and no prompt that is null."""
@@ -155,6 +155,24 @@ class SentenceSettings:
     def dense(self) -> list[DenseSettings]:
         """The dense modules, in their order."""
         return [module for module in self.modules if isinstance(module, DenseSettings)]
+
+    def get_document_prompt(self, advice: str) -> str:
+        """Returns the prompt of documents: ``document``, as in sentence-transformers, also if it is empty.
+
+        Args:
+            advice: what to do if it is empty and the files have ``passage`` or ``corpus`` instead.
+
+        Warns:
+            UserWarning: so it is.
+        """
+        others = [name for name in ("passage", "corpus") if self.prompts.get(name)]
+        if others and not self.prompts["document"]:
+            warnings.warn(
+                f"the model has the prompt {others[0]!r} but no 'document', so documents get no prompt, as in "
+                f"sentence-transformers. {advice}",
+                stacklevel=4,
+            )
+        return self.prompts["document"]
 
     def compute_size(self, hidden_size: int) -> int:
         """Returns the size of the vectors of a model with this hidden size, before ``truncate_dim``."""

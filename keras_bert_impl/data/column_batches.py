@@ -37,7 +37,7 @@ class ColumnFeatures(Features):
         return next(iter(self.inputs.values())).lengths[self.columns]
 
     @property
-    def merged(self) -> bool:
+    def is_merged(self) -> bool:
         """Whether the columns are padded to the same length, because their mean lengths are similar."""
         means = self.column_lengths.mean(axis=0)
         return bool(means.max() <= _MAX_RATIO * means.min())
@@ -45,7 +45,7 @@ class ColumnFeatures(Features):
     @property
     def lengths(self) -> np.ndarray:
         """The length by which examples are sorted: of the longest text if columns are merged, else of all together."""
-        return self.column_lengths.max(axis=1) if self.merged else self.column_lengths.sum(axis=1)
+        return self.column_lengths.max(axis=1) if self.is_merged else self.column_lengths.sum(axis=1)
 
 
 class ColumnBatches(LengthBatches):
@@ -94,7 +94,7 @@ class ColumnBatches(LengthBatches):
         super().__init__(features, batch_size, seed=seed, epochs=epochs, lengths=lengths)
         self._column_lengths = features.column_lengths
         self._allowed = list_lengths(lengths, int(self._column_lengths.max()))
-        self._merged = features.merged
+        self._is_merged = features.is_merged
         self._texts: np.ndarray | None = None
         if unique:
             self._texts = features.columns if features.texts is None else features.texts
@@ -103,7 +103,7 @@ class ColumnBatches(LengthBatches):
     def __getitem__(self, k: int) -> tuple[dict[str, np.ndarray], ...]:
         rows, features = self.get_rows(k), self.features
         longest = self._column_lengths[rows].max(axis=0)
-        if self._merged:
+        if self._is_merged:
             longest[:] = longest.max()
         inputs = {
             f"{name}_{n}": values.to_padded(features.columns[rows, n], length=self._round_up(length))

@@ -1,19 +1,15 @@
-"""Columns of texts that a model embeds: reads them from tables, and encodes each distinct text once."""
+"""Reads columns of texts, such as pairs and triplets, from tables."""
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from keras_bert_impl.data.batches import Features
 from keras_bert_impl.data.tables import check_text, make_empty_error, read_records, take_fields
 from keras_bert_impl.errors import InputError
 
 # Names of the columns with the first and the second text. The names after the first are those of data sets for
-# sentence-transformers, which tells columns by their order.
+# sentence-transformers, which identifies columns by their order.
 _NAMES = {
     "text": ("text", "anchor", "query", "question", "sentence1"),
     "text_pair": ("text_pair", "positive", "passage", "answer", "sentence2"),
@@ -124,20 +120,3 @@ def _take_negatives(record: Mapping[str, Any], names: list[str], *, location: st
         return [check_text(text, name="negatives", location=location) for text in texts]
     fields = take_fields(record, {name: name for name in names}, location=location)
     return [fields[name] for name in names]
-
-
-@dataclass(frozen=True)
-class TextRows(Features):
-    """Features with a row per distinct text, and where the columns of the examples find their rows.
-
-    Args:
-        columns: int64 ``[examples, columns]``, the rows of the first texts, the second texts, and the negatives.
-        documents: int64 ``[documents]``, the rows of the documents that are ranked for each first text; may be empty.
-        scores: float32 ``[examples]``, the scores of pairs; empty if there are none.
-        texts: int64 ``[rows]``, the same number for rows of the same text with different prompts.
-    """
-
-    columns: np.ndarray = field(kw_only=True)
-    documents: np.ndarray = field(kw_only=True)
-    scores: np.ndarray = field(kw_only=True)
-    texts: np.ndarray = field(kw_only=True)

@@ -14,7 +14,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.export.formats import EXTRA
 from keras_bert_impl.export.graphs.vectors import list_prompts
 from keras_bert_impl.export.warmup import NAME, make_prediction_log, make_warmup_inputs
-from keras_bert_impl.tasks.embedding import POOLING_MASK, count_prompt_tokens
+from keras_bert_impl.tasks.encoding import POOLING_MASK, count_prompt_tokens
 from keras_bert_impl.tokenization import BertTokenizer
 
 _SENTENCES = [

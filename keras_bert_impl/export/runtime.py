@@ -11,7 +11,7 @@ from typing import Any
 
 from keras_bert_impl.errors import make_missing_error
 from keras_bert_impl.export.contents import ExportContents
-from keras_bert_impl.tasks.embedding import POOLING_MASK
+from keras_bert_impl.tasks.encoding import POOLING_MASK
 
 _PAGE = """# {name}
 

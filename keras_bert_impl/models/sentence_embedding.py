@@ -231,12 +231,12 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
 
         Returns float32 ``[a, b]``; more similar is higher.
         """
-        from keras_bert_impl.tasks.similarity import SIMILARITIES
+        from keras_bert_impl.vectors.similarity import SIMILARITIES
 
         return SIMILARITIES[self.settings.similarity_fn_name].of_all(embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> np.ndarray:
         """Compares vectors ``[pairs, dimensions]`` in the same row: float32 ``[pairs]``; see `similarity`."""
-        from keras_bert_impl.tasks.similarity import SIMILARITIES
+        from keras_bert_impl.vectors.similarity import SIMILARITIES
 
         return SIMILARITIES[self.settings.similarity_fn_name].of_pairs(embeddings1, embeddings2)

@@ -10,7 +10,7 @@ from keras_bert_impl.prediction.ranking import Reranker, find_candidates
 from keras_bert_impl.prediction.search import semantic_search
 from keras_bert_impl.prediction.vector_files import encode_file
 from keras_bert_impl.tasks.mining import MiningSettings
-from keras_bert_impl.tasks.similarity import (
+from keras_bert_impl.vectors.similarity import (
     cos_sim,
     dot_score,
     euclidean_sim,

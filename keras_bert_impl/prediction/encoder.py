@@ -14,9 +14,9 @@ from keras_bert_impl.data.tables import check_text, check_texts
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.progress import ProgressBar
 from keras_bert_impl.tasks.base import PredictFunction
-from keras_bert_impl.tasks.encoding import check_fit
-from keras_bert_impl.tasks.similarity import normalize
+from keras_bert_impl.tasks.encoding import POOLING_MASK, check_finite, check_fit, count_prompt_tokens, make_pooling_mask
 from keras_bert_impl.tokenization import BertTokenizer
+from keras_bert_impl.vectors.similarity import normalize
 
 if TYPE_CHECKING:
     from keras_bert_impl.models import BertForSentenceEmbedding
@@ -126,9 +126,7 @@ class Encoder:
         max_length = settings.resolve_max_length(model.config, tokenizer.model_max_length)
         check_fit(tokenizer, model.config, max_length=max_length, pairs=False)
         text = resolve_prompt(settings.prompts, prompt, prompt_name, default=settings.default_prompt_name)
-        excluded = 0
-        if text and not settings.include_prompt:
-            excluded = len(_tokenize(tokenizer, [text], max_length)[0]) - 1  # Without [SEP].
+        excluded = 0 if settings.include_prompt else count_prompt_tokens(tokenizer, text, max_length)
         return cls(
             run=_get_function(_get_model(model, compute_dtype), output),
             output=output,
@@ -163,8 +161,7 @@ class Encoder:
         ids = Ragged.from_rows(rows, dtype=np.int32, pad=self.tokenizer.pad_token_id)
         inputs = {"input_ids": ids, "attention_mask": Ragged(np.broadcast_to(np.int32(1), ids.flat.shape), ids.offsets)}
         if self.excluded:
-            positions = np.arange(len(ids.flat)) - np.repeat(ids.offsets[:-1], ids.lengths)
-            inputs["pooling_mask"] = Ragged((positions >= self.excluded).astype(np.int32), ids.offsets)
+            inputs[POOLING_MASK] = make_pooling_mask(ids, self.excluded)
         return Features(inputs, {}, {}, example=np.arange(len(rows), dtype=np.int32))
 
     def compute(self, features: Features, *, first: int = 0, count: Callable[[int], None] = lambda rows: None) -> Any:
@@ -189,25 +186,16 @@ class Encoder:
         result = restore_order(map(run, range(len(batches))), batches, per_token=is_per_token)["result"]
         if isinstance(result, Ragged):
             states = [np.asarray(result[row], np.float32) for row in range(len(result))]
-            _check_finite([np.isfinite(row).all() for row in states], first=first)
+            check_finite([np.isfinite(row).all() for row in states], first=first)
             return states
         vectors = np.asarray(result, np.float32)[:, : self.dimensions]
-        _check_finite(np.isfinite(vectors).all(axis=1), first=first)
+        check_finite(np.isfinite(vectors).all(axis=1), first=first)
         return normalize(vectors) if self.normalize else vectors
 
     def _pad_length(self, longest: int) -> int:
         """Returns the length of a batch with this longest row: on JAX one of a few, also for a single text."""
         length = next((length for length in self.lengths if length >= longest), longest)
         return min(length, self.max_length)
-
-
-def _check_finite(is_finite: Any, *, first: int) -> None:
-    """Raises ``InputError`` for the first text that is not; ``first`` is the number of texts before these."""
-    if not np.all(is_finite):
-        raise InputError(
-            f"the vector of text {first + int(np.argmin(is_finite)) + 1} is not finite: the weights of the model are "
-            "damaged, or too large for its dtype. Check the weights, or use float32."
-        )
 
 
 def _tokenize(tokenizer: BertTokenizer, texts: Sequence[str], max_length: int) -> list[np.ndarray]:

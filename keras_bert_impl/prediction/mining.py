@@ -24,7 +24,7 @@ from keras_bert_impl.files import open_output
 from keras_bert_impl.machine import check_memory_for_vectors
 from keras_bert_impl.prediction.ranking import Reranker
 from keras_bert_impl.tasks.mining import MiningSettings
-from keras_bert_impl.tasks.search import search
+from keras_bert_impl.vectors.search import search
 
 if TYPE_CHECKING:
     from keras_bert_impl.models import BertForSentenceEmbedding

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.tasks.search import search
-from keras_bert_impl.tasks.similarity import cos_sim
+from keras_bert_impl.vectors.search import search
+from keras_bert_impl.vectors.similarity import cos_sim
 
 
 def semantic_search(

@@ -9,14 +9,14 @@ be computed for parts of a batch: gradient accumulation and replicas need anothe
 `keras_bert_impl.training.distribution.base.Backend.make_whole_batch_step`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_bert_impl.errors import InputError
+from keras_bert_impl.errors import InputError, join_names
 from keras_bert_impl.ops.l2_normalization import l2_normalize
 from keras_bert_impl.tasks.options import EmbeddingOptions
 
@@ -34,8 +34,8 @@ def _compute_euclidean(a: Any, b: Any) -> Any:
     return ops.sqrt(ops.maximum(ops.sum(ops.square(a - b), axis=-1), 1e-12))
 
 
-# The distances of `TripletLoss`.
-_DISTANCES = {
+# The distances of `TripletLoss`, by the names in `options.DISTANCES`.
+DISTANCE_FUNCTIONS = {
     "euclidean": _compute_euclidean,
     "cosine": lambda a, b: 1 - compute_cosine(a, b),
     "manhattan": lambda a, b: ops.sum(ops.abs(a - b), axis=-1),
@@ -186,7 +186,7 @@ class TripletLoss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of each row."""
-        compute = _DISTANCES[self.distance]
+        compute = DISTANCE_FUNCTIONS[self.distance]
         anchors, positives, negatives = (y_pred[:, column] for column in range(3))
         return ops.relu(compute(anchors, positives) - compute(anchors, negatives) + self.margin)
 
@@ -199,7 +199,7 @@ class TripletLoss(keras.losses.Loss):
 class MatryoshkaLoss(keras.losses.Loss):
     """The sum of a loss over several sizes of the vectors: truncated vectors are trained to be useful on their own.
 
-    Each vector is truncated to its first numbers and normalized.
+    Each vector is truncated to its first dimensions and normalized.
 
     Source: Kusupati et al. 2022, https://arxiv.org/abs/2205.13147.
 
@@ -210,7 +210,7 @@ class MatryoshkaLoss(keras.losses.Loss):
     >>> import numpy as np
     >>> vectors = np.array([[[1, 0], [1, 0]], [[1, 0], [0, 1]]], "float32")
     >>> loss = MatryoshkaLoss(CosineSimilarityLoss(), [2, 1])
-    >>> round(float(loss(np.array([0.9, 0.2]), vectors)), 4)  # 0.025 for two numbers, 0.025 for one
+    >>> round(float(loss(np.array([0.9, 0.2]), vectors)), 4)  # 0.025 for each size
     0.05
     """
 
@@ -248,6 +248,15 @@ class MatryoshkaLoss(keras.losses.Loss):
         return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})
 
 
+# Name, as in `options.LOSSES`: the loss, and the options of the task that are its arguments.
+LOSS_CLASSES: Mapping[str, tuple[Callable[..., keras.losses.Loss], tuple[str, ...]]] = {
+    "multiple-negatives": (MultipleNegativesRankingLoss, ("scale", "symmetric")),
+    "cosent": (CoSENTLoss, ("scale",)),
+    "cosine": (CosineSimilarityLoss, ()),
+    "triplet": (TripletLoss, ("margin", "distance")),
+}
+
+
 def choose_loss(options: EmbeddingOptions, scores: np.ndarray, columns: int) -> str:
     """Returns the name of the loss for training data.
 
@@ -257,14 +266,14 @@ def choose_loss(options: EmbeddingOptions, scores: np.ndarray, columns: int) -> 
         columns: the number of texts per example: 2, and 1 for each negative.
 
     Raises:
-        InputError: the loss in the options does not fit the data.
+        InputError: the loss in the options does not fit the data, or another option is one of other losses.
 
     >>> choose_loss(EmbeddingOptions(), np.empty(0), 3)
     'multiple-negatives'
     """
     name = options.loss
     if name == "auto":
-        return "cosent" if len(scores) else "multiple-negatives"
+        name = "cosent" if len(scores) else "multiple-negatives"
     if name in ("cosent", "cosine") and not len(scores):
         raise InputError(
             f"the loss {name} needs pairs with a score, and the training data has no scores. Add a column 'label', or "
@@ -277,8 +286,8 @@ def choose_loss(options: EmbeddingOptions, scores: np.ndarray, columns: int) -> 
         )
     if name == "triplet" and columns != 3:
         raise InputError(
-            f"the loss triplet needs one negative per pair, and the training data has {columns - 2}. Give one column "
-            "'negative', or use the loss multiple-negatives."
+            f"the loss triplet needs one negative per pair, and the training data has {columns - 2} negatives per "
+            "pair. Give one column 'negative', or use the loss multiple-negatives."
         )
     outside = np.flatnonzero(np.abs(scores) > 1)
     if name == "cosine" and len(outside):
@@ -287,6 +296,14 @@ def choose_loss(options: EmbeddingOptions, scores: np.ndarray, columns: int) -> 
             f"the score of training example {example} is {scores[outside[0]] * options.label_scale:g}; the loss cosine "
             f"needs -1 to 1. Set label_scale to {largest:g}, by which scores are divided, or use the loss cosent."
         )
+    default = EmbeddingOptions()
+    for option in sorted({option for _, arguments in LOSS_CLASSES.values() for option in arguments}):
+        if option not in LOSS_CLASSES[name][1] and getattr(options, option) != getattr(default, option):
+            owners = [owner for owner, (_, arguments) in LOSS_CLASSES.items() if option in arguments]
+            raise InputError(
+                f"{option} is an option of the loss {join_names(owners)}, and the loss is {name}. Omit it, or choose "
+                "another loss."
+            )
     return name
 
 
@@ -296,13 +313,6 @@ def make_contrastive_loss(name: str, options: EmbeddingOptions) -> keras.losses.
     >>> make_contrastive_loss("cosent", EmbeddingOptions(matryoshka="384,128")).dims
     (384, 128)
     """
-    loss: keras.losses.Loss
-    if name == "multiple-negatives":
-        loss = MultipleNegativesRankingLoss(options.scale, options.symmetric)
-    elif name == "cosent":
-        loss = CoSENTLoss(options.scale)
-    elif name == "cosine":
-        loss = CosineSimilarityLoss()
-    else:
-        loss = TripletLoss(options.margin, options.distance)
+    loss_class, arguments = LOSS_CLASSES[name]
+    loss = loss_class(**{argument: getattr(options, argument) for argument in arguments})
     return MatryoshkaLoss(loss, options.matryoshka_dims) if options.matryoshka_dims else loss

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,31 +12,59 @@ import numpy as np
 from keras_bert_impl.checkpoints.sentence_modules import read_settings
 from keras_bert_impl.checkpoints.sentence_settings import CONFIG_KEY, SentenceSettings
 from keras_bert_impl.config import INPUTS, BertConfig
-from keras_bert_impl.data.batches import Features, LengthBatches, Ragged
+from keras_bert_impl.data.batches import Features, LengthBatches
 from keras_bert_impl.data.column_batches import ColumnBatches, ColumnFeatures
 from keras_bert_impl.data.retrieval import is_beir, iterate_beir
 from keras_bert_impl.data.tables import Columns, check_text, location
-from keras_bert_impl.data.text_columns import TextRows, iterate_text_columns
+from keras_bert_impl.data.text_columns import iterate_text_columns
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import Source
 from keras_bert_impl.tasks.base import NO_SUMMARY, Outputs, Prediction, Serving, Summary, TargetLogit, TextTask
-from keras_bert_impl.tasks.encoding import check_fit, make_model_inputs, truncate
+from keras_bert_impl.tasks.encoding import (
+    POOLING_MASK,
+    check_finite,
+    check_fit,
+    count_prompt_tokens,
+    make_model_inputs,
+    make_pooling_mask,
+    truncate,
+)
 from keras_bert_impl.tasks.options import EmbeddingOptions
 from keras_bert_impl.tasks.regression import compute_correlations, read_numbers
-from keras_bert_impl.tasks.retrieval_metrics import compute_retrieval_metrics
-from keras_bert_impl.tasks.search import search
-from keras_bert_impl.tasks.similarity import SIMILARITIES
+from keras_bert_impl.tasks.retrieval_metrics import CUTOFFS, compute_retrieval_metrics
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.tokenization.sentence import open_sentence_tokenizer
+from keras_bert_impl.vectors.search import search
+from keras_bert_impl.vectors.similarity import SIMILARITIES
 
 if TYPE_CHECKING:
     from keras_bert_impl.tasks.words import EncodedText
 
 _OUTPUT = "sentence_embedding"
-# The input of the model that excludes tokens of a prompt from the pooling.
-POOLING_MASK = "pooling_mask"
 # The number of documents in the ranking of each query.
-_RANKED = 100
+_RANKED = max(k for counts in CUTOFFS.values() for k in counts)
+# What to do if a model has no prompt for documents, but one of another name.
+_PROMPT_ADVICE = (
+    "Add 'document' to config_sentence_transformers.json, or give finetune the option --document-prompt, which may be "
+    "empty."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class TextRows(Features):
+    """Features with a row per distinct text, and where the columns of the examples find their rows.
+
+    Args:
+        columns: int64 ``[examples, columns]``, the rows of the first texts, the second texts, and the negatives.
+        documents: int64 ``[documents]``, the rows of the documents that are ranked for each first text; may be empty.
+        scores: float32 ``[examples]``, the scores of pairs; empty if there are none.
+        texts: int64 ``[rows]``, the same number for rows of the same text with different prompts.
+    """
+
+    columns: np.ndarray = dataclasses.field(kw_only=True)
+    documents: np.ndarray = dataclasses.field(kw_only=True)
+    scores: np.ndarray = dataclasses.field(kw_only=True)
+    texts: np.ndarray = dataclasses.field(kw_only=True)
 
 
 class Embedding(TextTask):
@@ -80,8 +109,8 @@ class Embedding(TextTask):
             return config
         options = self.options
         settings = read_settings(source, config, pooling=options.pooling, normalize=options.normalize)
-        given = {"query": options.query_prompt, "document": options.document_prompt}
-        prompts = {name: text for name, text in given.items() if text is not None}
+        chosen = {"query": options.query_prompt, "document": options.document_prompt}
+        prompts = {name: text for name, text in chosen.items() if text is not None}
         return dataclasses.replace(settings, prompts={**settings.prompts, **prompts}).add_to(config)
 
     def open_tokenizer(self, source: Source, config: BertConfig) -> BertTokenizer:
@@ -112,48 +141,51 @@ class Embedding(TextTask):
 
         Raises:
             InputError: labels without pairs, a label that is not a number, or ``max_length`` exceeds the positions.
+
+        Warns:
+            UserWarning: the model has a prompt for documents, but it has not the name ``document``.
         """
         check_fit(tokenizer, config, max_length=max_length, pairs=False)
         scores = np.empty(0, np.float32)
         if "label" in columns:
             if "text_pair" not in columns:
-                raise InputError("embeddings are evaluated on pairs of texts with their similarity; give both texts.")
+                raise InputError(
+                    f"{location(columns, 0)}: there is a label, but no second text; pairs of texts with their "
+                    "similarity were expected. Give both texts."
+                )
             scores = read_numbers(columns, task=self.name)
         texts = _list_text_columns(columns)
         for name, column in texts.items():
             for i, text in enumerate(column):
                 check_text(text, name=name, location=location(columns, i))
         settings = SentenceSettings.from_config(config)
-        query, document = _choose_prompts(settings, columns)
-        rows: dict[tuple[str, str], int] = {}  # Prompt and text: the number of the row.
-        distinct: dict[str, int] = {}  # Text: its number.
+        query, document = self._choose_prompts(settings, columns)
+        rows: dict[tuple[str, str], int] = {}  # Prompt and text: the index of the row.
+        distinct: dict[str, int] = {}  # Text: its index.
 
-        def number(prompt: str, column: Sequence[str]) -> np.ndarray:
+        def find_rows(prompt: str, column: Sequence[str]) -> np.ndarray:
             return np.array([rows.setdefault((prompt, text), len(rows)) for text in column], np.int64)
 
-        numbers = [number(query if name == "text" else document, column) for name, column in texts.items()]
+        row_columns = [find_rows(query if name == "text" else document, column) for name, column in texts.items()]
         documents = np.empty(0, np.int64)
         if "corpus" in columns:
-            documents = number(document, columns["corpus"][0].texts)
+            documents = find_rows(document, columns["corpus"][0].texts)
         elif "positive" in columns:
-            documents = np.unique(numbers[1:])
+            documents = np.unique(row_columns[1:])
 
         prompted = [prompt + text for prompt, text in rows]
         tokenized, truncated = truncate(tokenizer, prompted, None, max_length=max_length)
         inputs = make_model_inputs(tokenized, tokenizer)
         if _uses_pooling_mask(settings):
             excluded = {prompt: count_prompt_tokens(tokenizer, prompt, max_length) for prompt in {query, document}}
-            ids = inputs["input_ids"]
-            positions = np.arange(len(ids.flat)) - np.repeat(ids.offsets[:-1], ids.lengths)
-            is_pooled = positions >= np.repeat([excluded[prompt] for prompt, _ in rows], ids.lengths)
-            inputs[POOLING_MASK] = Ragged(is_pooled.astype(np.int32), ids.offsets)
+            inputs[POOLING_MASK] = make_pooling_mask(inputs["input_ids"], [excluded[prompt] for prompt, _ in rows])
         return TextRows(
             inputs,
             {},
             {},
             example=np.arange(len(rows), dtype=np.int32),
             truncated=truncated,
-            columns=np.stack(numbers, axis=1),
+            columns=np.stack(row_columns, axis=1),
             documents=documents,
             scores=scores,
             texts=np.array([distinct.setdefault(text, len(distinct)) for _, text in rows], np.int64),
@@ -184,15 +216,26 @@ class Embedding(TextTask):
 
         Raises:
             InputError: the options do not fit the model or the training data.
+
+        Warns:
+            UserWarning: ``matryoshka`` lacks the complete vectors, which are not trained then.
         """
         from keras_bert_impl.models.sentence_columns import SentenceColumns
 
         examples = self._make_examples(features)
         self._choose_loss(features)
-        size, dims = model.settings.compute_size(model.config.hidden_size), self.options.matryoshka_dims
-        if dims and dims[0] > size:
-            raise InputError(f"matryoshka has the size {dims[0]}, but the vectors have {size} numbers. Omit it.")
-        return SentenceColumns(model, examples.columns.shape[1], is_merged=examples.merged)
+        dimensions, sizes = model.settings.compute_size(model.config.hidden_size), self.options.matryoshka_dims
+        if sizes and sizes[0] > dimensions:
+            raise InputError(
+                f"matryoshka has the size {sizes[0]}, but the vectors have {dimensions} dimensions. Omit it."
+            )
+        if sizes and sizes[0] < dimensions:
+            warnings.warn(
+                f"matryoshka is {self.options.matryoshka}: the complete vectors, of {dimensions} dimensions, are not "
+                f"trained. Add {dimensions} if they are used.",
+                stacklevel=2,
+            )
+        return SentenceColumns(model, examples.columns.shape[1], is_merged=examples.is_merged)
 
     def make_batches(
         self, features: Features, batch_size: int, *, seed: int, epochs: int, lengths: tuple[int, ...] = ()
@@ -207,7 +250,8 @@ class Embedding(TextTask):
         if unique and examples.columns.shape[1] == 2 and len(examples) < 1.5 * batches.per_epoch:
             problem = f"batch_size is {batch_size}"
             if batch_size > 1:
-                problem = f"the batches of the training data have {len(examples) / batches.per_epoch:.1f} pairs"
+                mean = len(examples) / batches.per_epoch
+                problem = f"the batches of the training data have {mean:.1f} pairs on average"
                 problem += f" ({batches.describe().rstrip('.')})" if len(examples) > 1 else ""
             raise InputError(
                 f"{problem}: in-batch negatives need at least 2 pairs in a batch. Choose a larger batch_size, or give "
@@ -219,6 +263,15 @@ class Embedding(TextTask):
         """Returns what it costs that no text is twice in a batch."""
         assert isinstance(batches, ColumnBatches)
         return f"train: {description}" if (description := batches.describe()) else ""
+
+    def _choose_prompts(self, settings: SentenceSettings, columns: Columns) -> tuple[str, str]:
+        """Returns the prompts for the first texts, and for other texts."""
+        if "positive" in columns or "corpus" in columns:
+            is_chosen = self.options.document_prompt is not None
+            document = settings.prompts["document"] if is_chosen else settings.get_document_prompt(_PROMPT_ADVICE)
+            return settings.prompts["query"], document
+        default = settings.prompts[settings.default_prompt_name] if settings.default_prompt_name else ""
+        return default, default
 
     def _choose_loss(self, features: Features | None) -> str:
         from keras_bert_impl.tasks.contrastive import choose_loss
@@ -253,12 +306,12 @@ class Embedding(TextTask):
         """Returns the vectors.
 
         Raises:
-            InputError: the outputs are those of an export of an older version.
+            InputError: the outputs are those of an export for another task, or of an older version.
         """
         if _OUTPUT not in outputs:
             raise InputError(
-                f"the export has no output {_OUTPUT!r}: an older version of keras_bert_impl made it, without pooling. "
-                "Export the model again."
+                f"the export has no output {_OUTPUT!r}: it was made for another task, or by an older version of "
+                "keras_bert_impl without pooling. Export the model again, for embedding."
             )
         return {_OUTPUT: outputs[_OUTPUT]}
 
@@ -275,8 +328,9 @@ class Embedding(TextTask):
         settings = SentenceSettings.from_config(config)
         similarity = SIMILARITIES[settings.similarity_fn_name]
         vectors = outputs[_OUTPUT][:, : settings.truncate_dim]
-        if not np.isfinite(vectors).all():
-            raise InputError("some vectors are not finite: the weights of the model, or its precision, are damaged.")
+        is_finite = np.isfinite(vectors).all(axis=1)
+        check_finite(is_finite[features.columns].all(axis=1), name="example")
+        check_finite(is_finite[features.documents], name="document")
         first = features.columns[:, 0]
         if "text_pair" in columns:
             similarities = similarity.of_pairs(vectors[first], vectors[features.columns[:, 1]])
@@ -287,10 +341,12 @@ class Embedding(TextTask):
         ids = _list_document_ids(features, columns)
         order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
         queries, inverse = np.unique(first, return_inverse=True)
-        found = search(vectors[queries], vectors[features.documents[order]], similarity.of_all, k=_RANKED)
+        indices, similarities = search(
+            vectors[queries], vectors[features.documents[order]], similarity.of_all, k=_RANKED
+        )
         rankings = [
-            [{"corpus_id": ids[number], "score": score} for number, score in zip(numbers, scores, strict=True)]
-            for numbers, scores in zip(order[found[0]].tolist(), found[1].tolist(), strict=True)
+            [{"corpus_id": ids[index], "score": score} for index, score in zip(*ranking, strict=True)]
+            for ranking in zip(order[indices].tolist(), similarities.tolist(), strict=True)
         ]
         names = [{"query_id": id} for id in columns["query_id"]] if "query_id" in columns else [{}] * len(first)
         return [{**name, "ranking": rankings[i]} for name, i in zip(names, inverse.tolist(), strict=True)]
@@ -367,28 +423,12 @@ def _list_text_columns(columns: Columns) -> dict[str, Sequence[str]]:
         name: columns[name] for name in ("text", "text_pair", "positive") if name in columns
     }
     negatives = zip(*columns["negatives"], strict=True) if "negatives" in columns else ()
-    return {**texts, **{f"negatives[{number}]": column for number, column in enumerate(negatives)}}
-
-
-def _choose_prompts(settings: SentenceSettings, columns: Columns) -> tuple[str, str]:
-    """Returns the prompts for the first texts, and for other texts."""
-    if "positive" in columns or "corpus" in columns:
-        return settings.prompts["query"], settings.prompts["document"]
-    default = settings.prompts[settings.default_prompt_name] if settings.default_prompt_name else ""
-    return default, default
+    return {**texts, **{f"negatives[{index}]": column for index, column in enumerate(negatives)}}
 
 
 def _uses_pooling_mask(settings: SentenceSettings) -> bool:
     """Whether the model has prompts whose tokens are not pooled."""
     return not settings.include_prompt and any(settings.prompts.values())
-
-
-def count_prompt_tokens(tokenizer: BertTokenizer, prompt: str, max_length: int) -> int:
-    """Returns the number of tokens at the start of a text that belong to the prompt, ``[CLS]`` included."""
-    if not prompt:
-        return 0
-    (ids,) = tokenizer([prompt], padding=False, truncation=True, max_length=max_length)["input_ids"]
-    return len(ids) - 1  # Without [SEP].
 
 
 def _list_document_ids(features: TextRows, columns: Columns) -> Sequence[str]:

@@ -10,6 +10,9 @@ from keras_bert_impl.data.batches import Ragged
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tokenization import BertTokenizer
 
+# The input of embedding models that excludes tokens of a prompt from the pooling.
+POOLING_MASK = "pooling_mask"
+
 # Messages list at most this number of labels.
 _MAX_LISTED = 20
 
@@ -54,6 +57,44 @@ def make_model_inputs(rows: Mapping[str, Sequence[np.ndarray]], tokenizer: BertT
         # Ones for all tokens, as a view that takes no memory; padding gets zeros.
         "attention_mask": Ragged(np.broadcast_to(np.int32(1), ids.flat.shape), ids.offsets),
     }
+
+
+def count_prompt_tokens(tokenizer: BertTokenizer, prompt: str, max_length: int) -> int:
+    """Returns the number of tokens at the start of a text that belong to the prompt, ``[CLS]`` included."""
+    if not prompt:
+        return 0
+    (ids,) = tokenizer.encode_ragged([prompt], max_length=max_length)["input_ids"]
+    return len(ids) - 1  # Without [SEP].
+
+
+def make_pooling_mask(ids: Ragged, excluded: Any) -> Ragged:
+    """Returns 0 for the first ``excluded`` tokens of each row of token ids, and 1 for the others.
+
+    Args:
+        ids: the token ids.
+        excluded: a number for all rows, or one for each row.
+    """
+    positions = np.arange(len(ids.flat)) - np.repeat(ids.offsets[:-1], ids.lengths)
+    first = np.repeat(np.broadcast_to(excluded, len(ids)), ids.lengths)
+    return Ragged((positions >= first).astype(np.int32), ids.offsets)
+
+
+def check_finite(is_finite: Any, *, name: str = "text", first: int = 0) -> None:
+    """Checks vectors, of which the array says which are finite.
+
+    Args:
+        is_finite: whether each vector has finite numbers only.
+        name: what each vector is of, for the message.
+        first: the number of vectors before these, for the message.
+
+    Raises:
+        InputError: a vector is not finite.
+    """
+    if not np.all(is_finite):
+        raise InputError(
+            f"the vector of {name} {first + int(np.argmin(is_finite)) + 1} is not finite: the weights of the model are "
+            "damaged, or too large for its dtype. Check the weights, or use float32."
+        )
 
 
 def find_label_id(name: str, label2id: Mapping[str, int], *, location: str) -> int:

@@ -113,7 +113,7 @@ def finetune(
             if encoded.truncated:
                 later = f"; predictions read up to {limit} tokens" if max_length < limit else ""
                 log(
-                    f"{name}: {encoded.truncated} of {examples[name]} texts are longer than {max_length} tokens and "
+                    f"{name}: {encoded.truncated} of {len(encoded)} texts are longer than {max_length} tokens and "
                     f"were truncated{later}."
                 )
         lengths = get_batch_lengths()

@@ -34,7 +34,7 @@ def test_each_column_is_padded_to_its_own_longest_text() -> None:
     texts = make_questions()
     lengths = tuple([17 + i % 11 for i in range(24)] + [2 + i % 5 for i in range(119)])
     features = make_features(texts, lengths=lengths)
-    assert not features.merged
+    assert not features.is_merged
     np.testing.assert_array_equal(features.lengths, 2 + np.array(lengths)[texts].sum(axis=1))
     batches = ColumnBatches(features, 8, seed=5)
     assert len(batches) == 15
@@ -52,7 +52,7 @@ def test_each_column_is_padded_to_its_own_longest_text() -> None:
 
 def test_similar_columns_are_padded_to_the_same_length() -> None:
     features = make_features(np.arange(102).reshape(51, 2))
-    assert features.merged
+    assert features.is_merged
     batches = ColumnBatches(features, 8, seed=5)
     for k in range(len(batches)):
         first, second = (batches[k][0][f"attention_mask_{n}"] for n in (0, 1))

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from torch_process import run_in_torch_process
 
+from keras_bert_impl.tasks import contrastive, options
 from keras_bert_impl.tasks.contrastive import (
     CoSENTLoss,
     CosineSimilarityLoss,
@@ -112,6 +113,13 @@ def test_rows_of_weight_0_are_absent(case: str) -> None:
     expected = loss(LABELS, vectors)
     if getattr(loss, "needs_whole_batch", False):
         np.testing.assert_allclose(value, expected, rtol=1e-6)
+
+
+def test_each_loss_and_distance_has_a_name() -> None:
+    assert ("auto", *contrastive.LOSS_CLASSES) == options.LOSSES
+    assert tuple(contrastive.DISTANCE_FUNCTIONS) == options.DISTANCES
+    names = {name for _, names in contrastive.LOSS_CLASSES.values() for name in names}
+    assert names == {"scale", "symmetric", "margin", "distance"}
 
 
 def test_weights_of_whole_batch_losses_are_normalized() -> None:

@@ -15,11 +15,12 @@ from keras_bert_impl.cli.main import main
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.retrieval import Corpus
 from keras_bert_impl.data.tables import Columns
-from keras_bert_impl.data.text_columns import TextRows
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.models import BertForSentenceEmbedding
 from keras_bert_impl.prediction import Predictor
 from keras_bert_impl.tasks import TASKS
-from keras_bert_impl.tasks.embedding import Embedding
+from keras_bert_impl.tasks.embedding import Embedding, TextRows
+from keras_bert_impl.tasks.options import EmbeddingOptions
 from keras_bert_impl.tokenization import BertTokenizer
 
 TASK = Embedding()
@@ -86,6 +87,27 @@ def test_each_distinct_text_is_one_row(letters: BertTokenizer) -> None:
 def test_prompts(columns: Columns, expected: list[str], letters: BertTokenizer) -> None:
     _, texts = encode(columns, letters, prompts=PROMPTS, default_prompt_name="other")
     assert texts == expected
+
+
+def test_documents_without_a_prompt(letters: BertTokenizer) -> None:
+    """As in sentence-transformers, prompts of documents with other names are not used."""
+    prompts = {"query": "q. ", "passage": "d? "}
+    with pytest.warns(UserWarning, match=r"has the prompt 'passage' but no 'document', .* option --document-prompt"):
+        _, texts = encode(SEARCHED, letters, prompts=prompts)
+    assert texts == ["q.ab", "q.c", "d", "ef", "g", "c", "h"]
+    encode(SCORED, letters, prompts=prompts)
+    # The user knows it.
+    task = Embedding(EmbeddingOptions(document_prompt=""))
+    task.encode(SEARCHED, letters, make_config(prompts=prompts), max_length=16)
+
+
+def test_matryoshka_without_the_complete_vectors(letters: BertTokenizer) -> None:
+    config = make_config()
+    features = TASK.encode({"text": ["a", "b"], "positive": ["c", "d"]}, letters, config, max_length=16)
+    model = BertForSentenceEmbedding(config)
+    with pytest.warns(UserWarning, match="is 64,32: the complete vectors, of 128 dimensions, are not trained"):
+        Embedding(EmbeddingOptions(matryoshka="64,32")).make_trainable(model, features)
+    Embedding(EmbeddingOptions(matryoshka="128,32")).make_trainable(model, features)
 
 
 def test_tokens_of_prompts_are_not_pooled(letters: BertTokenizer) -> None:
@@ -160,17 +182,19 @@ def test_rankings_of_positive_texts(letters: BertTokenizer) -> None:
 
 
 def test_what_cannot_be_used(letters: BertTokenizer, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="embeddings are evaluated on pairs of texts with their similarity"):
+    with pytest.raises(InputError, match="example 1: there is a label, but no second text; pairs of texts"):
         encode({"text": ["a"], "label": ["1"]}, letters)
     with pytest.raises(InputError, match="example 1: the label 'x' is not a finite number, which embedding needs"):
         encode({"text": ["a"], "text_pair": ["b"], "label": ["x"]}, letters)
     with pytest.raises(InputError, match="example 2: positive is 5; a string was expected"):
         encode({"text": ["a", "b"], "positive": ["b", 5]}, letters)
-    with pytest.raises(InputError, match="some vectors are not finite"):
-        decode([[0, np.nan]], {"text": ["a"]}, letters)
+    with pytest.raises(InputError, match="the vector of example 3 is not finite: the weights of the model are damaged"):
+        decode([[1, 2], [0, np.nan]], {"text": ["a", "a", "b"]}, letters)
+    with pytest.raises(InputError, match="the vector of document 2 is not finite"):
+        decode([[1, 2], [1, 2], [1, 2], [0, np.inf]], FOUND, letters)
     with pytest.raises(InputError, match=r"evaluated on pairs .* the columns are text, text_pair\."):
         TASK.score([{"similarity": 0.5}], {"text": ["a"], "text_pair": ["b"]})
-    with pytest.raises(InputError, match="an older version of keras_bert_impl made it, without pooling"):
+    with pytest.raises(InputError, match="it was made for another task, or by an older version of keras_bert_impl"):
         TASK.reduce({"last_hidden_state": np.zeros((1, 3, 2))}, {})
     with pytest.raises(InputError, match="files in BEIR's layout have no named columns; omit label, text"):
         TASK.read_file(tmp_path, columns={"text": "0", "label": "2"})
@@ -235,6 +259,7 @@ def evaluate_pairs(directory: Path, texts: list[str], pairs: list[str], scores: 
 
 @pytest.mark.parametrize("kind", ["prompts", "several without prompt", "dense", "folder"])
 @pytest.mark.filterwarnings("ignore:.* texts are longer than:UserWarning")
+@pytest.mark.filterwarnings("ignore:the model has the prompt 'passage' but no 'document':UserWarning")
 def test_metrics_of_sentence_transformers(
     kind: str, small_bert: Path, film_texts: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

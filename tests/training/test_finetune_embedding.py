@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sentence_models
 
 from keras_bert_impl import BertForSentenceEmbedding
 from keras_bert_impl.cli.main import main
@@ -83,8 +84,22 @@ def test_texts_learn_to_find_their_positives(small_bert: Path, pairs: Columns, t
     model = BertForSentenceEmbedding.from_pretrained(tmp_path / "run")
     assert model.settings.prompts == {"query": "the ", "document": ""}
     assert model.settings.modules == ("normalize",)
-    again = Predictor(tmp_path / "run", max_length=13).score(pairs)
+    again = Predictor(tmp_path / "run").score(pairs)
     assert again["ndcg@10"] == pytest.approx(metrics["valid"]["ndcg@10"], abs=1e-6)
+
+
+def test_rows_are_not_longer_than_those_of_the_model(small_bert: Path, film_texts: list[str], tmp_path: Path) -> None:
+    """So the metrics of the run are those of the saved model."""
+    model = sentence_models.make_directory("mean", tmp_path / "model", bert=small_bert)
+    columns = {"text": film_texts[:12], "text_pair": film_texts[12:24], "label": [str(i % 5) for i in range(12)]}
+    settings = FineTuningSettings(epochs=1, batch_size=8, max_length=59)
+    lines: list[str] = []
+    arguments: dict[str, Any] = {"task": "embedding", "train": columns, "valid": columns, "log": lines.append}
+    metrics = finetune(model, output=tmp_path / "run", settings=settings, **arguments)
+    assert lines[0] == "train: 24 of 24 texts are longer than 13 tokens and were truncated."
+    with pytest.warns(UserWarning, match="texts are longer than 13 tokens"):
+        again = Predictor(tmp_path / "run").score(columns)
+    assert again == pytest.approx(metrics["valid"], abs=1e-5)
 
 
 @pytest.mark.slow
@@ -134,13 +149,16 @@ def test_the_command_line_with_parts_and_resume(small_bert: Path, pairs: Columns
     ("kind", "changes", "message"),
     [
         ("pairs", {"batch_size": 1}, "batch_size is 1: in-batch negatives need at least 2 pairs in a batch"),
-        ("one pair", {}, r"the batches of the training data have 1\.0 pairs: in-batch negatives need at least 2"),
-        ("one answer", {}, r"have 1\.0 pairs \(a text is in 96 of 96 examples.*\): in-batch negatives need at least"),
-        ("pairs", {"loss": "triplet"}, "loss triplet needs one negative per pair, and the training data has 0"),
+        ("one pair", {}, r"the training data have 1\.0 pairs on average: in-batch negatives need at least 2"),
+        ("one answer", {}, r"have 1\.0 pairs on average \(a text is in 96 of 96 examples.*\): in-batch negatives need"),
+        ("pairs", {"loss": "triplet"}, "needs one negative per pair, and the training data has 0 negatives per pair"),
+        ("pairs", {"margin": 2.0}, "margin is an option of the loss triplet, and the loss is multiple-negatives. Omit"),
+        ("scored", {"symmetric": True}, "symmetric is an option of the loss multiple-negatives, and the loss is cos"),
+        ("scored", {"loss": "cosine", "label_scale": 5.0, "scale": 3.0}, "scale is an option of the loss multiple-neg"),
         ("pairs", {"loss": "cosent"}, "loss cosent needs pairs with a score, and the training data has no scores"),
         ("scored", {"loss": "multiple-negatives"}, "loss multiple-negatives needs texts with positive texts"),
         ("scored", {"loss": "cosine"}, r"training example \d+ is 2.5; .* -1 to 1. Set label_scale to 5,"),
-        ("pairs", {"matryoshka": "64,16"}, "matryoshka has the size 64, but the vectors have 32 numbers"),
+        ("pairs", {"matryoshka": "64,16"}, "matryoshka has the size 64, but the vectors have 32 dimensions"),
     ],
 )
 def test_data_that_does_not_fit_is_refused(

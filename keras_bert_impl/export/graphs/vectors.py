@@ -9,7 +9,7 @@ from keras_bert_impl.checkpoints.sentence_settings import SentenceSettings
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.export.graphs.base import TEXT, Endpoint, ServedModel, Tensors, make_ids_endpoint
-from keras_bert_impl.tasks.embedding import POOLING_MASK, count_prompt_tokens
+from keras_bert_impl.tasks.encoding import POOLING_MASK, count_prompt_tokens
 
 # One example for the README, by argument.
 EXAMPLE = {"text": "It was a great movie."}

@@ -5,7 +5,7 @@ import pytest
 from torch_process import run_in_torch_process
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.tasks.similarity import SIMILARITIES, cos_sim, normalize, pairwise_cos_sim
+from keras_bert_impl.vectors.similarity import SIMILARITIES, cos_sim, normalize, pairwise_cos_sim
 
 rng = np.random.default_rng(1)
 A = rng.normal(size=(37, 29)).astype(np.float32)

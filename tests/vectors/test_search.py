@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_bert_impl.tasks import search as module
-from keras_bert_impl.tasks.search import find_top_k, search
+from keras_bert_impl.vectors import search as module
+from keras_bert_impl.vectors.search import find_top_k, search
 
 
 @pytest.mark.parametrize("k", [1, 4, 17, 60])

@@ -1,0 +1,1 @@
+"""Vectors as NumPy arrays: their similarity, and exact search."""
