@@ -69,12 +69,14 @@ class Source:
         directory: the directory of the files; None for a model on the hub, whose files are downloaded one by one.
         weights: the weights file, if the user named one (the ``.index`` file of a TensorFlow 1 checkpoint).
         revision: branch, tag or commit on the hub.
+        folder: a folder in the directory whose files precede those of the directory; empty if there is none.
     """
 
     name: str
     directory: Path | None = None
     weights: Path | None = None
     revision: str | None = None
+    folder: str = ""
 
     def find_file(self, name: str) -> Path | None:
         """Returns the local path of a file, or None if the source does not have it.
@@ -84,7 +86,7 @@ class Source:
         """
         if self.directory is None:
             return _fetch_hub_file(self.name, name, self.revision)
-        paths = (self.directory / TRANSFORMER_FOLDER / name, self.directory / name)
+        paths = (self.directory / self.folder / name, self.directory / name)
         return next((path for path in paths if path.is_file()), None)
 
     def find_config(self) -> Path | None:
@@ -93,9 +95,14 @@ class Source:
 
     def get_config(self) -> Path:
         """Returns the local path of the model's configuration; raises ``InputError`` if there is none."""
-        if (path := self.find_config()) is None:
-            raise InputError(f"{self.name} has neither {' nor '.join(_CONFIG_NAMES)}: it is not a BERT checkpoint.")
-        return path
+        if (path := self.find_config()) is not None:
+            return path
+        if self.directory is None and self.find_file(f"{TRANSFORMER_FOLDER}/{_CONFIG_NAMES[0]}"):
+            raise InputError(
+                f"{self.name} has the files of the BERT in the folder {TRANSFORMER_FOLDER}, which is read from "
+                f"directories only. Download it (hf download {self.name} --local-dir DIRECTORY) and name the directory."
+            )
+        raise InputError(f"{self.name} has neither {' nor '.join(_CONFIG_NAMES)}: it is not a BERT checkpoint.")
 
     def list_files(self) -> list[str]:
         """Returns the names of all files, for messages; empty for a model on the hub."""
@@ -120,7 +127,7 @@ def open_source(source: str | Path | Source, revision: str | None = None) -> Sou
 
     Example:
         >>> open_source("bert-base-uncased", revision="main")
-        Source(name='bert-base-uncased', directory=None, weights=None, revision='main')
+        Source(name='bert-base-uncased', directory=None, weights=None, revision='main', folder='')
     """
     if isinstance(source, Source):
         return source
@@ -163,7 +170,8 @@ def _find_local(name: str) -> Source | None:
     path = Path(os.path.expanduser(name))
     index = Path(f"{path}.index")
     if os.path.isdir(path):
-        return Source(name, directory=path)
+        has_folder = (path / TRANSFORMER_FOLDER / _CONFIG_NAMES[0]).is_file()
+        return Source(name, directory=path, folder=TRANSFORMER_FOLDER if has_folder else "")
     if os.path.isfile(path):
         if not path.name.endswith(WEIGHTS_SUFFIXES):
             raise InputError(

@@ -29,6 +29,19 @@ def test_directory(directory: Path) -> None:
     assert source.list_files() == ["bert_model.ckpt.index", "config.json", "model.safetensors", "notes.md"]
 
 
+def test_the_folder_of_old_directories(directory: Path) -> None:
+    """Files in it precede others, if it has the configuration of the BERT."""
+    folder = directory / "0_Transformer"
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("vocab.txt")
+    assert open_source(directory).find_file("vocab.txt") is None
+    (folder / "config.json").write_text("config.json")
+    source = open_source(directory)
+    assert source.find_file("vocab.txt") == folder / "vocab.txt"
+    assert source.get_config() == folder / "config.json"
+    assert source.find_file("notes.md") == directory / "notes.md"
+
+
 @pytest.mark.parametrize(
     ("name", "weights"),
     [

@@ -417,21 +417,28 @@ CLIENT = """
 import json
 from keras_bert_impl import BertConfig
 from keras_bert_impl.checkpoints.sentence_modules import is_sentence_directory, read_dense_tensors, read_settings
+from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import open_source
 
 source = open_source("org/embedder")
 assert is_sentence_directory(source)
 print(json.dumps(read_settings(source, BertConfig.from_pretrained(source)).to_dict()))
 print(*read_dense_tensors(source))
+try:
+    BertConfig.from_pretrained("org/old")
+except InputError as error:
+    print(error)
 """
 
 
-def test_the_hub(directory: Path, tmp_path: Path) -> None:
-    """The files of modules are in folders of the repository."""
-    with serve(Hub({"org/embedder": {"main": directory}})) as hub:
+def test_the_hub(directory: Path, small_bert: Path, tmp_path: Path) -> None:
+    """The files of modules are in folders of the repository. Those of the BERT are not, except in old directories."""
+    old = make_directory("folder", tmp_path / "old", bert=small_bert)
+    with serve(Hub({"org/embedder": {"main": directory}, "org/old": {"main": old}})) as hub:
         env = os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home")}
         command = [sys.executable, "-c", CLIENT]
         printed = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
-    settings, names = printed.splitlines()
+    settings, names, message = printed.splitlines()
     assert SentenceSettings(**json.loads(settings)) == read(directory)
     assert names.split() == list(read_dense_tensors(open_source(directory)))
+    assert message.startswith("org/old has the files of the BERT in the folder 0_Transformer, which is read from")
