@@ -83,6 +83,7 @@ def train(
     from keras_bert_impl.data import LengthBatches
     from keras_bert_impl.models.multi_worker import MultiWorkerMixin
     from keras_bert_impl.models.sentence_columns import SentenceColumns
+    from keras_bert_impl.ops.compiled import compile_inference
     from keras_bert_impl.tasks import TASKS
     from keras_bert_impl.training import PRECISIONS, PretrainingSettings, start_strategy
     from keras_bert_impl.training.optimizers import OPTIMIZERS
@@ -133,7 +134,7 @@ def train(
         inputs = {"input_ids": ids}
         if not loss:
             inputs["masked_lm_positions"] = np.tile(np.arange(2, dtype=np.int32), (3, 1))
-        outputs = distribution.get_predict_function(predictor)(inputs)
+        outputs = compile_inference(predictor)(inputs)
         return {
             "losses": np.ravel([*history["loss"], *last["loss"]]).tolist(),
             "metrics": {name: float(np.ravel(values[-1])[0]) for name, values in last.items()},

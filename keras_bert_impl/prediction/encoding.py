@@ -1,7 +1,6 @@
 """Texts to vectors with a `BertForSentenceEmbedding`: one text, lists and streams."""
 
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 _OUTPUTS = ("sentence_embedding", "token_embeddings")
 # The precisions of `encode`: those of vectors, and bfloat16 for the computation.
 ENCODE_PRECISIONS = ("float32", "bfloat16", *(name for name in PRECISIONS if name != "float32"))
-# The names of prompts for documents, in the order of precedence.
-_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
 
 def encode(
@@ -100,33 +97,25 @@ def encode(
 
 def encode_query(model: "BertForSentenceEmbedding", inputs: str | Iterable[str], **options: Any) -> Any:
     """Computes the vectors of queries: `encode` with the model's prompt ``query``, unless another is given."""
-    return encode(model, inputs, **_choose_prompt(model.settings.prompts, ("query",), options))
+    return encode(model, inputs, **(options if _has_prompt(options) else {**options, "prompt_name": "query"}))
 
 
 def encode_document(model: "BertForSentenceEmbedding", inputs: str | Iterable[str], **options: Any) -> Any:
-    """Computes the vectors of documents: `encode` with the model's prompt for documents, unless another is given.
+    """Computes the vectors of documents: `encode` with the model's prompt ``document``, unless another is given.
 
-    It is the first of ``document``, ``passage`` and ``corpus`` that the model has. As in sentence-transformers, every
-    model has ``document``; it is empty if the model's files do not define it.
+    As in sentence-transformers, it is empty if the model's files do not define it.
 
     Warns:
-        UserWarning: ``document`` is empty, but one of the others is not.
+        UserWarning: ``document`` is empty, but the model has a prompt ``passage`` or ``corpus``.
     """
-    return encode(model, inputs, **_choose_prompt(model.settings.prompts, _DOCUMENT_PROMPTS, options))
+    if not _has_prompt(options):
+        advice = "Pass the name of the prompt as prompt_name to use it, or prompt_name='document' not to."
+        options = {**options, "prompt": model.settings.get_document_prompt(advice)}
+    return encode(model, inputs, **options)
 
 
-def _choose_prompt(prompts: Mapping[str, str], names: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Adds the first of the names that the prompts have to the options, if these have no prompt."""
-    present = [name for name in names if name in prompts]
-    if not present or options.get("prompt") is not None or options.get("prompt_name") is not None:
-        return dict(options)
-    if not prompts[present[0]] and (others := [name for name in present if prompts[name]]):
-        warnings.warn(
-            f"the model has the prompt {others[0]!r} but no {present[0]!r}, so no prompt is used, as in "
-            f"sentence-transformers. Pass prompt_name={others[0]!r} to use it, or prompt_name={present[0]!r} not to.",
-            stacklevel=4,
-        )
-    return {**options, "prompt_name": present[0]}
+def _has_prompt(options: Mapping[str, Any]) -> bool:
+    return any(options.get(name) is not None for name in ("prompt", "prompt_name"))
 
 
 def iterate_vectors(

@@ -42,6 +42,7 @@ class Predictor:
         allow_no_answer: bool | None = None,
     ) -> None:
         from keras_bert_impl.export.formats import find_format
+        from keras_bert_impl.ops.compiled import compile_inference
 
         exported = find_format(source)
         files = exported.find_files(Path(source)) if exported else source
@@ -53,7 +54,7 @@ class Predictor:
             self.task.check_config(self.config, source)
             self._run = self.task.wrap_export(exported.open(Path(source) / exported.file))
         else:
-            self._run = self.task.load_model(source).predict_on_batch
+            self._run = compile_inference(self.task.load_model(source))
             self._lengths = get_batch_lengths()
 
     def predict_texts(self, texts: list[str], text_pairs: Sequence[Any] | None = None) -> list[dict[str, Any]]:

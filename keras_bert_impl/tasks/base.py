@@ -19,7 +19,7 @@ from keras_bert_impl.tokenization import BertTokenizer
 if TYPE_CHECKING:
     from keras_bert_impl.tasks.words import EncodedText
 
-# Takes a batch of named inputs, returns the named outputs: a model's ``predict_on_batch``, or an export's signature.
+# Takes a batch of named inputs, returns the named outputs: a compiled model, or an export's signature.
 PredictFunction = Callable[[dict[str, np.ndarray]], dict[str, Any]]
 Outputs = Mapping[str, Any]
 Prediction = dict[str, Any]

@@ -18,6 +18,7 @@ from keras_bert_impl.data.retrieval import is_beir, iterate_beir
 from keras_bert_impl.data.tables import Columns, check_text, location
 from keras_bert_impl.data.text_columns import iterate_text_columns
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.machine import check_memory_for_vectors
 from keras_bert_impl.sources import Source
 from keras_bert_impl.tasks.base import NO_SUMMARY, Outputs, Prediction, Serving, Summary, TargetLogit, TextTask
 from keras_bert_impl.tasks.encoding import (
@@ -140,7 +141,8 @@ class Embedding(TextTask):
         """Encodes each distinct text with its prompt as one row.
 
         Raises:
-            InputError: labels without pairs, a label that is not a number, or ``max_length`` exceeds the positions.
+            InputError: labels without pairs, a label that is not a number, ``max_length`` exceeds the positions, or the
+                vectors of a corpus need more memory than is free.
 
         Warns:
             UserWarning: the model has a prompt for documents, but it has not the name ``document``.
@@ -169,6 +171,8 @@ class Embedding(TextTask):
         row_columns = [find_rows(query if name == "text" else document, column) for name, column in texts.items()]
         documents = np.empty(0, np.int64)
         if "corpus" in columns:
+            count = len(columns["corpus"][0]) + len(columns["text"])
+            check_memory_for_vectors(count, settings.compute_size(config.hidden_size))
             documents = find_rows(document, columns["corpus"][0].texts)
         elif "positive" in columns:
             documents = np.unique(row_columns[1:])

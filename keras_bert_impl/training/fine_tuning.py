@@ -13,6 +13,7 @@ from keras_bert_impl.data.batches import Features, LengthBatches, Ragged
 from keras_bert_impl.data.feed import get_batch_lengths
 from keras_bert_impl.data.tables import Columns, count_examples
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.ops.compiled import compile_inference
 from keras_bert_impl.sources import open_source
 from keras_bert_impl.tasks import get_task, list_foreign_keys, open_task
 from keras_bert_impl.tasks.encoding import check_fit
@@ -131,7 +132,7 @@ def finetune(
             )
             trainable = spec.make_trainable(model, features["train"])
         log(str(model.load_report))
-        run_model = distribution.get_predict_function(model)
+        run_model = compile_inference(model)
 
         def score(name: str) -> dict[str, float]:
             predictions = spec.predict(run_model, features[name], data[name], config=config, lengths=lengths)

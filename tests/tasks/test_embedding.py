@@ -10,6 +10,7 @@ import sentence_models
 from scipy.stats import pearsonr, spearmanr
 from torch_process import run_in_torch_process
 
+from keras_bert_impl import machine
 from keras_bert_impl.checkpoints.sentence_settings import SentenceSettings
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.config import BertConfig
@@ -166,6 +167,14 @@ def test_rankings_of_a_corpus(letters: BertTokenizer) -> None:
     assert metrics["mrr@10"] == pytest.approx((1 + 1 / 3) / 2)
     assert metrics["accuracy@1"] == 0.5
     assert TASK.get_main_metric(metrics) == "ndcg@10"
+
+
+def test_a_corpus_larger_than_memory(letters: BertTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "count_free_memory", lambda: 5000)
+    with pytest.raises(InputError, match=r"the vectors of 5 texts need .* of memory, and .* are free\."):
+        encode(FOUND, letters)  # 3 documents and 2 queries, with 128 dimensions.
+    monkeypatch.setattr(machine, "count_free_memory", lambda: 5120)
+    encode(FOUND, letters)
 
 
 def test_rankings_of_positive_texts(letters: BertTokenizer) -> None:

@@ -172,6 +172,11 @@ def test_losses_that_are_sums_over_rows_use_plain_accumulation() -> None:
     assert names == {RANKING: "_run_whole_batch_step", "CosineSimilarityLoss": "_run_accumulation_step"}
 
 
+def test_the_step_depends_on_the_loss() -> None:
+    with pytest.raises(InputError, match="the model is not compiled; accumulate needs its loss"):
+        accumulate(SentenceColumns(BertForSentenceEmbedding(CONFIG), 2), 4)
+
+
 def test_other_backends_have_no_parts() -> None:
     backend, model = Backend("torch"), SentenceColumns(BertForSentenceEmbedding(CONFIG), 2)
     assert backend.make_whole_batch_step(model, 1, replicas=1) is None

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -10,7 +10,6 @@ import keras
 from keras_bert_impl.data.batch_splitter import BatchSplitter, use_sum_reduction
 from keras_bert_impl.data.feed import Batches, make_evaluation_data, make_fit_data
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.ops.compiled import compile_inference
 from keras_bert_impl.training.distribution.base import (
     LossScaleOptimizer,
     ReplicaSummedOptimizer,
@@ -124,10 +123,6 @@ class Distribution:
             "validation_steps": len(batches),
         }
 
-    def get_predict_function(self, model: keras.Model) -> Callable[[Any], Any]:
-        """Returns a function like ``model.predict_on_batch`` that each process calls alone, with complete batches."""
-        return model.predict_on_batch if self.replicas == 1 else compile_inference(model)
-
 
 SINGLE_DEVICE = Distribution()
 
@@ -175,7 +170,7 @@ def start_strategy(strategy: str | None = None, *, devices: int | None = None) -
 
 
 def accumulate(model: keras.Model, parts: int) -> None:
-    """Turns on gradient accumulation inside one training step; call it before ``fit``.
+    """Turns on gradient accumulation inside one training step; call it after ``compile``, and again after another.
 
     ``fit`` then splits each batch into parts, runs them one after the other, and applies the mean of their gradients
     once. It needs the memory for the activations of one part, and one more copy of the weights for the sum. Steps,
@@ -189,17 +184,19 @@ def accumulate(model: keras.Model, parts: int) -> None:
     complete batch: each part runs twice, as in GradCache.
 
     Args:
-        model: a model of this package.
+        model: a compiled model of this package; the step depends on its loss.
         parts: number of parts; the rows of each batch, on each replica, must be a multiple of it. 1 turns it off.
 
     Raises:
-        InputError: the number is below 1, or the backend has no such step.
+        InputError: the number is below 1, the model is not compiled, or the backend has no such step.
 
     >>> accumulate(model, 8)  # doctest: +SKIP
     >>> model.fit(inputs, labels, batch_size=256)  # doctest: +SKIP
     """
     if parts < 1:
         raise InputError(f"accumulate is {parts}; an integer above 0 was expected.")
+    if not model.compiled:
+        raise InputError("the model is not compiled; accumulate needs its loss. Call compile first.")
     _set_step(model, parts, replicas=1)
 
 
