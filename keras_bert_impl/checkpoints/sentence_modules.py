@@ -143,11 +143,11 @@ def read_dense_tensors(source: Source) -> dict[str, np.ndarray]:
     for number, module in enumerate(dense):
         bias = _read_dense(source, module).bias
         weights = _find_weights(source, module)
-        found = read_tensor_file(weights)
+        stored = read_tensor_file(weights)
         for name in ("linear.weight", "linear.bias") if bias else ("linear.weight",):
-            if name not in found:
-                raise InputError(f"{weights} lacks {name}; it has {', '.join(found)}. Download it again.")
-        tensors |= {f"sentence_dense.{number}.{name}": array for name, array in found.items()}
+            if name not in stored:
+                raise InputError(f"{weights} lacks {name}; it has {', '.join(stored)}. Download it again.")
+        tensors |= {f"sentence_dense.{number}.{name}": array for name, array in stored.items()}
     return tensors
 
 
@@ -166,7 +166,7 @@ def _read_directory(source: Source, path: Path, config: BertConfig) -> SentenceS
         dense = _read_dense(source, module)
         if dense.in_features != size:
             raise InputError(
-                f"{path}: module {module.number} takes {dense.in_features} numbers, but module {module.number - 1} "
+                f"{path}: module {module.number} takes {dense.in_features} dimensions, but module {module.number - 1} "
                 f"gives {size}. The directory mixes modules of different models."
             )
         size = dense.out_features
@@ -343,6 +343,9 @@ def write_modules(
     version: str,
 ) -> None:
     """Writes the files that make the directory of a BERT one of sentence-transformers, which versions 2 to 6 read.
+
+    They have the keys that `SentenceSettings` knows; other keys of the files that were read, which do not change the
+    vectors, are not kept.
 
     Args:
         directory: where the weights of the BERT are.

@@ -64,7 +64,7 @@ class SentenceSettings:
         prompts: texts by name that are put before a text. ``query`` and ``document`` always exist.
         default_prompt_name: the prompt that is used if none is named.
         similarity_fn_name: how two vectors are compared: ``cosine``, ``dot``, ``euclidean`` or ``manhattan``.
-        truncate_dim: how many numbers of a vector remain; None: all.
+        truncate_dim: how many dimensions of a vector remain; None: all.
 
     Raises:
         InputError: a value has the wrong type or is unknown, or there is no prompt of the default name.
@@ -89,8 +89,8 @@ class SentenceSettings:
     truncate_dim: int | None = None
 
     def __post_init__(self) -> None:
-        is_given = isinstance(self.pooling, str | Sequence) and len(self.pooling) > 0
-        check_field(self, "pooling", is_given, join_names(POOLING_MODES))
+        is_named = isinstance(self.pooling, str | Sequence) and len(self.pooling) > 0
+        check_field(self, "pooling", is_named, join_names(POOLING_MODES))
         check_field(self, "modules", isinstance(self.modules, Sequence), "a list of modules")
         check_field(self, "prompts", isinstance(self.prompts, Mapping), "an object of names and texts")
         self._normalize_types()

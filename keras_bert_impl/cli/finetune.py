@@ -71,10 +71,10 @@ def _collect_task_options(options: argparse.Namespace) -> Any:
         InputError: an option of another task was given.
     """
     for tasks, fields in _group_task_options().items():
-        given = [name for name in fields if hasattr(options, name)]
-        if given and options.task not in tasks:
+        names = [name for name in fields if hasattr(options, name)]
+        if names and options.task not in tasks:
             raise InputError(
-                f"--{given[0].replace('_', '-')} is an option of the {_join_names(tasks)}; the task is {options.task}. "
+                f"--{names[0].replace('_', '-')} is an option of the {_join_names(tasks)}; the task is {options.task}. "
                 "Omit it."
             )
     options_class = get_options_class(options.task)

@@ -48,7 +48,7 @@ def _mine(options: argparse.Namespace) -> int:
     from keras_bert_impl.prediction.ranking import Reranker
 
     columns = {"text": options.text_column, "text_pair": options.pair_column}
-    found = mine_file(
+    mined = mine_file(
         BertForSentenceEmbedding.from_pretrained(options.model),
         options.pairs,
         options.output,
@@ -58,7 +58,7 @@ def _mine(options: argparse.Namespace) -> int:
         reranker=Reranker(options.reranker) if options.reranker else None,
         settings=settings,
     )
-    print(f"{len(found):,} queries; examples written to {options.output}")
-    for negatives, queries in sorted(Counter(len(query.negatives) for query in found).items(), reverse=True):
+    print(f"{len(mined):,} queries; examples written to {options.output}")
+    for negatives, queries in sorted(Counter(len(query.negatives) for query in mined).items(), reverse=True):
         print(f"{queries:6,} with {negatives} {'negative' if negatives == 1 else 'negatives'}")
     return 0

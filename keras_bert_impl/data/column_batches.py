@@ -22,8 +22,8 @@ class ColumnFeatures(Features):
         labels: the expected value of each output, one entry per example.
         weights: the weight of each entry of ``labels``; empty if all weights are equal.
         example: int32 ``[examples]``, 0, 1, 2 …
-        columns: int64 ``[examples, columns]``, the number of each text in the pool.
-        texts: int64 ``[examples, columns]``, the same number for equal texts, which may be in the pool several times,
+        columns: int64 ``[examples, columns]``, the index of each text in the pool.
+        texts: int64 ``[examples, columns]``, the same index for equal texts, which may be in the pool several times,
             with different prompts; None: ``columns``.
     """
 
@@ -155,24 +155,24 @@ def _spread(order: np.ndarray, texts: np.ndarray, count: int, *, max_size: int) 
     """Spreads examples over batches: each example into the next batch that is not full and has none of its texts.
 
     Args:
-        order: the numbers of the examples, in the order in which they are taken.
-        texts: int ``[examples, columns]``, the numbers of the texts of each example.
+        order: the indices of the examples, in the order in which they are spread.
+        texts: int ``[examples, columns]``, the indices of the texts of each example.
         count: number of batches.
         max_size: max. examples in a batch.
 
     Returns:
-        the numbers of the examples of each batch.
+        the indices of the examples of each batch.
     """
     batches: list[list[int]] = [[] for _ in range(count)]
     seen: list[set[int]] = [set() for _ in range(count)]
     queue = OrderedDict.fromkeys(range(count))  # The batches that are not full; the last one used is the last.
-    for example, own in zip(order.tolist(), texts[order].tolist(), strict=True):
-        number = next((number for number in queue if seen[number].isdisjoint(own)), None)
-        if number is None:
+    for example, members in zip(order.tolist(), texts[order].tolist(), strict=True):
+        index = next((index for index in queue if seen[index].isdisjoint(members)), None)
+        if index is None:
             continue
-        batches[number].append(example)
-        seen[number].update(own)
-        queue.move_to_end(number)
-        if len(batches[number]) == max_size:
-            del queue[number]
+        batches[index].append(example)
+        seen[index].update(members)
+        queue.move_to_end(index)
+        if len(batches[index]) == max_size:
+            del queue[index]
     return batches

@@ -92,13 +92,13 @@ def iterate_text_columns(
         raise make_empty_error(path)
 
 
-def _find_names(record: Mapping[str, Any], given: Mapping[str, str | None]) -> dict[str, str]:
+def _find_names(record: Mapping[str, Any], chosen: Mapping[str, str | None]) -> dict[str, str]:
     """Returns the name of the column for each role that the file has, or that the user named."""
-    has_text = "text" in record and given["text"] is None
+    has_text = "text" in record and chosen["text"] is None
     names = {}
     for role, usual in _NAMES.items():
         known = usual[:1] if has_text and role == "text_pair" else usual
-        name = given[role] or next((name for name in known if name in record), None)
+        name = chosen[role] or next((name for name in known if name in record), None)
         if name is not None or role == "text":
             names[role] = name or role
     return names

@@ -85,9 +85,9 @@ def _find_unknown_operations(path: Path) -> tuple[list[str], int]:
     content = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     used: set[str] = set()
     for graph in (meta.graph_def for meta in content.meta_graphs):
-        own = {function.signature.name for function in graph.library.function}
+        defined = {function.signature.name for function in graph.library.function}
         nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-        used |= {node.op for node in nodes} - own
+        used |= {node.op for node in nodes} - defined
     return sorted(operation for operation in used if not hasattr(tf.raw_ops, operation)), len(used)
 
 
@@ -104,9 +104,9 @@ def _check_tokenizer(directory: Path, loaded: Any) -> Check | None:
     """Compares the outputs for texts with those for the ids of the host's tokenizer; with prompts, those of each."""
     default, ids = loaded.signatures["serving_default"], loaded.signatures.get("ids")
     columns = {"text": _SENTENCES, "text_pair": _SENTENCES[::-1]}
-    given = {name: columns[name] for name in default.structured_input_signature[1] if name in columns}
+    inputs = {name: columns[name] for name in default.structured_input_signature[1] if name in columns}
     both = default.structured_outputs.keys() & (ids.structured_outputs.keys() if ids else set()) & _OUTPUTS.keys()
-    if len(given) != len(default.structured_input_signature[1]) or not both:
+    if len(inputs) != len(default.structured_input_signature[1]) or not both:
         return None
     (output,) = both
     tokenizer = BertTokenizer.from_pretrained(directory / EXTRA)
@@ -114,17 +114,17 @@ def _check_tokenizer(directory: Path, loaded: Any) -> Check | None:
     for name, prompt in list_prompts(BertConfig.from_pretrained(directory / EXTRA)).items():
         if name not in loaded.signatures:
             continue
-        texts, *pairs = (given[column] for column in sorted(given))
+        texts, *pairs = (inputs[column] for column in sorted(inputs))
         batch = tokenizer([prompt + text for text in texts], *pairs)
         if POOLING_MASK in ids.structured_input_signature[1]:
             excluded = count_prompt_tokens(tokenizer, prompt, tokenizer.model_max_length)
             positions = np.arange(batch["input_ids"].shape[1])
             batch[POOLING_MASK] = batch["attention_mask"] * (positions >= excluded).astype(np.int32)
         expected = ids(**{key: tf.constant(value) for key, value in batch.items()})[output].numpy()
-        found = loaded.signatures[name](**{key: tf.constant(value) for key, value in given.items()})[output].numpy()
+        outputs = loaded.signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})[output].numpy()
         # The outputs for ids have all dimensions, also if the model truncates its vectors.
-        expected = expected[..., : found.shape[-1]] if found.ndim > 1 else expected
-        differences.append(np.abs(found - expected).max())
+        expected = expected[..., : outputs.shape[-1]] if outputs.ndim > 1 else expected
+        differences.append(np.abs(outputs - expected).max())
     difference = float(np.max(differences))
     details = f"{_OUTPUTS[output]} for texts and for the host's ids differ by {difference:.1e}"
     return Check("tokenizer", difference < _TOLERANCE, details)

@@ -99,13 +99,13 @@ def make_runtime_guide(contents: ExportContents, *, title: str, package: str, im
     texts: list[Any] = ["It was a great movie.", "A dull film."]
     if contents.task.needs_pair:
         texts = [(text, "I liked it.") for text in texts]
-    written = "texts = " + str(texts).replace("'", '"')
+    code_of_texts = "texts = " + str(texts).replace("'", '"')
     changes, settings = "", contents.settings
     if prompts := contents.prompts:
         name = settings.default_prompt_name if settings.default_prompt_name in prompts else next(iter(prompts))
         listed, chosen = (json.dumps(value, ensure_ascii=False) for value in (prompts, name))
-        written = f"prompts = {listed}\nprompt = prompts[{chosen}]\n{written}"
-        written += "\ntexts = [prompt + text for text in texts]"
+        code_of_texts = f"prompts = {listed}\nprompt = prompts[{chosen}]\n{code_of_texts}"
+        code_of_texts += "\ntexts = [prompt + text for text in texts]"
     if POOLING_MASK in contents.task.list_export_inputs(contents.config):
         changes = """# The tokens of the prompt are not pooled. Without a prompt, all tokens are.
 inputs["pooling_mask"] = inputs["attention_mask"].copy()
@@ -123,7 +123,7 @@ inputs["pooling_mask"][:, : len(tokenizer.encode(prompt).ids) - 1] = 0
         code=code,
         max_length=contents.max_length,
         pad_id=contents.tokenizer.pad_token_id,
-        texts=written,
+        texts=code_of_texts,
         changes=changes,
         axis="" if contents.model.input_rank == 2 else "[:, None]",
         arguments=f'"{first}"' if "\t" not in first else "$'" + first.replace("\t", "\\t") + "'",

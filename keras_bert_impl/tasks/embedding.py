@@ -59,7 +59,7 @@ class TextRows(Features):
         columns: int64 ``[examples, columns]``, the rows of the first texts, the second texts, and the negatives.
         documents: int64 ``[documents]``, the rows of the documents that are ranked for each first text; may be empty.
         scores: float32 ``[examples]``, the scores of pairs; empty if there are none.
-        texts: int64 ``[rows]``, the same number for rows of the same text with different prompts.
+        texts: int64 ``[rows]``, the same index for rows of the same text with different prompts.
     """
 
     columns: np.ndarray = dataclasses.field(kw_only=True)

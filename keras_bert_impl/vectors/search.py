@@ -23,19 +23,19 @@ def search(
         k: the number of documents per query; all documents if there are fewer.
 
     Returns:
-        the numbers of the documents, int64 ``[queries, min(k, documents)]``, most similar first, and of equally similar
+        the indices of the documents, int64 ``[queries, min(k, documents)]``, most similar first, and of equally similar
         documents the first; and their similarities, float32.
 
     >>> search(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0], [3.0, 4.0]]), lambda a, b: a @ b.T, k=1)
     (array([[1]]), array([[3.]], dtype=float32))
     """
     k = min(k, len(documents))
-    numbers, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
+    indices, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
     size = max(1, min(_MAX_DOCUMENTS, _MAX_SCORES // max(1, min(len(queries), _MAX_QUERIES))))
     for start in range(0, len(queries), _MAX_QUERIES):
         rows = slice(start, start + _MAX_QUERIES)
-        numbers[rows], scores[rows] = _search_block(queries[rows], documents, similarity, k=k, size=size)
-    return numbers, scores
+        indices[rows], scores[rows] = _search_block(queries[rows], documents, similarity, k=k, size=size)
+    return indices, scores
 
 
 def _search_block(
@@ -47,17 +47,17 @@ def _search_block(
     size: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Searches blocks of ``size`` documents one after the other."""
-    numbers: np.ndarray = np.empty((len(queries), 0), np.int64)
+    indices: np.ndarray = np.empty((len(queries), 0), np.int64)
     scores: np.ndarray = np.empty((len(queries), 0), np.float32)
     for start in range(0, len(documents), size):
         block = similarity(queries, documents[start : start + size])
-        found = find_top_k(block, k)
+        top = find_top_k(block, k)
         # The documents of earlier blocks come first, so that they precede equally similar ones of this block.
-        numbers = np.concatenate([numbers, start + found], axis=1)
-        scores = np.concatenate([scores, np.take_along_axis(block, found, axis=1)], axis=1)
+        indices = np.concatenate([indices, start + top], axis=1)
+        scores = np.concatenate([scores, np.take_along_axis(block, top, axis=1)], axis=1)
         best = find_top_k(scores, k)
-        numbers, scores = (np.take_along_axis(array, best, axis=1) for array in (numbers, scores))
-    return numbers, scores
+        indices, scores = (np.take_along_axis(array, best, axis=1) for array in (indices, scores))
+    return indices, scores
 
 
 def find_top_k(scores: np.ndarray, k: int) -> np.ndarray:
@@ -74,10 +74,10 @@ def find_top_k(scores: np.ndarray, k: int) -> np.ndarray:
     array([[3, 1]])
     """
     k = min(k, scores.shape[1])
-    found = np.empty((len(scores), k), np.int64)
+    columns = np.empty((len(scores), k), np.int64)
     for i, row in enumerate(scores):
         lowest = np.partition(row, -k)[-k]
         above = np.flatnonzero(row > lowest)
         candidates = np.concatenate([above, np.flatnonzero(row == lowest)[: k - len(above)]])
-        found[i] = candidates[np.lexsort((candidates, -row[candidates]))]
-    return found
+        columns[i] = candidates[np.lexsort((candidates, -row[candidates]))]
+    return columns

@@ -213,7 +213,7 @@ WRONG: dict[str, tuple[str, list[Any], Any, str]] = {
         "modules.json",
         [2, "path"],
         "3_Dense",
-        "module 2 takes 19 numbers, but module 1 gives 32. The directory mixes modules of different models.",
+        "module 2 takes 19 dimensions, but module 1 gives 32. The directory mixes modules of different models.",
     ),
     "hidden size": (
         "1_Pooling/config.json",

@@ -30,9 +30,9 @@ def list_prompts(config: BertConfig) -> dict[str, str]:
     settings = SentenceSettings.from_config(config)
     default = settings.prompts[settings.default_prompt_name] if settings.default_prompt_name else ""
     named = settings.prompts if any(settings.prompts.values()) else {}
-    if taken := [name for name in named if name in _RESERVED]:
+    if clashes := [name for name in named if name in _RESERVED]:
         raise InputError(
-            f"the prompt {taken[0]!r} has the name of a signature. Rename it in config_sentence_transformers.json."
+            f"the prompt {clashes[0]!r} has the name of a signature. Rename it in config_sentence_transformers.json."
         )
     return {"serving_default": default, "embed": default, **named}
 

@@ -128,8 +128,8 @@ def _run_whole_batch_step(model: keras.Model, parts: int, state: Any, data: Any)
         sums, changing = carried
         x_part, gradients = part
         # The variables start as before, so that dropout is the same.
-        _, pull_back, changing = jax.vjp(lambda weights: run_part(weights, changing, x_part), weights, has_aux=True)
-        [weight_gradients] = pull_back(gradients)
+        _, compute_vjp, changing = jax.vjp(lambda weights: run_part(weights, changing, x_part), weights, has_aux=True)
+        [weight_gradients] = compute_vjp(gradients)
         return ([total + gradient for total, gradient in zip(sums, weight_gradients, strict=True)], changing), None
 
     start = ([ops.zeros_like(weight) for weight in weights], before)

@@ -206,14 +206,14 @@ def _list_dropout_states(model: keras.Model) -> list[Any]:
 def _run_whole_batch_step(model: keras.Model, parts: int, data: Any) -> dict[str, Any]:
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     run = _run_at_once if parts == 1 else functools.partial(_run_in_parts, parts=parts)
-    outputs, pull_back = run(model, x)
+    outputs, compute_vjp = run(model, x)
     # Each replica computes the same loss of all rows; its gradient is exchanged with those of the weights.
     all_y, all_outputs, all_weights = _gather((y, outputs, sample_weight))
     with tf.GradientTape() as tape:
         tape.watch(all_outputs)
         loss = model.compute_loss(x=x, y=all_y, y_pred=all_outputs, sample_weight=all_weights, training=True)
         scaled = model.optimizer.scale_loss(loss)
-    gradients = pull_back(map_arrays(_take_own_rows, tape.gradient(scaled, all_outputs)))
+    gradients = compute_vjp(map_arrays(_take_own_rows, tape.gradient(scaled, all_outputs)))
     model.optimizer.apply_gradients(list(zip(gradients, model.trainable_weights, strict=True)))
     update_metrics(model, (x, y, sample_weight), loss, outputs)
     return model.get_metrics_result()
@@ -248,11 +248,12 @@ def _take_own_rows(gathered: Any) -> Any:
     return gathered[begin : begin + rows]
 
 
-# From the gradient with respect to the outputs to the gradients of the weights, None for those without.
-_PullBack = Callable[[Any], list[Any]]
+# The vector-Jacobian product: from the gradient with respect to the outputs to the gradients of the weights, None for
+# those without.
+_ComputeVjp = Callable[[Any], list[Any]]
 
 
-def _run_at_once(model: keras.Model, x: Any) -> tuple[Any, _PullBack]:
+def _run_at_once(model: keras.Model, x: Any) -> tuple[Any, _ComputeVjp]:
     """Runs a model; returns its outputs, and the function for their gradients."""
     weights = [weight.value for weight in model.trainable_weights]
     with tf.GradientTape() as tape:
@@ -260,7 +261,7 @@ def _run_at_once(model: keras.Model, x: Any) -> tuple[Any, _PullBack]:
     return outputs, lambda gradients: tape.gradient(outputs, weights, output_gradients=gradients)
 
 
-def _run_in_parts(model: keras.Model, x: Any, *, parts: int) -> tuple[Any, _PullBack]:
+def _run_in_parts(model: keras.Model, x: Any, *, parts: int) -> tuple[Any, _ComputeVjp]:
     """Runs a model on one part of the rows after the other; the function for their gradients runs each part again."""
     weights = [weight.value for weight in model.trainable_weights]
     x_parts, states = split_rows(x, parts), _list_dropout_states(model)
@@ -289,14 +290,14 @@ def _run_in_parts(model: keras.Model, x: Any, *, parts: int) -> tuple[Any, _Pull
 
     without_gradient: set[int] = set()  # Indices into `weights`, complete after the loop's body is traced.
 
-    def pull_back(gradients: Any) -> list[Any]:
+    def compute_vjp(gradients: Any) -> list[Any]:
         gradient_parts = split_rows(gradients, parts)
 
         def add_gradients(k: Any, sums: list[Any], values: list[Any]) -> tuple[Any, list[Any]]:
             with tf.GradientTape() as tape:
                 outputs, values = run_part(k, values)
-            own = map_arrays(lambda array: array[k], gradient_parts)
-            of_part = tape.gradient(outputs, weights, output_gradients=own)
+            part = map_arrays(lambda array: array[k], gradient_parts)
+            of_part = tape.gradient(outputs, weights, output_gradients=part)
             without_gradient.update(n for n, gradient in enumerate(of_part) if gradient is None)
             return [_add_gradient(*pair) for pair in zip(sums, of_part, strict=True)], values
 
@@ -307,7 +308,7 @@ def _run_in_parts(model: keras.Model, x: Any, *, parts: int) -> tuple[Any, _Pull
         return [None if n in without_gradient else total for n, total in enumerate(sums)]
 
     array, _ = loop(write_output, tf.TensorArray(tf.float32, parts))
-    return keras.tree.pack_sequence_as(structure[0], [join_rows(array.stack())]), pull_back
+    return keras.tree.pack_sequence_as(structure[0], [join_rows(array.stack())]), compute_vjp
 
 
 def _add_gradient(total: Any, gradient: Any) -> Any:
