@@ -25,6 +25,7 @@ from keras_bert_impl.errors import InputError, Interrupted
 from keras_bert_impl.models.sentence_columns import SentenceColumns
 from keras_bert_impl.training import SaveStates, SavingSettings, accumulate, adamw, fit_with_resume
 from keras_bert_impl.training.distribution.base import Backend, join_rows, split_rows
+from keras_bert_impl.training.distribution.tensorflow import cut_padding
 
 JAX = {"KERAS_BACKEND": "jax"}
 RANKING = "MultipleNegativesRankingLoss"
@@ -70,7 +71,13 @@ def run_reference(loss: str, parts: int, *, dropout: float = 0.0) -> tuple[float
     inputs, labels, *weights = make_batch(parts)
     inputs = split_rows({name: tf.constant(array) for name, array in inputs.items()}, parts)
     with tf.GradientTape() as tape:
-        outputs = [model({name: array[k] for name, array in inputs.items()}, training=True) for k in range(parts)]
+        # Each part is cut to its longest row, which decides the dropout, too.
+        masks = [inputs[f"attention_mask_{n}"].numpy() for n in range(2)]
+        longest = np.max([mask.sum(axis=2).max(axis=1) for mask in masks], axis=0)
+        outputs = [
+            model({name: array[k, :, : longest[k]] for name, array in inputs.items()}, training=True)
+            for k in range(parts)
+        ]
         vectors = join_rows(tf.stack([part["sentence_embedding"] for part in outputs]))
         value = make_contrastive_loss(loss)(
             labels["sentence_embedding"], vectors, weights[0]["sentence_embedding"] if weights else None
@@ -158,6 +165,17 @@ def test_rows_are_split_and_joined() -> None:
     split = split_rows({"x": rows}, 3)["x"]
     np.testing.assert_array_equal(split[1], rows[1::3])
     np.testing.assert_array_equal(join_rows({"x": split})["x"], rows)
+
+
+def test_parts_are_cut_to_their_longest_rows() -> None:
+    mask = tf.constant([[1, 1, 0, 0, 0], [1, 1, 1, 0, 0]])
+    part = {"input_ids_0": mask * 7, "attention_mask_0": mask, "attention_mask_1": mask[:, :2]}
+    assert {name: values.shape[1] for name, values in cut_padding(part).items()} == {
+        "input_ids_0": 3,
+        "attention_mask_0": 3,
+        "attention_mask_1": 2,
+    }
+    assert cut_padding({"input_ids_0": mask})["input_ids_0"].shape[1] == 5
 
 
 def test_losses_that_are_sums_over_rows_use_plain_accumulation() -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -269,7 +269,7 @@ def _run_in_parts(model: keras.Model, x: Any, *, parts: int) -> tuple[Any, _Comp
 
     def run_part(k: Any, values: list[Any]) -> tuple[Any, list[Any]]:
         with keras.StatelessScope(state_mapping=list(zip(states, values, strict=True))) as scope:
-            outputs = model(map_arrays(lambda array: array[k], x_parts), training=True)
+            outputs = model(cut_padding(map_arrays(lambda array: array[k], x_parts)), training=True)
         return outputs, get_values(scope, states)
 
     def loop(body: Callable[..., tuple[Any, list[Any]]], start: Any) -> Any:
@@ -309,6 +309,15 @@ def _run_in_parts(model: keras.Model, x: Any, *, parts: int) -> tuple[Any, _Comp
 
     array, _ = loop(write_output, tf.TensorArray(tf.float32, parts))
     return keras.tree.pack_sequence_as(structure[0], [join_rows(array.stack())]), compute_vjp
+
+
+def cut_padding(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Cuts inputs ``[rows, length]`` to the longest row, if there are attention masks among them."""
+    lengths = [tf.reduce_sum(mask, axis=1) for name, mask in inputs.items() if name.startswith("attention_mask")]
+    if not lengths:
+        return dict(inputs)
+    longest = tf.maximum(tf.reduce_max(tf.concat(lengths, axis=0)), 1)
+    return {name: values[:, :longest] for name, values in inputs.items()}
 
 
 def _add_gradient(total: Any, gradient: Any) -> Any:
