@@ -17,7 +17,7 @@ import keras_bert_impl
 PACKAGE = Path(keras_bert_impl.__file__).parent
 DESIGN = (PACKAGE.parent / "docs" / "design.md").read_text(encoding="utf-8")
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
-FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "flax", "transformers"}
+FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "flax", "transformers", "sentence_transformers"}
 
 
 class Import(NamedTuple):
@@ -136,7 +136,7 @@ def test_libraries_are_imported_only_where_the_table_says(library: str) -> None:
     assert not unused, f"docs/design.md permits {library} at the top of {unused}, which do not import it there"
 
 
-@pytest.mark.parametrize("library", ["torch", "transformers"])
+@pytest.mark.parametrize("library", ["torch", "transformers", "sentence_transformers"])
 def test_only_modules_for_the_torch_process_import_torch_at_the_top(library: str) -> None:
     _, exceptions = LIBRARIES[library]
     modules = {f"{PACKAGE.name}.{file.removesuffix('.py').replace('/', '.')}" for file in exceptions}

@@ -25,7 +25,7 @@ from typing import Any, ParamSpec, TypeVar
 from keras_bert_impl.interop.python_process import PythonProcess
 
 # The modules of the package that import torch at the top, and so are imported in such a process only.
-TORCH_MODULES = {"keras_bert_impl.interop.reference"}
+TORCH_MODULES = {"keras_bert_impl.interop.reference", "keras_bert_impl.interop.sentence_reference"}
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
