@@ -97,15 +97,15 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def make_directory(kind: str, directory: Path, *, bert: Path) -> Path:
+def make_directory(kind: str | Kind, directory: Path, *, bert: Path) -> Path:
     """Writes a directory of a kind.
 
     Args:
-        kind: a key of `KINDS`.
+        kind: a key of `KINDS`, or another kind.
         directory: must not exist.
         bert: the directory of the BERT, as `small.write_checkpoint` writes it.
     """
-    values = KINDS[kind]
+    values = KINDS[kind] if isinstance(kind, str) else kind
     shutil.copytree(bert, directory / values.folder)
     entries = [("Transformer", values.folder), ("Pooling", "1_Pooling")]
     _write(directory / "1_Pooling" / "config.json", {"word_embedding_dimension": HIDDEN, **values.pooling})
@@ -171,8 +171,16 @@ def save_again(directory: Path, target: Path) -> None:
 
 
 @run_in_torch_process
-def save_cross_encoder(bert: Path, directory: Path) -> None:
-    """Saves a random cross-encoder over a BERT whose scores are not bounded."""
+def save_cross_encoder(kind: str, bert: Path, directory: Path) -> None:
+    """Saves a random cross-encoder for at most 41 tokens.
+
+    Args:
+        kind: "identity" (scores are not bounded) or "sigmoid": the files of the installed version; "key", "old key" or
+            "no key": those of older versions; "three labels": no reranker.
+        bert: the directory of the BERT.
+        directory: must not exist.
+    """
+    import json
     import warnings
 
     import torch
@@ -180,5 +188,16 @@ def save_cross_encoder(bert: Path, directory: Path) -> None:
 
     warnings.simplefilter("ignore")
     torch.manual_seed(5)
-    model = CrossEncoder(str(bert), num_labels=1, activation_fn=torch.nn.Identity(), device="cpu")
-    model.save_pretrained(str(directory), create_model_card=False)
+    activation = torch.nn.Identity() if kind == "identity" else torch.nn.Sigmoid()
+    labels = 3 if kind == "three labels" else 1
+    model = CrossEncoder(str(bert), num_labels=labels, activation_fn=activation, device="cpu", max_length=41)
+    if kind in ("identity", "sigmoid"):
+        model.save_pretrained(str(directory), create_model_card=False)
+        return
+    model.model.save_pretrained(directory)
+    model.tokenizer.save_pretrained(directory)
+    identity = "torch.nn.modules.linear.Identity"
+    keys = {"key": {"sentence_transformers": {"activation_fn": identity, "version": "4.1.0"}}}
+    keys["old key"] = {"sbert_ce_default_activation_function": identity}
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps({**config, **keys.get(kind, {})}))

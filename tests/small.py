@@ -2,11 +2,11 @@
 
 import json
 import re
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from sentence_models import Kind, make_directory
 from torch_process import run_in_torch_process
 
 SIZES: dict[str, Any] = {
@@ -39,27 +39,12 @@ def write_checkpoint(directory: Path, texts: list[str], *, model: str = "BertMod
 
 
 def write_embedder(directory: Path, checkpoint: Path, *, include_prompt: bool = True, **settings: Any) -> Path:
-    """Copies a checkpoint and adds the files of sentence-transformers: mean pooling, at most 53 tokens.
+    """Copies `small_bert` and adds the files of sentence-transformers: mean pooling, at most 53 tokens.
 
     ``settings`` are keys of ``config_sentence_transformers.json``. Returns the directory.
     """
-    shutil.copytree(checkpoint, directory)
-    (directory / "1_Pooling").mkdir()
-    types = {"": "sentence_transformers.models.Transformer", "1_Pooling": "sentence_transformers.models.Pooling"}
-    size = json.loads((directory / "config.json").read_text(encoding="utf-8"))["hidden_size"]
-    files: dict[str, Any] = {
-        "modules.json": [{"idx": i, "name": str(i), "path": path, "type": types[path]} for i, path in enumerate(types)],
-        "sentence_bert_config.json": {"max_seq_length": 53, "do_lower_case": False},
-        "1_Pooling/config.json": {
-            "word_embedding_dimension": size,
-            "pooling_mode_mean_tokens": True,
-            "include_prompt": include_prompt,
-        },
-        "config_sentence_transformers.json": settings,
-    }
-    for name, values in files.items():
-        (directory / name).write_text(json.dumps(values), encoding="utf-8")
-    return directory
+    pooling = {"pooling_mode_mean_tokens": True, "include_prompt": include_prompt}
+    return make_directory(Kind(pooling, prompts=settings), directory, bert=checkpoint)
 
 
 @run_in_torch_process

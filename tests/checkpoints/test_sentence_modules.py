@@ -394,7 +394,7 @@ def test_cross_encoders_are_not_sentence_embeddings(directory: Path, small_bert:
 
 
 def test_a_saved_cross_encoder(small_bert: Path, tmp_path: Path) -> None:
-    sentence_models.save_cross_encoder(small_bert, tmp_path / "reranker")
+    sentence_models.save_cross_encoder("identity", small_bert, tmp_path / "reranker")
     source = open_source(tmp_path / "reranker")
     assert not is_sentence_directory(source)
     assert read_cross_encoder(source) == "torch.nn.modules.linear.Identity"

@@ -276,7 +276,7 @@ def predict_scores(directory: Path, pairs: list[tuple[str, str]]) -> np.ndarray:
 @pytest.fixture(scope="module")
 def cross_encoder(small_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("cross_encoders") / "identity"
-    sentence_models.save_cross_encoder(small_bert, target)
+    sentence_models.save_cross_encoder("identity", small_bert, target)
     return target
 
 

@@ -75,7 +75,7 @@ def test_a_difference_is_found(directory: Callable[[str], Path], monkeypatch: py
 
 
 def test_cross_encoders(small_bert: Path, tmp_path: Path) -> None:
-    sentence_models.save_cross_encoder(small_bert, tmp_path / "model")
+    sentence_models.save_cross_encoder("identity", small_bert, tmp_path / "model")
     certificate = verify(tmp_path / "model", TEXTS)
     assert certificate.passed, str(certificate)
     assert certificate.rows[-1].name == "score"

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import small
+from sentence_models import save_cross_encoder
 from torch_process import run_in_torch_process
 
 from keras_bert_impl.cli.main import main
@@ -32,32 +33,6 @@ DOCUMENTS = [
 ]
 IDENTITY, SIGMOID = "torch.nn.modules.linear.Identity", "torch.nn.modules.activation.Sigmoid"
 KINDS = ("identity", "sigmoid", "key", "old key", "no key")
-
-
-@run_in_torch_process
-def save_cross_encoder(kind: str, bert: Path, directory: Path) -> None:
-    """Saves a random cross-encoder: by its own method, or as files of older versions are."""
-    import json
-    import warnings
-
-    import torch
-    from sentence_transformers import CrossEncoder
-
-    warnings.simplefilter("ignore")
-    torch.manual_seed(5)
-    activation = torch.nn.Identity() if kind == "identity" else torch.nn.Sigmoid()
-    labels = 3 if kind == "three labels" else 1
-    model = CrossEncoder(str(bert), num_labels=labels, activation_fn=activation, device="cpu", max_length=41)
-    if kind in ("identity", "sigmoid"):
-        model.save_pretrained(str(directory), create_model_card=False)
-        return
-    model.model.save_pretrained(directory)
-    model.tokenizer.save_pretrained(directory)
-    identity = "torch.nn.modules.linear.Identity"
-    keys = {"key": {"sentence_transformers": {"activation_fn": identity, "version": "4.1.0"}}}
-    keys["old key"] = {"sbert_ce_default_activation_function": identity}
-    config = json.loads((directory / "config.json").read_text())
-    (directory / "config.json").write_text(json.dumps({**config, **keys.get(kind, {})}))
 
 
 @run_in_torch_process
