@@ -11,7 +11,7 @@ import pytest
 import sentence_models
 import tensorflow as tf
 from page_code import extract_blocks
-from sentence_models import KINDS, TEXTS
+from sentence_models import KINDS, TEXTS, Kind
 from torch_process import run_in_torch_process
 
 from keras_bert_impl.checkpoints.sentence_settings import SentenceSettings
@@ -57,10 +57,12 @@ def export(directory: Callable[[str], Path], tmp_path_factory: pytest.TempPathFa
     return make
 
 
+load = functools.lru_cache(maxsize=1)(tf.saved_model.load)
+
+
 def call(export: Path, signature: str, texts: list[str]) -> np.ndarray:
     """The vectors that a signature returns."""
-    loaded = tf.saved_model.load(str(export))
-    return loaded.signatures[signature](text=tf.constant(texts))["sentence_embedding"].numpy()
+    return load(str(export)).signatures[signature](text=tf.constant(texts))["sentence_embedding"].numpy()
 
 
 def run_ids(export: Path, prompt: str) -> np.ndarray:
@@ -77,16 +79,16 @@ def run_ids(export: Path, prompt: str) -> np.ndarray:
     return np.asarray(kind.open(export / kind.file)(inputs)["sentence_embedding"])[:, : settings.truncate_dim]
 
 
-QUICK = ("prompts", "several without prompt")
+QUICK = "several without prompt"
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow) for kind in EXPORTED]
+    "kind", [pytest.param(kind, marks=() if kind == QUICK else pytest.mark.slow) for kind in EXPORTED]
 )
 def test_a_signature_for_each_prompt(directory: Callable[[str], Path], export: Callable[..., Path], kind: str) -> None:
     settings = BertForSentenceEmbedding.from_pretrained(directory(kind)).settings
     found = export(kind)
-    assert set(tf.saved_model.load(str(found)).signatures) == {
+    assert set(load(str(found)).signatures) == {
         *("serving_default", "embed", "ids"),
         *(settings.prompts if any(settings.prompts.values()) else ()),
     }
@@ -110,7 +112,7 @@ def test_a_signature_for_each_prompt(directory: Callable[[str], Path], export: C
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
-        pytest.param(kind, name, marks=() if (kind, name) == (QUICK[-1], "onnx") else pytest.mark.slow)
+        pytest.param(kind, name, marks=() if (kind, name) == (QUICK, "onnx") else pytest.mark.slow)
         for kind in EXPORTED
         for name, format in FORMATS.items()
         if not format.takes_text
@@ -129,7 +131,7 @@ def test_other_runtimes(directory: Callable[[str], Path], export: Callable[..., 
 @pytest.mark.parametrize(
     ("kind", "name", "prompt_name"),
     [
-        ("several without prompt", "onnx", "query"),
+        (QUICK, "onnx", "query"),
         pytest.param("prompts", "litert", "passage", marks=pytest.mark.slow),
         pytest.param("dense", "openvino", None, marks=pytest.mark.slow),
     ],
@@ -177,15 +179,16 @@ def test_small_precisions(
 
 
 def test_serve_check(export: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve-check", str(export("several without prompt"))]) == 0
+    assert main(["serve-check", str(export(QUICK))]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("ok      tokenizer  vectors for texts and for the host's ids differ by ")
     assert max(map(len, lines)) <= 80
 
 
-def test_serve_check_compares_prompts(small_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KINDS, "titles", sentence_models.Kind(KINDS["mean without prompt"].pooling, prompts=PROMPTS))
-    source = sentence_models.make_directory("titles", tmp_path / "titles", bert=small_bert)
+@pytest.mark.slow
+def test_serve_check_compares_prompts(small_bert: Path, tmp_path: Path) -> None:
+    kind = Kind(KINDS["mean without prompt"].pooling, prompts=PROMPTS)
+    source = sentence_models.make_directory(kind, tmp_path / "titles", bert=small_bert)
     found = export_model(source, tmp_path / "x" / "1").directory
     checks = {check.name: check for check in check_export(found)}
     assert all(check.passed for check in checks.values())
@@ -199,12 +202,9 @@ def test_serve_check_compares_prompts(small_bert: Path, tmp_path: Path, monkeypa
     assert [check.name for check in check_export(found) if not check.passed] == ["tokenizer"]
 
 
-def test_a_prompt_with_the_name_of_a_signature(
-    small_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prompts = {"prompts": {"ids": "x: "}}
-    monkeypatch.setitem(KINDS, "ids", sentence_models.Kind({"pooling_mode_mean_tokens": True}, prompts=prompts))
-    source = sentence_models.make_directory("ids", tmp_path / "embedder", bert=small_bert)
+def test_a_prompt_with_the_name_of_a_signature(small_bert: Path, tmp_path: Path) -> None:
+    kind = Kind({"pooling_mode_mean_tokens": True}, prompts={"prompts": {"ids": "x: "}})
+    source = sentence_models.make_directory(kind, tmp_path / "embedder", bert=small_bert)
     with pytest.raises(InputError, match=r"the prompt 'ids' has the name of a signature\. Rename it in config_sent"):
         export_model(source, tmp_path / "x" / "1")
     assert not (tmp_path / "x").exists()
@@ -230,6 +230,7 @@ def similarities(directory: Callable[[str], Path], film_texts: list[str], tmp_pa
     return tmp_path / "sts.tsv"
 
 
+@pytest.mark.slow
 def test_the_gate_on_spearman(
     directory: Callable[[str], Path], similarities: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,7 +63,8 @@ CHANGES: dict[str, tuple[dict[str, Any], Callable[[BertForSentenceEmbedding], Be
 }
 
 
-@pytest.mark.parametrize("change", [next(iter(CHANGES)), pytest.param([*CHANGES][1], marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_difference_is_found(directory: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     options, alter = CHANGES[change]
     load = BertForSentenceEmbedding.from_pretrained
@@ -74,6 +75,7 @@ def test_a_difference_is_found(directory: Callable[[str], Path], monkeypatch: py
     assert [problem.split(":")[0] for problem in certificate.problems] == ["sentence embedding"]
 
 
+@pytest.mark.slow
 def test_cross_encoders(small_bert: Path, tmp_path: Path) -> None:
     sentence_models.save_cross_encoder("identity", small_bert, tmp_path / "model")
     certificate = verify(tmp_path / "model", TEXTS)

@@ -69,6 +69,16 @@ def test_vectors(model: BertForSentenceEmbedding, directory: Path, expected: np.
         assert_same_vectors(embed(model, TEXTS, settings.prompts["passage"]), theirs)
 
 
+# Quick: poolings, dense modules, prompts, the tokenizer, and a folder.
+SAVED = ("several", "dense of several", "several without prompt", "lower case", "folder")
+
+
+@pytest.mark.parametrize(
+    "directory",
+    [pytest.param(kind, marks=() if kind in SAVED else pytest.mark.slow) for kind in KINDS],
+    indirect=True,
+    scope="module",
+)
 def test_saved(model: BertForSentenceEmbedding, directory: Path, expected: np.ndarray, tmp_path: Path) -> None:
     """sentence-transformers opens what is saved, and what it saves is read with the same settings."""
     model.save_pretrained(tmp_path / "ours")

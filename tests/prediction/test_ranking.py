@@ -60,7 +60,9 @@ def reranker(cross_encoder: Path) -> Reranker:
     return Reranker(cross_encoder)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow if kind in ("sigmoid", "key") else ()) for kind in KINDS]
+)
 @pytest.mark.filterwarnings("ignore:1 of 6 texts are longer than 41 tokens:UserWarning")
 def test_scores_and_order(kind: str, small_bert: Path, tmp_path: Path) -> None:
     save_cross_encoder(kind, small_bert, tmp_path / "model")

@@ -266,7 +266,10 @@ def evaluate_pairs(directory: Path, texts: list[str], pairs: list[str], scores: 
     return {name.split("_")[0]: float(value) for name, value in metrics.items()}
 
 
-@pytest.mark.parametrize("kind", ["prompts", "several without prompt", "dense", "folder"])
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("prompts", "dense", "folder")]
+
+
+@pytest.mark.parametrize("kind", ["several without prompt", *SLOW])
 @pytest.mark.filterwarnings("ignore:.* texts are longer than:UserWarning")
 @pytest.mark.filterwarnings("ignore:the model has the prompt 'passage' but no 'document':UserWarning")
 def test_metrics_of_sentence_transformers(
