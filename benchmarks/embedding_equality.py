@@ -62,9 +62,7 @@ def make_directories(checkpoint: Path, target: Path, texts: list[str], pairs: li
         model.save_pretrained(str(target / name), create_model_card=False)
         results[name] = _encode(model, texts, has_prompts)
     plain = target / "bert"  # Without the files of an embedding model.
-    plain.mkdir()
-    for file in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt"):
-        shutil.copy(checkpoint / file, plain)
+    shutil.copytree(checkpoint, plain, ignore=shutil.ignore_patterns("modules.json", "*sentence*", "[0-9]_*"))
     for name in RERANKERS:
         torch.manual_seed(1)
         activation = getattr(torch.nn, name)()

@@ -47,10 +47,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
     arguments = parser.parse_args()
-    results = {f"{devices} devices": run_in_process(train, arguments.checkpoint, devices) for devices in (1, 2)}
+    results = {devices: run_in_process(train, arguments.checkpoint, devices) for devices in (1, 2)}
     (one, _), (two, replicas) = results.values()
     apart = max(abs(a - b) / abs(a) for a, b in zip(one, two, strict=True))
-    rows = [(name, str(count), f"{losses[0]:.6f}", f"{losses[-1]:.6f}") for name, (losses, count) in results.items()]
+    rows = [
+        (str(devices), str(count), f"{losses[0]:.6f}", f"{losses[-1]:.6f}")
+        for devices, (losses, count) in results.items()
+    ]
     write(
         "Contrastive training on mirrored devices",
         format_verdict(

@@ -9,8 +9,8 @@ Both: 4 epochs, batch 32, AdamW 2e-5, 10 % warm-up, linear decay, weight decay 0
 most 256 tokens. Each job is a process (``embedding_train_keras.py`` or ``embedding_train_torch.py``); the jobs take
 turns. The machine must do nothing else. The result of each job is saved as JSON, so that an interrupted run continues.
 
-Expected time on two cores: not measured yet. Targets: at most 0.6 of the time of sentence-transformers; the median of
-the scores on the development data is not below the lowest of sentence-transformers.
+Targets: 1 / 0.6 times as fast as sentence-transformers; the median of the scores on the development data is not below
+the lowest of sentence-transformers.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from embedding_data import format_verdict
 _HERE = Path(__file__).parent
 _OURS, _THEIRS = "embedding_train_keras", "embedding_train_torch"
 JOBS = {"sts": "spearman", "questions": "mrr@10"}
-MAX_TIME = 0.6
+MIN_RATIO = 1 / 0.6
 
 
 def add_job_options(parser):
@@ -84,7 +84,8 @@ def main():
                     str(seed),
                 ]
                 output = subprocess.run([*command, *options], stdout=subprocess.PIPE, check=True, text=True).stdout
-                result = json.loads(output.splitlines()[-1]) | {"busy": arguments.busy}
+                result = json.loads(output.splitlines()[-1])
+                result |= {"busy": arguments.busy, "commit": report.get_commit(_HERE)}
                 path.write_text(json.dumps(result), encoding="utf-8")
                 print(f"{path.name}: {result['seconds']:.0f} s, {result['scores']}", flush=True)
 
@@ -107,18 +108,19 @@ def format_range(scores):
 
 def write_report(results):
     """Writes the report: times of jobs without ``--busy``, memory and scores of all."""
-    verdicts, rows = [], []
+    verdicts, rows, commits = [], [], set()
     for job, seeds in read_results(results).items():
         metric, ratios = JOBS[job], []
         for seed, (ours, theirs) in sorted(seeds.items()):
+            commits |= {ours["commit"], theirs["commit"]}
             quiet = not (ours["busy"] or theirs["busy"])
             if quiet:
-                ratios.append(ours["seconds"] / theirs["seconds"])
+                ratios.append(theirs["seconds"] / ours["seconds"])
             rows.append(
                 (
                     f"{job}, seed {seed}",
                     *(f"{side['seconds']:.0f}" if quiet else "–" for side in (ours, theirs)),
-                    f"{ratios[-1]:.3f}" if quiet else "–",
+                    f"{ratios[-1]:.2f}" if quiet else "–",
                     *(f"{side['megabytes']:.0f}" for side in (ours, theirs)),
                     *(str(side["steps"]) for side in (ours, theirs)),
                     *(f"{side['loss']:.4f}" for side in (ours, theirs)),
@@ -129,9 +131,9 @@ def write_report(results):
             ratio = statistics.median(ratios)
             verdicts.append(
                 format_verdict(
-                    f"{job}: time divided by that of sentence-transformers {ratio:.3f} (median of {len(ratios)}), at "
-                    f"most {MAX_TIME}",
-                    ratio <= MAX_TIME,
+                    f"{job}: {ratio:.2f} times as fast as sentence-transformers (median of {len(ratios)} seeds), at "
+                    f"least {MIN_RATIO:.2f}",
+                    ratio >= MIN_RATIO,
                 )
             )
         own, others = ([pair[side]["scores"][metric] for pair in seeds.values()] for side in (0, 1))
@@ -144,14 +146,15 @@ def write_report(results):
     sides = [
         name for pair in ("s", "MB", "steps", "last loss", "score") for name in (pair, f"{pair}, sentence-transformers")
     ]
-    header = ("job", *sides[:2], "s divided by sentence-transformers'", *sides[2:])
+    header = ("job", *sides[:2], "times as fast", *sides[2:])
     report.write(
         "Training all-MiniLM-L6-v2 as an embedding model",
         "\n".join(verdicts),
         "4 epochs, batch 32, AdamW 2e-5, 10 % warm-up, linear decay, weight decay 0.01, clipping at 1, dropout. 's': "
         "seconds of training, tokenization included; a dash means that the machine did other work too. 'MB': peak "
         "memory above that of the imports. 'score': Spearman on STS-B dev, MRR@10 of the held-out questions, after the "
-        "last epoch. The verdicts have the median of the seeds, and their range.",
+        f"last epoch. The verdicts have the median of the seeds, and their range. Commits of the jobs: "
+        f"{', '.join(sorted(commits))}.",
         report.make_table(header, rows),
     )
 

@@ -84,7 +84,7 @@ def write(title: str, *sections: str) -> Path:
 
     Args:
         title: the heading of the report.
-        sections: the Markdown below the machine and the versions.
+        sections: the Markdown below the machine, the versions and the commit.
     """
     script, today, (model, flags) = Path(sys.argv[0]), datetime.date.today().isoformat(), _read_processor()
     cores = len(os.sched_getaffinity(0))
@@ -97,6 +97,7 @@ def write(title: str, *sections: str) -> Path:
         f"- Versions: Python {platform.python_version()}, {', '.join(_list_versions())}",
         f"- Command: `{command}`",
         f"- Date: {today}",
+        f"- Commit: {get_commit(Path(__file__).parent)}",
     )
     _REPORTS.mkdir(exist_ok=True)
     path = _REPORTS / f"{script.stem}_{slug}_{today}.md"
@@ -106,9 +107,9 @@ def write(title: str, *sections: str) -> Path:
 
 
 def get_commit(checkout: Path) -> str:
-    """The commit of a checkout."""
-    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    """The commit of a checkout, with ``-dirty`` if its files differ from it."""
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--exclude", "*"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
 
 
 def _read_processor() -> tuple[str, set[str]]:
