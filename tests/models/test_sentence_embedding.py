@@ -44,7 +44,13 @@ def assert_same_vectors(ours: np.ndarray, theirs: np.ndarray) -> None:
     np.testing.assert_allclose(ours[:, : theirs.shape[1]], theirs, atol=1e-5, rtol=1e-5)
 
 
-@pytest.fixture(scope="module", params=KINDS)
+# Each pooling alone is tested in tests/layers.
+QUICK = ("several", "dense of several", "prompts", "several without prompt", "lower case", "folder")
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow) for kind in KINDS]
+)
 def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, small_bert: Path) -> Path:
     return make_directory(request.param, tmp_path_factory.mktemp("sentence") / request.param, bert=small_bert)
 
@@ -69,16 +75,6 @@ def test_vectors(model: BertForSentenceEmbedding, directory: Path, expected: np.
         assert_same_vectors(embed(model, TEXTS, settings.prompts["passage"]), theirs)
 
 
-# Quick: poolings, dense modules, prompts, the tokenizer, and a folder.
-SAVED = ("several", "dense of several", "several without prompt", "lower case", "folder")
-
-
-@pytest.mark.parametrize(
-    "directory",
-    [pytest.param(kind, marks=() if kind in SAVED else pytest.mark.slow) for kind in KINDS],
-    indirect=True,
-    scope="module",
-)
 def test_saved(model: BertForSentenceEmbedding, directory: Path, expected: np.ndarray, tmp_path: Path) -> None:
     """sentence-transformers opens what is saved, and what it saves is read with the same settings."""
     model.save_pretrained(tmp_path / "ours")
