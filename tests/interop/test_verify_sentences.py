@@ -84,6 +84,7 @@ def test_cross_encoders(small_bert: Path, tmp_path: Path) -> None:
     assert certificate.rows[-1].vectors == len(TEXTS) + 5
 
 
+@pytest.mark.slow
 def test_without_sentence_transformers(
     directory: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
