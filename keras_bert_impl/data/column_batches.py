@@ -67,8 +67,8 @@ class ColumnBatches(LengthBatches):
         unique: whether no text occurs twice in a batch.
 
     Item ``k``:
-        ``(inputs, labels)``. The inputs have the names of the model's inputs with the
-        number of the column: ``input_ids_0``, ``attention_mask_0`` …, ``input_ids_1`` …
+        ``(inputs, labels)``. The names of the inputs are those of the model with the
+        number of the column, such as ``input_ids_0`` and ``attention_mask_1``.
 
     >>> from keras_bert_impl.data import Ragged
     >>> pool = {"input_ids": Ragged.from_rows([[2, 7, 3], [2, 3], [2, 7, 8, 9, 3]], dtype=np.int32)}

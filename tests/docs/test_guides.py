@@ -76,6 +76,7 @@ def test_pages_list_all_tasks(page: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.* texts are longer than:UserWarning")
 def test_semantic_search(
     tmp_path: Path,
     small_bert: Path,
