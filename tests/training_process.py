@@ -94,8 +94,8 @@ def train(
     rows = 138  # The last batch of an epoch is half full.
     with start_strategy(strategy, devices=devices) as distribution:
         keras.utils.set_random_seed(3)
-        # JAX compiles again for each length.
-        lengths = (24,) if keras.backend.backend() == "jax" else ()
+        # JAX compiles again for each length; TensorFlow traces again for the lengths of pairs.
+        lengths = (24,) if loss or keras.backend.backend() == "jax" else ()
         epochs = -(-steps * batch_size // rows)
         order: dict[str, Any] = {"seed": 5, "epochs": epochs, "lengths": lengths}
         batches = (
@@ -116,25 +116,23 @@ def train(
             )
             model: Any
             if loss:
-                predictor = BertForSentenceEmbedding(config, dtype=PRECISIONS[precision])
-                model = SentenceColumns(predictor, 2)
+                model = SentenceColumns(BertForSentenceEmbedding(config, dtype=PRECISIONS[precision]), 2)
                 losses = {"loss": {"sentence_embedding": make_contrastive_loss(loss)}}
             else:
-                predictor = model = BertForPreTraining(config, dtype=PRECISIONS[precision])
+                model = BertForPreTraining(config, dtype=PRECISIONS[precision])
                 losses = TASKS["pretraining"].make_compile_arguments()
             settings = PretrainingSettings(precision=precision, accumulate=parts, remat=remat)
             model_optimizer = OPTIMIZERS[optimizer](learning_rate=3e-3, steps=steps, clip_norm=0.5)
             distribution.compile(model, model_optimizer, losses, settings=settings)
         # An epoch has one step, so that its loss is that of the step.
         feed = distribution.feed(distribution.split(batches, accumulate=parts))
-        arguments = {"verbose": 0, "shuffle": False, **distribution.make_validation_arguments(batches)}
+        # The loss of a step of contrastive training shows the weights; validation and prediction are not different.
+        validation = {} if loss else distribution.make_validation_arguments(batches)
         history = model.fit(feed, steps_per_epoch=1, epochs=steps - 1, verbose=0, shuffle=False).history
-        last = model.fit(feed, steps_per_epoch=1, **arguments).history
+        last = model.fit(feed, steps_per_epoch=1, verbose=0, shuffle=False, **validation).history
         ids = np.random.default_rng(1).integers(5, WORDS, (3, 11)).astype(np.int32)
-        inputs = {"input_ids": ids}
-        if not loss:
-            inputs["masked_lm_positions"] = np.tile(np.arange(2, dtype=np.int32), (3, 1))
-        outputs = compile_inference(predictor)(inputs)
+        inputs = {"input_ids": ids, "masked_lm_positions": np.tile(np.arange(2, dtype=np.int32), (3, 1))}
+        outputs = {} if loss else compile_inference(model)(inputs)
         return {
             "losses": np.ravel([*history["loss"], *last["loss"]]).tolist(),
             "metrics": {name: float(np.ravel(values[-1])[0]) for name, values in last.items()},

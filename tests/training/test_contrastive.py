@@ -206,7 +206,7 @@ def test_other_backends_have_no_parts() -> None:
 
 def test_mirrored_replicas_train_like_one_device() -> None:
     settings = {"loss": RANKING, "steps": 20}
-    mirrored = {"strategy": "mirrored", "devices": 2, "parts": 2, **settings}
+    mirrored = {"strategy": "mirrored", "devices": 2, **settings}
     [[many, one]] = collect_results([start_training(mirrored, settings)])
     assert many["replicas"] == 2
     assert_same(many, one)
@@ -214,10 +214,12 @@ def test_mirrored_replicas_train_like_one_device() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", ["CoSENTLoss", "Matryoshka", "CosineSimilarityLoss"])
-def test_other_losses_on_replicas(loss: str) -> None:
+@pytest.mark.parametrize(
+    ("loss", "parts"), [(RANKING, 2), ("CoSENTLoss", 1), ("Matryoshka", 1), ("CosineSimilarityLoss", 1)]
+)
+def test_losses_and_parts_on_replicas(loss: str, parts: int) -> None:
     settings = {"loss": loss, "steps": 20}
-    mirrored = {"strategy": "mirrored", "devices": 3, "parts": 1, **settings}
+    mirrored = {"strategy": "mirrored", "devices": 3, "parts": parts, **settings}
     [[many, one]] = collect_results([start_training(mirrored, settings)])
     assert_same(many, one)
 

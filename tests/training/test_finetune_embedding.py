@@ -75,10 +75,11 @@ def get_scores(checkpoint: Path, columns: Columns) -> dict[str, float]:
 
 
 def test_texts_learn_to_find_their_positives(small_bert: Path, pairs: Columns, tmp_path: Path) -> None:
-    options = {"query_prompt": "the ", "symmetric": True, "matryoshka": "32,8"}
+    options = {"query_prompt": "the ", "matryoshka": "32,8"}
     metrics = train(small_bert, tmp_path / "run", pairs, **options)
-    assert get_scores(small_bert, pairs)["ndcg@10"] < 0.3
-    assert max(scores["ndcg@10"] for scores in metrics["validation"]) > 0.9
+    scores = [epoch["ndcg@10"] for epoch in metrics["validation"]]
+    assert scores[0] < 0.6
+    assert max(scores) > 0.9
     assert metrics["options"] == {**POOLING, **options}
     # The directory has the head and the prompt, and gives the vectors that were scored.
     model = BertForSentenceEmbedding.from_pretrained(tmp_path / "run")
