@@ -17,32 +17,31 @@ from keras_bert_impl import BertConfig, models
 from keras_bert_impl.checkpoints.sentence_settings import POOLING_MODES, DenseSettings, SentenceSettings
 
 BACKENDS = ["tensorflow", "jax", "torch"]
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "num_hidden_layers": 2}
 
 RUN = """
-import json, sys
-from pathlib import Path
+import sys
 import keras, numpy as np
 from keras_bert_impl import models
 
-names, directory, inputs, outputs, blocked = sys.argv[1:]
+name, directory, inputs, outputs, blocked, *texts = sys.argv[1:]
 inputs = dict(np.load(inputs))
-found = {}
-for name in names.split():
-    model = getattr(models, name).from_pretrained(f"{directory}/{name}", output_hidden_states=True)
-    results = model.predict({key: value for key, value in inputs.items() if key in model.input_names}, verbose=0)
-    states = results.pop("hidden_states")
-    results |= {f"hidden_state_{number}": state for number, state in enumerate(states)}
+model = getattr(models, name).from_pretrained(directory, output_hidden_states=True)
+found = model.predict({key: value for key, value in inputs.items() if key in model.input_names}, verbose=0)
+states = found.pop("hidden_states")
+found |= {f"hidden_state_{number}": state for number, state in enumerate(states)}
 
-    model = getattr(models, name).from_pretrained(f"{directory}/{name}")
-    few = {"input_ids": inputs["input_ids"]}
-    targets = {key: np.zeros(value.shape, "float32") for key, value in model.predict(few, verbose=0).items()}
-    model.compile(optimizer=keras.optimizers.SGD(0.1), loss=dict.fromkeys(targets, "mse"))
-    model.fit(few, targets, batch_size=13, verbose=0)
-    results |= {f"after a step: {key}": value for key, value in model.state_dict().items()}
-    found |= {f"{name} {key}": value for key, value in results.items()}
+model = getattr(models, name).from_pretrained(directory)
+few = {"input_ids": inputs["input_ids"]}
+targets = {key: np.zeros(value.shape, "float32") for key, value in model.predict(few, verbose=0).items()}
+model.compile(optimizer=keras.optimizers.SGD(0.1), loss=dict.fromkeys(targets, "mse"))
+model.fit(few, targets, batch_size=13, verbose=0)
+found |= {f"after a step: {key}": value for key, value in model.state_dict().items()}
+"""
 
-model = models.BertForSentenceEmbedding.from_pretrained(f"{directory}/embedder")
-texts = json.loads(Path(directory, "texts.json").read_text())
+ENCODE = """
+directory, *texts = texts
+model = models.BertForSentenceEmbedding.from_pretrained(directory)
 found |= {
     "encode: many": model.encode(texts, max_tokens=300),
     "encode: prompt": model.encode(texts[:5], prompt_name="query"),
@@ -51,6 +50,9 @@ found |= {
     "encode: states": model.encode(texts[2], output_value="token_embeddings"),
     "encode: bfloat16": model.encode(texts[:5], precision="bfloat16"),
 }
+"""
+
+SAVE = """
 np.savez(outputs, backend=keras.backend.backend(), **found)
 assert not blocked or not [module for module in sys.modules if module.split(".")[0] == blocked]
 """
@@ -74,44 +76,52 @@ def start(backend: str, code: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_same_numbers_on_all_backends(tmp_path: Path, small_bert: Path, film_texts: list[str]) -> None:
-    """Outputs, all weights after a step of training without dropout, and vectors with a prompt that is not pooled.
-
-    JAX, which pads to a few lengths, runs with the import of TensorFlow blocked.
-    """
-    names = ["BertForPreTraining", "BertForSentenceEmbedding"]
-    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "num_hidden_layers": 2}
-    transformers_models.save(names[0], tmp_path / names[0], **no_dropout)
-    settings = SentenceSettings(
-        pooling=POOLING_MODES, modules=(DenseSettings(6 * 32, 7, activation="gelu"), "normalize")
-    )
-    config = settings.add_to(BertConfig.from_pretrained(tmp_path / names[0]))
-    models.BertForSentenceEmbedding(config).save_pretrained(tmp_path / names[1])
-    prompts = {"prompts": {"query": "a film: "}}
-    small.write_embedder(tmp_path / "embedder", small_bert, include_prompt=False, **prompts)
-    (tmp_path / "texts.json").write_text(json.dumps(film_texts[:23]), encoding="utf-8")
+def run_on_all_backends(directory: Path, code: str, name: str, *texts: object) -> dict[str, np.ndarray]:
+    """Returns what TensorFlow gives; JAX, without TensorFlow, and PyTorch give the same."""
     inputs = transformers_models.make_inputs()
     is_pooled = np.arange(transformers_models.LENGTH) >= np.arange(transformers_models.BATCH)[:, None] % 3
-    np.savez(tmp_path / "inputs.npz", **inputs, pooling_mask=is_pooled.astype("int32"))
-    files = [" ".join(names), tmp_path, tmp_path / "inputs.npz"]
-    processes = [
-        start("tensorflow", RUN, *files, tmp_path / "tensorflow.npz", ""),
-        start("jax", BLOCK + RUN, *files, tmp_path / "jax.npz", "tensorflow"),
-        start("torch", RUN, *files, tmp_path / "torch.npz", ""),
-    ]
+    np.savez(directory / "inputs.npz", **inputs, pooling_mask=is_pooled.astype("int32"))
+    processes = []
+    for backend in BACKENDS:
+        blocked = "tensorflow" if backend == "jax" else ""
+        files = [directory, directory / "inputs.npz", directory / f"{backend}.npz"]
+        processes.append(start(backend, (BLOCK if blocked else "") + code + SAVE, name, *files, blocked, *texts))
     for process in processes:
         _, messages = process.communicate()
         assert process.returncode == 0, messages
-    first, *others = ({**np.load(tmp_path / f"{backend}.npz")} for backend in BACKENDS)
+    first, *others = ({**np.load(directory / f"{backend}.npz")} for backend in BACKENDS)
     assert [str(found.pop("backend")) for found in (first, *others)] == BACKENDS
     for other in others:
         assert other.keys() == first.keys()
         for key, value in first.items():
             atol = 2e-2 if key == "encode: bfloat16" else 1e-5
             np.testing.assert_allclose(other[key], value, rtol=0, atol=atol, err_msg=key)
-    assert first["encode: many"].shape == (23, 32)
-    expected = transformers_models.compute_outputs(names[0], tmp_path / names[0], inputs)["seq_relationship_logits"]
-    np.testing.assert_allclose(first[f"{names[0]} seq_relationship_logits"], expected, atol=1e-5)
+    return first
+
+
+def test_same_numbers_on_all_backends(tmp_path: Path) -> None:
+    """Outputs, and all weights after a step of training without dropout."""
+    transformers_models.save("BertForPreTraining", tmp_path, **NO_DROPOUT)
+    found = run_on_all_backends(tmp_path, RUN, "BertForPreTraining")
+    inputs = transformers_models.make_inputs()
+    expected = transformers_models.compute_outputs("BertForPreTraining", tmp_path, inputs)["seq_relationship_logits"]
+    np.testing.assert_allclose(found["seq_relationship_logits"], expected, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_same_vectors_on_all_backends(tmp_path: Path, small_bert: Path, film_texts: list[str]) -> None:
+    """Poolings and a dense module; and ``encode``, which on JAX pads to a few lengths, with a prompt not pooled."""
+    settings = SentenceSettings(
+        pooling=POOLING_MODES, modules=(DenseSettings(6 * 32, 7, activation="gelu"), "normalize")
+    )
+    transformers_models.save("BertModel", tmp_path / "bert", **NO_DROPOUT)
+    config = settings.add_to(BertConfig.from_pretrained(tmp_path / "bert"))
+    models.BertForSentenceEmbedding(config).save_pretrained(tmp_path / "model")
+    prompts = {"prompts": {"query": "a film: "}}
+    embedder = small.write_embedder(tmp_path / "embedder", small_bert, include_prompt=False, **prompts)
+    texts = film_texts[:23]
+    found = run_on_all_backends(tmp_path / "model", RUN + ENCODE, "BertForSentenceEmbedding", embedder, *texts)
+    assert found["encode: many"].shape == (23, 32)
 
 
 PRETRAIN = """

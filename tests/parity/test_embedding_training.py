@@ -24,7 +24,7 @@ def test_training_is_the_same_on_all_devices(tmp_path: Path, small_bert: Path, f
     embedder = small.write_embedder(tmp_path / "embedder", small_bert, include_prompt=False, prompts=PROMPTS)
     texts, positives = film_texts[:ROWS], film_texts[ROWS : 2 * ROWS]
     assert len({*texts, *positives}) == 2 * ROWS
-    rows = [("text", "positive"), *zip(texts, positives, strict=True)]
+    rows = [("anchor", "positive"), *zip(texts, positives, strict=True)]
     (tmp_path / "pairs.tsv").write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
     data = [part for name in ("train", "valid") for part in (f"--{name}", tmp_path / "pairs.tsv")]
     # An epoch is one batch.
