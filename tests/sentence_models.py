@@ -171,14 +171,15 @@ def save_again(directory: Path, target: Path) -> None:
 
 
 @run_in_torch_process
-def save_cross_encoder(kind: str, bert: Path, directory: Path) -> None:
-    """Saves a random cross-encoder for at most 41 tokens.
+def save_cross_encoder(kind: str, bert: Path, directory: Path, *, max_length: int = 41) -> None:
+    """Saves a random cross-encoder.
 
     Args:
         kind: "identity" (scores are not bounded) or "sigmoid": the files of the installed version; "key", "old key" or
             "no key": those of older versions; "three labels": no reranker.
         bert: the directory of the BERT.
         directory: must not exist.
+        max_length: tokens of a pair, at most.
     """
     import json
     import warnings
@@ -190,7 +191,7 @@ def save_cross_encoder(kind: str, bert: Path, directory: Path) -> None:
     torch.manual_seed(5)
     activation = torch.nn.Identity() if kind == "identity" else torch.nn.Sigmoid()
     labels = 3 if kind == "three labels" else 1
-    model = CrossEncoder(str(bert), num_labels=labels, activation_fn=activation, device="cpu", max_length=41)
+    model = CrossEncoder(str(bert), num_labels=labels, activation_fn=activation, device="cpu", max_length=max_length)
     if kind in ("identity", "sigmoid"):
         model.save_pretrained(str(directory), create_model_card=False)
         return

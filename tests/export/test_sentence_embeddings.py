@@ -82,9 +82,8 @@ def run_ids(export: Path, prompt: str) -> np.ndarray:
 QUICK = "several without prompt"
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=() if kind == QUICK else pytest.mark.slow) for kind in EXPORTED]
-)
+@pytest.mark.slow  # `test_stock_runtime.py` calls signatures of prompts in a C program.
+@pytest.mark.parametrize("kind", EXPORTED)
 def test_a_signature_for_each_prompt(directory: Callable[[str], Path], export: Callable[..., Path], kind: str) -> None:
     settings = BertForSentenceEmbedding.from_pretrained(directory(kind)).settings
     found = export(kind)
@@ -178,6 +177,7 @@ def test_small_precisions(
     assert found.dtype == np.float32
 
 
+@pytest.mark.slow
 def test_serve_check(export: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve-check", str(export(QUICK))]) == 0
     lines = capsys.readouterr().out.splitlines()

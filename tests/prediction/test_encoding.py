@@ -232,6 +232,7 @@ def make_inputs(model: BertForSentenceEmbedding) -> dict[str, np.ndarray]:
     return {name: rows[name] for name in ("input_ids", "attention_mask")}
 
 
+@pytest.mark.slow
 def test_several_threads(model: BertForSentenceEmbedding, directory: Path, film_texts: list[str]) -> None:
     """Threads that compile the model at once."""
     parts = [film_texts[i : i + 41] for i in range(0, 164, 41)]

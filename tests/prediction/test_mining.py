@@ -80,7 +80,7 @@ def model(directory: Path) -> BertForSentenceEmbedding:
 @pytest.fixture(scope="module")
 def cross_encoder(tmp_path_factory: pytest.TempPathFactory, small_bert: Path) -> Path:
     directory = tmp_path_factory.mktemp("cross_encoders") / "model"
-    sentence_models.save_cross_encoder("identity", small_bert, directory)
+    sentence_models.save_cross_encoder("identity", small_bert, directory, max_length=131)
     return directory
 
 

@@ -61,7 +61,8 @@ def reranker(cross_encoder: Path) -> Reranker:
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=pytest.mark.slow if kind in ("sigmoid", "key") else ()) for kind in KINDS]
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.slow if kind in ("sigmoid", "key", "no key") else ()) for kind in KINDS],
 )
 @pytest.mark.filterwarnings("ignore:1 of 6 texts are longer than 41 tokens:UserWarning")
 def test_scores_and_order(kind: str, small_bert: Path, tmp_path: Path) -> None:

@@ -145,6 +145,7 @@ def test_a_run_calls_all_of_them(search: Search, checkpoint: Path, tmp_path: Pat
         finetune(checkpoint, **same)
 
 
+@pytest.mark.slow
 def test_the_trained_model_may_be_another_than_the_saved_one(checkpoint: Path, tmp_path: Path) -> None:
     """Both have the same weights."""
     made: list[Search] = []
