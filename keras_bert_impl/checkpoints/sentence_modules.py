@@ -156,7 +156,7 @@ def _read_directory(source: Source, path: Path, config: BertConfig) -> SentenceS
     settings = _read_transformer(source, _read_prompts(source, SentenceSettings()))
     _, pooling, *others = _read_modules(path)
     settings = _read_pooling(source, pooling, settings, hidden_size=config.hidden_size)
-    size = settings.compute_size(config.hidden_size)
+    size = settings.count_dimensions(config.hidden_size)
     modules: list[Any] = []
     for module in others:
         if module.kind == "Normalize":

@@ -72,7 +72,7 @@ class SentenceSettings:
     Source: https://github.com/huggingface/sentence-transformers
 
     >>> settings = SentenceSettings(pooling=("cls", "mean"), modules=("normalize",), prompts={"query": "query: "})
-    >>> settings.compute_size(hidden_size=384)
+    >>> settings.count_dimensions(hidden_size=384)
     768
     >>> settings.prompts
     {'query': 'query: ', 'document': ''}
@@ -174,8 +174,8 @@ class SentenceSettings:
             )
         return self.prompts["document"]
 
-    def compute_size(self, hidden_size: int) -> int:
-        """Returns the size of the vectors of a model with this hidden size, before ``truncate_dim``."""
+    def count_dimensions(self, hidden_size: int) -> int:
+        """Returns the number of dimensions of the vectors with this hidden size, before ``truncate_dim``."""
         return self.dense[-1].out_features if self.dense else len(self.pooling) * hidden_size
 
     def resolve_max_length(self, config: BertConfig, tokenizer_length: int | None) -> int:
@@ -199,7 +199,17 @@ def _make(settings_class: Any, values: Any) -> Any:
             f"config.json: {CONFIG_KEY} has the unknown key {unknown[0]!r}; known are {', '.join(known)}. Use the "
             "version of keras_bert_impl that wrote the file, or remove the key."
         )
+    needed = [field.name for field in dataclasses.fields(settings_class) if _is_needed(field)]
+    if missing := [name for name in needed if name not in values]:
+        raise InputError(
+            f"config.json: {CONFIG_KEY} contains {dict(values)!r:.200}, without {join_names(missing)}. Add it, or use "
+            "the config.json that keras_bert_impl wrote."
+        )
     return settings_class(**values)
+
+
+def _is_needed(field: dataclasses.Field) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _is_size(value: Any) -> bool:

@@ -28,10 +28,10 @@ def iterate_text_columns(
 ) -> Iterator[dict[str, Any]]:
     r"""Reads a table of texts, of pairs with a score, or of texts with positive and negative texts, line by line.
 
-    Columns that are not named are found by their usual names: ``text`` and ``text_pair``; or, without ``text``, first
-    ``anchor``, ``query``, ``question`` or ``sentence1``, and second ``positive``, ``passage``, ``answer`` or
-    ``sentence2``; further ``label`` or ``score``; and ``negative``, ``negative_1``, ``negative_2`` … or, in JSONL, a
-    list ``negatives``.
+    Columns that are not named are found by their usual names: ``text`` and ``text_pair`` or ``positive``; or, without
+    ``text``, first ``anchor``, ``query``, ``question`` or ``sentence1``, and second ``positive``, ``passage``,
+    ``answer`` or ``sentence2``; further ``label`` or ``score``; and ``negative``, ``negative_1``, ``negative_2`` … or,
+    in JSONL, a list ``negatives``.
 
     Args:
         path: the file, or ``tfds:NAME:SPLIT``; see `read_table`.
@@ -97,7 +97,7 @@ def _find_names(record: Mapping[str, Any], chosen: Mapping[str, str | None]) -> 
     has_text = "text" in record and chosen["text"] is None
     names = {}
     for role, usual in _NAMES.items():
-        known = usual[:1] if has_text and role == "text_pair" else usual
+        known = usual[:2] if has_text and role == "text_pair" else usual
         name = chosen[role] or next((name for name in known if name in record), None)
         if name is not None or role == "text":
             names[role] = name or role

@@ -201,7 +201,7 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
     def get_sentence_embedding_dimension(self) -> int:
         """Returns the number of dimensions of the vectors that ``encode`` gives."""
         settings = self.settings
-        dimensions = settings.compute_size(self.config.hidden_size)
+        dimensions = settings.count_dimensions(self.config.hidden_size)
         return min(dimensions, settings.truncate_dim or dimensions)
 
     def encode(self, inputs: str | Iterable[str], **options: Any) -> Any:

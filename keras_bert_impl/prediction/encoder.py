@@ -40,7 +40,7 @@ class EncodeOptions(TypedDict, total=False):
 
 def get_dimensions(model: "BertForSentenceEmbedding", truncate_dim: int | None = None) -> int:
     """Returns the number of dimensions of the vectors that `encode` returns with this ``truncate_dim``."""
-    dimensions = model.settings.compute_size(model.config.hidden_size)
+    dimensions = model.settings.count_dimensions(model.config.hidden_size)
     limit = model.settings.truncate_dim if truncate_dim is None else truncate_dim
     if limit is not None and limit < 1:
         raise InputError(f"truncate_dim is {limit}; a number of dimensions from 1 to {dimensions} was expected.")

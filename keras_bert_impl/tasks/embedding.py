@@ -172,7 +172,7 @@ class Embedding(TextTask):
         documents = np.empty(0, np.int64)
         if "corpus" in columns:
             count = len(columns["corpus"][0]) + len(columns["text"])
-            check_memory_for_vectors(count, settings.compute_size(config.hidden_size))
+            check_memory_for_vectors(count, settings.count_dimensions(config.hidden_size))
             documents = find_rows(document, columns["corpus"][0].texts)
         elif "positive" in columns:
             documents = np.unique(row_columns[1:])
@@ -228,7 +228,7 @@ class Embedding(TextTask):
 
         examples = self._make_examples(features)
         self._choose_loss(features)
-        dimensions, sizes = model.settings.compute_size(model.config.hidden_size), self.options.matryoshka_dims
+        dimensions, sizes = model.settings.count_dimensions(model.config.hidden_size), self.options.matryoshka_dims
         if sizes and sizes[0] > dimensions:
             raise InputError(
                 f"matryoshka has the size {sizes[0]}, but the vectors have {dimensions} dimensions. Omit it."

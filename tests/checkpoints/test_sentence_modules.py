@@ -72,7 +72,7 @@ def test_settings(directory: Path) -> None:
         similarity_fn_name="dot",
         truncate_dim=7,
     )
-    assert read(directory).compute_size(HIDDEN) == SECOND
+    assert read(directory).count_dimensions(HIDDEN) == SECOND
     tensors = read_dense_tensors(open_source(directory))
     assert {name: array.shape for name, array in tensors.items()} == {
         "sentence_dense.0.linear.weight": (FIRST, HIDDEN),
@@ -92,6 +92,7 @@ def test_a_json_round_trip(directory: Path) -> None:
     [
         (True, "config.json: sentence_embedding is True; an object with settings was expected."),
         ({"poolings": ["cls"]}, "config.json: sentence_embedding has the unknown key 'poolings'; known are pooling"),
+        ({"modules": [{"in_features": 7}]}, r"contains {'in_features': 7}, without out_features\. Add it"),
         ({"modules": [{"in_features": 7, "residual": True}]}, "has the unknown key 'residual'; known are in_features"),
     ],
 )

@@ -31,7 +31,7 @@ def test_scored_pairs(tmp_path: Path, header: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("header", ["text\ttext_pair", "anchor\tpositive", "query\tpassage"])
+@pytest.mark.parametrize("header", ["text\ttext_pair", "text\tpositive", "anchor\tpositive", "query\tpassage"])
 def test_pairs(tmp_path: Path, header: str) -> None:
     assert read(tmp_path / "x.tsv", f"{header}\na\tb\n") == [{"text": "a", "positive": "b"}]
     # A pair to predict is compared; a pair to learn from is a text and one that it should be near to.
