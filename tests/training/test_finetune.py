@@ -361,7 +361,7 @@ def test_invalid_arguments(small_bert: Path, tmp_path: Path) -> None:
         ("clip_norm", 0.0, "clip_norm is 0.0; a number above 0"),
         ("warmup", 1.5, "warmup is 1.5; a fraction from 0 to 1"),
         ("weight_decay", -0.1, "weight_decay is -0.1; 0 or more"),
-        ("precision", "int8", "precision is 'int8'; float32 or bfloat16 or float16"),
+        ("precision", "int8", "precision is 'int8'; float32, bfloat16 or float16"),
         ("seed", -1, "seed is -1; an integer from 0 to 4294967295"),
         ("seed", 2**32, "seed is 4294967296; an integer from 0 to 4294967295"),
     ],
