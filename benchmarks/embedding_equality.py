@@ -1,4 +1,4 @@
-"""Vectors and scores compared with sentence-transformers: all-MiniLM, made directories of every kind, cross-encoders.
+"""Vectors and scores compared with sentence-transformers: all-MiniLM, directories of every kind, cross-encoders.
 
     python benchmarks/embedding_equality.py CHECKPOINT --sts stsb-en-dev.csv     # all-MiniLM-L6-v2
 

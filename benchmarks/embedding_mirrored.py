@@ -3,8 +3,8 @@
     python benchmarks/embedding_mirrored.py CHECKPOINT       # all-MiniLM-L6-v2
 
 20 steps of multiple negatives ranking on batches of 32 pairs of random tokens, without dropout, in float32, on two
-logical devices of the CPU. Each replica embeds half of the pairs; the negatives are those of both. Target: the losses
-differ by at most 1e-5, relative.
+logical devices of the CPU. Each replica embeds half of the pairs; the negatives are those of both. Target: the
+relative difference of the losses is at most 1e-5.
 """
 
 import argparse

@@ -9,8 +9,8 @@ Both: 4 epochs, batch 32, AdamW 2e-5, 10 % warm-up, linear decay, weight decay 0
 most 256 tokens. Each job is a process (``embedding_train_keras.py`` or ``embedding_train_torch.py``); the jobs take
 turns. The machine must do nothing else. The result of each job is saved as JSON, so that an interrupted run continues.
 
-Targets: 1 / 0.6 times as fast as sentence-transformers; the median of the scores on the development data is not below
-the lowest of sentence-transformers.
+Targets: at least 1 / 0.6 times as fast as sentence-transformers; the median of the scores on the development data is
+not below the lowest score of sentence-transformers.
 """
 
 import argparse

@@ -5,8 +5,8 @@
 
 The passages are film snippets. ``IndexFlatIP`` compares the query with all vectors. ``IndexBinaryFlat`` counts the bits
 that differ; its best candidates are then ordered by the float query, which restores most of the quality. For millions
-of passages, replace them by ``IndexHNSWFlat`` or ``IndexIVFFlat`` and ``IndexBinaryHNSW`` or ``IndexBinaryIVF``, which
-search approximately.
+of passages, replace the two indexes by ``IndexHNSWFlat`` or ``IndexIVFFlat``, and ``IndexBinaryHNSW`` or
+``IndexBinaryIVF``, which search approximately.
 
 Expected: both lists have most passages in common. Time: less than a minute, after the checkpoint was downloaded once.
 """

@@ -30,7 +30,7 @@ def search(passages, query, *, top_k):
     if not vectors.exists():
         encode_file(model, passages, vectors)
     corpus = np.load(vectors, mmap_mode="r")
-    # all-MiniLM gives vectors of length 1, for which the dot product is the cosine.
+    # all-MiniLM gives normalized vectors, for which the dot product is the cosine.
     (found,) = semantic_search(model.encode_query(query), corpus, top_k=top_k, score_function=dot_score)
     lines = passages.read_text(encoding="utf-8").split("\n")
     return [(entry["score"], lines[entry["corpus_id"]]) for entry in found]
