@@ -5,14 +5,14 @@ import time
 
 
 class ProgressBar:
-    """A line on standard error that counts items, at most once per second.
+    """A line on standard error with the number of items so far, which changes at most once per second.
 
     A job of less than a second shows nothing, unless ``is_shown`` is true.
 
     Args:
         unit: what is counted.
         total: the number of items; None if it is not known: then only the number and the rate are shown.
-        is_shown: whether there is a line; None: if standard error is a terminal.
+        is_shown: whether the line is shown; None: if standard error is a terminal.
     """
 
     def __init__(self, unit: str, total: int | None = None, *, is_shown: bool | None = None) -> None:

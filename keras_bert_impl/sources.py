@@ -69,7 +69,7 @@ class Source:
         directory: the directory of the files; None for a model on the hub, whose files are downloaded one by one.
         weights: the weights file, if the user named one (the ``.index`` file of a TensorFlow 1 checkpoint).
         revision: branch, tag or commit on the hub.
-        folder: a folder in the directory whose files precede those of the directory; empty if there is none.
+        folder: a folder in the directory, whose files are preferred to those of the directory; empty if there is none.
     """
 
     name: str

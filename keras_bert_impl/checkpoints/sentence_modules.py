@@ -30,7 +30,8 @@ _TRANSFORMER_FILE = "sentence_bert_config.json"
 
 _ADVICE = "Use sentence-transformers for this model."
 
-# The types that versions 2 to 6 of sentence-transformers know, and the last parts of the types that are read.
+# Types of modules: the prefix in files of all versions of sentence-transformers, the prefix that is written, which
+# versions 2 to 6 know, and the last parts of the supported types.
 _TYPE_PREFIX = "sentence_transformers."
 _WRITTEN_PREFIX = "sentence_transformers.models."
 _KINDS = ("Transformer", "Pooling", "Dense", "Normalize")
@@ -45,7 +46,7 @@ _FLAGS = {
     "lasttoken": "pooling_mode_lasttoken",
 }
 
-# Keys of `sentence_bert_config.json` that change the ids or the states, and the values that change nothing.
+# Keys of `sentence_bert_config.json` that change the ids or the states, and the values with which they change nothing.
 _TRANSFORMER_KEYS: dict[str, tuple[Any, ...]] = {
     "transformer_task": ("feature-extraction",),
     "modality_config": ({"text": {"method": "forward", "method_output_name": "last_hidden_state"}},),
@@ -75,7 +76,7 @@ def is_sentence_directory(source: Source) -> bool:
     return path is not None and any(entry["type"].endswith(".Pooling") for entry in _read_entries(path))
 
 
-def read_cross_encoder(source: Source) -> str | None:
+def read_cross_encoder_activation(source: Source) -> str | None:
     """Returns the class of the activation that version 6 of sentence-transformers saved with a cross-encoder.
 
     None if the source is not such a directory; older ones have the activation in ``config.json``.
@@ -106,7 +107,7 @@ def read_settings(
     Args:
         source: a directory or a model on the hub.
         config: its configuration.
-        pooling: another pooling mode than in the files; None: as they say.
+        pooling: a pooling mode that replaces that of the files; None: as the files say.
         normalize: whether vectors are L2-normalized; None: as the files say.
 
     Raises:
@@ -210,14 +211,14 @@ def _read_modules(path: Path) -> list[_Module]:
 
 
 def _check_folder(path: Path, number: int, folder: str) -> None:
-    """Raises ``InputError`` unless a module's folder is inside the directory, as the module needs it."""
-    parts = PureWindowsPath(folder)  # It knows the absolute paths of all systems.
+    """Raises ``InputError`` unless a module's folder is inside the directory, and that of the BERT has a known name."""
+    parts = PureWindowsPath(folder)  # It recognizes the absolute paths of all systems.
     if parts.anchor or ".." in parts.parts or "\0" in folder:
         raise InputError(f"{path}: module {number} has the path {folder!r}; a folder in the directory was expected.")
     if number == 0 and folder not in ("", TRANSFORMER_FOLDER):
         raise InputError(
             f"{path}: module 0 has the path {folder!r}; '' or {TRANSFORMER_FOLDER!r} was expected. Rename the folder, "
-            "here and on the disk."
+            "in this file and on the disk."
         )
 
 
@@ -242,7 +243,7 @@ def _find_weights(source: Source, module: _Module) -> Path:
 
 
 def _read_pooling(source: Source, module: _Module, settings: SentenceSettings, *, hidden_size: int) -> SentenceSettings:
-    """Adds what the ``config.json`` of the pooling says, with the keys of any version."""
+    """Adds the settings in the ``config.json`` of the pooling, with the keys of any version."""
     path, values = _read_module_config(source, module)
     size = values.get("embedding_dimension", values.get("word_embedding_dimension", hidden_size))
     if size != hidden_size:
@@ -295,7 +296,7 @@ def _check_names(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def _read_transformer(source: Source, settings: SentenceSettings) -> SentenceSettings:
-    """Adds what the file of the first module says; it may be missing."""
+    """Adds the settings in the file of the first module, which may be missing."""
     path = source.find_file(_TRANSFORMER_FILE)
     if path is None:
         return settings
@@ -312,7 +313,7 @@ def _read_transformer(source: Source, settings: SentenceSettings) -> SentenceSet
 
 
 def _read_prompts(source: Source, settings: SentenceSettings) -> SentenceSettings:
-    """Adds what ``config_sentence_transformers.json`` says; it may be missing."""
+    """Adds the settings in ``config_sentence_transformers.json``, which may be missing."""
     path = source.find_file(_PROMPTS_FILE)
     if path is None:
         return settings
@@ -364,7 +365,7 @@ def write_modules(
         kind = "Dense" if isinstance(module, DenseSettings) else "Normalize"
         folder = directory / f"{index}_{kind}"
         folders.append((kind, folder.name))
-        folder.mkdir(exist_ok=True)  # That of a normalize module remains empty.
+        folder.mkdir(exist_ok=True)  # The folder of a normalize module remains empty.
         if isinstance(module, DenseSettings):
             prefix = f"sentence_dense.{number}."
             tensors = {name: tensor for name, tensor in dense_tensors.items() if name.startswith(prefix)}

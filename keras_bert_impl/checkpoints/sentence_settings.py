@@ -1,4 +1,4 @@
-"""``SentenceSettings``: what a sentence-transformers directory says beyond the BERT in it."""
+"""``SentenceSettings``: the settings that a sentence-transformers directory adds to its BERT."""
 
 import dataclasses
 import warnings
@@ -13,10 +13,10 @@ from keras_bert_impl.vectors.similarity import SIMILARITIES
 # The key of `BertConfig.extra` that contains the settings of a model in memory and of an export.
 CONFIG_KEY = "sentence_embedding"
 
-# In the order in which sentence-transformers concatenates them if a file has one flag for each.
+# In the order in which sentence-transformers concatenates the vectors if a file has one flag for each mode.
 POOLING_MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 
-# Activations of dense modules, by the names that Keras has for them: the class of PyTorch.
+# Activations of dense modules: the name in Keras, and the class in PyTorch.
 ACTIVATIONS = {
     "linear": "torch.nn.modules.linear.Identity",
     "tanh": "torch.nn.modules.activation.Tanh",
@@ -61,7 +61,7 @@ class SentenceSettings:
             a dense module.
         max_seq_length: the maximum number of tokens of a text; None: that of the tokenizer.
         do_lower_case: whether text is lower-cased even if the tokenizer is cased.
-        prompts: texts by name that are put before a text. ``query`` and ``document`` always exist.
+        prompts: the prompts by name: texts that are put before a text. ``query`` and ``document`` always exist.
         default_prompt_name: the prompt that is used if none is named.
         similarity_fn_name: how two vectors are compared: ``cosine``, ``dot``, ``euclidean`` or ``manhattan``.
         truncate_dim: how many dimensions of a vector remain; None: all.
@@ -118,8 +118,10 @@ class SentenceSettings:
         check_field(self, "similarity_fn_name", known, join_names(SIMILARITIES))
 
     def _normalize_types(self) -> None:
-        """Makes the values of a JSON file those of the class: tuples, dense modules, and no prompt that is null."""
-        modules = [_make(DenseSettings, module) if isinstance(module, Mapping) else module for module in self.modules]
+        """Converts the values of a JSON file to the types of the fields; a prompt that is null or missing is empty."""
+        modules = [
+            _make_settings(DenseSettings, module) if isinstance(module, Mapping) else module for module in self.modules
+        ]
         texts = {name: "" if text is None else text for name, text in self.prompts.items()}
         object.__setattr__(self, "pooling", (self.pooling,) if isinstance(self.pooling, str) else tuple(self.pooling))
         object.__setattr__(self, "modules", tuple(modules))
@@ -130,9 +132,9 @@ class SentenceSettings:
         """Returns the settings in ``config.extra``; the defaults if it has none.
 
         Raises:
-            InputError: what ``config.extra`` has under this key are not such settings.
+            InputError: ``config.extra`` has something else under the key of the settings.
         """
-        return _make(cls, config.extra.get(CONFIG_KEY, {}))
+        return _make_settings(cls, config.extra.get(CONFIG_KEY, {}))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings as a JSON object, for ``config.extra``."""
@@ -145,7 +147,7 @@ class SentenceSettings:
         return dataclasses.replace(config, extra={**config.extra, CONFIG_KEY: self.to_dict()})
 
     def change_head(self, *, pooling: str | Sequence[str] | None, normalize: bool | None) -> "SentenceSettings":
-        """Returns the settings with another pooling, or with or without L2 normalization at the end; None: as it is."""
+        """Returns the settings with another pooling, and with or without a final L2 normalization; None: unchanged."""
         modules = self.modules
         if normalize is not None:
             modules = [module for module in modules if module != "normalize"] + ["normalize"] * normalize
@@ -160,10 +162,10 @@ class SentenceSettings:
         """Returns the prompt of documents: ``document``, as in sentence-transformers, also if it is empty.
 
         Args:
-            advice: what to do if it is empty and the files have ``passage`` or ``corpus`` instead.
+            advice: the end of the warning: what the user can do.
 
         Warns:
-            UserWarning: so it is.
+            UserWarning: it is empty, and the files have ``passage`` or ``corpus`` instead.
         """
         others = [name for name in ("passage", "corpus") if self.prompts.get(name)]
         if others and not self.prompts["document"]:
@@ -183,14 +185,14 @@ class SentenceSettings:
 
         Args:
             config: the configuration of the model.
-            tokenizer_length: ``model_max_length`` of the tokenizer, which counts if ``max_seq_length`` is None.
+            tokenizer_length: ``model_max_length`` of the tokenizer, which is used if ``max_seq_length`` is None.
         """
         length = self.max_seq_length or tokenizer_length or config.max_position_embeddings
         return min(length, config.max_position_embeddings)
 
 
-def _make(settings_class: Any, values: Any) -> Any:
-    """Makes settings of a JSON object in ``config.json``, which a later version may have written."""
+def _make_settings(settings_class: Any, values: Any) -> Any:
+    """Makes settings from a JSON object in ``config.json``, which a later version may have written."""
     if not isinstance(values, Mapping):
         raise InputError(f"config.json: {CONFIG_KEY} is {values!r:.200}; an object with settings was expected.")
     known = [field.name for field in dataclasses.fields(settings_class)]

@@ -11,7 +11,7 @@ from keras_bert_impl.cli.main import start_framework
 from keras_bert_impl.cli.options import add_source, iterate_standard_input
 from keras_bert_impl.errors import InputError
 
-# Those of `encode`, which is not imported for the help.
+# The precisions of `encode`, which is not imported here, so that --help stays fast.
 _PRECISIONS = ("float32", "bfloat16", "int8", "uint8", "binary", "ubinary")
 # The number of lines of standard input after which vectors are printed. About as many texts are in a batch.
 _LINES = 64
@@ -36,17 +36,19 @@ def add_verbs(verbs: Any) -> None:
     embed.add_argument("--output", type=Path, metavar="F", help="the .npy file to write (default: print JSON)")
     prompt = embed.add_mutually_exclusive_group()
     prompt.add_argument(
-        "--prompt", metavar="NAME", help="the model's prompt for each text, such as query (default: the model's choice)"
+        "--prompt", metavar="NAME", help="name of a prompt of the model, such as query (default: its default prompt)"
     )
-    prompt.add_argument("--prompt-text", metavar="TEXT", help="another prompt, which is put before each text")
+    prompt.add_argument("--prompt-text", metavar="TEXT", help="text of a prompt, which is put before each text")
     embed.add_argument(
         "--precision",
         choices=_PRECISIONS,
         default="float32",
         help="bfloat16: compute in bfloat16; int8, uint8, binary, ubinary: quantize the vectors (default: float32)",
     )
-    embed.add_argument("--normalize", action="store_true", help="give each vector the length 1")
-    embed.add_argument("--truncate-dim", type=int, metavar="N", help="keep N dimensions (default: as the model says)")
+    embed.add_argument("--normalize", action="store_true", help="divide each vector by its L2 norm")
+    embed.add_argument(
+        "--truncate-dim", type=int, metavar="N", help="keep the first N dimensions (default: as the model says)"
+    )
     embed.add_argument("--batch-size", type=int, metavar="N", help="texts per batch (default: by tokens)")
     embed.set_defaults(run=_embed)
 
@@ -84,7 +86,7 @@ def _embed(options: argparse.Namespace) -> int:
         print(f"{rows:,} vectors of {dimensions} dimensions written to {options.output} ({dtype})")
         return 0
     is_shown = False if sys.stdout.isatty() else None
-    if needs_ranges(precision):  # Of all vectors.
+    if needs_ranges(precision):  # The ranges are those of all vectors, so all are computed before the first is printed.
         chunks: Iterable[Any] = [encode(model, texts, precision=precision, show_progress_bar=is_shown, **arguments)]
     else:
         size = CHUNK_SIZE if options.file or options.texts else _LINES

@@ -31,7 +31,8 @@ def add_verbs(verbs: Any) -> None:
         epilog="Files: TSV, CSV or JSONL with the columns text, label and optionally text_pair; CoNLL for tagging; "
         "SQuAD JSON for question answering; a .txt with one text per line for masked words; the columns text, choice0, "
         "choice1 ... and label for multiple choice; the columns text, text_pair and label, from 0 to 1, for reranking; "
-        "or tfds:NAME:SPLIT for a data set of TensorFlow Datasets.",
+        "the columns text, text_pair and optionally negative or label for embedding; or tfds:NAME:SPLIT for a data set "
+        "of TensorFlow Datasets.",
     )
     add_source(finetune, "source", kinds="directory, weights file")
     finetune.add_argument("--train", required=True, metavar="F", help="training data")
@@ -49,7 +50,7 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _group_task_options() -> dict[tuple[str, ...], list[str]]:
-    """Returns the options of tasks by the tasks that have them: one option can be that of several tasks."""
+    """Returns the names of options, grouped by the tasks that have them; several tasks can have the same option."""
     owners: dict[str, tuple[str, ...]] = {}
     for task in TASK_OPTIONS:
         for field in dataclasses.fields(get_options_class(task)):
@@ -65,7 +66,7 @@ def _join_names(tasks: Sequence[str]) -> str:
 
 
 def _collect_task_options(options: argparse.Namespace) -> Any:
-    """Returns the options of the task, in its dataclass; None if it has none.
+    """Returns the options of the task, as an object of its dataclass; None if it has none.
 
     Raises:
         InputError: an option of another task was given.

@@ -59,7 +59,7 @@ def _load(source: str) -> tuple[Any, Any]:
 
     opened = open_source(source)
     model = find_model_class(opened).from_pretrained(opened)
-    return model, model.tokenizer  # That of an embedding model may lower-case texts.
+    return model, model.tokenizer  # The tokenizer of an embedding model may lower-case texts.
 
 
 def _compare_vectors(options: argparse.Namespace) -> int:

@@ -32,7 +32,7 @@ def add_verbs(verbs: Any) -> None:
     )
     mine.add_argument("--corpus-column", metavar="NAME", help="column in --corpus (default: text)")
     mine.add_argument(
-        "--reranker", metavar="SOURCE", help="a cross-encoder, whose scores the scores and margins below are about"
+        "--reranker", metavar="SOURCE", help="a cross-encoder; the scores and margins below then refer to its scores"
     )
     add_settings(mine.add_argument_group("negatives"), MiningSettings, _NAMES)
     mine.set_defaults(run=_mine)

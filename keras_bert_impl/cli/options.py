@@ -26,7 +26,7 @@ def add_settings(
         group: a parser, or a group of its options.
         settings: the dataclass; its docstring and those of its bases describe the fields.
         names: names of options that differ from those of the fields.
-        only: the fields; None: all of them.
+        only: the fields to add; None: all of them.
     """
     descriptions = describe_fields(settings)
     own = inspect.get_annotations(settings)
@@ -119,7 +119,9 @@ def add_source(verb: argparse.ArgumentParser, name: str = "model", *, kinds: str
 def add_task_options(verb: argparse.ArgumentParser) -> None:
     """Adds the options that select and configure the task of a model."""
     verb.add_argument("--task", choices=tuple(TASKS), help="(default: the task that the model's configuration names)")
-    verb.add_argument("--max-length", type=int, metavar="N", help="longest row in tokens (default: all positions)")
+    verb.add_argument(
+        "--max-length", type=int, metavar="N", help="longest row in tokens (default: as long as the model allows)"
+    )
     answer = verb.add_mutually_exclusive_group()
     answer.add_argument(
         "--allow-no-answer",
@@ -154,7 +156,7 @@ def collect_columns(options: argparse.Namespace) -> dict[str, str]:
 
 
 def iterate_standard_input() -> Iterator[str]:
-    """Yields the lines of standard input while they arrive.
+    """Yields the lines of standard input as they arrive.
 
     Raises:
         InputError: a line is not UTF-8; raised when it is reached.

@@ -16,7 +16,8 @@ def add_verbs(verbs: Any) -> None:
         "rank",
         help="order passages by their scores for a query",
         description="Reads each passage with the query, and prints the best passages: score, number of the passage in "
-        "the file, and text. With --embedder, which is faster, it reads only passages with similar vectors.",
+        "the file, and text. With --embedder, it reads only the passages whose vectors are most similar to the "
+        "query's, which is faster.",
     )
     add_source(rank, kinds="directory of a cross-encoder, of a run or of an export")
     rank.add_argument("query", metavar="QUERY", help="a text, such as a question")
@@ -35,8 +36,12 @@ def add_verbs(verbs: Any) -> None:
         help="an embedding model, which chooses the passages to read (default: read all passages)",
     )
     rank.add_argument("--top", type=int, metavar="N", help="number of passages that --embedder chooses (default: 100)")
-    rank.add_argument("--top-k", type=int, default=10, metavar="K", help="number of passages (default: %(default)s)")
-    rank.add_argument("--max-length", type=int, metavar="N", help="longest pair in tokens (default: all positions)")
+    rank.add_argument(
+        "--top-k", type=int, default=10, metavar="K", help="number of passages to print (default: %(default)s)"
+    )
+    rank.add_argument(
+        "--max-length", type=int, metavar="N", help="longest pair in tokens (default: as long as the model allows)"
+    )
     rank.add_argument("--json", action="store_true", help="print a line of JSON per passage")
     rank.set_defaults(run=_rank)
 
@@ -55,7 +60,7 @@ def _rank(options: argparse.Namespace) -> int:
     reranker = Reranker(options.model, max_length=options.max_length)
     arguments: dict[str, Any] = {"top_k": options.top_k, "return_documents": True}
     if options.embedder:
-        start_framework()  # The cross-encoder may be an export, which needs none.
+        start_framework()  # The cross-encoder may be an export, which needs no framework.
         from keras_bert_impl.models import BertForSentenceEmbedding
 
         arguments["embedder"] = BertForSentenceEmbedding.from_pretrained(options.embedder)

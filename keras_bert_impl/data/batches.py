@@ -228,7 +228,7 @@ class LengthBatches:
 
 
 def list_lengths(lengths: Sequence[int], longest: int) -> np.ndarray:
-    """Returns those of ``lengths`` below ``longest``, and ``longest``; all lengths up to it if there are none."""
+    """Returns those of ``lengths`` below ``longest``, and ``longest``; if ``lengths`` is empty, all to ``longest``."""
     shorter = sorted(length for length in lengths if length < longest) if lengths else range(longest)
     return np.array([*shorter, longest])
 

@@ -15,7 +15,7 @@ _MAX_RATIO = 1.5
 
 @dataclasses.dataclass(frozen=True)
 class ColumnFeatures(Features):
-    """Examples of several texts each. The texts are rows of a pool, in which each distinct text is once.
+    """Examples of several texts each. The texts are rows of a pool, which contains each text with its prompt once.
 
     Args:
         inputs: the model's inputs for the pool, one entry per token.
@@ -53,10 +53,11 @@ class ColumnBatches(LengthBatches):
 
     Each column is padded to its own longest text, or all columns to the longest of all if they are merged.
 
-    With ``unique``, no text is twice in a batch, whose other texts are negatives of each example: a duplicate would be
-    a false negative. Then an epoch shuffles the examples, and puts them into its batches in turn, each into the next
-    batch that has none of its texts; so the batches have about the same size. If a text is in more examples than there
-    are batches, there are more, smaller batches. An example that fits nowhere is left out of the epoch.
+    With ``unique``, no text is twice in a batch: the other texts of a batch are the negatives of an example, so a
+    duplicate would be a false negative. Then an epoch shuffles the examples, and puts them into its batches in turn,
+    each into the next batch that has none of its texts; so the batches have about the same size. If a text is in more
+    examples than there are batches, there are more, smaller batches. An example that fits nowhere is left out of the
+    epoch.
 
     Args:
         features: the examples.
@@ -130,7 +131,7 @@ class ColumnBatches(LengthBatches):
         if self.per_epoch > expected:
             return (
                 f"a text is in {self.per_epoch} of {examples:,} examples. So an epoch has {self.per_epoch} batches of "
-                f"at most {-(-examples // self.per_epoch)} examples, because no text is twice in a batch."
+                f"about {-(-examples // self.per_epoch)} examples, because no text is twice in a batch."
             )
         left_out = self.count_left_out()
         reason = "because no text is twice in a batch; other epochs leave out others"

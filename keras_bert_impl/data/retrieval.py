@@ -67,7 +67,7 @@ def read_beir(path: str | Path, *, labeled: bool = True) -> Columns:
 
     Returns:
         A row per query: ``text``, ``query_id``, ``corpus`` (a `Corpus`, the same in all rows), ``relevant`` (grades by
-        the id of the document) if requested, and ``location``. Queries without a relevant document are omitted if
+        the id of the document) if ``labeled``, and ``location``. Queries without a relevant document are omitted if
         judgments are read, as ``trec_eval`` and sentence-transformers do.
 
     Raises:

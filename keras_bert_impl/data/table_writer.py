@@ -12,7 +12,7 @@ _SUFFIXES = (".tsv", ".jsonl")
 
 
 def check_output(path: str | Path, texts: Iterable[tuple[str, str]]) -> None:
-    """Checks that a file can have texts as fields, before they are computed on.
+    """Checks that a file can contain texts as fields, before a long computation with them.
 
     Args:
         path: the file.
@@ -35,7 +35,7 @@ def check_output(path: str | Path, texts: Iterable[tuple[str, str]]) -> None:
 
 
 def write_text_columns(path: Path, columns: Columns, *, suffix: str) -> None:
-    r"""Writes examples of texts: pairs with a label, or texts with a positive one and negatives.
+    r"""Writes examples of texts: pairs with a label, or texts with a positive text and negatives.
 
     Args:
         path: the file.

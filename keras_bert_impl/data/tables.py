@@ -84,7 +84,7 @@ def check_text(value: Any, *, name: str, location: str) -> str:
 
 
 def check_texts(texts: Any, *, name: str) -> None:
-    """Checks that ``texts`` are several texts, and not one string, whose letters would be the texts.
+    """Checks that ``texts`` are several texts, and not one string, whose characters would be taken as texts.
 
     Args:
         texts: the value; each text in it is checked when it is used.

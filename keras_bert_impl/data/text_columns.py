@@ -8,8 +8,8 @@ from typing import Any
 from keras_bert_impl.data.tables import check_text, make_empty_error, read_records, take_fields
 from keras_bert_impl.errors import InputError
 
-# Names of the columns with the first and the second text. The names after the first are those of data sets for
-# sentence-transformers, which identifies columns by their order.
+# Names of the columns with the first text, the second text and the score. The names after the first are those of data
+# sets for sentence-transformers, which identifies columns by their order.
 _NAMES = {
     "text": ("text", "anchor", "query", "question", "sentence1"),
     "text_pair": ("text_pair", "positive", "passage", "answer", "sentence2"),
@@ -28,10 +28,10 @@ def iterate_text_columns(
 ) -> Iterator[dict[str, Any]]:
     r"""Reads a table of texts, of pairs with a score, or of texts with positive and negative texts, line by line.
 
-    Columns that are not named are found by their usual names: ``text`` and ``text_pair`` or ``positive``; or, without
-    ``text``, first ``anchor``, ``query``, ``question`` or ``sentence1``, and second ``positive``, ``passage``,
-    ``answer`` or ``sentence2``; further ``label`` or ``score``; and ``negative``, ``negative_1``, ``negative_2`` … or,
-    in JSONL, a list ``negatives``.
+    Columns that are not named are found by their usual names. The first text is ``text``, ``anchor``, ``query``,
+    ``question`` or ``sentence1``. The second text is ``text_pair`` or ``positive``, and in a file without ``text`` also
+    ``passage``, ``answer`` or ``sentence2``. The score is ``label`` or ``score``. Negatives are ``negative``,
+    ``negative_1``, ``negative_2`` … or, in JSONL, a list ``negatives``.
 
     Args:
         path: the file, or ``tfds:NAME:SPLIT``; see `read_table`.
@@ -42,8 +42,8 @@ def iterate_text_columns(
 
     Yields:
         a dictionary per example with ``location``, ``text`` and, if ``labeled``, either ``text_pair`` and ``label`` or,
-        if there is no score, ``positive`` and perhaps ``negatives``, a list of strings. Otherwise with ``text_pair`` if
-        the file has it.
+        if there is no score, ``positive`` and perhaps ``negatives``, a list of strings. If not ``labeled``, also with
+        ``text_pair`` if the file has it.
 
     Raises:
         InputError: the file cannot be used, second texts are missing, rows have different numbers of negatives, or the

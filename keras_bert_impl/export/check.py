@@ -25,7 +25,7 @@ _SENTENCES = [
     "so\x00 far\u200d " * 300,
 ]
 _BUFFER = 1 << 18
-# The outputs that signatures over texts and over ids have in common, and what they are.
+# The outputs that signatures over texts and over ids have in common, and what messages call them.
 _OUTPUTS = {"scores": "scores", "score": "scores", "sentence_embedding": "vectors"}
 # The maximum difference that rounding can cause.
 _TOLERANCE = 1e-4
@@ -101,7 +101,7 @@ def _check_warmup(path: Path, model: str, requests: list[tuple[str, dict[str, An
 
 
 def _check_tokenizer(directory: Path, loaded: Any) -> Check | None:
-    """Compares the outputs for texts with those for the ids of the host's tokenizer; with prompts, those of each."""
+    """Compares the outputs for texts with those for the ids of the host's tokenizer, for each prompt."""
     default, ids = loaded.signatures["serving_default"], loaded.signatures.get("ids")
     columns = {"text": _SENTENCES, "text_pair": _SENTENCES[::-1]}
     inputs = {name: columns[name] for name in default.structured_input_signature[1] if name in columns}
@@ -122,7 +122,7 @@ def _check_tokenizer(directory: Path, loaded: Any) -> Check | None:
             batch[POOLING_MASK] = batch["attention_mask"] * (positions >= excluded).astype(np.int32)
         expected = ids(**{key: tf.constant(value) for key, value in batch.items()})[output].numpy()
         outputs = loaded.signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})[output].numpy()
-        # The outputs for ids have all dimensions, also if the model truncates its vectors.
+        # The outputs for ids have all dimensions, even if the model truncates its vectors.
         expected = expected[..., : outputs.shape[-1]] if outputs.ndim > 1 else expected
         differences.append(np.abs(outputs - expected).max())
     difference = float(np.max(differences))

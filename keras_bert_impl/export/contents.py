@@ -53,7 +53,7 @@ class ExportContents:
     def shape_inputs(self, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Tokenized rows ``[batch, length]`` as all inputs in their shapes, each row as a single choice.
 
-        An input that the tokenizer does not make is a mask: it leaves out the first token.
+        An input that the tokenizer does not make is a pooling mask, which leaves out the first token.
         """
         mask = rows["attention_mask"] * (np.arange(rows["attention_mask"].shape[1]) > 0).astype(np.int32)
         values = {**dict.fromkeys(self.task.list_export_inputs(self.config), mask), **rows}

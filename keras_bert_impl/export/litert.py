@@ -22,8 +22,8 @@ def open(path: Path) -> PredictFunction:
         str(path), num_threads=count_cores()
     )
     runner = interpreter.get_signature_runner()
-    taken = runner.get_input_details()
-    return lambda inputs: runner(**select_inputs(inputs, taken))
+    names = runner.get_input_details()
+    return lambda inputs: runner(**select_inputs(inputs, names))
 
 
 def make_guide(contents: ExportContents, path: Path) -> str:

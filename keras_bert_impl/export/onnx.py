@@ -28,9 +28,9 @@ def open(path: Path) -> PredictFunction:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = count_cores()
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    taken = {entry.name for entry in session.get_inputs()}
+    input_names = {entry.name for entry in session.get_inputs()}
     names = [output.name for output in session.get_outputs()]
-    return lambda inputs: dict(zip(names, session.run(None, select_inputs(inputs, taken)), strict=True))
+    return lambda inputs: dict(zip(names, session.run(None, select_inputs(inputs, input_names)), strict=True))
 
 
 def make_guide(contents: ExportContents, path: Path) -> str:

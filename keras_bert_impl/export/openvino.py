@@ -26,10 +26,10 @@ def open(path: Path) -> PredictFunction:
     openvino = import_library("openvino", "openvino")
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     compiled = openvino.Core().compile_model(str(path), "CPU", settings)
-    taken = {name for entry in compiled.inputs for name in entry.get_names()}
+    names = {name for entry in compiled.inputs for name in entry.get_names()}
 
     def run(inputs: dict[str, Any]) -> dict[str, Any]:
-        outputs = compiled(select_inputs(inputs, taken))
+        outputs = compiled(select_inputs(inputs, names))
         return {output.get_any_name(): values for output, values in outputs.items()}
 
     return run

@@ -140,7 +140,7 @@ def make_guide(contents: ExportContents, path: Path) -> str:
 
 
 def _format_prompts(contents: ExportContents) -> str:
-    """Says which signatures put a prompt before each text; empty for a model without prompts."""
+    """Returns the sentence about the prompts of the signatures; empty for a model without prompts."""
     default = contents.settings.default_prompt_name
     prompts = [f"`{name}` {text!r}" for name, text in contents.prompts.items()]
     if not prompts:

@@ -49,7 +49,7 @@ def _run(directory: Path, kind: Any, method: str, inputs: list[Any], **options: 
 def _load(directory: Path, kind: Any) -> tuple[Any, Any]:
     """Returns the model in float32 and in float64."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # It knows the old names of its modules, and warns about them.
+        warnings.simplefilter("ignore")  # The library reads older names of its modules, and warns about them.
         options = {"attn_implementation": ATTENTION, "dtype": "float32"}
         float32, float64 = (kind(str(directory), device="cpu", model_kwargs=options) for _ in range(2))
     return float32, float64.double()

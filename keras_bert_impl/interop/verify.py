@@ -41,9 +41,9 @@ def verify(source: str | Path, texts: Sequence[str] | None = None, *, revision: 
     """Compares this package with transformers on torch, on one checkpoint; each reads the files with its own code.
 
     The backbone and every head in the checkpoint run on texts, on pairs of texts and on rows of random ids, with
-    padding. transformers runs them in float32 and in float64, in another process. A sentence embedding model computes
-    the vectors of texts with each of its prompts, some of them longer than the model reads, and a cross-encoder the
-    scores of pairs; sentence-transformers does the same.
+    padding. transformers runs them in float32 and in float64, in another process. For a sentence embedding model, the
+    vectors of texts with each of its prompts are also compared with those of sentence-transformers; for a
+    cross-encoder, the scores of pairs. Some of these texts are longer than the model reads.
 
     Args:
         source: a directory, a weights file, the name of a bundled model, or a hub name.

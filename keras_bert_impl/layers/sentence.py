@@ -25,7 +25,7 @@ class SentencePooling(keras.layers.Layer):
     - ``weightedmean``: Σ i·p·h / Σ i·p;
     - ``lasttoken``: the state of the last pooled token.
 
-    A text without pooled tokens gives zeros, and its first state with ``cls``. Padding must be on the right.
+    A text without pooled tokens gives zeros, or with ``cls`` its first state. Padding must be on the right.
 
     Args:
         modes: the modes; their vectors are concatenated.
@@ -70,7 +70,7 @@ class SentencePooling(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class L2Normalization(keras.layers.Layer):
-    """Divides vectors by their length, ``x / max(‖x‖, 1e-12)``. A vector of zeros remains, and has a finite gradient.
+    """Divides vectors by their L2 norm, ``x / max(‖x‖, 1e-12)``. A vector of zeros remains, with a finite gradient.
 
     Call arguments:
         vectors: ``[..., dimensions]``.

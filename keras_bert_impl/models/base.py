@@ -183,7 +183,7 @@ class BertPreTrainedModel(MultiWorkerMixin, keras.Model):
     def tokenizer(self) -> BertTokenizer | None:
         """The tokenizer of the checkpoint that `from_pretrained` loaded, read when it is first used.
 
-        It can be assigned. It is None if the model has another origin.
+        It can be assigned. It is None if the model was created without a checkpoint.
 
         Raises:
             InputError: the checkpoint has no tokenizer, or one that cannot be used.
@@ -376,7 +376,8 @@ class BertPreTrainedModel(MultiWorkerMixin, keras.Model):
         return cls(**config)
 
     def __dir__(self) -> list[str]:
-        # Keras reads every listed attribute when it saves a model, and saves the models in it. One would read files.
+        # Keras reads every listed attribute when it saves a model, and saves the models in it: it would read the
+        # tokenizer from files, and save the models in the cache.
         return [name for name in super().__dir__() if name not in ("tokenizer", CACHE)]
 
     def __str__(self) -> str:

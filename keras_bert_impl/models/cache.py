@@ -1,4 +1,4 @@
-"""What is derived from a model, such as a compiled function, and kept with it."""
+"""Cache of the objects that are derived from a model, such as compiled functions."""
 
 import threading
 from collections.abc import Callable
@@ -13,9 +13,9 @@ def cached_on(model: Any, name: str, make: Callable[[], Any]) -> Any:
     """Returns what ``make()`` returned for this name and model, and caches it on the model.
 
     The cache is not tracked by Keras, and is not used after LoRA or quantization changed the variables of a layer.
-    Only one thread at a time makes something.
+    Only one thread at a time calls ``make``.
     """
-    # Not the paths of the variables, whose collection takes several percent of the time of a single text.
+    # The key lacks the paths of the variables: collecting them takes several percent of the time of a single text.
     states = [(layer.dtype_policy.name, getattr(layer, "lora_enabled", False)) for layer in model._flatten_layers()]
     key = (name, *states)
     with _lock:

@@ -124,7 +124,7 @@ def find_head_classes(names: Iterable[str], architectures: Sequence[str] = ()) -
 def find_model_class(source: Source) -> type[BertPreTrainedModel]:
     """Returns the class that uses the largest part of a checkpoint: that of its first head, or the backbone.
 
-    A directory of sentence-transformers is that of a ``BertForSentenceEmbedding``.
+    For a directory of sentence-transformers, it is ``BertForSentenceEmbedding``.
 
     Raises:
         InputError: the checkpoint cannot be read.

@@ -15,10 +15,12 @@ else:
 
 
 class MultiWorkerMixin(_Base):
-    """Mixin, before ``keras.Model``, for models whose ``fit`` works on several workers, and whose step can be replaced.
+    """Mixin for models whose ``fit`` works on several workers, and whose training step can be replaced.
 
-    Under that strategy ``fit`` of Keras 3.12 to 3.15 fails twice: it builds the model from the first batch, whose
-    values it cannot read on several workers, and it averages the logs over an axis that does not exist.
+    List it before ``keras.Model`` in the bases of a class.
+
+    With several workers, ``fit`` of Keras 3.12 to 3.15 fails twice: it builds the model from the first batch, whose
+    values it cannot read, and it averages the logs over an axis that does not exist.
     ``tests/training/test_distribution.py`` shows when these fixes are no longer needed.
 
     Attributes:

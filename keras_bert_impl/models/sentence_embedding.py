@@ -28,8 +28,8 @@ from keras_bert_impl.tokenization.sentence import open_sentence_tokenizer
 class BertForSentenceEmbedding(BertPreTrainedModel):
     """Sentence embeddings: a pooling of the hidden states, dense modules, and L2 normalization.
 
-    It reads and writes directories of sentence-transformers. ``config.extra["sentence_embedding"]`` has what such a
-    directory says beyond the BERT: see ``SentenceSettings``. A configuration without it gets mean pooling.
+    It reads and writes directories of sentence-transformers. ``config.extra["sentence_embedding"]`` has the settings
+    that such a directory adds to its BERT: see ``SentenceSettings``. A configuration without it gets mean pooling.
 
     Args: see ``BertPreTrainedModel``.
 
@@ -111,7 +111,7 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
         Args:
             source: a directory of sentence-transformers, or any other checkpoint of a BERT, which gets mean pooling.
             revision: branch, tag or commit of a hub repository.
-            pooling: another pooling mode than the directory says, for example ``cls``.
+            pooling: a pooling mode, such as ``cls``; None: as the directory says.
             normalize: whether vectors are L2-normalized; None: as the directory says.
             **options: see ``BertPreTrainedModel.from_pretrained``.
 
@@ -172,7 +172,7 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
         write_modules(directory, self.settings, dense, hidden_size=self.config.hidden_size, version=__version__)
 
     def _has_tokenizer(self) -> bool:
-        """Whether ``tokenizer`` is one, without reading it."""
+        """Whether the model has a tokenizer, without reading it."""
         source = self._source
         return self._tokenizer is not None or (
             source is not None and any(map(source.find_file, ("tokenizer.json", "vocab.txt")))
@@ -189,7 +189,7 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
 
     @property
     def max_seq_length(self) -> int:
-        """The maximum number of tokens of a text, special tokens included. It can be set."""
+        """The maximum number of tokens of a text, special tokens included. It can be assigned."""
         tokenizer = self.tokenizer if self._has_tokenizer() else None
         limit = None if tokenizer is None else tokenizer.model_max_length
         return self.settings.resolve_max_length(self.config, limit)
@@ -199,7 +199,7 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
         self.config = dataclasses.replace(self.settings, max_seq_length=length).add_to(self.config)
 
     def get_sentence_embedding_dimension(self) -> int:
-        """Returns the number of dimensions of the vectors that ``encode`` gives."""
+        """Returns the number of dimensions of the vectors that ``encode`` returns."""
         settings = self.settings
         dimensions = settings.count_dimensions(self.config.hidden_size)
         return min(dimensions, settings.truncate_dim or dimensions)

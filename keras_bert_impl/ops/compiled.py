@@ -1,4 +1,4 @@
-"""Functions of a model that each backend compiles."""
+"""Compilation of a model's functions on each backend."""
 
 import contextlib
 from collections.abc import Callable
@@ -26,11 +26,11 @@ def compile_inference(model: keras.Model) -> InferenceFunction:
     Returns:
         a function of a dictionary of arrays; its outputs are NumPy arrays by name.
     """
-    purpose = choose(contextlib.nullcontext, {"tensorflow": lambda: use_variants("fused")})
+    use_fused = choose(contextlib.nullcontext, {"tensorflow": lambda: use_variants("fused")})
     use_executor = choose(contextlib.nullcontext, {"tensorflow": _use_executor})
 
     def compute(inputs: Any) -> Any:
-        with purpose():
+        with use_fused():
             return model(inputs, training=False)
 
     compiled = compile_function(compute, model)
@@ -48,8 +48,8 @@ def compile_function(function: Callable[..., Any], model: keras.Model) -> Callab
 
     Args:
         function: a function of tensors, or of dictionaries of tensors, that reads no variables except those of
-            ``model``. The sizes of the tensors may vary between calls, except the last one of floats with three or more
-            dimensions, such as hidden states.
+            ``model``. The sizes of the tensors may vary between calls, except the last dimension of float tensors with
+            three or more dimensions, such as hidden states.
         model: the model. Each call uses its current weights.
     """
     variants = {"tensorflow": _compile_with_tensorflow, "jax": _compile_with_jax}
@@ -59,7 +59,7 @@ def compile_function(function: Callable[..., Any], model: keras.Model) -> Callab
 def _use_executor() -> Any:
     """Returns the context in which TensorFlow runs the forward pass of a BERT.
 
-    Its operations depend on each other, so that on a CPU running several of them at once only costs time.
+    Its operations depend on each other, so trying to run several of them at once on a CPU only costs time.
     """
     import tensorflow as tf
 

@@ -6,7 +6,7 @@ from keras import ops
 
 
 def l2_normalize(vectors: Any) -> Any:
-    """Divides vectors ``[..., dimensions]`` by their length, of at least 1e-12.
+    """Divides vectors ``[..., dimensions]`` by their L2 norm, or by 1e-12 if the norm is less.
 
     A vector of zeros remains, and has a finite gradient: Keras' own function takes the square root of 0 in its
     gradient, which gives NaN.

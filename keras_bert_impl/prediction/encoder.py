@@ -72,11 +72,11 @@ def resolve_prompt(prompts: Mapping[str, str], prompt: str | None, name: str | N
 
 @dataclass(frozen=True)
 class Encoder:
-    """How texts become vectors.
+    """A compiled embedding model, with its tokenizer and the options of `encode`.
 
     Attributes:
         run: the model.
-        output: the output that is returned, see `encode`.
+        output: the output that is returned: ``output_value`` of `encode`.
         dimensions: the number of dimensions that are returned.
         tokenizer: the tokenizer.
         prompt: the text before each text.
@@ -85,7 +85,7 @@ class Encoder:
         lengths: the lengths that batches may be padded to; empty for any.
         batch_size: rows per batch; None: by tokens.
         max_tokens: the maximum number of tokens of a batch, padding included.
-        normalize: whether vectors get the length 1.
+        normalize: whether vectors are divided by their L2 norms.
     """
 
     run: PredictFunction
@@ -193,7 +193,7 @@ class Encoder:
         return normalize(vectors) if self.normalize else vectors
 
     def _pad_length(self, longest: int) -> int:
-        """Returns the length of a batch with this longest row: on JAX one of a few, also for a single text."""
+        """Returns the length of a batch with this longest row: on JAX one of a few lengths, also for a single text."""
         length = next((length for length in self.lengths if length >= longest), longest)
         return min(length, self.max_length)
 

@@ -51,7 +51,7 @@ def encode(
         output_value: ``sentence_embedding``, or ``token_embeddings`` for the last hidden states of the tokens.
         precision: ``float32``; ``bfloat16`` computes in bfloat16 and returns float32; ``int8``, ``uint8``, ``binary``
             and ``ubinary`` quantize the vectors: see `quantize_embeddings`.
-        normalize_embeddings: whether vectors get the length 1.
+        normalize_embeddings: whether vectors are divided by their L2 norms.
         truncate_dim: the number of dimensions to keep (Matryoshka), before normalization; None: as the model says,
             otherwise all.
 
@@ -109,7 +109,7 @@ def encode_document(model: "BertForSentenceEmbedding", inputs: str | Iterable[st
         UserWarning: ``document`` is empty, but the model has a prompt ``passage`` or ``corpus``.
     """
     if not _has_prompt(options):
-        advice = "Pass the name of the prompt as prompt_name to use it, or prompt_name='document' not to."
+        advice = "Pass the name of the prompt as prompt_name to use it, or prompt_name='document' to use none."
         options = {**options, "prompt": model.settings.get_document_prompt(advice)}
     return encode(model, inputs, **options)
 

@@ -139,7 +139,7 @@ def mine_file(
         The queries with their negatives.
 
     Raises:
-        InputError: a file cannot be used, no negatives were found, or see `mine_hard_negatives`.
+        InputError: a file cannot be used, or no negatives were found; see also `mine_hard_negatives`.
 
     >>> queries = mine_file(model, "pairs.tsv", "triplets.tsv")  # doctest: +SKIP
     >>> queries[0].negatives  # doctest: +SKIP
@@ -177,7 +177,7 @@ def _find_negatives(
     reranker: Reranker | None,
     settings: MiningSettings,
 ) -> list[MinedQuery]:
-    """Finds the negatives of each query, of which ``positives`` has the positive texts."""
+    """Finds the negatives of each query in ``positives``, which maps queries to their positive texts."""
     if reranker and not settings.needs_scores:
         raise InputError(
             "a reranker was given, but nothing to compare its scores with. Give max_score, min_score, absolute_margin "

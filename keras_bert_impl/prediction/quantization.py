@@ -26,7 +26,7 @@ def quantize_embeddings(
         embeddings: float vectors ``[rows, dimensions]``, or one vector ``[dimensions]``.
         precision: ``float32``, ``int8``, ``uint8``, ``binary`` or ``ubinary``.
         ranges: for ``int8`` and ``uint8``, minimum and maximum of each dimension ``[2, dimensions]``; values outside
-            get the first or last step. None: of ``calibration_embeddings``.
+            get the first or last step. None: those of ``calibration_embeddings``.
         calibration_embeddings: vectors ``[rows, dimensions]`` whose ranges are used; None: ``embeddings``.
 
     Returns:
@@ -34,10 +34,10 @@ def quantize_embeddings(
         vector.
 
     Raises:
-        InputError: the precision is another, the vectors are not float, or one vector is to give the ranges.
+        InputError: the precision is unknown, the vectors are not float, or the ranges would be those of one vector.
 
     Warns:
-        UserWarning: fewer than 100 vectors give the ranges.
+        UserWarning: the ranges are those of fewer than 100 vectors.
 
     >>> vectors = np.array([[0.5, -1.0, 0.0], [-0.5, 0.75, 0.25]], np.float32)
     >>> quantize_embeddings(vectors, "int8", ranges=[[-1, -1, -1], [1, 1, 1]])

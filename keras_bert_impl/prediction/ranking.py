@@ -31,7 +31,7 @@ class Reranker:
         max_length: the maximum length of a pair in tokens; None: as many as the model allows.
 
     Raises:
-        InputError: nothing at ``source``, or the model has several labels.
+        InputError: there is nothing at ``source``, or the model has several labels.
 
     >>> reranker = Reranker("cross-encoder/ms-marco-MiniLM-L6-v2")  # doctest: +SKIP
     >>> reranker.rank("Who wrote it?", ["In 1925.", "Virginia Woolf wrote it."], top_k=1)  # doctest: +SKIP
@@ -130,8 +130,8 @@ def find_candidates(
         k: the number of documents to find; all documents if there are fewer.
 
     Returns:
-        The index of each document and its text, in the order of ``documents``. Of equally similar documents the first
-        are found.
+        The index of each document and its text, in the order of ``documents``. Of equally similar documents, the first
+        ones are found.
 
     Raises:
         InputError: the query or a document is not a string, or ``documents`` is one.

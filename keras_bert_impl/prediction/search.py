@@ -28,7 +28,7 @@ def semantic_search(
             are taken as numbers; vectors of the precision ``binary`` or ``ubinary`` need an index that counts bits.
         top_k: the number of documents per query; all documents if there are fewer.
         score_function: takes blocks of both and returns their similarities ``[queries, documents]``: `cos_sim`, or
-            ``similarity`` of a model; `dot_score` is faster, and the same for vectors of length 1.
+            ``similarity`` of a model; `dot_score` is faster, and the same for normalized vectors.
 
     Returns:
         For each query a list of documents with ``corpus_id`` (the row of the document) and ``score``, most similar
@@ -47,7 +47,7 @@ def semantic_search(
     if queries.ndim != 2 or corpus.ndim != 2 or queries.shape[1] != corpus.shape[1]:
         raise InputError(
             f"the vectors of the queries have the shape {queries.shape}, those of the corpus {corpus.shape}; two "
-            "matrices with as many dimensions were expected."
+            "matrices with the same number of columns were expected."
         )
 
     def compare(queries: np.ndarray, documents: np.ndarray) -> np.ndarray:

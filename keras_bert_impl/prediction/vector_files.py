@@ -40,7 +40,7 @@ def encode_file(
         texts: a ``.txt`` file with a text per line, empty lines included; a TSV, CSV or JSONL file; or any iterable of
             texts.
         output: the file to write; it is replaced when all vectors are complete. For ``int8`` and ``uint8``, which need
-            the ranges of all vectors, the float32 vectors are in a temporary file in its directory before.
+            the ranges of all vectors, the float32 vectors are first written to a temporary file in its directory.
         column: the name of the column with the texts; a number if the file has no header.
         precision: see `encode`.
         size: the number of texts in a chunk; see `iterate_vectors`.
@@ -51,7 +51,7 @@ def encode_file(
         the shape of the array in the file: the number of vectors, and the number of entries of each.
 
     Raises:
-        InputError: a file cannot be used, or see `encode`.
+        InputError: a file cannot be used; see also `encode`.
         OSError: the disk is full.
 
     >>> encode_file(model, "sentences.txt", "vectors.npy")  # doctest: +SKIP

@@ -86,7 +86,7 @@ def get_task(name: str, options: Any = None) -> "Task":
         return TASKS[name]
     options_class = get_options_class(name)
     if options_class is None or not isinstance(options, options_class):
-        expected = "it has no options" if options_class is None else f"{options_class.__name__} was expected"
+        expected = "the task has no options" if options_class is None else f"{options_class.__name__} was expected"
         raise InputError(f"the options of the task {name} are {options!r:.200}; {expected}.")
     make: Any = type(TASKS[name])
     return make(options)
@@ -142,8 +142,8 @@ def open_task(
     from keras_bert_impl.tasks.reranking_keys import read_activation
 
     opened = open_source(source)
-    # Version 6 of sentence-transformers saves the activation of a cross-encoder, by which it is recognized, in another
-    # file than config.json.
+    # A cross-encoder is recognized by its activation, which version 6 of sentence-transformers saves in another file
+    # than config.json.
     config = read_activation(opened, BertConfig.from_pretrained(opened))
     task = get_task(task) if isinstance(task, str) else task or find_task(config)
     config = task.read_config(opened, config)

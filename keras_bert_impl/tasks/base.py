@@ -122,7 +122,7 @@ class Task(abc.ABC):
 
     @property
     def architectures(self) -> tuple[str, ...]:
-        """The class names in ``config.json`` whose models can be for this task; the last is what training writes."""
+        """The class names in the ``config.json`` of models for this task; training writes the last one."""
         return (self.model_name,)
 
     def fits(self, config: BertConfig) -> bool:
@@ -162,7 +162,7 @@ class Task(abc.ABC):
 
         Args:
             source: the files of the checkpoint, or of an export.
-            config: its ``config.json``.
+            config: the content of its ``config.json``.
 
         Raises:
             InputError: one of those files cannot be used.
@@ -284,7 +284,7 @@ class Task(abc.ABC):
         return LengthBatches(features, batch_size, seed=seed, epochs=epochs, lengths=lengths)
 
     def describe_batches(self, batches: LengthBatches) -> str:
-        """Returns a line for the log, such as the number of rows that are left out; empty: there is nothing to say."""
+        """Returns a line for the log, such as the number of rows that are left out; empty if there is none."""
         return ""
 
     # -- prediction

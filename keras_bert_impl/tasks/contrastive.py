@@ -20,7 +20,7 @@ from keras_bert_impl.errors import InputError, join_names
 from keras_bert_impl.ops.l2_normalization import l2_normalize
 from keras_bert_impl.tasks.options import EmbeddingOptions
 
-# Added to the similarity of candidates that are not there, so that their softmax is exactly 0.
+# Added to the similarity of absent candidates, so that their softmax is exactly 0.
 _ABSENT = -1e9
 
 
@@ -45,8 +45,8 @@ DISTANCE_FUNCTIONS = {
 class WholeBatchLoss(keras.losses.Loss):
     """Base of losses that compare the rows of a batch with each other.
 
-    A row with weight 0 is absent: it is not compared with others either. `keras_bert_impl.data.BatchSplitter` pads
-    batches with such rows. Other weights are normalized to sum to 1.
+    A row with weight 0 is absent: it has no loss, and other rows are not compared with it. Such rows are the padding of
+    batches, see `keras_bert_impl.data.BatchSplitter`. The other weights are normalized to sum to 1.
     """
 
     needs_whole_batch: ClassVar[bool] = True
@@ -70,7 +70,7 @@ class WholeBatchLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class MultipleNegativesRankingLoss(WholeBatchLoss):
-    """Multiple negatives ranking (InfoNCE): cross entropy of finding each anchor's positive among the whole batch.
+    """Multiple negatives ranking (InfoNCE): cross entropy of finding each anchor's positive in the batch.
 
     The candidates are the positives and negatives of all rows; their logits are ``scale`` times the cosine.
 
@@ -78,7 +78,7 @@ class MultipleNegativesRankingLoss(WholeBatchLoss):
 
     Args:
         scale: factor of the cosines, the inverse of the temperature.
-        symmetric: whether each positive must also be found by its anchor among all anchors; the two are averaged.
+        symmetric: whether each positive must also find its anchor among all anchors; the two losses are averaged.
 
     >>> import numpy as np
     >>> vectors = np.eye(2, 3, dtype="float32")[:, None].repeat(2, axis=1)  # each anchor is equal to its positive
@@ -266,7 +266,7 @@ def choose_loss(options: EmbeddingOptions, scores: np.ndarray, columns: int) -> 
         columns: the number of texts per example: 2, and 1 for each negative.
 
     Raises:
-        InputError: the loss in the options does not fit the data, or another option is one of other losses.
+        InputError: the loss in the options does not fit the data, or an option of another loss is set.
 
     >>> choose_loss(EmbeddingOptions(), np.empty(0), 3)
     'multiple-negatives'
@@ -281,8 +281,8 @@ def choose_loss(options: EmbeddingOptions, scores: np.ndarray, columns: int) -> 
         )
     if name in ("multiple-negatives", "triplet") and len(scores):
         raise InputError(
-            f"the loss {name} needs texts with positive texts, and the training data has pairs with a score. Remove "
-            "the column of the scores, or use the loss cosent."
+            f"the loss {name} needs pairs without a score, and the training data has pairs with a score. Remove the "
+            "column of the scores, or use the loss cosent."
         )
     if name == "triplet" and columns != 3:
         raise InputError(
@@ -294,7 +294,8 @@ def choose_loss(options: EmbeddingOptions, scores: np.ndarray, columns: int) -> 
         example, largest = int(outside[0]) + 1, np.abs(scores).max() * options.label_scale
         raise InputError(
             f"the score of training example {example} is {scores[outside[0]] * options.label_scale:g}; the loss cosine "
-            f"needs -1 to 1. Set label_scale to {largest:g}, by which scores are divided, or use the loss cosent."
+            f"needs scores from -1 to 1. Set label_scale to {largest:g}, by which scores are divided, or use the loss "
+            "cosent."
         )
     default = EmbeddingOptions()
     for option in sorted({option for _, arguments in LOSS_CLASSES.values() for option in arguments}):
@@ -308,7 +309,7 @@ def choose_loss(options: EmbeddingOptions, scores: np.ndarray, columns: int) -> 
 
 
 def make_contrastive_loss(name: str, options: EmbeddingOptions) -> keras.losses.Loss:
-    """Returns the loss of that name, one of `choose_loss`.
+    """Returns the loss with this name, which `choose_loss` returned.
 
     >>> make_contrastive_loss("cosent", EmbeddingOptions(matryoshka="384,128")).dims
     (384, 128)

@@ -145,7 +145,7 @@ class Embedding(TextTask):
                 vectors of a corpus need more memory than is free.
 
         Warns:
-            UserWarning: the model has a prompt for documents, but it has not the name ``document``.
+            UserWarning: the model has a prompt for documents with another name than ``document``.
         """
         check_fit(tokenizer, config, max_length=max_length, pairs=False)
         scores = np.empty(0, np.float32)
@@ -206,7 +206,7 @@ class Embedding(TextTask):
         return {}
 
     def make_metrics(self) -> dict[str, Any]:
-        """Returns no entries: what counts is measured on all texts together, after each epoch."""
+        """Returns no entries: the metrics need all texts together, and are computed after each epoch."""
         return {}
 
     def make_compile_arguments(self, features: Features | None = None) -> dict[str, Any]:
@@ -222,7 +222,7 @@ class Embedding(TextTask):
             InputError: the options do not fit the model or the training data.
 
         Warns:
-            UserWarning: ``matryoshka`` lacks the complete vectors, which are not trained then.
+            UserWarning: ``matryoshka`` lacks the size of the complete vectors, which are then not trained.
         """
         from keras_bert_impl.models.sentence_columns import SentenceColumns
 
@@ -264,7 +264,7 @@ class Embedding(TextTask):
         return batches
 
     def describe_batches(self, batches: LengthBatches) -> str:
-        """Returns what it costs that no text is twice in a batch."""
+        """Returns how the batches changed because no text is twice in a batch; empty if they did not."""
         assert isinstance(batches, ColumnBatches)
         return f"train: {description}" if (description := batches.describe()) else ""
 
@@ -284,7 +284,7 @@ class Embedding(TextTask):
         return choose_loss(self.options, features.scores / self.options.label_scale, features.columns.shape[1])
 
     def _make_examples(self, features: Features) -> ColumnFeatures:
-        """Returns the training data by examples; segments are omitted, because they are 0."""
+        """Returns the training data by examples, without ``token_type_ids``, because they are 0."""
         assert isinstance(features, TextRows)
         if features.columns.shape[1] < 2:
             raise InputError(

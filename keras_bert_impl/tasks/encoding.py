@@ -80,11 +80,11 @@ def make_pooling_mask(ids: Ragged, excluded: Any) -> Ragged:
 
 
 def check_finite(is_finite: Any, *, name: str = "text", first: int = 0) -> None:
-    """Checks vectors, of which the array says which are finite.
+    """Checks that all vectors are finite.
 
     Args:
         is_finite: whether each vector has finite numbers only.
-        name: what each vector is of, for the message.
+        name: what a vector is computed for, for the message.
         first: the number of vectors before these, for the message.
 
     Raises:

@@ -23,8 +23,10 @@ class MiningSettings:
             or margins can drop candidates.
         max_score: drop candidates with a higher score; None: keep them.
         min_score: drop candidates with a lower score; None: keep them.
-        absolute_margin: drop candidates whose score is not lower by this than that of each positive; None: keep them.
-        relative_margin: as absolute_margin, as a fraction of the positive's absolute score; None: keep them.
+        absolute_margin: drop candidates whose score is not at least this much lower than that of each positive; None:
+            keep them.
+        relative_margin: as absolute_margin, but a fraction of the absolute value of the positive's score; None: keep
+            them.
         sampling_strategy: top: the most similar candidates; random: a random sample of the candidates.
         seed: seed of the random choice.
         output_format: a triplet for each positive and each negative; an n-tuple for each positive, with all negatives,
@@ -75,7 +77,7 @@ class MiningSettings:
         """Returns ``range_max``, or its default.
 
         Args:
-            max_positives: the number of documents that are not candidates, at most, for a query.
+            max_positives: the largest number of documents of a query that are not candidates.
             is_reranked: whether a cross-encoder computes the scores, so that the least similar candidates need not have
                 the lowest scores.
         """

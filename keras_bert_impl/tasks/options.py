@@ -18,14 +18,14 @@ class EmbeddingOptions:
         scale: factor of the similarities in multiple-negatives and cosent, the inverse of the temperature.
         symmetric: in multiple-negatives, compare each second text with all first texts as well.
         margin: in triplet, how much farther than the positive the negative must be.
-        distance: distance in triplet.
+        distance: in triplet, the distance between vectors.
         matryoshka: sizes of the truncated vectors that are trained together, such as 384,256,128,64; empty: only the
             complete vectors.
         label_scale: labels are divided by this number, so that they are in the range that the loss needs.
         pooling: pooling mode, such as cls; None: the checkpoint's.
         normalize: L2 normalization of the vectors; None: as the checkpoint says.
-        query_prompt: prompt for texts that find others; None: the checkpoint's.
-        document_prompt: prompt for texts that are found; None: the checkpoint's.
+        query_prompt: prompt for queries, the texts that find others; None: the checkpoint's.
+        document_prompt: prompt for documents, the texts that are found; None: the checkpoint's.
 
     Raises:
         InputError: an option is out of range.

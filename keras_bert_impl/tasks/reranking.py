@@ -103,8 +103,8 @@ class Reranking(SequenceTask):
         if (negative := np.flatnonzero(labels < 0)).size:
             i = int(negative[0])
             raise InputError(
-                f"{location(columns, i)}: the label {columns['label'][i]!r} is negative; a number from 0, not "
-                "relevant, was expected. Correct it."
+                f"{location(columns, i)}: the label {columns['label'][i]!r} is negative; a number from 0 (not "
+                "relevant) was expected. Correct it."
             )
         return labels[:, None] / np.float32(self.options.label_scale)
 

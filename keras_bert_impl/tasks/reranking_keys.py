@@ -2,12 +2,13 @@
 
 import dataclasses
 
-from keras_bert_impl.checkpoints.sentence_modules import read_cross_encoder
+from keras_bert_impl.checkpoints.sentence_modules import read_cross_encoder_activation
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import Source
 
-# Keys of `config.json`: an object with `activation_fn`, and the name itself, before version 4 of sentence-transformers.
+# Keys of `config.json`. The value of the first is an object with `activation_fn`. The value of the second, which was
+# used before version 4 of sentence-transformers, is the name of the activation.
 ACTIVATION_KEYS = ("sentence_transformers", "sbert_ce_default_activation_function")
 
 SIGMOID = "torch.nn.modules.activation.Sigmoid"
@@ -56,7 +57,7 @@ def read_activation(source: Source, config: BertConfig) -> BertConfig:
     """
     if config.num_labels != 1 or "BertForSequenceClassification" not in config.architectures:
         return config
-    activation = read_cross_encoder(source)
+    activation = read_cross_encoder_activation(source)
     if activation is None:
         return config
     return dataclasses.replace(config, extra={**config.extra, ACTIVATION_KEYS[0]: {"activation_fn": activation}})

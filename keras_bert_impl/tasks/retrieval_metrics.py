@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-# Metric: the numbers of top documents that it is computed for. Those of the evaluators of sentence-transformers, and
-# the recall of the candidates that a reranker gets.
+# The numbers of top documents that each metric is computed for: those of the evaluators of sentence-transformers, and
+# 100 for recall, the number of candidates that a reranker gets by default.
 CUTOFFS: Mapping[str, tuple[int, ...]] = {
     "mrr": (10,),
     "ndcg": (10,),
@@ -90,8 +90,9 @@ def compute_reranking_metrics(
     """Means over queries of MRR, nDCG and average precision of a few candidates, which all have a label.
 
     The metrics are those of ``CrossEncoderRerankingEvaluator`` in sentence-transformers, which are those of
-    scikit-learn. Candidates with equal scores keep their order in MRR; nDCG and average precision are the means over
-    all their orders, and over no order, as scikit-learn defines them. A query without a relevant candidate counts as 0.
+    scikit-learn. For MRR, candidates with equal scores keep their order. nDCG is the mean over all their orders, and
+    average precision counts them at the same rank, as scikit-learn does. A query without a relevant candidate counts
+    as 0.
 
     Args:
         queries: for each query the labels of its candidates, above 0 for relevant ones, and their scores. nDCG uses the

@@ -168,7 +168,8 @@ def _read_added_tokens(source: Source, vocabulary: list[str], spellings: Mapping
 def _unwrap(normalizer: Any) -> Any:
     """Returns the only member of a sequence of normalizers; anything else is returned as it is.
 
-    sentence-transformers puts ``Lowercase`` before it; accents then remain if they remained before.
+    sentence-transformers puts ``Lowercase`` before a ``BertNormalizer``; both become one ``BertNormalizer`` that
+    lower-cases, and that keeps accents if it kept them before.
     """
     match normalizer:
         case {"type": "Sequence", "normalizers": [only]}:

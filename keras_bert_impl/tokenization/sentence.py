@@ -19,5 +19,5 @@ def open_sentence_tokenizer(source: str | Path | Source, *, do_lower_case: bool)
     tokenizer = BertTokenizer.from_pretrained(source)
     if tokenizer.do_lower_case or not do_lower_case:
         return tokenizer
-    strip_accents = bool(tokenizer.strip_accents)  # None would now remove them.
+    strip_accents = bool(tokenizer.strip_accents)  # With None, a tokenizer that lower-cases removes accents.
     return BertTokenizer.from_pretrained(source, do_lower_case=True, strip_accents=strip_accents)

@@ -103,7 +103,7 @@ def finetune(
         changes = {**spec.make_config_changes(labels), **settings.make_config_changes(), "extra": extra}
         config = dataclasses.replace(config, **changes)
         check_fit(tokenizer, config, max_length=settings.max_length, pairs=spec.needs_pair)
-        # Longer rows than those of predictions would be learned in vain.
+        # Predictions truncate rows to this length, so training on longer rows would be of no use.
         limit = spec.resolve_max_length(config, tokenizer, None)
         max_length = min(settings.max_length, limit)
         # Encode all splits before training, because encoding refuses labels that are not in the training data.

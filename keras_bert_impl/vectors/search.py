@@ -7,7 +7,7 @@ import numpy as np
 # Similarities of at most this many pairs are in memory at once.
 _MAX_SCORES = 1 << 24
 _MAX_QUERIES = 1024
-# So that a few queries, too, search a file of vectors block by block: functions such as `cos_sim` copy their vectors.
+# Few queries search a file of vectors block by block, too, because functions such as `cos_sim` copy their vectors.
 _MAX_DOCUMENTS = 1 << 16
 
 

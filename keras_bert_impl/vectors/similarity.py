@@ -51,7 +51,7 @@ def dot_score(a: Any, b: Any) -> np.ndarray:
 
 def euclidean_sim(a: Any, b: Any) -> np.ndarray:
     """Negative Euclidean distance of every vector of ``a`` to every vector of ``b``; see `cos_sim`."""
-    # In float64, because the sum cancels where vectors are near to each other.
+    # In float64, because float32 loses digits in this sum if vectors are near each other.
     a, b = (vectors.astype(np.float64) for vectors in _to_matrices(a, b))
     squares = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * (a @ b.T)
     return -np.sqrt(np.maximum(squares, 0)).astype(np.float32)
@@ -108,7 +108,7 @@ class Similarity(NamedTuple):
     """A similarity function in its two forms; more similar is higher.
 
     Attributes:
-        of_all: for every vector with every other one, such as `cos_sim`.
+        of_all: for every vector of one array with every vector of the other, such as `cos_sim`.
         of_pairs: for vectors in the same row, such as `pairwise_cos_sim`.
     """
 
@@ -129,7 +129,8 @@ def _to_matrices(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
     a, b = (np.atleast_2d(np.asarray(vectors, np.float32)) for vectors in (a, b))
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise InputError(
-            f"the vectors have the shapes {a.shape} and {b.shape}; two matrices of one size were expected."
+            f"the vectors have the shapes {a.shape} and {b.shape}; two matrices with vectors of the same size were "
+            "expected."
         )
     return a, b
 

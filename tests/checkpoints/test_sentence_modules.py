@@ -17,7 +17,7 @@ from sentence_models import FIRST, HIDDEN, SECOND, make_dense, make_directory
 from keras_bert_impl import BertConfig
 from keras_bert_impl.checkpoints.sentence_modules import (
     is_sentence_directory,
-    read_cross_encoder,
+    read_cross_encoder_activation,
     read_dense_tensors,
     read_settings,
     write_modules,
@@ -208,7 +208,8 @@ WRONG: dict[str, tuple[str, list[Any], Any, str]] = {
         "modules.json",
         [0, "path"],
         "0_BERT",
-        "module 0 has the path '0_BERT'; '' or '0_Transformer' was expected. Rename the folder, here and on the disk.",
+        "module 0 has the path '0_BERT'; '' or '0_Transformer' was expected. Rename the folder, in this file and "
+        "on the disk.",
     ),
     "sizes of modules": (
         "modules.json",
@@ -381,15 +382,15 @@ def test_cross_encoders_are_not_sentence_embeddings(directory: Path, small_bert:
     """A cross-encoder of version 6 has a ``modules.json`` too, with one module."""
     source = open_source(directory)
     assert is_sentence_directory(source)
-    assert read_cross_encoder(source) is None
+    assert read_cross_encoder_activation(source) is None
     assert not is_sentence_directory(open_source(small_bert))
-    assert read_cross_encoder(open_source(small_bert)) is None
+    assert read_cross_encoder_activation(open_source(small_bert)) is None
     change(directory / "modules.json", value=[TRANSFORMER])
     sigmoid = "torch.nn.modules.activation.Sigmoid"
     values = {"model_type": "CrossEncoder", "activation_fn": sigmoid}
     change(directory / "config_sentence_transformers.json", value=values)
     assert not is_sentence_directory(source)
-    assert read_cross_encoder(source) == sigmoid
+    assert read_cross_encoder_activation(source) == sigmoid
     with pytest.raises(InputError, match=r"model_type is 'CrossEncoder'; a SentenceTransformer was expected\.$"):
         read(directory)
 
@@ -398,7 +399,7 @@ def test_a_saved_cross_encoder(small_bert: Path, tmp_path: Path) -> None:
     sentence_models.save_cross_encoder("identity", small_bert, tmp_path / "reranker")
     source = open_source(tmp_path / "reranker")
     assert not is_sentence_directory(source)
-    assert read_cross_encoder(source) == "torch.nn.modules.linear.Identity"
+    assert read_cross_encoder_activation(source) == "torch.nn.modules.linear.Identity"
 
 
 def test_written_files(tmp_path: Path) -> None:

@@ -205,7 +205,9 @@ def test_serve_check_compares_prompts(small_bert: Path, tmp_path: Path) -> None:
 def test_a_prompt_with_the_name_of_a_signature(small_bert: Path, tmp_path: Path) -> None:
     kind = Kind({"pooling_mode_mean_tokens": True}, prompts={"prompts": {"ids": "x: "}})
     source = sentence_models.make_directory(kind, tmp_path / "embedder", bert=small_bert)
-    with pytest.raises(InputError, match=r"the prompt 'ids' has the name of a signature\. Rename it in config_sent"):
+    with pytest.raises(
+        InputError, match=r"the prompt 'ids' has the name of another signature\. Rename it in config_sent"
+    ):
         export_model(source, tmp_path / "x" / "1")
     assert not (tmp_path / "x").exists()
 

@@ -195,7 +195,7 @@ def test_options_belong_to_their_task(search: Search) -> None:
     assert search.options == SearchOptions()
     with pytest.raises(InputError, match=r"the options of the task search are 5; SearchOptions was expected"):
         get_task("search", 5)
-    with pytest.raises(InputError, match=r"the options of the task regression are .*; it has no options"):
+    with pytest.raises(InputError, match=r"the options of the task regression are .*; the task has no options"):
         get_task("regression", SearchOptions())
 
 

@@ -82,7 +82,7 @@ def test_labels_of_data_for_evaluation(letters: BertTokenizer) -> None:
     # Graded labels are gains of nDCG.
     assert TASK.encode(make_columns(["0", "3"]), letters, config, max_length=9).labels["logits"].tolist() == [[0], [3]]
     columns = make_columns(["1", "-1"], location=["x, line 2", "x, line 3"])
-    with pytest.raises(InputError, match=r"x, line 3: the label '-1' is negative; a number from 0, not"):
+    with pytest.raises(InputError, match=r"x, line 3: the label '-1' is negative; a number from 0 \(not"):
         TASK.encode(columns, letters, config, max_length=9)
 
 

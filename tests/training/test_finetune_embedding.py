@@ -157,7 +157,7 @@ def test_the_command_line_with_parts_and_resume(small_bert: Path, pairs: Columns
         ("scored", {"symmetric": True}, "symmetric is an option of the loss multiple-negatives, and the loss is cos"),
         ("scored", {"loss": "cosine", "label_scale": 5.0, "scale": 3.0}, "scale is an option of the loss multiple-neg"),
         ("pairs", {"loss": "cosent"}, "loss cosent needs pairs with a score, and the training data has no scores"),
-        ("scored", {"loss": "multiple-negatives"}, "loss multiple-negatives needs texts with positive texts"),
+        ("scored", {"loss": "multiple-negatives"}, "loss multiple-negatives needs pairs without a score"),
         ("scored", {"loss": "cosine"}, r"training example \d+ is 2.5; .* -1 to 1. Set label_scale to 5,"),
         ("pairs", {"matryoshka": "64,16"}, "matryoshka has the size 64, but the vectors have 32 dimensions"),
     ],

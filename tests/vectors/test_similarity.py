@@ -58,7 +58,9 @@ def test_quantized_vectors_are_numbers() -> None:
 
 
 def test_vectors_of_different_sizes_are_refused() -> None:
-    with pytest.raises(InputError, match=r"the shapes \(37, 29\) and \(41, 28\); two matrices of one size were"):
+    with pytest.raises(
+        InputError, match=r"the shapes \(37, 29\) and \(41, 28\); two matrices with vectors of the same size were"
+    ):
         cos_sim(A, B[:, :28])
     with pytest.raises(InputError, match=r"the shapes \(37, 29\) and \(41, 29\); the same shape was expected"):
         pairwise_cos_sim(A, B)

@@ -19,7 +19,7 @@ _RESERVED = ("serving_default", "embed", "ids", "attentions")
 
 
 def list_prompts(config: BertConfig) -> dict[str, str]:
-    """Returns the text that each signature puts before a text.
+    """Returns the prompt that each signature puts before a text, by the name of the signature.
 
     ``serving_default`` has the model's default prompt, and ``embed`` is the same. A model with prompts also has a
     signature for each of them, with its name; ``query`` and ``document`` always exist, as in sentence-transformers.
@@ -32,7 +32,8 @@ def list_prompts(config: BertConfig) -> dict[str, str]:
     named = settings.prompts if any(settings.prompts.values()) else {}
     if clashes := [name for name in named if name in _RESERVED]:
         raise InputError(
-            f"the prompt {clashes[0]!r} has the name of a signature. Rename it in config_sentence_transformers.json."
+            f"the prompt {clashes[0]!r} has the name of another signature. Rename it in "
+            "config_sentence_transformers.json."
         )
     return {"serving_default": default, "embed": default, **named}
 
@@ -40,7 +41,7 @@ def list_prompts(config: BertConfig) -> dict[str, str]:
 def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
     """``serving_default``, ``embed`` and those of prompts (see `list_prompts`) over ``text``; and ``ids``.
 
-    ``ids`` returns the model's outputs, the others the task's vectors.
+    ``ids`` returns the model's outputs; the others return only the vectors, truncated if the model says so.
     """
     has_mask = POOLING_MASK in served.task.list_export_inputs(served.config)
 

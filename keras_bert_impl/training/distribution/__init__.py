@@ -170,7 +170,7 @@ def start_strategy(strategy: str | None = None, *, devices: int | None = None) -
 
 
 def accumulate(model: keras.Model, parts: int) -> None:
-    """Turns on gradient accumulation inside one training step; call it after ``compile``, and again after another.
+    """Turns on gradient accumulation inside one training step; call it after each ``compile``.
 
     ``fit`` then splits each batch into parts, runs them one after the other, and applies the mean of their gradients
     once. It needs the memory for the activations of one part, and one more copy of the weights for the sum. Steps,

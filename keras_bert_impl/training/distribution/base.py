@@ -54,8 +54,8 @@ class Backend:
 
         The step computes the outputs of each part of the batch, on each replica, without gradients. The loss of the
         complete batch has gradients with respect to all outputs. Then each part runs again, with the same dropout, and
-        its gradient is that of its outputs times theirs. So the memory is that of one part, and the gradient is that of
-        the complete batch.
+        the gradients of its outputs are propagated to the weights. So the memory is that of one part, and the gradient
+        is that of the complete batch.
 
         Source: Gao et al. 2021, https://arxiv.org/abs/2101.06983.
 
@@ -140,7 +140,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
 
     def check_finite(self, grads: Sequence[Any]) -> Any:
         """Whether all gradients of all replicas are finite."""
-        # The values of sparse gradients: of several slices for the same row, Keras checks only the last.
+        # Pass only the values of sparse gradients: if several slices are for the same row, Keras checks only the last.
         values = [getattr(gradient, "values", gradient) for gradient in grads]
         return get_backend().reduce_all(super().check_finite(values))
 
@@ -161,7 +161,7 @@ def split_rows(data: Any, parts: int) -> Any:
 
 
 def join_rows(data: Any) -> Any:
-    """Joins the parts of `split_rows`, in the order of the rows before."""
+    """Joins the parts of `split_rows`, in the original order of the rows."""
 
     def join(values: Any) -> Any:
         shape = tuple(ops.shape(values))

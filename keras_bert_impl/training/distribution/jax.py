@@ -74,7 +74,7 @@ class JaxBackend(Backend):
         return functools.partial(_run_accumulation_step, model, parts)
 
     def make_whole_batch_step(self, model: keras.Model, parts: int, *, replicas: int) -> Callable[..., Any] | None:
-        """Returns two scans over the parts. A compiled step has the rows of all replicas, so these need nothing."""
+        """Returns two scans over the parts. A compiled step has the rows of all replicas, so nothing is gathered."""
         return functools.partial(_run_whole_batch_step, model, parts) if parts > 1 else None
 
 
@@ -127,7 +127,7 @@ def _run_whole_batch_step(model: keras.Model, parts: int, state: Any, data: Any)
     def add_gradient(carried: Any, part: Any) -> Any:
         sums, changing = carried
         x_part, gradients = part
-        # The variables start as before, so that dropout is the same.
+        # `changing` starts with the same values as in the first scan, so that dropout is the same.
         _, compute_vjp, changing = jax.vjp(lambda weights: run_part(weights, changing, x_part), weights, has_aux=True)
         [weight_gradients] = compute_vjp(gradients)
         return ([total + gradient for total, gradient in zip(sums, weight_gradients, strict=True)], changing), None

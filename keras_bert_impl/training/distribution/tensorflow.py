@@ -207,7 +207,8 @@ def _run_whole_batch_step(model: keras.Model, parts: int, data: Any) -> dict[str
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     run = _run_at_once if parts == 1 else functools.partial(_run_in_parts, parts=parts)
     outputs, compute_vjp = run(model, x)
-    # Each replica computes the same loss of all rows; its gradient is exchanged with those of the weights.
+    # Each replica computes the same loss of all rows, and the gradients of the weights for its own rows; the optimizer
+    # sums these over the replicas.
     all_y, all_outputs, all_weights = _gather((y, outputs, sample_weight))
     with tf.GradientTape() as tape:
         tape.watch(all_outputs)
@@ -254,7 +255,7 @@ _ComputeVjp = Callable[[Any], list[Any]]
 
 
 def _run_at_once(model: keras.Model, x: Any) -> tuple[Any, _ComputeVjp]:
-    """Runs a model; returns its outputs, and the function for their gradients."""
+    """Runs a model; returns its outputs, and the vector-Jacobian product."""
     weights = [weight.value for weight in model.trainable_weights]
     with tf.GradientTape() as tape:
         outputs = model(x, training=True)
@@ -262,7 +263,7 @@ def _run_at_once(model: keras.Model, x: Any) -> tuple[Any, _ComputeVjp]:
 
 
 def _run_in_parts(model: keras.Model, x: Any, *, parts: int) -> tuple[Any, _ComputeVjp]:
-    """Runs a model on one part of the rows after the other; the function for their gradients runs each part again."""
+    """Runs a model on one part of the rows after the other; the vector-Jacobian product runs each part again."""
     weights = [weight.value for weight in model.trainable_weights]
     x_parts, states = split_rows(x, parts), _list_dropout_states(model)
     before = [ops.copy(state) for state in states]
@@ -301,7 +302,7 @@ def _run_in_parts(model: keras.Model, x: Any, *, parts: int) -> tuple[Any, _Comp
             without_gradient.update(n for n, gradient in enumerate(of_part) if gradient is None)
             return [_add_gradient(*pair) for pair in zip(sums, of_part, strict=True)], values
 
-        # The states of dropout start as before, so that the masks are the same.
+        # The states of dropout start with the same values as in the first loop, so that the masks are the same.
         sums, after = loop(add_gradients, [tf.zeros(weight.shape, weight.dtype) for weight in weights])
         for state, value in zip(states, after, strict=True):
             state.assign(value)
