@@ -42,7 +42,6 @@ class Predictor:
         allow_no_answer: bool | None = None,
     ) -> None:
         from keras_bert_impl.export.formats import find_format
-        from keras_bert_impl.ops.compiled import compile_inference
 
         exported = find_format(source)
         files = exported.find_files(Path(source)) if exported else source
@@ -53,7 +52,9 @@ class Predictor:
         if exported:
             self.task.check_config(self.config, source)
             self._run = self.task.wrap_export(exported.open(Path(source) / exported.file))
-        else:
+        else:  # An export needs no Keras.
+            from keras_bert_impl.ops.compiled import compile_inference
+
             self._run = compile_inference(self.task.load_model(source))
             self._lengths = get_batch_lengths()
 

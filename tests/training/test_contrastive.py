@@ -204,6 +204,7 @@ def test_other_backends_have_no_parts() -> None:
         backend.make_whole_batch_step(model, 2, replicas=1)
 
 
+@pytest.mark.slow
 def test_mirrored_replicas_train_like_one_device() -> None:
     settings = {"loss": RANKING, "steps": 20}
     mirrored = {"strategy": "mirrored", "devices": 2, **settings}

@@ -89,6 +89,7 @@ def test_texts_learn_to_find_their_positives(small_bert: Path, pairs: Columns, t
     assert again["ndcg@10"] == pytest.approx(metrics["valid"]["ndcg@10"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_rows_are_not_longer_than_those_of_the_model(small_bert: Path, film_texts: list[str], tmp_path: Path) -> None:
     """So the metrics of the run are those of the saved model."""
     model = sentence_models.make_directory("mean", tmp_path / "model", bert=small_bert)

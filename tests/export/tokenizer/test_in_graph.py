@@ -120,14 +120,10 @@ def test_a_megabyte(minilm: Path) -> None:
 @pytest.mark.parametrize(
     "added",
     [
-        ["<ent>", "<ent1>", "t><"],
+        pytest.param(["<ent>", "<ent1>", "t><"], marks=pytest.mark.slow),
         ["Ünder", "ÜnderGround", "new york", "中国"],
         [AddedToken("Ünder", normalized=True), AddedToken("derg", normalized=True), "中国"],
-        [
-            AddedToken("New York", normalized=True),
-            AddedToken("中国", normalized=True),
-            AddedToken("é", normalized=True),
-        ],
+        pytest.param([AddedToken(text, normalized=True) for text in ("New York", "中国", "é")], marks=pytest.mark.slow),
         [AddedToken("<s>", lstrip=True, rstrip=True), AddedToken("ab", normalized=False), AddedToken("abab")],
     ],
 )
