@@ -17,6 +17,7 @@ from pathlib import Path
 from finetune_torch import read_peak_megabytes
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import keras
 import numpy as np

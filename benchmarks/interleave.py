@@ -18,6 +18,8 @@ import psutil
 
 # Libraries read these when they are imported, in the peer's process.
 _ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "HF_HUB_OFFLINE": "1"}
+# As the commands of the package have it. All processes of a script inherit it, and so do all peers with TensorFlow.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 @dataclass(frozen=True)

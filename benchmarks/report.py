@@ -95,6 +95,7 @@ def write(title: str, *sections: str) -> Path:
     facts = (
         f"- Machine: {model}, {cores} cores, {', '.join(flag for flag in _FLAGS if flag in flags)}",
         f"- Versions: Python {platform.python_version()}, {', '.join(_list_versions())}",
+        f"- Environment: TF_ENABLE_ONEDNN_OPTS={os.environ['TF_ENABLE_ONEDNN_OPTS']}",
         f"- Command: `{command}`",
         f"- Date: {today}",
         f"- Commit: {get_commit(Path(__file__).parent)}",

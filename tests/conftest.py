@@ -18,6 +18,9 @@ import keras_bert_impl
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.recipes import material
 
+# As the commands do, so that both compute the same numbers. TensorFlow reads it when it is imported.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

@@ -66,13 +66,15 @@ def _fused_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
 def _emit_fused_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
     import tensorflow as tf
 
-    inputs = [ops.convert_to_tensor(value, x.dtype) for value in (x, gamma, beta)]
+    inputs = [tf.cast(value, x.dtype) for value in (x, gamma, beta)]
     attributes = {
         "T": tf.compat.v1.AttrValue(type=x.dtype.as_datatype_enum),
         "epsilon": tf.compat.v1.AttrValue(f=epsilon),
     }
     graph = tf.compat.v1.get_default_graph()
-    (result,) = graph._create_op_internal("_MklLayerNorm", inputs, dtypes=[x.dtype], attrs=attributes).outputs
+    (result,) = graph._create_op_internal(
+        "_MklLayerNorm", inputs, dtypes=[x.dtype], name="layer_norm", attrs=attributes
+    ).outputs
     result.set_shape(x.shape)
     return result
 

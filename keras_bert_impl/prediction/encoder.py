@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 # The number of texts that are sorted by length together.
 CHUNK_SIZE = 4096
-# The maximum number of tokens in a batch.
-MAX_TOKENS = 4096
+# The maximum number of tokens in a batch. On a CPU, 1024 to 2048 are the fastest: 4096 take 6 % longer.
+MAX_TOKENS = 2048
 
 
 class EncodeOptions(TypedDict, total=False):

@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
+from tensorflow.python.framework.kernels import get_all_registered_kernels
 
 from keras_bert_impl import BertConfig, BertModel
 from keras_bert_impl.ops import compiled, layer_norm
 from keras_bert_impl.ops.variants import use_variants
+
+
+def has_onednn() -> bool:
+    """Whether TensorFlow was built with oneDNN, which it is for x86."""
+    return any(kernel.op == "_MklLayerNorm" for kernel in get_all_registered_kernels().kernel)
+
 
 ROWS = np.random.default_rng(1).normal(size=(5, 48)).astype("float32")
 GAMMA, BETA = np.linspace(0.5, 2, 48, dtype="float32"), np.linspace(-1, 1, 48, dtype="float32")
@@ -47,6 +54,22 @@ def test_the_kernel_is_used_for_the_dtypes_that_it_supports(no_bfloat16: list[An
     np.testing.assert_allclose(ops.cast(result, "float32"), expected, atol=1e-5 if dtype == "float32" else 3e-2)
     # Once in the probe, and again only if that succeeded.
     assert 1 <= no_bfloat16.count(tf.as_dtype(dtype)) <= (2 if dtype == "float32" else 1)
+
+
+@pytest.mark.skipif(not has_onednn(), reason="this TensorFlow was built without oneDNN")
+def test_a_model_has_the_kernel() -> None:
+    keras.utils.set_random_seed(1)
+    model = BertModel(BertConfig.preset("tiny", vocab_size=99, hidden_size=48, num_hidden_layers=2))
+    ids = np.array([[2, 71, 8, 3]], np.int32)
+
+    @tf.function(autograph=False)
+    def run(inputs: Any) -> Any:
+        with use_variants("fused"):
+            return model({"input_ids": inputs})["last_hidden_state"]
+
+    types = [operation.type for operation in run.get_concrete_function(ids).graph.get_operations()]
+    assert types.count("_MklLayerNorm") == 5  # One of the embeddings, and two of each block.
+    np.testing.assert_allclose(run(ids), model({"input_ids": ids})["last_hidden_state"], atol=1e-5)
 
 
 def test_inputs_of_another_dtype() -> None:
