@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from torch_process import TORCH_MODULES
 
 # Only imports by this package fail: libraries also try these modules, and have alternatives on Windows.
@@ -56,6 +57,7 @@ def test_every_module_is_imported() -> None:
     assert len(run(IMPORT_ALL, *TORCH_MODULES).split()) > 100
 
 
+@pytest.mark.slow
 def test_a_small_model_is_fine_tuned(tmp_path: Path) -> None:
     (tmp_path / "data.tsv").write_text("text\tlabel\n" + "good film\tyes\nbad film\tno\n" * 4, encoding="utf-8")
     data = [part for name in ("train", "valid") for part in (f"--{name}", tmp_path / "data.tsv")]

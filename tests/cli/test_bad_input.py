@@ -665,7 +665,9 @@ def limit_file_size() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("arguments", ["convert bert new/bert", FINETUNE, "export run new/model/1"])
+@pytest.mark.parametrize(
+    "arguments", ["convert bert new/bert", FINETUNE, pytest.param("export run new/model/1", marks=pytest.mark.slow)]
+)
 def test_a_full_disk(place: Path, run: Callable[..., Any], arguments: str) -> None:
     before = list_files(place)
     with limit_file_size():

@@ -152,6 +152,7 @@ def test_predict_into_a_closed_pipe(sentiment_export: Path, run: Run, monkeypatc
     assert (ran.code, ran.err) == (141, "")
 
 
+@pytest.mark.slow
 def test_predict_takes_what_export_writes(run: Run, sentiment_run: Path, tmp_path: Path) -> None:
     target = tmp_path / "saved_models" / "sentiment" / "3"
     ran = run("export", sentiment_run, target)
@@ -186,6 +187,7 @@ assert main(["export", run, target]) == 2
     assert not target.parent.exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_exits(small_bert: Path, snippets: Path, tmp_path: Path) -> None:
     arguments = small.make_finetune_arguments(small_bert, snippets, tmp_path / "runs" / "long", "--epochs", "100000")
     # A process that a shell started in the background ignores Ctrl-C by default.

@@ -122,6 +122,7 @@ def test_add_a_task(changed: Path, tmp_path: Path) -> None:
     assert "funny" in (tmp_path / "why.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_add_an_export_format(changed: Path, tmp_path: Path) -> None:
     output = run_commands(changed, tmp_path, "Add an export format")
     assert (tmp_path / "exports" / "novels-keras" / "model.keras").is_file()

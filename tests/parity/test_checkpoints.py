@@ -27,7 +27,10 @@ CASES = [
     ("minilm", ".", "BertModel", None),
     ("rxn", "bert_pretrained", "BertForPreTraining", None),
     pytest.param("rxn", "bert_ft", "BertModel", None, marks=pytest.mark.slow),
-    ("rxn", "bert_ft_10k_25s", "BertForSequenceClassification", "num_labels is 50, but id2label has 2 labels"),
+    pytest.param(
+        *("rxn", "bert_ft_10k_25s", "BertForSequenceClassification", "num_labels is 50, but id2label has 2 labels"),
+        marks=pytest.mark.slow,
+    ),
     ("tiny_cassette", ".", "BertForMaskedLM", None),
 ]
 LIMIT = 2e-5

@@ -74,6 +74,7 @@ def get_scores(checkpoint: Path, columns: Columns) -> dict[str, float]:
         return Predictor(checkpoint, task=task).score(columns)
 
 
+@pytest.mark.slow
 def test_texts_learn_to_find_their_positives(small_bert: Path, pairs: Columns, tmp_path: Path) -> None:
     options = {"query_prompt": "the ", "matryoshka": "32,8"}
     metrics = train(small_bert, tmp_path / "run", pairs, **options)

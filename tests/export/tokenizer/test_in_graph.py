@@ -111,6 +111,7 @@ def test_empty_batches(minilm: Path) -> None:
         assert {name: values.shape[0] for name, values in found.items()} == dict.fromkeys(found, 0)
 
 
+@pytest.mark.slow
 def test_a_megabyte(minilm: Path) -> None:
     tokenizer = BertTokenizer.from_pretrained(minilm)
     long = ["the unaffable film " * 55_000, "é" * 500_000, "[" * 1_000_000, "[MASK]" * 170_000, "x\u0301" * 300_000]
