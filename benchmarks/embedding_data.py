@@ -1,4 +1,4 @@
-"""The data of the benchmarks of embeddings, and calls in a process of their own."""
+"""The data of the benchmarks of embeddings, and calls of functions in a separate process."""
 
 import csv
 import json

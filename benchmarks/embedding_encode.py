@@ -77,7 +77,8 @@ def count_tokens(checkpoint: Path, texts: list[str]) -> list[tuple[str, str]]:
     """Rows of a table: the tokens of all batches, padding included, of both sides."""
     from keras_bert_impl import BertTokenizer
     from keras_bert_impl.data.batches import Features, LengthBatches, Ragged
-    from keras_bert_impl.prediction.encoder import CHUNK_SIZE, MAX_TOKENS
+    from keras_bert_impl.prediction.encoder import MAX_TOKENS
+    from keras_bert_impl.prediction.predictor import CHUNK_SIZE
 
     rows = BertTokenizer.from_pretrained(checkpoint).encode_ragged(texts, max_length=256)["input_ids"]
     lengths = np.array([len(row) for row in rows])

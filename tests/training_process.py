@@ -22,6 +22,22 @@ from keras_bert_impl.data.column_batches import ColumnBatches, ColumnFeatures
 WORDS, PREDICTIONS = 99, 3
 
 
+def make_config(dropout: float = 0.0) -> Any:
+    """The configuration of the model that is trained."""
+    from keras_bert_impl import BertConfig
+
+    return BertConfig(
+        vocab_size=WORDS,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=37,
+        max_position_embeddings=61,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+    )
+
+
 def make_examples(rows: int) -> Features:
     """Returns rows of 5 to 23 tokens; the second to fourth are predicted, some of them with weight 0."""
     draw = np.random.default_rng(7)
@@ -79,7 +95,7 @@ def train(
     """
     import keras
 
-    from keras_bert_impl import BertConfig, BertForPreTraining, BertForSentenceEmbedding
+    from keras_bert_impl import BertForPreTraining, BertForSentenceEmbedding
     from keras_bert_impl.data import LengthBatches
     from keras_bert_impl.models.multi_worker import MultiWorkerMixin
     from keras_bert_impl.models.sentence_columns import SentenceColumns
@@ -104,16 +120,7 @@ def train(
             else LengthBatches(make_examples(rows), batch_size, **order)
         )
         with distribution.scope():
-            config = BertConfig(
-                vocab_size=WORDS,
-                hidden_size=32,
-                num_hidden_layers=1,
-                num_attention_heads=4,
-                intermediate_size=37,
-                max_position_embeddings=61,
-                hidden_dropout_prob=dropout,
-                attention_probs_dropout_prob=dropout,
-            )
+            config = make_config(dropout)
             model: Any
             if loss:
                 model = SentenceColumns(BertForSentenceEmbedding(config, dtype=PRECISIONS[precision]), 2)

@@ -33,7 +33,7 @@ def _make_dense_rows(
 
 
 def _make_sentence_rows(number: int) -> list[NameRow]:
-    """A dense layer after the pooling of a sentence embedding, which files have in a folder of its own."""
+    """A dense layer after the pooling of a sentence embedding, which a checkpoint has in a separate folder."""
     path, torch = f"dense_{number}", f"sentence_dense.{number}.linear"
     return [NameRow(f"{path}/kernel", f"{torch}.weight", None, True), NameRow(f"{path}/bias", f"{torch}.bias", None)]
 

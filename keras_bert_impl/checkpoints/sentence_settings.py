@@ -67,7 +67,7 @@ class SentenceSettings:
         truncate_dim: how many dimensions of a vector remain; None: all.
 
     Raises:
-        InputError: a value has the wrong type or is unknown, or there is no prompt of the default name.
+        InputError: a value has the wrong type or is unknown, or ``default_prompt_name`` is not a name in ``prompts``.
 
     Source: https://github.com/huggingface/sentence-transformers
 

@@ -61,8 +61,9 @@ def _embed(options: argparse.Namespace) -> int:
     start_framework()
     from keras_bert_impl.data.tables import iterate_texts
     from keras_bert_impl.models import BertForSentenceEmbedding
-    from keras_bert_impl.prediction.encoder import CHUNK_SIZE, EncodeOptions, get_dimensions
+    from keras_bert_impl.prediction.encoder import EncodeOptions, get_dimensions
     from keras_bert_impl.prediction.encoding import encode, iterate_vectors
+    from keras_bert_impl.prediction.predictor import CHUNK_SIZE
     from keras_bert_impl.prediction.quantization import needs_ranges
     from keras_bert_impl.prediction.vector_files import encode_file
 

@@ -43,7 +43,7 @@ def add_verbs(verbs: Any) -> None:
     add_column_options(finetune)
     add_settings(finetune.add_argument_group("settings"), FineTuningSettings)
     for tasks, fields in _group_task_options().items():
-        group = finetune.add_argument_group(f"options of the {_join_names(tasks)}")
+        group = finetune.add_argument_group(f"options of the {_describe_tasks(tasks)}")
         add_settings(group, get_options_class(tasks[0]), only=fields)
     add_run_options(finetune)
     finetune.set_defaults(run=_finetune)
@@ -61,7 +61,7 @@ def _group_task_options() -> dict[tuple[str, ...], list[str]]:
     return groups
 
 
-def _join_names(tasks: Sequence[str]) -> str:
+def _describe_tasks(tasks: Sequence[str]) -> str:
     return f"{'task' if len(tasks) == 1 else 'tasks'} {' and '.join(tasks)}"
 
 
@@ -75,8 +75,8 @@ def _collect_task_options(options: argparse.Namespace) -> Any:
         names = [name for name in fields if hasattr(options, name)]
         if names and options.task not in tasks:
             raise InputError(
-                f"--{names[0].replace('_', '-')} is an option of the {_join_names(tasks)}; the task is {options.task}. "
-                "Omit it."
+                f"--{names[0].replace('_', '-')} is an option of the {_describe_tasks(tasks)}; the task is "
+                f"{options.task}. Omit it."
             )
     options_class = get_options_class(options.task)
     return options_class and options_class(**collect_settings(options, options_class))

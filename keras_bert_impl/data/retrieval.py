@@ -118,7 +118,7 @@ def _read_texts(directory: Path, name: str) -> Iterator[tuple[str, str, str, str
         id, text = (check_text(record[key], name=key, location=location) for key in ("_id", "text"))
         title = check_text(record.get("title") or "", name="title", location=location)
         if id in ids:
-            raise InputError(f"{location}: the _id {id!r} occurs a second time. Give each line an id of its own.")
+            raise InputError(f"{location}: the _id {id!r} occurs in two lines. Give each line a different id.")
         ids.add(id)
         yield location, id, title, text
 

@@ -5,12 +5,24 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import SURROGATE, make_read_error, make_utf8_error
 
 Columns = dict[str, list[Any]]
+_Item = TypeVar("_Item")
+
+
+def iterate_chunks(items: Iterable[_Item], size: int | None) -> Iterator[list[_Item]]:
+    """Yields lists of ``size`` items each; the last one may be shorter. None puts all items into one list.
+
+    >>> list(iterate_chunks("abc", 2))
+    [['a', 'b'], ['c']]
+    """
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
 
 
 def to_columns(examples: Iterable[dict[str, Any]], size: int | None = None) -> Iterator[Columns]:
@@ -19,8 +31,7 @@ def to_columns(examples: Iterable[dict[str, Any]], size: int | None = None) -> I
     >>> list(to_columns([{"text": "a"}, {"text": "b"}, {"text": "c"}], 2))
     [{'text': ['a', 'b']}, {'text': ['c']}]
     """
-    iterator = iter(examples)
-    while chunk := list(islice(iterator, size)):
+    for chunk in iterate_chunks(examples, size):
         yield {name: [example[name] for example in chunk] for name in chunk[0]}
 
 

@@ -42,8 +42,8 @@ def iterate_text_columns(
 
     Yields:
         a dictionary per example with ``location``, ``text`` and, if ``labeled``, either ``text_pair`` and ``label`` or,
-        if there is no score, ``positive`` and perhaps ``negatives``, a list of strings. If not ``labeled``, also with
-        ``text_pair`` if the file has it.
+        if there is no score, ``positive`` and perhaps ``negatives``, a list of strings. For prediction, it has
+        ``text``, and ``text_pair`` if the file has such a column.
 
     Raises:
         InputError: the file cannot be used, second texts are missing, rows have different numbers of negatives, or the

@@ -13,7 +13,7 @@ from keras_bert_impl.models.multi_worker import MultiWorkerMixin
 class SentenceColumns(MultiWorkerMixin, keras.Model):
     """Applies one embedding model to several columns of texts, for training with the losses of `tasks.contrastive`.
 
-    The columns have inputs of their own, because their lengths differ: a question is not padded to the length of its
+    Each column has separate inputs, because their lengths differ: a question is not padded to the length of its
     paragraph. The weights are those of the embedding model, which is trained with this model.
 
     Args:

@@ -7,7 +7,8 @@ import numpy as np
 
 from keras_bert_impl.data.tables import check_text
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.prediction.encoder import CHUNK_SIZE, MAX_TOKENS, EncodeOptions, Encoder
+from keras_bert_impl.prediction.encoder import MAX_TOKENS, EncodeOptions, Encoder
+from keras_bert_impl.prediction.predictor import CHUNK_SIZE
 from keras_bert_impl.prediction.quantization import PRECISIONS, check_precision, needs_ranges, quantize_embeddings
 
 if TYPE_CHECKING:

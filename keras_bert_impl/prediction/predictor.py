@@ -11,6 +11,9 @@ from keras_bert_impl.data.tables import Columns
 from keras_bert_impl.tasks import Task, open_task
 from keras_bert_impl.tasks.base import PredictFunction
 
+# The number of examples that are sorted by length and predicted together.
+CHUNK_SIZE = 4096
+
 
 class Predictor:
     """A model, or an export of one, with its tokenizer, labels and task.
@@ -71,7 +74,7 @@ class Predictor:
         return self._predict({name: values for name, values in columns.items() if name not in ("label", "answers")})
 
     def predict_file(
-        self, path: str | Path, *, columns: Mapping[str, str] | None = None, size: int = 4096
+        self, path: str | Path, *, columns: Mapping[str, str] | None = None, size: int = CHUNK_SIZE
     ) -> Iterator[dict[str, Any]]:
         """Predicts the examples of a file in their order, while it is read: it may be larger than the memory.
 

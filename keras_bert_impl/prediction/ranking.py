@@ -4,21 +4,18 @@ import heapq
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_bert_impl.data.tables import Columns, check_texts
+from keras_bert_impl.data.tables import Columns, check_texts, iterate_chunks
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.prediction.predictor import Predictor
+from keras_bert_impl.prediction.predictor import CHUNK_SIZE, Predictor
 
 if TYPE_CHECKING:
     from keras_bert_impl.models import BertForSentenceEmbedding
 
-# The number of documents that are sorted by length and scored together.
-_CHUNK_SIZE = 4096
 # The number of documents above which users should choose candidates with an embedding model first.
 _MANY = 1000
 
@@ -144,8 +141,7 @@ def find_candidates(
     vector = embedder.encode_query(query)
     best: list[tuple[float, int, str]] = []
     done = 0
-    iterator = iter(documents)
-    while chunk := list(islice(iterator, _CHUNK_SIZE)):
+    for chunk in iterate_chunks(documents, CHUNK_SIZE):
         scores = embedder.similarity(vector, embedder.encode_document(chunk, show_progress_bar=False))[0]
         # Negative indices, so that the first of equally similar documents is the largest.
         scored = zip(scores.tolist(), range(-done, -done - len(chunk), -1), chunk, strict=True)
@@ -159,8 +155,7 @@ def _get_score(entry: dict[str, Any]) -> float:
 
 
 def _to_chunks(pairs: Iterable[Sequence[str]]) -> Iterator[Columns]:
-    iterator = iter(pairs)
-    while chunk := list(islice(iterator, _CHUNK_SIZE)):
+    for chunk in iterate_chunks(pairs, CHUNK_SIZE):
         for pair in chunk:
             if isinstance(pair, str) or len(pair) != 2:
                 raise InputError(f"{pair!r:.200} was given; a pair of a query and a document was expected.")

@@ -9,8 +9,9 @@ import numpy as np
 
 from keras_bert_impl.data.tables import iterate_texts
 from keras_bert_impl.files import open_output
-from keras_bert_impl.prediction.encoder import CHUNK_SIZE, EncodeOptions, get_dimensions
+from keras_bert_impl.prediction.encoder import EncodeOptions, get_dimensions
 from keras_bert_impl.prediction.encoding import ENCODE_PRECISIONS, iterate_vectors, split_precision
+from keras_bert_impl.prediction.predictor import CHUNK_SIZE
 from keras_bert_impl.prediction.quantization import (
     check_number_of_vectors,
     check_precision,

@@ -52,18 +52,23 @@ class EmbeddingOptions:
         check_field(self, "margin", 0 <= self.margin < math.inf, "a finite number from 0")
         check_field(self, "loss", self.loss in LOSSES, join_names(LOSSES))
         check_field(self, "distance", self.distance in DISTANCES, join_names(DISTANCES))
-        self.matryoshka_dims  # noqa: B018  Raises if it is not a list of sizes.
+        _parse_sizes(self.matryoshka)
 
     @property
     def matryoshka_dims(self) -> tuple[int, ...]:
         """The sizes in ``matryoshka``, largest first; empty if only complete vectors are trained."""
-        try:
-            sizes = {int(size) for size in self.matryoshka.split(",")} if self.matryoshka else set()
-        except ValueError:
-            sizes = {0}
-        if any(size < 1 for size in sizes):
-            raise InputError(f"matryoshka is {self.matryoshka!r}; sizes such as 384,256,128 were expected.")
-        return tuple(sorted(sizes, reverse=True))
+        return _parse_sizes(self.matryoshka)
+
+
+def _parse_sizes(matryoshka: str) -> tuple[int, ...]:
+    """Returns the sizes, largest first; raises ``InputError`` for what is not a list of sizes."""
+    try:
+        sizes = {int(size) for size in matryoshka.split(",")} if matryoshka else set()
+    except ValueError:
+        sizes = {0}
+    if any(size < 1 for size in sizes):
+        raise InputError(f"matryoshka is {matryoshka!r}; sizes such as 384,256,128 were expected.")
+    return tuple(sorted(sizes, reverse=True))
 
 
 @dataclass(frozen=True, kw_only=True)

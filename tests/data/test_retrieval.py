@@ -80,7 +80,7 @@ def test_checksums_of_a_corpus_depend_on_its_texts() -> None:
         (
             "queries.jsonl",
             '{"_id": "q", "text": ""}\n' * 2,
-            r"queries\.jsonl, line 2: the _id 'q' occurs a second",
+            r"queries\.jsonl, line 2: the _id 'q' occurs in two lines\. Give each line a different id",
         ),
         (
             "qrels/test.tsv",

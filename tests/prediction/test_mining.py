@@ -37,7 +37,7 @@ def mine_with_sentence_transformers(
 
     warnings.simplefilter("ignore")
 
-    class Dataset(dict):  # type: ignore[type-arg]
+    class Dataset(dict):
         column_names = property(list)
         from_dict = classmethod(lambda cls, columns: cls(columns))
 
@@ -54,7 +54,7 @@ def mine_with_sentence_transformers(
     cross_encoder = None if reranker is None else CrossEncoder(str(reranker), device="cpu")
     hard_negatives.is_datasets_available = lambda: True
     known = sys.modules.get("datasets")
-    sys.modules["datasets"] = types.SimpleNamespace(Dataset=Dataset)  # type: ignore[assignment]
+    sys.modules["datasets"] = types.SimpleNamespace(Dataset=Dataset)
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             mined = hard_negatives.mine_hard_negatives(
@@ -207,7 +207,7 @@ def test_columns_that_are_not_pairs(model: BertForSentenceEmbedding) -> None:
     with pytest.raises(InputError, match=r"example 2: positive is 5; a string was expected"):
         mine_hard_negatives(model, {"text": ["a", "b"], "positive": ["b", 5]})
     with pytest.raises(InputError, match=r"corpus, text 2: the text is None; a string was expected"):
-        mine_hard_negatives(model, {"text": ["a"], "positive": ["b"]}, corpus=["b", None])  # type: ignore[list-item]
+        mine_hard_negatives(model, {"text": ["a"], "positive": ["b"]}, corpus=["b", None])
     with pytest.raises(InputError, match=r"the texts of the corpus are one string, 'abc'; a list of strings was exp"):
         mine_hard_negatives(model, {"text": ["a"], "positive": ["b"]}, corpus="abc")
 

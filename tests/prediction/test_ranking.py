@@ -106,7 +106,7 @@ def test_a_converted_cross_encoder_has_the_same_scores(small_bert: Path, tmp_pat
 
 def test_streams_of_documents(reranker: Reranker, film_texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The best documents of a stream, of which one chunk is in memory."""
-    monkeypatch.setattr(module, "_CHUNK_SIZE", 7)
+    monkeypatch.setattr(module, "CHUNK_SIZE", 7)
     monkeypatch.setattr(module, "_MANY", 50)
     texts = [text[:20] for text in film_texts[:51]]
     everything = reranker.rank(QUERY, iter(texts[:50]))
@@ -131,7 +131,7 @@ def test_candidates_of_a_stream(
     embedder: Path, reranker: Reranker, film_texts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of a search with the vectors of all documents, of which one chunk is in memory."""
-    monkeypatch.setattr(module, "_CHUNK_SIZE", 7)
+    monkeypatch.setattr(module, "CHUNK_SIZE", 7)
     monkeypatch.setattr(module, "_MANY", 10)
     model = BertForSentenceEmbedding.from_pretrained(embedder)
     texts = [text[:20] for text in film_texts[:45]]
@@ -162,7 +162,7 @@ def test_the_first_of_equally_similar_documents_are_candidates(monkeypatch: pyte
 
         similarity = staticmethod(dot_score)
 
-    monkeypatch.setattr(module, "_CHUNK_SIZE", 3)
+    monkeypatch.setattr(module, "CHUNK_SIZE", 3)
     texts = ["b", "cc", "aa", "a", "dd", "e", "bb", ""]
     embedder: Any = Lengths()
     assert find_candidates(embedder, "film", texts, k=3) == [(1, "cc"), (2, "aa"), (4, "dd")]
@@ -178,8 +178,8 @@ def test_what_cannot_be_ranked(reranker: Reranker, small_bert: Path, tmp_path: P
     with pytest.raises(InputError, match="'ab' was given; a pair of a query and a document was expected"):
         reranker.predict(["ab"])
     with pytest.raises(InputError, match="a string was expected"):
-        reranker.rank(QUERY, [5])  # type: ignore[list-item]
-    for rank_letters in (reranker.rank, lambda *texts: find_candidates(None, *texts)):  # type: ignore[arg-type]
+        reranker.rank(QUERY, [5])
+    for rank_letters in (reranker.rank, lambda *texts: find_candidates(None, *texts)):
         with pytest.raises(InputError, match=r"the documents are one string, 'abc'; a list of strings was expected\."):
             rank_letters(QUERY, "abc")
 
@@ -211,7 +211,7 @@ def test_the_command(
 
 
 def test_pairs_that_are_truncated_are_counted_once(reranker: Reranker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CHUNK_SIZE", 2)
+    monkeypatch.setattr(module, "CHUNK_SIZE", 2)
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")
         reranker.rank(QUERY, DOCUMENTS)

@@ -41,7 +41,7 @@ def test_cross_encoders_are_found_by_their_activation(extra: dict[str, Any], lab
 def decode(logits: list[float], **extra: Any) -> list[float]:
     config = BertConfig(extra=extra)
     outputs = {"logits": np.array(logits, np.float32)[:, None]}
-    predictions = TASK.decode(outputs, None, {}, config)  # type: ignore[arg-type]
+    predictions = TASK.decode(outputs, None, {}, config)
     return [prediction["score"] for prediction in predictions]
 
 

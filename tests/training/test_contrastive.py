@@ -1,6 +1,5 @@
 """Losses that compare the rows of a batch: the same step with accumulated parts and replicas as on one device."""
 
-import dataclasses
 import functools
 import os
 import signal
@@ -14,13 +13,14 @@ import tensorflow as tf
 from training_process import (
     assert_same,
     collect_results,
+    make_config,
     make_contrastive_loss,
     make_pairs,
     start_training,
     start_workers,
 )
 
-from keras_bert_impl import BertConfig, BertForSentenceEmbedding
+from keras_bert_impl import BertForSentenceEmbedding
 from keras_bert_impl.data import BatchSplitter, ColumnBatches
 from keras_bert_impl.errors import InputError, Interrupted
 from keras_bert_impl.models.sentence_columns import SentenceColumns
@@ -30,22 +30,12 @@ from keras_bert_impl.training.distribution.tensorflow import cut_padding
 
 JAX = {"KERAS_BACKEND": "jax"}
 RANKING = "MultipleNegativesRankingLoss"
-CONFIG = BertConfig(
-    vocab_size=99,
-    hidden_size=32,
-    num_hidden_layers=1,
-    num_attention_heads=4,
-    intermediate_size=37,
-    max_position_embeddings=61,
-    hidden_dropout_prob=0.0,
-    attention_probs_dropout_prob=0.0,
-)
+CONFIG = make_config()
 
 
 def make_model(loss: str, dropout: float) -> SentenceColumns:
     keras.utils.set_random_seed(3)
-    rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    model = SentenceColumns(BertForSentenceEmbedding(dataclasses.replace(CONFIG, **rates)), 2)
+    model = SentenceColumns(BertForSentenceEmbedding(make_config(dropout)), 2)
     model.compile(keras.optimizers.SGD(1.0), {"sentence_embedding": make_contrastive_loss(loss)}, jit_compile=False)
     return model
 

@@ -12,9 +12,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from training_process import assert_same, collect_results, find_free_ports, start_training, start_workers
+from training_process import assert_same, collect_results, find_free_ports, make_config, start_training, start_workers
 
-from keras_bert_impl import BertConfig, BertForSequenceClassification, BertModel
+from keras_bert_impl import BertForSequenceClassification, BertModel
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.training import Distribution, LossScaleOptimizer, accumulate, adamw, start_strategy
 from keras_bert_impl.training.distribution import _STRATEGIES
@@ -184,15 +184,7 @@ def test_two_processes_of_jax_train_like_one() -> None:
     assert_same(second, one)
 
 
-CONFIG = BertConfig(
-    vocab_size=99,
-    hidden_size=32,
-    num_hidden_layers=1,
-    num_attention_heads=4,
-    intermediate_size=37,
-    hidden_dropout_prob=0.0,
-    attention_probs_dropout_prob=0.0,
-)
+CONFIG = make_config()
 
 
 @pytest.mark.slow
