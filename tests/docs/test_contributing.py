@@ -107,7 +107,7 @@ def test_the_site_shows_the_additions(changed: Path) -> None:
     run_tests(changed, "tests/docs/test_site.py::test_the_reference_shows_every_public_name")
 
 
-@pytest.mark.slow  # `tests/tasks/test_completeness.py` adds another one.
+@pytest.mark.slow  # `tests/tasks/test_hooks.py` adds another one.
 def test_add_a_task(changed: Path, tmp_path: Path) -> None:
     kinds = [("A funny film.", "funny"), ("A short film.", "short"), ("A short and funny film.", "funny|short")]
     lines = ["text\tlabel", *("\t".join(kinds[number % 3]) for number in range(48))]

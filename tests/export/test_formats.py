@@ -63,7 +63,10 @@ def run_export(directory: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
     return np.asarray(kind.open(directory / kind.file)(inputs)["logits"])
 
 
-@pytest.mark.parametrize("name", FORMATS)
+# SavedModels are compared with the Keras model in `test_saved_model.py`, and called from C in `test_stock_runtime.py`.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "saved_model" else ()) for name in FORMATS]
+)
 def test_float32_gives_the_logits_of_torch(export: Callable[..., Path], sentiment_run: Path, name: str) -> None:
     directory = export(name)
     tokenizer = BertTokenizer.from_pretrained(sentiment_run)

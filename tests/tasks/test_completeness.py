@@ -329,7 +329,7 @@ def serve(export: Path, request: dict[str, list[Any]]) -> dict[str, np.ndarray]:
 
 
 # The graphs of these exports are also those of other tasks, which are tested without --slow.
-SLOW_EXPORTS = ("regression", "next-sentence", "pretraining")
+SLOW_EXPORTS = ("regression", "reranking", "next-sentence", "pretraining")
 
 
 @pytest.mark.parametrize(
@@ -484,6 +484,7 @@ def topics(monkeypatch: pytest.MonkeyPatch) -> Task:
     return TASKS[Topics.name]
 
 
+@pytest.mark.slow  # `test_hooks.py` adds another task to the table, and fine-tunes it.
 def test_a_task_is_added_by_one_class(
     topics: Task, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
