@@ -145,10 +145,13 @@ class Encoder:
     ) -> Iterator[Any]:
         """Yields the vectors, or the states of tokens, of each chunk of texts."""
         check_texts(texts, name="texts")
-        bar = ProgressBar("texts", len(texts) if isinstance(texts, Sized) else None, is_shown=show_progress_bar)
+        total = len(texts) if isinstance(texts, Sized) else None
+        bar = ProgressBar("texts", total, is_shown=show_progress_bar)
+        # Another thread costs a millisecond, and a single chunk leaves nothing to do ahead.
+        map_chunks = map if total is not None and total <= chunk_size else _map_ahead
         done = 0
         try:
-            for features in _map_ahead(self.tokenize, _read_chunks(texts, chunk_size)):
+            for features in map_chunks(self.tokenize, _read_chunks(texts, chunk_size)):
                 yield self.compute(features, first=done, count=bar.add)
                 done += len(features)
         finally:
