@@ -2,6 +2,7 @@
 
 import datetime
 import importlib.metadata
+import itertools
 import os
 import platform
 import re
@@ -79,6 +80,16 @@ def describe_load(*runs: Mapping[str, Series]) -> str:
     )
 
 
+def _join_arguments(arguments: list[str]) -> str:
+    """The arguments as a shell reads them; of more than three files with the same ending, the first and the last."""
+    parts = []
+    for suffix, group in itertools.groupby(arguments, lambda argument: Path(argument).suffix):
+        names = list(group)
+        is_long = suffix and len(names) > 3
+        parts.append(f"{shlex.quote(names[0])} … {shlex.quote(names[-1])}" if is_long else shlex.join(names))
+    return " ".join(parts)
+
+
 def write(title: str, *sections: str) -> Path:
     """Writes the report of the running script, and prints it with its path.
 
@@ -91,7 +102,7 @@ def write(title: str, *sections: str) -> Path:
     slug = re.sub(r"[^a-z0-9]+", "-", f"{model} {cores} cores".lower())
     # Only the names of directories: their locations differ between machines.
     arguments = [Path(value).name if Path(value).is_absolute() else value for value in sys.argv[1:]]
-    command = shlex.join(["python", f"benchmarks/{script.name}", *arguments])
+    command = f"python benchmarks/{script.name} {_join_arguments(arguments)}".rstrip()
     facts = (
         f"- Machine: {model}, {cores} cores, {', '.join(flag for flag in _FLAGS if flag in flags)}",
         f"- Versions: Python {platform.python_version()}, {', '.join(_list_versions())}",
