@@ -30,10 +30,15 @@ def read_sts(path: Path) -> tuple[list[str], list[str], list[float]]:
     return [row[0] for row in rows], [row[1] for row in rows], [float(row[2]) for row in rows]
 
 
+def read_paragraphs(path: Path, articles: slice = slice(None)) -> list[dict[str, Any]]:
+    """Reads the paragraphs of some articles of a SQuAD file: the text ``context`` and the questions ``qas`` of each."""
+    data = json.loads(path.read_text(encoding="utf-8"))["data"][articles]
+    return [paragraph for article in data for paragraph in article["paragraphs"]]
+
+
 def read_questions(path: Path, articles: slice = slice(None)) -> Retrieval:
     """Reads paragraphs and questions of some articles of a SQuAD file, such as ``xquad.en.json``."""
-    data = json.loads(path.read_text(encoding="utf-8"))["data"][articles]
-    entries = [paragraph for article in data for paragraph in article["paragraphs"]]
+    entries = read_paragraphs(path, articles)
     pairs = [(entry["question"], number) for number, paragraph in enumerate(entries) for entry in paragraph["qas"]]
     return Retrieval(
         [paragraph["context"] for paragraph in entries],

@@ -14,7 +14,7 @@ and mined negatives.
 """
 
 import argparse
-import json
+import dataclasses
 import random
 import re
 import tempfile
@@ -29,6 +29,7 @@ from embedding_data import (
     format_verdict,
     make_peer_evaluator,
     make_queries,
+    read_paragraphs,
     read_questions,
     run_in_process,
 )
@@ -49,22 +50,22 @@ def evaluate_with_peer(checkpoint: Path, data: Retrieval) -> dict[str, float]:
     return {name: float(scores[f"cosine_{name}"]) for name in METRICS}
 
 
-def make_sentence_pairs(path: Path, articles: slice, *, seed: int = 1) -> dict[str, list[str]]:
+def make_sentence_pairs(path: Path, articles: slice) -> dict[str, list[str]]:
     """Labeled pairs of the first stage: a question and a sentence; some words of a sentence and a sentence.
 
     A question has the sentence with its answer, two others of the paragraph and two of any paragraph; some words have
     their sentence and the next one.
     """
-    draw = random.Random(seed)
-    data = json.loads(path.read_text(encoding="utf-8"))["data"][articles]
-    paragraphs = [paragraph for article in data for paragraph in article["paragraphs"]]
+    draw = random.Random(1)
+    paragraphs = read_paragraphs(path, articles)
     split = [_SENTENCE_END.split(paragraph["context"]) for paragraph in paragraphs]
     sentences = [sentence for of_paragraph in split for sentence in of_paragraph]
     rows: list[tuple[str, str, str]] = []
     for paragraph, of_paragraph in zip(paragraphs, split, strict=True):
-        ends = [match.end() for match in _SENTENCE_END.finditer(paragraph["context"])]
         for entry in paragraph["qas"]:
-            answer = sum(end <= entry["answers"][0]["answer_start"] for end in ends)
+            # The first character of the answer shows whether a sentence starts with it.
+            before = paragraph["context"][: entry["answers"][0]["answer_start"] + 1]
+            answer = len(_SENTENCE_END.findall(before))
             others = of_paragraph[:answer] + of_paragraph[answer + 1 :]
             negatives = draw.sample(others, min(2, len(others))) + draw.choices(sentences, k=2)
             rows.append((entry["question"], of_paragraph[answer], "1"))
@@ -90,32 +91,24 @@ def train_reranker(model: Any, checkpoint: Path, path: Path, output: Path) -> No
     from keras_bert_impl.training import FineTuningSettings, finetune
 
     first = output.with_name(f"{output.name}-sentences")
-    stages = (
-        (checkpoint, first, make_sentence_pairs, {"epochs": 2, "learning_rate": 1e-4, "max_length": 128}),
-        (
-            first,
-            output,
-            lambda *arguments: mine_paragraph_pairs(model, *arguments),
-            {"epochs": 1, "learning_rate": 5e-5, "max_length": 256},
-        ),
-    )
-    for source, directory, make_pairs, settings in stages:
-        train, valid = (make_pairs(path, articles) for articles in _SPLITS)
-        chosen = FineTuningSettings(**settings)
-        finetune(source, task="reranking", train=train, valid=valid, output=directory, settings=chosen)
+    train, valid = (make_sentence_pairs(path, articles) for articles in _SPLITS)
+    settings = FineTuningSettings(epochs=2, learning_rate=1e-4, max_length=128)
+    finetune(checkpoint, task="reranking", train=train, valid=valid, output=first, settings=settings)
+    train, valid = (mine_paragraph_pairs(model, path, articles) for articles in _SPLITS)
+    settings = FineTuningSettings(epochs=1, learning_rate=5e-5, max_length=256)
+    finetune(first, task="reranking", train=train, valid=valid, output=output, settings=settings)
 
 
-def rank(model: Any, reranker: Any, data: Retrieval, first: int) -> tuple[list[list[int]], list[list[int]]]:
-    """The numbers of the best paragraphs of each question from number ``first``, before and after reranking."""
+def rank(model: Any, reranker: Any, data: Retrieval) -> tuple[list[list[int]], list[list[int]]]:
+    """The numbers of the best paragraphs of each question, before and after reranking."""
     from keras_bert_impl.prediction import semantic_search
 
-    questions = data.questions[first:]
-    queries, documents = model.encode_query(questions), model.encode_document(data.paragraphs)
+    queries, documents = model.encode_query(data.questions), model.encode_document(data.paragraphs)
     found = semantic_search(queries, documents, top_k=CANDIDATES, score_function=model.similarity)
     before = [[entry["corpus_id"] for entry in entries] for entries in found]
     pairs = [
         (question, data.paragraphs[number])
-        for question, numbers in zip(questions, before, strict=True)
+        for question, numbers in zip(data.questions, before, strict=True)
         for number in numbers
     ]
     scores = reranker.predict(pairs).reshape(len(before), -1)
@@ -143,15 +136,15 @@ def main() -> None:
 
     model = BertForSentenceEmbedding.from_pretrained(arguments.checkpoint)
     first = len(read_questions(arguments.questions, slice(TRAIN_ARTICLES)).questions)
+    held_out = dataclasses.replace(data, questions=data.questions[first:], answers=data.answers[first:])
     with tempfile.TemporaryDirectory() as scratch:
         directory = arguments.reranker or Path(scratch, "reranker")
         if not directory.exists():
             train_reranker(model, arguments.checkpoint, arguments.questions, directory)
-        rankings = rank(model, Reranker(directory, max_length=256), data, first)
-    answers = data.answers[first:]
-    mrr_before, mrr_after = (compute_mrr(ranking, answers) for ranking in rankings)
+        rankings = rank(model, Reranker(directory, max_length=256), held_out)
+    mrr_before, mrr_after = (compute_mrr(ranking, held_out.answers) for ranking in rankings)
     recall_before, recall_after = (
-        np.mean([numbers[0] == answer for numbers, answer in zip(ranking, answers, strict=True)])
+        np.mean([numbers[0] == answer for numbers, answer in zip(ranking, held_out.answers, strict=True)])
         for ranking in rankings
     )
 
@@ -169,8 +162,8 @@ def main() -> None:
         ),
         f"## All questions\n\n{len(data.paragraphs)} paragraphs, {len(data.questions):,} questions.\n\n"
         + make_table(("metric", "keras_bert_impl", "sentence-transformers"), rows),
-        f"## Held-out questions\n\n{len(answers)} questions, {len(data.paragraphs)} paragraphs; the cross-encoder "
-        f"orders {CANDIDATES} candidates of each question.\n\n"
+        f"## Held-out questions\n\n{len(held_out.answers)} questions, {len(data.paragraphs)} paragraphs; the "
+        f"cross-encoder orders {CANDIDATES} candidates of each question.\n\n"
         + make_table(
             ("ranking", "MRR@10", "recall@1"),
             [

@@ -127,7 +127,7 @@ COMPARISONS = (
         "the vector of one sentence with all-MiniLM-L6-v2",
         "embedding_encode",
         "one sentence: keras_bert_impl",
-        {"sentence-transformers": "one sentence: sentence-transformers, 32 rows"},
+        {"torch": "one sentence: sentence-transformers, 32 rows"},
     ),
     *(
         Comparison(

@@ -41,9 +41,10 @@ def iterate_text_columns(
         labeled: whether the examples are for training or evaluation, which needs second texts; false for prediction.
 
     Yields:
-        a dictionary per example with ``location``, ``text`` and, if ``labeled``, either ``text_pair`` and ``label`` or,
-        if there is no score, ``positive`` and perhaps ``negatives``, a list of strings. For prediction, it has
-        ``text``, and ``text_pair`` if the file has such a column.
+        a dictionary per example. All have ``location`` and ``text``. If ``labeled`` and the file has scores, there are
+        also ``text_pair`` and ``label``. If ``labeled`` and the file has no scores, there is ``positive``; and
+        ``negatives``, a list of strings, if the file has negatives. If not ``labeled``, there is ``text_pair`` if the
+        file has second texts.
 
     Raises:
         InputError: the file cannot be used, second texts are missing, rows have different numbers of negatives, or the

@@ -90,7 +90,8 @@ def _has_fused_kernel(dtype: Any) -> bool:
         try:
             vectors = tf.ones([2, 384], dtype)
             tf.function(lambda: _emit_fused_layer_norm(vectors, vectors[0], vectors[0], 1e-12), autograph=False)()
-        # Not compiled in; not for this processor; renamed by a later TensorFlow. No other error means "no kernel".
+        # In this order: TensorFlow lacks the operation, the processor is not supported, or a later TensorFlow renamed
+        # the function that creates operations. Other errors are faults of this module.
         except (RuntimeError, tf.errors.OpError, AttributeError):
             return False
     return True
