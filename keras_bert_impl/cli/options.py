@@ -41,7 +41,7 @@ def add_settings(
         elif choices := field.metadata.get("choices"):
             details = {"choices": choices}
         else:
-            details = {"type": kind, "metavar": "N" if kind is int else "X"}
+            details = {"type": kind, "metavar": {int: "N", float: "X"}.get(kind, "TEXT")}
         group.add_argument(
             "--" + name.replace("_", "-"),
             dest=name,

@@ -81,7 +81,8 @@ class Task(abc.ABC):
         model_name: the name of the model's class in `keras_bert_impl.models`.
         problem_type: the ``problem_type`` in the model's ``config.json``, by which `fits` distinguishes tasks with the
             same model class; None if no other task has this class.
-        main_metric: the metric of `score` that selects the best checkpoint; higher is better.
+        main_metric: the metric of `score` that selects the best checkpoint.
+        lower_is_better: the metrics of `score` that are better if they are lower; of all others, higher is better.
         graph: the kind of graph that serves the task in a SavedModel, a module in `keras_bert_impl.export.graphs`.
         per_token: whether the outputs have an entry per token.
         needs_pair: whether an example always has two texts.
@@ -101,6 +102,7 @@ class Task(abc.ABC):
     model_name: ClassVar[str]
     problem_type: ClassVar[str | None] = None
     main_metric: ClassVar[str]
+    lower_is_better: ClassVar[frozenset[str]] = frozenset()
     graph: ClassVar[str]
     per_token: ClassVar[bool] = False
     needs_pair: ClassVar[bool] = False

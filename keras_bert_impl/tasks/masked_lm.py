@@ -62,6 +62,7 @@ class MaskedLM(Task):
     name: ClassVar[str] = "masked-lm"
     model_name: ClassVar[str] = "BertForMaskedLM"
     main_metric: ClassVar[str] = "accuracy"
+    lower_is_better: ClassVar[frozenset[str]] = frozenset({"loss", "perplexity"})
     graph: ClassVar[str] = "masks"
     file_columns: ClassVar[tuple[str, ...]] = ("text",)
     # The output with the logits over the vocabulary.

@@ -3,20 +3,22 @@
 import dataclasses
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Features, LengthBatches, Ragged
 from keras_bert_impl.data.feed import get_batch_lengths
 from keras_bert_impl.data.tables import Columns, count_examples
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.ops.compiled import compile_inference
 from keras_bert_impl.sources import open_source
-from keras_bert_impl.tasks import get_task, list_foreign_keys, open_task
+from keras_bert_impl.tasks import Task, get_task, list_foreign_keys, open_task
 from keras_bert_impl.tasks.encoding import check_fit
+from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training.distribution import start_strategy
 from keras_bert_impl.training.report import average_blocks, compute_step_losses, make_model_card, save_learning_curve
 from keras_bert_impl.training.run import Clock, Run
@@ -39,6 +41,7 @@ def finetune(
     devices: int | None = None,
     columns: Mapping[str, str] | None = None,
     options: Any = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     log: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Fine-tunes a checkpoint and writes the directory of the run.
@@ -61,6 +64,7 @@ def finetune(
         devices: number of devices of this process.
         columns: names of a table's columns, where they are not ``text``, ``text_pair`` and ``label``.
         options: options of the task, an object of its class in ``TASK_OPTIONS``; None: the defaults.
+        callbacks: further callbacks of ``fit``; the logs of an epoch contain the validation metrics.
         log: function that prints a line about the progress.
 
     Returns:
@@ -97,26 +101,9 @@ def finetune(
         examples = {name: count_examples(values, name=name) for name, values in data.items()}
         labels = spec.find_labels(data["train"])
         _, config, tokenizer = open_task(opened, spec)
-        foreign = list_foreign_keys(spec)
-        extra = {key: value for key, value in config.extra.items() if key not in foreign}
-        extra |= spec.make_config_extra(data["train"])
-        changes = {**spec.make_config_changes(labels), **settings.make_config_changes(), "extra": extra}
+        changes = _make_config_changes(spec, config, data["train"], labels) | settings.make_config_changes()
         config = dataclasses.replace(config, **changes)
-        check_fit(tokenizer, config, max_length=settings.max_length, pairs=spec.needs_pair)
-        # Predictions truncate rows to this length, so training on longer rows would be of no use.
-        limit = spec.resolve_max_length(config, tokenizer, None)
-        max_length = min(settings.max_length, limit)
-        # Encode all splits before training, because encoding refuses labels that are not in the training data.
-        features = {
-            name: spec.encode(values, tokenizer, config, max_length=max_length) for name, values in data.items()
-        }
-        for name, encoded in features.items():
-            if encoded.truncated:
-                later = f"; predictions read up to {limit} tokens" if max_length < limit else ""
-                log(
-                    f"{name}: {encoded.truncated} of {len(encoded)} texts are longer than {max_length} tokens and "
-                    f"were truncated{later}."
-                )
+        features = _encode(spec, data, tokenizer, config, max_length=settings.max_length, log=log)
         lengths = get_batch_lengths()
         # Before the model is built, because some tasks refuse the data here.
         batches = spec.make_batches(
@@ -138,7 +125,17 @@ def finetune(
             predictions = spec.predict(run_model, features[name], data[name], config=config, lengths=lengths)
             return spec.score(predictions, data[name])
 
-        best = KeepBest(run.directory, model, score=lambda: score("valid"), get_metric=spec.get_main_metric)
+        if settings.metric is not None:
+            # Before training: only scores tell which metrics there are for this data.
+            _check_metric(settings.metric, score("valid"))
+        best = KeepBest(
+            run.directory,
+            model,
+            score=lambda: score("valid"),
+            get_metric=lambda scores: settings.metric or spec.get_main_metric(scores),
+            lower_is_better=spec.lower_is_better,
+            patience=settings.patience,
+        )
         clock = Clock()
         run.train(
             trainable,
@@ -149,23 +146,23 @@ def finetune(
             identity={"task": spec.name, **{f"option {name}": value for name, value in chosen.items()}},
             checksums={name: _checksum_features(values, data[name]) for name, values in features.items()},
             stateful={"keep": best, "clock": clock},
-            callbacks=[best],
+            callbacks=[best, *callbacks],
             saving=saving,
             verbose=1 if sys.stdout.isatty() else 2,
         )
         seconds = clock.seconds
-        if best.best_epoch != settings.epochs:
+        if best.best_epoch != len(best.validation):
             model.load_pretrained(run.directory)
         scores = {"valid": best.validation[best.best_epoch - 1]} | ({} if test is None else {"test": score("test")})
         if not distribution.is_chief:
             return {}
         for name, values in scores.items():
             log(f"{name}: " + ", ".join(f"{key} {value:.4f}" for key, value in values.items()))
-        losses = compute_step_losses(
-            best.running_means, _count_rows_per_step(batches, distribution.replicas * settings.accumulate)
-        )
+        rows = _count_rows_per_step(batches, distribution.replicas * settings.accumulate)
+        done = sum(map(len, best.running_means))  # Fewer than there are batches if training stopped early.
+        losses = compute_step_losses(best.running_means, rows[:done])
         steps, means = average_blocks(losses)
-        path, metric = run.directory / "learning_curve.png", spec.get_main_metric(best.validation[0])
+        path, metric = run.directory / "learning_curve.png", best.get_metric(best.validation[0])
         save_learning_curve(path, losses, best.validation, metric=metric, best_epoch=best.best_epoch)
         return run.finish(
             {
@@ -183,6 +180,43 @@ def finetune(
         )
 
 
+def _make_config_changes(spec: Task, config: BertConfig, train: Columns, labels: list[str]) -> dict[str, Any]:
+    """Returns the fields of the configuration that the task changes; what other tasks added to it is dropped."""
+    foreign = list_foreign_keys(spec)
+    extra = {key: value for key, value in config.extra.items() if key not in foreign}
+    return {**spec.make_config_changes(labels), "extra": extra | spec.make_config_extra(train)}
+
+
+def _encode(
+    spec: Task,
+    data: Mapping[str, Columns],
+    tokenizer: BertTokenizer,
+    config: BertConfig,
+    *,
+    max_length: int,
+    log: Callable[[str], None],
+) -> dict[str, Features]:
+    """Encodes all splits, before training, because encoding refuses labels that are not in the training data."""
+    check_fit(tokenizer, config, max_length=max_length, pairs=spec.needs_pair)
+    # Predictions truncate rows to this length, so training on longer rows would be of no use.
+    limit = spec.resolve_max_length(config, tokenizer, None)
+    max_length = min(max_length, limit)
+    features = {name: spec.encode(values, tokenizer, config, max_length=max_length) for name, values in data.items()}
+    for name, encoded in features.items():
+        if encoded.truncated:
+            later = f"; predictions read up to {limit} tokens" if max_length < limit else ""
+            log(
+                f"{name}: {encoded.truncated} of {len(encoded)} texts are longer than {max_length} tokens and "
+                f"were truncated{later}."
+            )
+    return features
+
+
+def _check_metric(metric: str, scores: Mapping[str, float]) -> None:
+    if metric not in scores:
+        raise InputError(f"metric is {metric!r}; the metrics of this task and data are {', '.join(scores)}.")
+
+
 def _list_changes(options: Any) -> dict[str, Any]:
     """Returns the options that differ from their defaults; so a new option does not change the record of older runs."""
     if options is None:
@@ -197,7 +231,7 @@ def _count_rows_per_step(batches: LengthBatches, multiple: int) -> list[int]:
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Scores the validation data after each epoch, and saves the model if it is the best so far.
+    """Scores the validation data after each epoch, saves the model if it is the best so far, and stops early.
 
     Args:
         directory: directory of the best checkpoint.
@@ -205,6 +239,8 @@ class KeepBest(keras.callbacks.Callback):
         score: function that computes the metrics.
         get_metric: function that returns the name of the metric, among those of ``score``, that selects the best epoch;
             if epochs are equal, the first is the best.
+        lower_is_better: the metrics that are better if they are lower.
+        patience: number of epochs without a better one after which training stops; 0: never.
 
     Attributes:
         best_epoch: the best epoch so far, counted from 1; 0 before the first.
@@ -224,12 +260,16 @@ class KeepBest(keras.callbacks.Callback):
         *,
         score: Callable[[], dict[str, float]],
         get_metric: Callable[[Mapping[str, float]], str],
+        lower_is_better: Collection[str] = (),
+        patience: int = 0,
     ) -> None:
         super().__init__()
         self.directory = directory
         self.saved = saved
         self.score = score
         self.get_metric = get_metric
+        self.lower_is_better = lower_is_better
+        self.patience = patience
         self.best_epoch = 0
         self.validation: list[dict[str, float]] = []
         self.running_means: list[list[float]] = []
@@ -259,14 +299,20 @@ class KeepBest(keras.callbacks.Callback):
         self.running_means[-1].append(loss)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Scores, and saves if this is the best epoch."""
+        """Scores, saves if this is the best epoch, and stops if the best epoch is too long ago."""
         scores = self.score()
         self.validation.append(scores)
-        metric = self.get_metric(scores)
-        if not self.best_epoch or scores[metric] > self.validation[self.best_epoch - 1][metric]:
+        if not self.best_epoch or self._is_better(scores, self.validation[self.best_epoch - 1]):
             self.best_epoch = epoch + 1
             self.saved.save_pretrained(self.directory)
+        if self.patience and len(self.validation) - self.best_epoch >= self.patience:
+            self.model.stop_training = True
         logs.update({f"val_{name}": value for name, value in scores.items()})  # For Keras' progress line and history.
+
+    def _is_better(self, scores: Mapping[str, float], others: Mapping[str, float]) -> bool:
+        metric = self.get_metric(scores)
+        difference = scores[metric] - others[metric]
+        return difference < 0 if metric in self.lower_is_better else difference > 0
 
 
 def _checksum_features(features: Features, columns: Columns) -> str:

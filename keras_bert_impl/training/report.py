@@ -146,6 +146,8 @@ def make_model_card(metrics: Mapping[str, Any], *, name: str, main_metric: str, 
     chosen = {**metrics["settings"], **metrics.get("options", {})}
     settings = "\n".join(f"| {key} | {value} |" for key, value in chosen.items())
     labels = "".join(f"- `{label}`\n" for label in metrics["labels"])
+    trained, epochs = len(metrics["validation"]), metrics["settings"]["epochs"]
+    early = f" Training stopped early, after epoch {trained}." if trained < epochs else ""
     return f"""---
 library_name: keras
 tags:
@@ -166,8 +168,8 @@ A BERT fine-tuned for {metrics["task"]} from `{base}`, on {metrics["examples"]["
 |---|---|{"---|" * len(names)}
 {chr(10).join(rows)}
 
-The checkpoint is from epoch {metrics["best_epoch"]} of {metrics["settings"]["epochs"]}, which had the best
-{main_metric.replace("_", " ")} on the validation data.
+The checkpoint is from epoch {metrics["best_epoch"]} of {epochs}, which had the best
+{main_metric.replace("_", " ")} on the validation data.{early}
 
 ![learning curve](learning_curve.png)
 

@@ -80,6 +80,9 @@ class FineTuningSettings(TrainingSettings):
     Args:
         epochs: number of passes over the training data.
         max_length: max. tokens in a row; longer texts are truncated, or split into windows by some tasks.
+        metric: metric on the validation data that selects the best epoch, such as macro_f1; None: the main metric of
+            the task.
+        patience: number of epochs without a better one after which training stops early; 0: all epochs are trained.
 
     Raises:
         InputError: a setting is out of range.
@@ -90,10 +93,13 @@ class FineTuningSettings(TrainingSettings):
 
     epochs: int = 3
     max_length: int = 128
+    metric: str | None = None
+    patience: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_positive("epochs", "max_length")
+        check_field(self, "patience", self.patience >= 0, "0 or more")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,12 +3,15 @@
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import huggingface_hub
+import keras
 import matplotlib.image
 import numpy as np
 import pytest
@@ -21,11 +24,12 @@ from torch_process import run_in_torch_process
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data import LengthBatches, read_table
-from keras_bert_impl.errors import InputError
+from keras_bert_impl.errors import InputError, Interrupted
 from keras_bert_impl.prediction import Predictor
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training import FineTuningSettings, finetune
+from keras_bert_impl.training.fine_tuning import KeepBest
 
 FILES = {
     "README.md",
@@ -101,6 +105,8 @@ def test_metrics_describe_the_run(sentiment_run: Path, small_bert: Path) -> None
         "clip_norm": 1.0,
         "dropout": None,
         "max_length": 29,
+        "metric": None,
+        "patience": 0,
         "precision": "float32",
         "accumulate": 1,
         "remat": False,
@@ -129,6 +135,53 @@ def test_the_model_card_is_valid_for_the_hub(sentiment_run: Path, small_bert: Pa
         assert f"| {split} | {metrics['examples'][split]} | {values} |" in card.text
     assert "keras-bert predict sentiment --file FILE" in card.text
     assert "epoch {} of 12".format(metrics["best_epoch"]) in card.text
+
+
+def test_training_stops_early_also_in_a_resumed_run(small_bert: Path, snippets: Path, tmp_path: Path) -> None:
+    # The scores of the first epoch remain: the weights hardly change.
+    settings = FineTuningSettings(
+        epochs=9, batch_size=32, learning_rate=1e-12, max_length=29, metric="macro_f1", patience=2
+    )
+
+    def run(output: Path, **arguments: Any) -> dict[str, Any]:
+        data = {"train": snippets / "train.tsv", "valid": snippets / "valid.tsv"}
+        return finetune(small_bert, **data, output=output, settings=settings, log=lambda line: None, **arguments)
+
+    unbroken = run(tmp_path / "unbroken")
+    assert (unbroken["best_epoch"], len(unbroken["validation"])) == (1, 3)
+    assert len(unbroken["training_loss"]["loss"]) == 3 * 2
+    assert "epoch 1 of 9" in (tmp_path / "unbroken" / "README.md").read_text(encoding="utf-8")
+
+    def interrupt(epoch: int, logs: Any) -> None:
+        if epoch == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_begin=interrupt)
+    with pytest.raises(Interrupted, match="step 3 "):
+        run(tmp_path / "resumed", callbacks=[callback])
+    assert {**run(tmp_path / "resumed", resume=True), "seconds": 0} == {**unbroken, "seconds": 0}
+
+
+def test_an_unknown_metric_is_refused_before_training(small_bert: Path, snippets: Path, tmp_path: Path) -> None:
+    data = {"train": snippets / "train.tsv", "valid": snippets / "valid.tsv", "output": tmp_path / "run"}
+    with pytest.raises(InputError, match="metric is 'auc'; the metrics .* are accuracy, macro_f1, f1"):
+        finetune(small_bert, **data, settings=FineTuningSettings(metric="auc"), log=lambda line: None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lower_loss_is_better(tmp_path: Path) -> None:
+    losses = iter([3.0, 1.0, 2.0])
+    saved: list[int] = []
+    keep = KeepBest(
+        tmp_path,
+        SimpleNamespace(save_pretrained=lambda directory: saved.append(keep.best_epoch)),
+        score=lambda: {"loss": next(losses)},
+        get_metric=lambda scores: "loss",
+        lower_is_better=TASKS["masked-lm"].lower_is_better,
+    )
+    for epoch in range(3):
+        keep.on_epoch_end(epoch, {})
+    assert saved == [1, 2]
 
 
 @pytest.mark.slow
