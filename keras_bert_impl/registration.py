@@ -56,7 +56,7 @@ _CLASSES = {
         "MultipleNegativesRankingLoss",
         "TripletLoss",
     ),
-    "tasks.losses": ("BinaryCrossEntropy", "CrossEntropy", "MeanCrossEntropy", "Perplexity"),
+    "tasks.losses": ("BinaryCrossEntropy", "CrossEntropy", "MeanCrossEntropy", "Perplexity", "SmoothedCrossEntropy"),
     "training.distribution.base": ("LossScaleOptimizer",),
     "training.optimizers": ("AdamW", "Lamb", "WarmupPolynomialDecay"),
 }

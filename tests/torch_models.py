@@ -60,8 +60,9 @@ def get_tokenizer(description: tuple[Path | None, str, tuple[Any, ...], dict[str
 
 
 def to_tensors(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    """Converts arrays of integers to int64 tensors."""
-    return {name: torch.from_numpy(np.array(array)).long() for name, array in arrays.items()}
+    """Converts arrays to tensors, those of integers to int64."""
+    tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    return {name: tensor if tensor.is_floating_point() else tensor.long() for name, tensor in tensors.items()}
 
 
 def run(module: Any, arrays: dict[str, np.ndarray], **options: Any) -> dict[str, Any]:

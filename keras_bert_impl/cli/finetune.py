@@ -28,7 +28,8 @@ def add_verbs(verbs: Any) -> None:
         help="train a checkpoint for a task on your files",
         description="Fine-tunes a checkpoint. Writes a directory with the best checkpoint by the validation data, "
         "metrics.json, learning_curve.png and a model card.",
-        epilog="Files: TSV, CSV or JSONL with the columns text, label and optionally text_pair; CoNLL for tagging; "
+        epilog="Files: TSV, CSV or JSONL with the columns text, label and optionally text_pair; for several labels per "
+        "text a list in JSONL, names separated by commas, or --label-columns; CoNLL for tagging; "
         "SQuAD JSON for question answering; a .txt with one text per line for masked words; the columns text, choice0, "
         "choice1 ... and label for multiple choice; the columns text, text_pair and label, from 0 to 1, for reranking; "
         "the columns text, text_pair and optionally negative or label for embedding; or tfds:NAME:SPLIT for a data set "
@@ -41,6 +42,9 @@ def add_verbs(verbs: Any) -> None:
     finetune.add_argument("--output", required=True, type=Path, metavar="DIR", help="must be new or empty")
     finetune.add_argument("--task", choices=tuple(TASKS), default="classification", help="(default: %(default)s)")
     add_column_options(finetune)
+    finetune.add_argument(
+        "--weight-column", metavar="NAME", help="column of the training file with the weight of each row (default: none)"
+    )
     add_settings(finetune.add_argument_group("settings"), FineTuningSettings)
     for tasks, fields in _group_task_options().items():
         group = finetune.add_argument_group(f"options of the {_describe_tasks(tasks)}")
@@ -62,7 +66,8 @@ def _group_task_options() -> dict[tuple[str, ...], list[str]]:
 
 
 def _describe_tasks(tasks: Sequence[str]) -> str:
-    return f"{'task' if len(tasks) == 1 else 'tasks'} {' and '.join(tasks)}"
+    *others, last = tasks
+    return f"tasks {', '.join(others)} and {last}" if others else f"task {last}"
 
 
 def _collect_task_options(options: argparse.Namespace) -> Any:

@@ -147,11 +147,26 @@ def add_column_options(verb: argparse.ArgumentParser) -> None:
     }
     for role, help in helps.items():
         verb.add_argument(f"--{role}-column", metavar="NAME", help=help)
+    verb.add_argument(
+        "--label-columns",
+        metavar="A,B",
+        help="for several labels per text: one column for each label, with 1 if the text has it, else 0",
+    )
+    verb.add_argument(
+        "--label-delimiter", metavar="X", help="for several labels per text: what separates labels (default: a comma)"
+    )
 
 
 def collect_columns(options: argparse.Namespace) -> dict[str, str]:
     """Returns the names of columns that were given, as arguments for the readers of tables."""
-    given = {"text": options.text_column, "text_pair": options.pair_column, "label": options.label_column}
+    given = {
+        "text": options.text_column,
+        "text_pair": options.pair_column,
+        "label": options.label_column,
+        "weight": getattr(options, "weight_column", None),  # Only training has weights.
+        "label_columns": options.label_columns,
+        "label_delimiter": options.label_delimiter,
+    }
     return {name: value for name, value in given.items() if value is not None}
 
 

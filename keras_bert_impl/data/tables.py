@@ -2,11 +2,13 @@
 
 import csv
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from keras_bert_impl.data.labels import make_label
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import SURROGATE, make_read_error, make_utf8_error
 
@@ -158,6 +160,7 @@ def read_table(
     text: str = "text",
     text_pair: str = "text_pair",
     label: str = "label",
+    weight: str | None = None,
     labeled: bool = True,
 ) -> Columns:
     r"""Reads texts or text pairs, and their labels.
@@ -171,14 +174,17 @@ def read_table(
         text: name of the column with the text. A number, as in ``"0"``, selects a column of a file without names.
         text_pair: name of the column with the second text. Under its default name it may be missing.
         label: name of the column with the label.
+        weight: name of the column with the weight of each row in the loss; None: rows have no weights.
         labeled: whether labels are read; false for prediction.
 
     Returns:
-        ``text``, ``text_pair`` if the file has it, ``label`` (always strings) if requested, and ``location``.
+        ``text``, ``text_pair`` if the file has it, ``label`` (always strings) and ``weight`` if requested, and
+        ``location``.
 
     Raises:
         InputError: the file is missing, empty or not UTF-8 text; a column is missing; a row has too many or too few
-            fields; a label is empty. The message names the file and the line.
+            fields; a label is missing; a weight is negative or not a finite number. The message names the file and the
+            line.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "pairs.csv")
@@ -187,7 +193,7 @@ def read_table(
     ['A plane, in the air.']
     """
     names = {"text": text, "text_pair": text_pair, "label": label}
-    return next(to_columns(iterate_table(path, **names, labeled=labeled)))
+    return next(to_columns(iterate_table(path, **names, weight=weight, labeled=labeled)))
 
 
 def iterate_table(
@@ -196,22 +202,38 @@ def iterate_table(
     text: str = "text",
     text_pair: str = "text_pair",
     label: str = "label",
+    weight: str | None = None,
     labeled: bool = True,
 ) -> Iterator[dict[str, Any]]:
     """Yields the examples of `read_table` one by one while the file is read: it may be larger than the memory."""
-    names = {"text": text, "text_pair": text_pair, **({"label": label} if labeled else {})}
+    others = {"label": label, **({} if weight is None else {"weight": weight})} if labeled else {}
+    return (example for _, example in iterate_rows(path, text=text, text_pair=text_pair, **others))
+
+
+def iterate_rows(
+    path: str | Path, *, text: str, text_pair: str, **others: str
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yields the fields of each row by the names of columns, and those that ``take_fields`` selects by their roles.
+
+    Args:
+        path: the file.
+        text: name of the column with the text; a number if the file has no header.
+        text_pair: name of the column with the second text. Under its default name it may be missing.
+        **others: names of the columns with other roles.
+    """
+    names = {"text": text, "text_pair": text_pair, **others}
     is_first = True
     for location, record in read_records(path, header=not text.isdecimal()):
         if is_first and text_pair == "text_pair" and text_pair not in record:
             del names["text_pair"]
         is_first = False
-        yield take_fields(record, names, location=location)
+        yield record, take_fields(record, names, location=location)
     if is_first:
         raise make_empty_error(path)
 
 
 def take_fields(record: Mapping[str, Any], names: Mapping[str, str], *, location: str) -> dict[str, Any]:
-    """Returns fields of a record by their roles: strings, and the ``location``.
+    """Returns fields of a record by their roles: strings, the ``weight`` as a number, and the ``location``.
 
     Args:
         record: the fields by the names of columns.
@@ -228,7 +250,7 @@ def take_fields(record: Mapping[str, Any], names: Mapping[str, str], *, location
                 f"{location}: there is no column {name!r}; the columns are {', '.join(map(repr, record))}. "
                 f"Say which of them contains the {role}."
             )
-        check = _check_label if role == "label" else check_text
+        check = _CHECKS.get(role, check_text)
         example[role] = check(record[name], name=name, location=location)
     return example
 
@@ -267,12 +289,33 @@ def read_records(path: str | Path, *, header: bool) -> Records:
 
 def _check_label(value: Any, *, name: str, location: str) -> str:
     """Returns a label as a string; in JSON it may be a number or a boolean."""
-    if isinstance(value, bool | int | float):
+    if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return json.dumps(value)
-    label = check_text(value, name=name, location=location).strip()
-    if not label:
-        raise InputError(f"{location}: the label in column {name!r} is empty. Add the label, or remove the row.")
-    return label
+    if isinstance(value, str):
+        check_text(value, name=name, location=location)
+    make_label(value, location=location, column=name)  # Refuses a missing label. Regression needs all digits.
+    return value.strip()
+
+
+def check_weight(value: Any, *, name: str, location: str) -> float:
+    """Returns the weight of a row, a number or its text.
+
+    Raises:
+        InputError: it is negative, or not a finite number.
+    """
+    try:
+        weight = float(value)
+    except (TypeError, ValueError):
+        weight = math.nan
+    if not 0 <= weight < math.inf:
+        raise InputError(
+            f"{location}: the weight in column {name!r} is {value!r:.100}; a finite number from 0 was expected. "
+            "Correct it, or remove the row."
+        )
+    return weight
+
+
+_CHECKS: dict[str, Callable[..., Any]] = {"label": _check_label, "weight": check_weight}
 
 
 def _name_fields(path: str | Path, rows: Iterator[tuple[int, list[str]]], header: bool) -> Records:

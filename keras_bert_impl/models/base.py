@@ -16,6 +16,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import to_json, write_text
 from keras_bert_impl.layers import BertAttentionBias, BertEmbeddings, BertEncoder, BertPooler
 from keras_bert_impl.models.cache import CACHE
+from keras_bert_impl.models.class_weights import make_sample_weight
 from keras_bert_impl.models.multi_worker import MultiWorkerMixin
 from keras_bert_impl.models.tree import format_tree
 from keras_bert_impl.sources import Source, open_source
@@ -244,6 +245,17 @@ class BertPreTrainedModel(MultiWorkerMixin, keras.Model):
                 f"{self.config.vocab_size} tokens. Use the tokenizer of this model."
             )
         return super().__call__(inputs, *args, **kwargs)
+
+    def fit(
+        self, x: Any = None, y: Any = None, *arguments: Any, class_weight: Any = None, sample_weight: Any = None, **keywords: Any
+    ) -> keras.callbacks.History:
+        """``keras.Model.fit``; with ``class_weight``, labels may be a dictionary too; see `make_sample_weight`.
+
+        With ``validation_split``, the class weights apply to the validation rows as well.
+        """
+        if class_weight is not None and y is not None:
+            sample_weight, class_weight = make_sample_weight(y, class_weight, sample_weight), None
+        return super().fit(x, y, *arguments, class_weight=class_weight, sample_weight=sample_weight, **keywords)
 
     def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:
         """``keras.Model.export``; the default signature has ids, segments and mask."""

@@ -45,6 +45,7 @@ class _Tasks(MutableMapping[str, "Task"]):
 TASKS: MutableMapping[str, "Task"] = _Tasks(
     {
         "classification": "classification.Classification",
+        "multi-label-classification": "multi_label.MultiLabelClassification",
         "regression": "regression.Regression",
         "reranking": "reranking.Reranking",
         "tagging": "tagging.Tagging",
@@ -59,7 +60,13 @@ TASKS: MutableMapping[str, "Task"] = _Tasks(
 
 
 # Task: the module in this package and the frozen dataclass of its options. Such a module imports no framework.
-TASK_OPTIONS: dict[str, str] = {"embedding": "options.EmbeddingOptions", "reranking": "options.RerankingOptions"}
+TASK_OPTIONS: dict[str, str] = {
+    "classification": "options.ClassificationOptions",
+    "multi-label-classification": "options.MultiLabelOptions",
+    "tagging": "options.ClassificationOptions",
+    "embedding": "options.EmbeddingOptions",
+    "reranking": "options.RerankingOptions",
+}
 
 
 def get_options_class(name: str) -> Any:

@@ -220,7 +220,8 @@ class Task(abc.ABC):
 
     def _check_columns(self, columns: Mapping[str, str]) -> None:
         if unknown := sorted(set(columns) - set(self.file_columns)):
-            raise InputError(f"files for {self.name} have no named columns; omit {', '.join(unknown)}.")
+            known = f"no columns but {', '.join(self.file_columns)}" if self.file_columns else "no named columns"
+            raise InputError(f"files for {self.name} have {known}; omit {', '.join(unknown)}.")
 
     def from_fields(self, rows: Sequence[Sequence[str]]) -> Columns:
         """Returns columns without labels for the fields of lines: a text each, or two texts each."""
@@ -262,11 +263,26 @@ class Task(abc.ABC):
     def make_metrics(self) -> dict[str, Any]:
         """Keras metrics for each output, weighted as the loss is."""
 
-    def make_compile_arguments(self, features: Features | None = None) -> dict[str, Any]:
+    def add_weights(self, features: Features, config: BertConfig) -> Features:
+        """Returns the training data with the weights that options of the task give to its labels.
+
+        Args:
+            features: the training data.
+            config: the configuration of the model that is trained.
+
+        Raises:
+            InputError: the options do not fit the labels.
+        """
+        return features
+
+    def make_compile_arguments(
+        self, features: Features | None = None, config: BertConfig | None = None
+    ) -> dict[str, Any]:
         """Keywords for ``keras.Model.compile``, without the optimizer.
 
         Args:
             features: the training data, for tasks whose loss depends on it.
+            config: the configuration of the model that is trained, for the same tasks.
         """
         return {"loss": self.make_loss(), "loss_weights": self.loss_weights, "weighted_metrics": self.make_metrics()}
 
@@ -347,6 +363,15 @@ class Task(abc.ABC):
     def get_main_metric(self, scores: Mapping[str, float]) -> str:
         """Returns the name of the metric that selects the best checkpoint, among these metrics of `score`."""
         return self.main_metric
+
+    def tune(self, predict: Callable[[], list[Prediction]], columns: Columns) -> dict[str, Any]:
+        """Returns keys of ``config.json`` that are chosen after training, such as thresholds; empty if there are none.
+
+        Args:
+            predict: a function that returns the predictions of the best epoch for the validation data.
+            columns: the validation data.
+        """
+        return {}
 
     # -- exports
 

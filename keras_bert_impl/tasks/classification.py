@@ -1,7 +1,6 @@
 """Classification of texts or pairs, and the base class of all tasks with one row of logits per text or pair."""
 
 import abc
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -9,10 +8,23 @@ import numpy as np
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Features
+from keras_bert_impl.data.labels import make_key, sort_labels
 from keras_bert_impl.data.tables import Columns, location
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, TextTask, sort_predictions
-from keras_bert_impl.tasks.encoding import check_fit, choose_label, find_label_id, make_model_inputs, softmax, truncate
+from keras_bert_impl.tasks.class_weights import add_class_weights
+from keras_bert_impl.tasks.encoding import (
+    check_fit,
+    choose_label,
+    find_label_id,
+    format_names,
+    list_labels,
+    make_model_inputs,
+    read_weights,
+    softmax,
+    truncate,
+)
+from keras_bert_impl.tasks.options import ClassificationOptions
 from keras_bert_impl.tasks.reranking_keys import is_cross_encoder
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -25,6 +37,7 @@ class SequenceTask(TextTask):
 
     model_name: ClassVar[str] = "BertForSequenceClassification"
     graph: ClassVar[str] = "sequence"
+    file_columns: ClassVar[tuple[str, ...]] = (*TextTask.file_columns, "weight")
 
     def fits(self, config: BertConfig) -> bool:
         """Whether the configuration has this ``problem_type``, and is not that of a cross-encoder.
@@ -38,15 +51,19 @@ class SequenceTask(TextTask):
     def encode(self, columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> Features:
         """Encodes each text or pair as one row; long rows are truncated. Labels are those of `read_labels`.
 
+        With the labels, a column ``weight`` is read too, the weight of each row in the loss.
+
         Raises:
-            InputError: a label that cannot be used, or ``max_length`` exceeds the model's positions.
+            InputError: a label or a weight that cannot be used, or ``max_length`` exceeds the model's positions.
         """
         texts, pairs = columns["text"], columns.get("text_pair")
         check_fit(tokenizer, config, max_length=max_length, pairs=pairs is not None)
         labels = {"logits": self.read_labels(columns, config)} if "label" in columns else {}
+        has_weights = bool(labels) and "weight" in columns and "weight" in self.file_columns
+        weights = {"logits": read_weights(columns)} if has_weights else {}
         rows, truncated = truncate(tokenizer, texts, pairs, max_length=max_length)
         example = np.arange(len(texts), dtype=np.int32)
-        return Features(make_model_inputs(rows, tokenizer), labels, {}, example=example, truncated=truncated)
+        return Features(make_model_inputs(rows, tokenizer), labels, weights, example=example, truncated=truncated)
 
     @abc.abstractmethod
     def read_labels(self, columns: Columns, config: BertConfig) -> np.ndarray:
@@ -54,12 +71,19 @@ class SequenceTask(TextTask):
 
 
 class Classification(SequenceTask):
-    """Classification of a text, or of a pair of texts, with one label out of several."""
+    """Classification of a text, or of a pair of texts, with one label out of several.
+
+    Args:
+        options: the options of training.
+    """
 
     name: ClassVar[str] = "classification"
     problem_type: ClassVar[str | None] = "single_label_classification"
     predicts_label: ClassVar[bool] = True
     main_metric: ClassVar[str] = "accuracy"
+
+    def __init__(self, options: ClassificationOptions | None = None) -> None:
+        self.options = options or ClassificationOptions()
 
     def list_label_names(self, config: BertConfig) -> Sequence[str]:
         """Returns the names of the labels, in the order of the logits."""
@@ -68,23 +92,22 @@ class Classification(SequenceTask):
     def find_labels(self, columns: Columns) -> list[str]:
         """Returns the distinct labels, sorted; as numbers if all of them are integers.
 
-        >>> Classification().find_labels({"text": ["a", "b", "c"], "label": ["10", "9", "10"]})
+        >>> Classification().find_labels({"text": ["a", "b", "c"], "label": ["10", 9, 10.0]})
         ['9', '10']
         """
-        names = set(columns["label"])
+        names = sort_labels(list_labels(columns))
         if len(names) < 2:
             raise InputError(
-                f"{location(columns, 0)}: this example and all after it have the label {names.pop()!r}. "
+                f"{location(columns, 0)}: this example and all after it have the label {names[0]!r}. "
                 "Two or more labels are needed to train with."
             )
-        are_integers = all(re.fullmatch(r"[+-]?[0-9]+", name) for name in names)
-        return sorted(names, key=lambda name: (int(name) if are_integers else 0, name))
+        return names
 
     def read_labels(self, columns: Columns, config: BertConfig) -> np.ndarray:
         """Returns the ids of the labels, int32 ``[examples]``.
 
         Raises:
-            InputError: a label that the model does not know.
+            InputError: a label that is missing, or that the model does not know.
         """
         label2id = {name: number for number, name in enumerate(self.list_label_names(config))}
         ids = [find_label_id(name, label2id, location=location(columns, i)) for i, name in enumerate(columns["label"])]
@@ -94,7 +117,11 @@ class Classification(SequenceTask):
         """Cross entropy of the logits."""
         from keras_bert_impl.tasks.losses import make_cross_entropy
 
-        return {"logits": make_cross_entropy()}
+        return {"logits": make_cross_entropy(self.options.label_smoothing)}
+
+    def add_weights(self, features: Features, config: BertConfig) -> Features:
+        """Multiplies the weights of rows by those of their classes; see `add_class_weights`."""
+        return add_class_weights(features, self.options.class_weight, self.list_label_names(config))
 
     def make_metrics(self) -> dict[str, Any]:
         """Accuracy, the fraction of correct labels."""
@@ -111,14 +138,15 @@ class Classification(SequenceTask):
         """``accuracy``, ``macro_f1`` (mean over labels), and with two labels ``f1`` of the second."""
         from sklearn.metrics import accuracy_score, f1_score
 
-        true, predicted = columns["label"], [prediction["label"] for prediction in predictions]
+        true = [make_key(label) for label in list_labels(columns)]
+        predicted = [make_key(prediction["label"]) for prediction in predictions]
         metrics = {
             "accuracy": accuracy_score(true, predicted),
             "macro_f1": f1_score(true, predicted, average="macro", zero_division=0),
         }
         names = list(predictions[0]["scores"])
         if len(names) == 2:
-            metrics["f1"] = f1_score(true, predicted, pos_label=names[1], zero_division=0)
+            metrics["f1"] = f1_score(true, predicted, pos_label=make_key(names[1]), zero_division=0)
         return {name: float(value) for name, value in metrics.items()}
 
     def serve(self, outputs: Outputs, serving: Serving) -> dict[str, Any]:
@@ -138,7 +166,21 @@ class Classification(SequenceTask):
     ) -> list[TargetLogit]:
         """Returns the logit of the label ``target``, or of the most likely."""
         names = self.list_label_names(config)
-        if target is not None and target not in names:
-            raise InputError(f"the model has no label {target!r}; it has {', '.join(map(repr, names))}.")
-        index = int(outputs["logits"][0].argmax()) if target is None else names.index(target)
-        return [TargetLogit(f"logit of {names[index]!r}", "logits", index)]
+        index = int(outputs["logits"][0].argmax()) if target is None else find_target(target, names)
+        return [make_label_target(index, names)]
+
+
+def find_target(target: str, names: Sequence[str]) -> int:
+    """Returns the id of the label that the user wants to have explained.
+
+    Raises:
+        InputError: the model has no such label.
+    """
+    if target not in names:
+        raise InputError(f"the model has no label {target!r}; it has {format_names(names)}.")
+    return names.index(target)
+
+
+def make_label_target(index: int, names: Sequence[str]) -> TargetLogit:
+    """Returns the logit of a label."""
+    return TargetLogit(f"logit of {names[index]!r}", "logits", index)

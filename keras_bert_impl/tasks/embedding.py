@@ -209,7 +209,9 @@ class Embedding(TextTask):
         """Returns no entries: the metrics need all texts together, and are computed after each epoch."""
         return {}
 
-    def make_compile_arguments(self, features: Features | None = None) -> dict[str, Any]:
+    def make_compile_arguments(
+        self, features: Features | None = None, config: BertConfig | None = None
+    ) -> dict[str, Any]:
         """The loss for the training data."""
         from keras_bert_impl.tasks.contrastive import make_contrastive_loss
 

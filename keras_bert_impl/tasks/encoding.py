@@ -1,12 +1,14 @@
 """Common encoding functions of tasks: checks against the model, truncation, and model inputs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Ragged
+from keras_bert_impl.data.labels import make_key, make_label
+from keras_bert_impl.data.tables import Columns, check_weight, location
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -97,25 +99,67 @@ def check_finite(is_finite: Any, *, name: str = "text", first: int = 0) -> None:
         )
 
 
-def find_label_id(name: str, label2id: Mapping[str, int], *, location: str) -> int:
-    """Returns the id of a label.
+def list_labels(columns: Columns) -> list[str]:
+    """Returns the name of the label of each example; see `make_label`.
 
     Raises:
-        InputError: the model does not know the label; ``location`` begins the message.
+        InputError: a label is missing.
     """
-    if name not in label2id:
-        names = ", ".join(map(repr, list(label2id)[:_MAX_LISTED])) + (", …" if len(label2id) > _MAX_LISTED else "")
+    return [make_label(label, location=location(columns, i)) for i, label in enumerate(columns["label"])]
+
+
+def find_label_id(label: Any, label2id: Mapping[str, int], *, location: str) -> int:
+    """Returns the id of a label. Labels with the same key are the same; see `make_key`.
+
+    Raises:
+        InputError: the label is missing, or the model does not know it; ``location`` begins the message.
+
+    >>> find_label_id(1.0, {"0": 0, "1": 1}, location="example 1")
+    1
+    """
+    name = make_label(label, location=location)
+    if name in label2id:
+        return label2id[name]
+    by_key = {make_key(known): number for known, number in label2id.items()}
+    if make_key(name) not in by_key:
         raise InputError(
-            f"{location}: the label {name!r} was not in the training data; the model knows {names}. "
+            f"{location}: the label {name!r} was not in the training data; the model knows {format_names(label2id)}. "
             "Correct or remove this row, or train with examples of this label."
         )
-    return label2id[name]
+    return by_key[make_key(name)]
+
+
+def format_names(names: Iterable[str]) -> str:
+    """Returns the names of labels for a message, which lists at most 20 of them."""
+    listed = list(names)
+    return ", ".join(map(repr, listed[:_MAX_LISTED])) + (", …" if len(listed) > _MAX_LISTED else "")
+
+
+def read_weights(columns: Columns) -> np.ndarray:
+    """Returns the weight of each example in the loss: float32 ``[examples]``.
+
+    Raises:
+        InputError: a weight is negative or not a finite number, or all are 0.
+    """
+    weights = [
+        check_weight(weight, name="weight", location=location(columns, i)) for i, weight in enumerate(columns["weight"])
+    ]
+    if not any(weights):
+        raise InputError(
+            f"{location(columns, 0)}: the weight of this example and of all after it is 0; a weight above 0 was expected."
+        )
+    return np.array(weights, np.float32)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities over the last axis, in float64."""
     exponents = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return exponents / exponents.sum(axis=-1, keepdims=True)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """The probability of each label on its own, in float64."""
+    return np.exp(-np.logaddexp(0, -logits.astype(np.float64)))
 
 
 def choose_label(names: Sequence[str], probabilities: Sequence[float]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Losses and metrics of several tasks."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -34,8 +35,12 @@ class MeanCrossEntropy(keras.losses.Loss):
 class BinaryCrossEntropy(keras.losses.Loss):
     """The binary cross entropy of logits with labels from 0 to 1; computed in float32 in every precision.
 
+    The mean over rows and labels. With weights of rows, the sum is divided by that of the weights.
+
     Args:
-        pos_weight: factor of the loss of relevant pairs: ``pos_weight`` of torch's ``BCEWithLogitsLoss``.
+        pos_weight: factor of the loss where the label is 1, one number or one for each label: ``pos_weight`` of torch's
+            ``BCEWithLogitsLoss``. The mean is not divided by it.
+        label_smoothing: fraction of each label that is spread over 0 and 1: 1 becomes ``1 - label_smoothing / 2``.
         name: the name of the loss.
         dtype: float32.
 
@@ -45,19 +50,63 @@ class BinaryCrossEntropy(keras.losses.Loss):
     1.3863
     """
 
-    def __init__(self, pos_weight: float = 1.0, name: str = "binary_cross_entropy", dtype: Any = "float32") -> None:
-        super().__init__(name=name, dtype=dtype)
+    def __init__(
+        self,
+        pos_weight: float | Sequence[float] = 1.0,
+        label_smoothing: float = 0.0,
+        name: str = "binary_cross_entropy",
+        dtype: Any = "float32",
+    ) -> None:
+        super().__init__(name=name, reduction="mean_with_sample_weight", dtype=dtype)
         self.pos_weight = pos_weight
+        self.label_smoothing = label_smoothing
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the mean over the labels of each row: ``[batch]``."""
+        y_true = y_true * (1 - self.label_smoothing) + self.label_smoothing / 2
         # softplus(-x) is -log(sigmoid(x)), and does not overflow.
-        losses = self.pos_weight * y_true * ops.softplus(-y_pred) + (1 - y_true) * ops.softplus(y_pred)
+        losses = ops.convert_to_tensor(self.pos_weight, "float32") * y_true * ops.softplus(-y_pred) + (1 - y_true) * ops.softplus(y_pred)
         return ops.mean(losses, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {"pos_weight": self.pos_weight, "name": self.name, "dtype": "float32"}
+        settings = {"pos_weight": self.pos_weight, "label_smoothing": self.label_smoothing}
+        return {**settings, "name": self.name, "dtype": "float32"}
+
+
+@keras.saving.register_keras_serializable(package="keras_bert_impl")
+class SmoothedCrossEntropy(keras.losses.Loss):
+    """Cross entropy with label smoothing, from logits; computed in float32 in every precision.
+
+    With weights, the sum is divided by that of the weights.
+
+    Args:
+        label_smoothing: fraction of each label that is spread evenly over all labels, as in torch's
+            ``CrossEntropyLoss``.
+        name: the name of the loss.
+        dtype: float32.
+
+    Source: Szegedy et al. 2015, https://arxiv.org/abs/1512.00567.
+
+    >>> import numpy as np
+    >>> loss = SmoothedCrossEntropy(label_smoothing=0.5)
+    >>> round(float(loss(np.array([0]), np.array([[2.0, 0.0]], "float32"))), 4)
+    0.6269
+    """
+
+    def __init__(self, label_smoothing: float, name: str = "cross_entropy", dtype: Any = "float32") -> None:
+        super().__init__(name=name, reduction="mean_with_sample_weight", dtype=dtype)
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the loss of each prediction: logits without the last axis."""
+        to_label = keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+        to_all = -ops.mean(ops.log_softmax(y_pred, axis=-1), axis=-1)
+        return (1 - self.label_smoothing) * to_label + self.label_smoothing * to_all
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {"label_smoothing": self.label_smoothing, "name": self.name, "dtype": "float32"}
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
@@ -98,9 +147,15 @@ class Perplexity(CrossEntropy):
         return ops.exp(super().result())
 
 
-def make_cross_entropy(**settings: Any) -> keras.losses.Loss:
-    """Returns the cross entropy of logits with the number of the right class."""
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, **settings)
+def make_cross_entropy(label_smoothing: float = 0.0) -> keras.losses.Loss:
+    """Returns the cross entropy of logits with the number of the right class.
+
+    With weights, the sum is divided by that of the weights, as in torch's ``CrossEntropyLoss(weight)``, and not by the
+    number of rows, which is Keras' default.
+    """
+    if label_smoothing:
+        return SmoothedCrossEntropy(label_smoothing)
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
 
 
 def make_accuracy() -> keras.metrics.Metric:

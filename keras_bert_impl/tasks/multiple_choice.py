@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Features, Ragged, to_offsets
+from keras_bert_impl.data.labels import make_key, make_label
 from keras_bert_impl.data.tables import Columns, check_text, location, read_records
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, Task, refuse_target
@@ -127,9 +128,7 @@ class MultipleChoice(Task):
             "token_type_ids": stack(np.concatenate(rows["token_type_ids"]), 0),
             "attention_mask": stack(np.ones(int(lengths.sum()), np.int32), 0),
         }
-        labels = (
-            {"logits": np.array([int(label) for label in columns["label"]], np.int32)} if "label" in columns else {}
-        )
+        labels = {"logits": np.array(_read_labels(columns), np.int32)} if "label" in columns else {}
         return Features(inputs, labels, {}, example=np.arange(examples, dtype=np.int32), truncated=truncated)
 
     def make_loss(self) -> dict[str, Any]:
@@ -162,8 +161,8 @@ class MultipleChoice(Task):
 
     def score(self, predictions: list[Prediction], columns: Columns) -> dict[str, float]:
         """``accuracy``."""
-        pairs = zip(predictions, columns["label"], strict=True)
-        return {"accuracy": float(np.mean([prediction["label"] == int(label) for prediction, label in pairs]))}
+        pairs = zip(predictions, _read_labels(columns), strict=True)
+        return {"accuracy": float(np.mean([prediction["label"] == label for prediction, label in pairs]))}
 
     def serve(self, outputs: Outputs, serving: Serving) -> dict[str, Any]:
         """``label``, int32 ``[batch]``, the number of the best choice, and ``scores``, float32 ``[batch, choices]``."""
@@ -207,11 +206,19 @@ def _parse_choice_number(key: str) -> int:
     return int(key[6:])
 
 
+def _read_labels(columns: Columns) -> list[int]:
+    """Returns the number of the right choice of each example."""
+    return [
+        _parse_label(label, len(choices), location(columns, i))
+        for i, (label, choices) in enumerate(zip(columns["label"], columns["choices"], strict=True))
+    ]
+
+
 def _parse_label(value: Any, count: int, location: str) -> int:
     """Returns the number of the right choice."""
     try:
-        number = int(value)
-    except (TypeError, ValueError):
+        number = int(make_key(make_label(value, location=location)))
+    except ValueError:
         number = -1
     if not 0 <= number < count:
         raise InputError(f"{location}: the label is {value!r}; the number of a choice, 0 to {count - 1}, was expected.")

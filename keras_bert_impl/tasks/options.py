@@ -1,12 +1,18 @@
 """Options of single tasks, which `keras-bert finetune` has as options of the command line."""
 
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from keras_bert_impl.errors import InputError, check_field, join_names
 
 LOSSES = ("auto", "multiple-negatives", "cosent", "cosine", "triplet")
 DISTANCES = ("euclidean", "cosine", "manhattan")
+
+# Weights that are computed from the frequencies of the labels in the training data.
+BALANCED = "balanced"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,17 +78,129 @@ def _parse_sizes(matryoshka: str) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassificationOptions:
+    """Options of the tasks ``classification`` and ``tagging``.
+
+    Args:
+        class_weight: weights of the classes in the loss: balanced, NAME=WEIGHT,NAME=WEIGHT, or a JSON object; other
+            classes have weight 1; empty: all weights are 1.
+        label_smoothing: fraction of each label that is spread evenly over all labels, from 0 to below 1.
+
+    Raises:
+        InputError: an option is out of range.
+
+    >>> ClassificationOptions(class_weight="rare=10,common=0.5").class_weight
+    {'rare': 10.0, 'common': 0.5}
+    """
+
+    class_weight: str | Mapping[str, float] = ""
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_smoothing(self)
+        weights = self.class_weight and parse_weights(self.class_weight, name="class_weight", allow_zero=True)
+        if isinstance(weights, float):
+            raise _make_weights_error(self.class_weight, "class_weight")
+        object.__setattr__(self, "class_weight", weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiLabelOptions:
+    """Options of the task ``multi-label-classification``.
+
+    Args:
+        pos_weight: factor of the loss of relevant pairs, or of the labels that a text has: a number. For several labels
+            also balanced, NAME=WEIGHT,NAME=WEIGHT, or a JSON object; other labels have weight 1.
+        label_smoothing: fraction of each label that is spread evenly over all labels, from 0 to below 1.
+        tune_thresholds: choose the probability from which a label is predicted, for each label, so that F1 on the
+            validation data is highest; otherwise it is 0.5.
+
+    Raises:
+        InputError: an option is out of range.
+
+    >>> MultiLabelOptions(pos_weight="3").pos_weight
+    3.0
+    """
+
+    pos_weight: str | float | Mapping[str, float] = 1.0
+    label_smoothing: float = 0.0
+    tune_thresholds: bool = False
+
+    def __post_init__(self) -> None:
+        _check_smoothing(self)
+        object.__setattr__(self, "pos_weight", parse_weights(self.pos_weight, name="pos_weight"))
+
+
+@dataclass(frozen=True, kw_only=True)
 class RerankingOptions:
     """Options of the task ``reranking``.
 
     Args:
         label_scale: labels are divided by this number, so that they are in the range that the loss needs, 0 to 1.
-        pos_weight: factor of the loss of relevant pairs; above 1 if most pairs are not relevant.
+        pos_weight: factor of the loss of relevant pairs, a number; above 1 if most pairs are not relevant.
     """
 
     label_scale: float = 1.0
-    pos_weight: float = 1.0
+    pos_weight: str | float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("label_scale", "pos_weight"):
-            check_field(self, name, 0 < getattr(self, name) < math.inf, "a finite number above 0")
+        check_field(self, "label_scale", 0 < self.label_scale < math.inf, "a finite number above 0")
+        # A string on the command line, where `--pos-weight` is one option for all tasks that have it.
+        try:
+            pos_weight = float(self.pos_weight)
+        except (TypeError, ValueError):
+            pos_weight = math.nan
+        check_field(self, "pos_weight", 0 < pos_weight < math.inf, "a finite number above 0")
+        object.__setattr__(self, "pos_weight", pos_weight)
+
+
+def _check_smoothing(options: Any) -> None:
+    check_field(options, "label_smoothing", 0 <= options.label_smoothing < 1, "a number from 0 to below 1")
+
+
+def parse_weights(
+    value: str | float | Mapping[Any, float], *, name: str, allow_zero: bool = False
+) -> str | float | dict[str, float]:
+    """Returns the weights of labels: ``balanced``, one number for all, or a number by the name of a label.
+
+    Args:
+        value: these, or a string ``NAME=WEIGHT,NAME=WEIGHT`` or with a JSON object.
+        name: the name of the option, for messages.
+        allow_zero: whether a weight may be 0.
+
+    Raises:
+        InputError: it is something else, or a weight is out of range.
+
+    >>> parse_weights('{"a,b": 2, "c": 0.5}', name="class_weight")
+    {'a,b': 2.0, 'c': 0.5}
+    """
+    if value == BALANCED:
+        return BALANCED
+    try:
+        weights = _read_weights(value)
+    except (TypeError, ValueError) as error:
+        raise _make_weights_error(value, name) from error
+    numbers = list(weights.values()) if isinstance(weights, dict) else [weights]
+    smallest = 0.0 if allow_zero else math.ulp(0.0)
+    if not numbers or not all(smallest <= number < math.inf for number in numbers):
+        raise _make_weights_error(value, name)
+    return weights
+
+
+def _read_weights(value: Any) -> float | dict[str, float]:
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        value = json.loads(value)
+    elif isinstance(value, str) and "=" in value:
+        pairs = (part.rpartition("=") for part in value.split(","))
+        value = {label.strip(): weight for label, _, weight in pairs}
+    if isinstance(value, Mapping):
+        return {str(label): float(weight) for label, weight in value.items()}
+    return float(value)
+
+
+def _make_weights_error(value: Any, name: str) -> InputError:
+    number = "" if name == "class_weight" else "a number, "
+    return InputError(
+        f"{name} is {value!r:.200}; {number}balanced, NAME=WEIGHT,NAME=WEIGHT or a JSON object was expected, with finite "
+        "weights above 0."
+    )

@@ -37,10 +37,10 @@ class Regression(SequenceTask):
         return read_numbers(columns)[:, None]
 
     def make_loss(self) -> dict[str, Any]:
-        """Returns the mean squared error."""
+        """Returns the mean squared error; with weights of rows, divided by their sum."""
         import keras
 
-        return {"logits": keras.losses.MeanSquaredError()}
+        return {"logits": keras.losses.MeanSquaredError(reduction="mean_with_sample_weight")}
 
     def make_metrics(self) -> dict[str, Any]:
         """Returns the mean absolute error."""
@@ -86,10 +86,10 @@ def read_numbers(columns: Columns, *, task: str = Regression.name) -> np.ndarray
     return np.array(numbers, np.float32)
 
 
-def _parse_number(label: str, location: str, task: str) -> float:
+def _parse_number(label: Any, location: str, task: str) -> float:
     try:
         value = float(label)
-    except ValueError:
+    except (TypeError, ValueError):
         value = math.nan
     if not math.isfinite(value):
         raise InputError(

@@ -11,8 +11,9 @@ from keras_bert_impl.data.batches import Features
 from keras_bert_impl.data.tables import Columns, location
 from keras_bert_impl.data.text_columns import iterate_text_columns
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, refuse_target
+from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, TextTask, refuse_target
 from keras_bert_impl.tasks.classification import SequenceTask
+from keras_bert_impl.tasks.encoding import sigmoid
 from keras_bert_impl.tasks.options import RerankingOptions
 from keras_bert_impl.tasks.regression import compute_correlations, read_numbers
 from keras_bert_impl.tasks.reranking_keys import ACTIVATION_KEYS, SIGMOID, has_sigmoid, is_cross_encoder
@@ -36,6 +37,7 @@ class Reranking(SequenceTask):
     name: ClassVar[str] = "reranking"
     main_metric: ClassVar[str] = "ndcg@10"
     needs_pair: ClassVar[bool] = True
+    file_columns: ClassVar[tuple[str, ...]] = TextTask.file_columns
     config_keys: ClassVar[tuple[str, ...]] = ACTIVATION_KEYS
     card_note: ClassVar[str] = "transformers, and sentence-transformers as a CrossEncoder, can load this directory too."
 
@@ -112,7 +114,7 @@ class Reranking(SequenceTask):
         """Returns the binary cross entropy of the logits."""
         from keras_bert_impl.tasks.losses import BinaryCrossEntropy
 
-        return {"logits": BinaryCrossEntropy(self.options.pos_weight)}
+        return {"logits": BinaryCrossEntropy(float(self.options.pos_weight))}
 
     def make_metrics(self) -> dict[str, Any]:
         """Returns the binary cross entropy of the logits, in which all labels have the same weight."""
@@ -123,7 +125,7 @@ class Reranking(SequenceTask):
     def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
         """Per pair its ``score``: the logit, or its sigmoid, as the configuration says."""
         logits = outputs["logits"][:, 0].astype(np.float64)
-        scores = np.exp(-np.logaddexp(0, -logits)) if has_sigmoid(config) else logits
+        scores = sigmoid(logits) if has_sigmoid(config) else logits
         return [{"score": score} for score in scores.tolist()]
 
     def score(self, predictions: list[Prediction], columns: Columns) -> dict[str, float]:

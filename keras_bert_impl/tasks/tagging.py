@@ -11,11 +11,14 @@ import numpy as np
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Features, Ragged, to_offsets
 from keras_bert_impl.data.conll import iterate_conll
+from keras_bert_impl.data.labels import make_label
 from keras_bert_impl.data.tables import Columns, location
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, Task, find_words
+from keras_bert_impl.tasks.class_weights import add_class_weights
 from keras_bert_impl.tasks.encoding import check_fit, find_label_id, make_model_inputs, softmax
 from keras_bert_impl.tasks.entities import find_entities, score_entities
+from keras_bert_impl.tasks.options import ClassificationOptions
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
@@ -28,13 +31,20 @@ def get_overlap(max_length: int) -> int:
 
 
 class Tagging(Task):
-    """Tagging of words, as in named entity recognition. Files are in CoNLL format."""
+    """Tagging of words, as in named entity recognition. Files are in CoNLL format.
+
+    Args:
+        options: the options of training.
+    """
 
     name: ClassVar[str] = "tagging"
     model_name: ClassVar[str] = "BertForTokenClassification"
     main_metric: ClassVar[str] = "f1"
     graph: ClassVar[str] = "words"
     per_token: ClassVar[bool] = True
+
+    def __init__(self, options: ClassificationOptions | None = None) -> None:
+        self.options = options or ClassificationOptions()
 
     def read_examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
         """Reads a CoNLL file; see `keras_bert_impl.data.read_conll`."""
@@ -57,7 +67,7 @@ class Tagging(Task):
 
     def find_labels(self, columns: Columns) -> list[str]:
         """Returns the distinct tags, ``O`` first."""
-        return sorted({tag for tags in columns["label"] for tag in tags}, key=lambda tag: (tag != "O", tag))
+        return sorted({tag for tags in _list_tags(columns) for tag in tags}, key=lambda tag: (tag != "O", tag))
 
     def encode(self, columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> Features:
         """Encodes sentences; long sentences become several windows that overlap by a quarter.
@@ -96,8 +106,11 @@ class Tagging(Task):
         """Cross entropy over the tokens at which words are predicted."""
         from keras_bert_impl.tasks.losses import make_cross_entropy
 
-        # The default reduction would divide by the number of all tokens, including padding and tokens with weight 0.
-        return {"logits": make_cross_entropy(reduction="mean_with_sample_weight")}
+        return {"logits": make_cross_entropy(self.options.label_smoothing)}
+
+    def add_weights(self, features: Features, config: BertConfig) -> Features:
+        """Multiplies the weights of words by those of their tags; see `add_class_weights`."""
+        return add_class_weights(features, self.options.class_weight, list(config.id2label.values()))
 
     def make_metrics(self) -> dict[str, Any]:
         """Accuracy, the fraction of correct tags."""
@@ -125,14 +138,10 @@ class Tagging(Task):
 
     def score(self, predictions: list[Prediction], columns: Columns) -> dict[str, float]:
         """``precision``, ``recall`` and ``f1`` of entities as ``conlleval`` counts, and ``accuracy`` over words."""
-        predicted = [prediction["tags"] for prediction in predictions]
-        pairs = [
-            pair
-            for true, tags in zip(columns["label"], predicted, strict=True)
-            for pair in zip(true, tags, strict=True)
-        ]
-        accuracy = sum(true == tag for true, tag in pairs) / len(pairs)
-        return {**score_entities(columns["label"], predicted), "accuracy": accuracy}
+        true, predicted = _list_tags(columns), [prediction["tags"] for prediction in predictions]
+        pairs = [pair for both in zip(true, predicted, strict=True) for pair in zip(*both, strict=True)]
+        accuracy = sum(expected == tag for expected, tag in pairs) / len(pairs)
+        return {**score_entities(true, predicted), "accuracy": accuracy}
 
     def serve(self, outputs: Outputs, serving: Serving) -> dict[str, Any]:
         """For logits ``[words, labels]``: ``labels``, strings ``[words]``, and ``scores``, their probabilities."""
@@ -191,6 +200,13 @@ def _find_word_indices(word: Ragged, example: np.ndarray, sentence_offsets: np.n
     """For each token at which a word is predicted, the word's number among the words of all sentences."""
     sentence = np.repeat(example, word.lengths)[word.flat >= 0]
     return sentence_offsets[sentence] + word.flat[word.flat >= 0]
+
+
+def _list_tags(columns: Columns) -> list[list[str]]:
+    return [
+        [make_label(tag, location=f"{location(columns, i)}, word {number}") for number, tag in enumerate(tags, 1)]
+        for i, tags in enumerate(columns["label"])
+    ]
 
 
 def _find_tag_ids(columns: Columns, config: BertConfig) -> list[list[int]]:

@@ -17,6 +17,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.ops.compiled import compile_inference
 from keras_bert_impl.sources import open_source
 from keras_bert_impl.tasks import Task, get_task, list_foreign_keys, open_task
+from keras_bert_impl.tasks.base import Prediction
 from keras_bert_impl.tasks.encoding import check_fit
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training.distribution import start_strategy
@@ -62,7 +63,8 @@ def finetune(
         resume: whether an interrupted run is continued; a complete one is left as it is.
         strategy: devices to train on, see `start_strategy`; ``batch_size`` is the total of all.
         devices: number of devices of this process.
-        columns: names of a table's columns, where they are not ``text``, ``text_pair`` and ``label``.
+        columns: names of a table's columns, where they are not ``text``, ``text_pair`` and ``label``; ``weight`` names
+            the column of the training file with the weights of rows.
         options: options of the task, an object of its class in ``TASK_OPTIONS``; None: the defaults.
         callbacks: further callbacks of ``fit``; the logs of an epoch contain the validation metrics.
         log: function that prints a line about the progress.
@@ -81,10 +83,7 @@ def finetune(
     spec.require("finetune")
     opened = open_source(source)
     files = {"train": train, "valid": valid} | ({} if test is None else {"test": test})
-    data = {
-        name: file if isinstance(file, dict) else spec.read_file(file, columns=columns or {})
-        for name, file in files.items()
-    }
+    data = {name: _read(spec, name, file, columns or {}) for name, file in files.items()}
     request: dict[str, Any] = {
         "task": spec.name,
         "source": str(source),
@@ -104,6 +103,7 @@ def finetune(
         changes = _make_config_changes(spec, config, data["train"], labels) | settings.make_config_changes()
         config = dataclasses.replace(config, **changes)
         features = _encode(spec, data, tokenizer, config, max_length=settings.max_length, log=log)
+        features["train"] = spec.add_weights(features["train"], config)
         lengths = get_batch_lengths()
         # Before the model is built, because some tasks refuse the data here.
         batches = spec.make_batches(
@@ -121,9 +121,11 @@ def finetune(
         log(str(model.load_report))
         run_model = compile_inference(model)
 
+        def predict(name: str) -> list[Prediction]:
+            return spec.predict(run_model, features[name], data[name], config=config, lengths=lengths)
+
         def score(name: str) -> dict[str, float]:
-            predictions = spec.predict(run_model, features[name], data[name], config=config, lengths=lengths)
-            return spec.score(predictions, data[name])
+            return spec.score(predict(name), data[name])
 
         if settings.metric is not None:
             # Before training: only scores tell which metrics there are for this data.
@@ -140,7 +142,7 @@ def finetune(
         run.train(
             trainable,
             batches,
-            losses=spec.make_compile_arguments(features["train"]),
+            losses=spec.make_compile_arguments(features["train"], config),
             steps=len(batches),
             steps_per_epoch=batches.per_epoch,
             identity={"task": spec.name, **{f"option {name}": value for name, value in chosen.items()}},
@@ -153,7 +155,13 @@ def finetune(
         seconds = clock.seconds
         if best.best_epoch != len(best.validation):
             model.load_pretrained(run.directory)
-        scores = {"valid": best.validation[best.best_epoch - 1]} | ({} if test is None else {"test": score("test")})
+        scores = {"valid": best.validation[best.best_epoch - 1]}
+        if tuned := spec.tune(lambda: predict("valid"), data["valid"]):
+            config = model.config = dataclasses.replace(config, extra={**config.extra, **tuned})
+            model.save_pretrained(run.directory)
+            scores["valid"] = score("valid")
+        if test is not None:
+            scores["test"] = score("test")
         if not distribution.is_chief:
             return {}
         for name, values in scores.items():
@@ -178,6 +186,15 @@ def finetune(
             tokenizer=tokenizer,
             card=lambda metrics, name: make_model_card(metrics, name=name, main_metric=metric, note=spec.card_note),
         )
+
+
+def _read(spec: Task, name: str, file: str | Path | Columns, columns: Mapping[str, str]) -> Columns:
+    """Reads the data of a split. The weights of rows are those of the loss: only the training data has them."""
+    if isinstance(file, dict):
+        return file
+    return spec.read_file(
+        file, columns={role: column for role, column in columns.items() if name == "train" or role != "weight"}
+    )
 
 
 def _make_config_changes(spec: Task, config: BertConfig, train: Columns, labels: list[str]) -> dict[str, Any]:
@@ -330,4 +347,5 @@ def _checksum_features(features: Features, columns: Columns) -> str:
 
 def _to_text(columns: Columns) -> str:
     """Formats columns for checksums. In those of saved runs, the column of locations has the name ``where``."""
-    return repr({"where" if name == "location" else name: values for name, values in columns.items()})
+    # Lists, because NumPy abbreviates long arrays.
+    return repr({"where" if name == "location" else name: list(values) for name, values in columns.items()})

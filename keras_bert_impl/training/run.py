@@ -115,6 +115,8 @@ class Run:
             recorded = metrics.get(name)
             if name == "settings":
                 recorded = {**self._get_default_settings(), **(recorded or {})}
+            elif name == "options":  # Older versions do not record them for all tasks.
+                recorded = recorded or {}
             if recorded == value:
                 continue
             if isinstance(recorded, dict) and isinstance(value, dict):

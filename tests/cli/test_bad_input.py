@@ -404,6 +404,40 @@ CASES = [
         {"train.tsv": TABLE + "a\tx\n"},
     ),
     Case(
+        "data: unknown of several labels",
+        f"{FINETUNE} --task multi-label-classification",
+        r"valid\.tsv, line 3: the label 'c' was not in the training data; the model knows 'a', 'b'",
+        {"train.tsv": TABLE + "x\ta,b\ny\t\n", "valid.tsv": TABLE + "x\tb\ny\ta,c\n"},
+    ),
+    Case(
+        "data: no label at all",
+        f"{FINETUNE} --task multi-label-classification",
+        r"train\.tsv, line 2: this example and all after it have no label",
+        {"train.tsv": TABLE + "x\t\ny\t\n"},
+    ),
+    Case(
+        "data: a negative weight",
+        f"{FINETUNE} --weight-column w",
+        r"train\.tsv, line 3: the weight in column 'w' is '-2'; a finite number from 0 was expected",
+        {"train.tsv": "text\tlabel\tw\na\t1\t0.5\nb\t0\t-2\n"},
+    ),
+    Case(
+        "class weight: unknown",
+        f"{FINETUNE} --class-weight neutral=2",
+        r"class_weight has a weight for 'neutral', which is not a label .* are 'negative', 'positive'",
+    ),
+    Case(
+        "class weight: of another task",
+        f"{FINETUNE} --task regression --class-weight balanced",
+        r"--class-weight is an option of the tasks classification and tagging; the task is regression",
+    ),
+    Case(
+        "thresholds: unknown label",
+        "predict run text",
+        r"run: label_thresholds in config\.json has the label 'x', which the model does not have; its labels are 'negative'",
+        {"run/config.json": change_config(problem_type="multi_label_classification", label_thresholds={"x": 0.5})},
+    ),
+    Case(
         "data: no tags",
         f"{FINETUNE} --task tagging",
         r"train\.tsv, line 1: the word 'word' has no tag",

@@ -117,7 +117,10 @@ BAD = {
     "not JSON": ("x.jsonl", b'{"text": "a", "label": "b"}\n{"text":\n', {}, r"line 2 is not JSON: Expecting value"),
     "not an object": ("x.jsonl", b'["a", "b"]\n', {}, r"line 1 contains a JSON list; an object"),
     "not a string": ("x.jsonl", b'{"text": 5, "label": "b"}\n', {}, r"line 1: text is 5; a string was expected"),
-    "null label": ("x.jsonl", b'{"text": "a", "label": null}\n', {}, r"line 1: label is None; a string was expected"),
+    "null label": ("x.jsonl", b'{"text": "a", "label": null}\n', {}, r"line 1: the label in column 'label' is empty \(None\)"),
+    "NaN label": ("x.jsonl", b'{"text": "a", "label": NaN}\n', {}, r"line 1: the label in column 'label' is empty \(nan\)"),
+    "list label": ("x.jsonl", b'{"text": "a", "label": ["b"]}\n', {}, r"line 1: the label is \['b'\]; a string, a number"),
+    "weight": ("x.tsv", b"text\tlabel\tw\na\tb\t-1\n", {"weight": "w"}, r"line 2: the weight in column 'w' is '-1'; a fin"),
     "surrogate": (
         "x.jsonl",
         rb'{"text": "\ud83d", "label": "b"}',

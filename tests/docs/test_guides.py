@@ -38,8 +38,11 @@ def test_fine_tuning(
     for name in ("train", "valid"):
         shutil.copy(snippets / f"{name}.tsv", tmp_path)
     monkeypatch.chdir(tmp_path)
+    topics = [("A short comedy.", ["short", "funny"]), ("It is long.", []), ("A short story.", ["short"])]
+    rows = [json.dumps({"text": text, "label": labels}) for text, labels in topics * 4]
+    Path("topics.jsonl").write_text("\n".join(rows), encoding="utf-8")
     shown = extract_commands(FINE_TUNING)
-    assert [command[0] for command in shown] == ["finetune", "evaluate", "predict"]
+    assert [command[0] for command in shown] == ["finetune", "evaluate", "predict", "finetune", "predict", "finetune"]
     for command in shown:
         assert main(command) == 0, command
     for name in re.findall(r"^      ([\w.]+)(?:, ([\w.]+))?", FINE_TUNING, flags=re.M):

@@ -9,6 +9,7 @@ import transformers_models
 from torch_process import run_in_torch_process
 
 from keras_bert_impl import models
+from keras_bert_impl.tasks import find_task
 
 RATE = 0.5
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "num_hidden_layers": 2}
@@ -60,6 +61,23 @@ def test_classification(name: str, tmp_path) -> None:
     ours.compile(optimizer=keras.optimizers.SGD(RATE), loss={"logits": loss})
     ours.fit(inputs, {"logits": labels}, batch_size=transformers_models.BATCH, verbose=0)
     check(ours, take_step(name, NO_DROPOUT, inputs, {"labels": labels}, learning_rate=RATE))
+
+
+@pytest.mark.parametrize("labels", [transformers_models.LABELS, 1])
+def test_multi_label_classification(labels: int, tmp_path) -> None:
+    """With ``problem_type`` of transformers, also for a single label."""
+    inputs = make_full_rows()
+    changes = {**NO_DROPOUT, "problem_type": "multi_label_classification", "num_labels": labels}
+    transformers_models.save("BertForSequenceClassification", tmp_path, **changes)
+    ours = models.BertForSequenceClassification.from_pretrained(tmp_path)
+    task = find_task(ours.config)
+    assert task.name == "multi-label-classification"
+    shape = (transformers_models.BATCH, labels)
+    has_label = np.random.default_rng(5).integers(0, 2, shape).astype("float32")
+    ours.compile(optimizer=keras.optimizers.SGD(RATE), **task.make_compile_arguments())
+    ours.fit(inputs, {"logits": has_label}, batch_size=transformers_models.BATCH, verbose=0)
+    expected = take_step("BertForSequenceClassification", changes, inputs, {"labels": has_label}, learning_rate=RATE)
+    check(ours, expected)
 
 
 @pytest.mark.parametrize("tied", [True, pytest.param(False, marks=pytest.mark.slow)])

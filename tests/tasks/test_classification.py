@@ -73,6 +73,33 @@ def test_label_names_are_sorted(labels: list[str], names: list[str]) -> None:
     assert CLASSES.find_labels({"text": labels, "label": labels}) == names
 
 
+def test_labels_of_all_types_are_one_class(letters: BertTokenizer, config: BertConfig) -> None:
+    """Also if the types differ between the training data and other data."""
+    names = CLASSES.find_labels({"text": ["a", "b", "c"], "label": np.array([1, 0, 1])})
+    assert names == ["0", "1"]
+    labels = [1, "0", 1.0, "1.0", True, "False", np.int64(0), np.float32(1)]
+    columns = {"text": ["a"] * 8, "label": labels}
+    config = set_labels(config, "classification", names)
+    found = CLASSES.encode(columns, letters, config, max_length=8).labels["logits"]
+    assert found.tolist() == [1, 0, 1, 1, 1, 0, 0, 1]
+    predictions = [{"label": names[number], "scores": {"0": 0.0, "1": 0.0}} for number in found]
+    assert CLASSES.score(predictions, columns) == {"accuracy": 1.0, "macro_f1": 1.0, "f1": 1.0}
+    # Models whose names are truth values, or that older versions of this package made.
+    for names in (["false", "true"], ["False", "True"], ["0.0", "1.0"]):
+        config = set_labels(config, "classification", names)
+        assert CLASSES.encode(columns, letters, config, max_length=8).labels["logits"].tolist() == found.tolist()
+    tags = {"words": [["a", "b"]] * 2, "label": [[1, 0.0], ["0", "1.0"]]}
+    assert TASKS["tagging"].find_labels(tags) == ["0", "1"]
+
+
+@pytest.mark.parametrize("label", [None, float("nan"), ""])
+@pytest.mark.parametrize("task", ["classification", "regression", "multi-label-classification"])
+def test_missing_labels_are_named_by_row(task: str, label: object, letters: BertTokenizer, config: BertConfig) -> None:
+    labels = [["1"], [label]] if task.startswith("multi") else ["1", label]
+    with pytest.raises(InputError, match=r"example 2: the label (in column 'label' is empty|.* is not a finite number)"):
+        TASKS[task].encode({"text": ["a", "b"], "label": labels}, letters, config, max_length=8)
+
+
 def test_one_label_cannot_be_learned() -> None:
     columns = {"text": ["a", "b"], "label": ["1", "1"], "location": ["x.tsv, line 2", "x.tsv, line 3"]}
     with pytest.raises(InputError, match=r"x\.tsv, line 2: this example and all after it have the label '1'"):

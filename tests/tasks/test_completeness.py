@@ -60,6 +60,10 @@ SQUAD = {
 # Task: the name of a file as finetune and evaluate take it, and its content.
 FILES: dict[str, tuple[str, str]] = {
     "classification": ("x.tsv", make_table("text", "label", rows=LABELED)),
+    "multi-label-classification": (
+        "x.tsv",
+        make_table("text", "label", rows=[(text, ("dull", "fine,great", "", "great")[i % 4]) for i, (text, _) in enumerate(LABELED)]),
+    ),
     "regression": (
         "x.tsv",
         make_table(
@@ -109,6 +113,7 @@ CHOICES = [["good film", "", text or "a book"] for text in TEXTS]  # Equal choic
 # Task: the texts of a request, by the argument of the export's signature, in the order of `Predictor.predict_texts`.
 REQUESTS: dict[str, dict[str, list[Any]]] = {
     "classification": {"text": TEXTS},
+    "multi-label-classification": {"text": TEXTS},
     "regression": {"text": TEXTS},
     "reranking": {"text": PAIRS, "text_pair": TEXTS},
     "tagging": {"text": TEXTS},
@@ -263,6 +268,13 @@ def assert_same_label(answer: dict[str, np.ndarray], predictions: list[Predictio
     np.testing.assert_allclose(answer["scores"], expected, atol=1e-5)
 
 
+def assert_same_labels(answer: dict[str, np.ndarray], predictions: list[Prediction]) -> None:
+    named = [[name for name in row if name] for row in decode_bytes(answer["labels"])]
+    assert named == [prediction["labels"] for prediction in predictions]
+    expected = [list(prediction["scores"].values()) for prediction in predictions]
+    np.testing.assert_allclose(answer["scores"], expected, atol=1e-5)
+
+
 def assert_same_value(answer: dict[str, np.ndarray], predictions: list[Prediction]) -> None:
     np.testing.assert_allclose(answer["scores"][:, 0], [prediction["value"] for prediction in predictions], atol=1e-5)
 
@@ -309,6 +321,7 @@ def assert_same_vectors(answer: dict[str, np.ndarray], predictions: list[Predict
 
 SAME: dict[str, Callable[[dict[str, np.ndarray], list[Prediction]], None]] = {
     "classification": assert_same_label,
+    "multi-label-classification": assert_same_labels,
     "regression": assert_same_value,
     "reranking": assert_same_relevance,
     "tagging": assert_same_tags,
@@ -429,7 +442,7 @@ class Topics(SequenceTask):
     """Several topics per text, or none: ``labels`` are the topics with a probability above one half."""
 
     name: ClassVar[str] = "topics"
-    problem_type: ClassVar[str | None] = "multi_label_classification"
+    problem_type: ClassVar[str | None] = "topics"
     main_metric: ClassVar[str] = "micro_f1"
 
     def find_labels(self, columns: Columns) -> list[str]:

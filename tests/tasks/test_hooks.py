@@ -21,6 +21,7 @@ from keras_bert_impl.prediction import Predictor
 from keras_bert_impl.sources import Source, open_source
 from keras_bert_impl.tasks import TASK_OPTIONS, TASKS, get_task, list_foreign_keys, open_task
 from keras_bert_impl.tasks.classification import Classification
+from keras_bert_impl.tasks.options import ClassificationOptions
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training import FineTuningSettings, finetune
 
@@ -28,8 +29,8 @@ ROWS = {"text": ["a b", "a x", "X b", "b a c"] * 4, "label": ["none", "some", "s
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SearchOptions:
-    """Options of a task.
+class SearchOptions(ClassificationOptions):
+    """Options of a task, in addition to those of classification.
 
     Args:
         ratio: ratio of something.

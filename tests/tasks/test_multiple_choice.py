@@ -40,6 +40,20 @@ def test_a_batch_has_an_axis_of_choices(letters: BertTokenizer) -> None:
             assert not inputs[name][place, :, length:].any()
 
 
+@pytest.mark.parametrize("label", [1, "1", 1.0, "1.0", True, np.int64(1), np.float32(1)], ids=repr)
+def test_numbers_of_choices_may_have_any_type(label: object, letters: BertTokenizer) -> None:
+    columns = {"text": ["a"], "choices": [["b", "c"]], "label": [label]}
+    assert TASK.encode(columns, letters, CONFIG, max_length=16).labels["logits"].tolist() == [1]
+    assert TASK.score([{"label": 1}], columns) == {"accuracy": 1.0}
+
+
+@pytest.mark.parametrize("label", [None, float("nan"), "", 1.5, 2, -1], ids=repr)
+def test_other_labels_are_refused(label: object, letters: BertTokenizer) -> None:
+    columns = {"text": ["a"], "choices": [["b", "c"]], "label": [label]}
+    with pytest.raises(InputError, match=r"example 1: the label is .*; the number of a choice, 0 to 1, was expected"):
+        TASK.encode(columns, letters, CONFIG, max_length=16)
+
+
 def test_long_pairs_are_truncated_as_the_tokenizer_does(letters: BertTokenizer) -> None:
     columns = {"text": ["a " * 40], "choices": [["b", "c " * 40]]}
     features = TASK.encode(columns, letters, CONFIG, max_length=16)

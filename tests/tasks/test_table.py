@@ -24,6 +24,10 @@ EASY: dict[str, Callable[[], Columns]] = {
         "text_pair": ["c" * (i % 5) for i in NUMBERS],
         "label": [("none", "some")[i % 2] for i in NUMBERS],
     },
+    "multi-label-classification": lambda: {
+        "text": ["a" + " x" * (i % 2) + " y" * (i % 3) for i in NUMBERS],
+        "label": [["x"] * (i % 2) + ["y"] * min(i % 3, 1) for i in NUMBERS],
+    },
     "regression": lambda: {
         "text": ["a" + " x" * (i % 4) for i in NUMBERS],
         "label": [str(i % 4 / 2) for i in NUMBERS],
