@@ -61,6 +61,7 @@ def make_queries(data: Retrieval) -> dict[str, Any]:
     ids = tuple(f"d{number:06}" for number in range(len(data.paragraphs)))
     corpus = Corpus(ids, tuple(data.paragraphs))
     return {
+        "location": [f"question {number}" for number in range(len(data.questions))],
         "text": data.questions,
         "query_id": [f"q{number}" for number in range(len(data.questions))],
         "corpus": [corpus] * len(data.questions),

@@ -29,7 +29,8 @@ def add_verbs(verbs: Any) -> None:
         description="Fine-tunes a checkpoint. Writes a directory with the best checkpoint by the validation data, "
         "metrics.json, learning_curve.png and a model card.",
         epilog="Files: TSV, CSV or JSONL with the columns text, label and optionally text_pair; for several labels per "
-        "text a list in JSONL, names separated by commas, or --label-columns; CoNLL for tagging; "
+        "text a list in JSONL, names separated by commas, or --label-columns; CoNLL for tagging, or JSONL with text "
+        "and annotated spans as Doccano and Label Studio export them; "
         "SQuAD JSON for question answering; a .txt with one text per line for masked words; the columns text, choice0, "
         "choice1 ... and label for multiple choice; the columns text, text_pair and label, from 0 to 1, for reranking; "
         "the columns text, text_pair and optionally negative or label for embedding; or tfds:NAME:SPLIT for a data set "
@@ -37,7 +38,11 @@ def add_verbs(verbs: Any) -> None:
     )
     add_source(finetune, "source", kinds="directory, weights file")
     finetune.add_argument("--train", required=True, metavar="F", help="training data")
-    finetune.add_argument("--valid", required=True, metavar="F", help="validation data, which selects the best epoch")
+    finetune.add_argument(
+        "--valid",
+        metavar="F",
+        help="validation data, which selects the best epoch (default: a part of --train, see --valid-fraction)",
+    )
     finetune.add_argument("--test", metavar="F", help="test data, scored once at the end")
     finetune.add_argument("--output", required=True, type=Path, metavar="DIR", help="must be new or empty")
     finetune.add_argument("--task", choices=tuple(TASKS), default="classification", help="(default: %(default)s)")
@@ -88,6 +93,8 @@ def _collect_task_options(options: argparse.Namespace) -> Any:
 
 
 def _finetune(options: argparse.Namespace) -> int:
+    if options.valid and hasattr(options, "valid_fraction"):
+        raise InputError("--valid and --valid-fraction were given; only one of them was expected. Omit the other.")
     task_options = _collect_task_options(options)
     start_framework(strategy=options.strategy)
     from keras_bert_impl.training.fine_tuning import finetune

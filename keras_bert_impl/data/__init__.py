@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from keras_bert_impl.data.conll import read_conll
     from keras_bert_impl.data.corpus import Lines, find_parts, read_documents
     from keras_bert_impl.data.feed import Batches, make_evaluation_data, make_fit_data, to_grain
+    from keras_bert_impl.data.in_memory import MemoryTable
     from keras_bert_impl.data.objective import Objective
     from keras_bert_impl.data.preparation import prepare
     from keras_bert_impl.data.pretraining import PretrainingBatches
     from keras_bert_impl.data.retrieval import read_beir
     from keras_bert_impl.data.shards import TokenCorpus
+    from keras_bert_impl.data.splitting import split_off
     from keras_bert_impl.data.squad import read_squad
     from keras_bert_impl.data.tables import Columns, location, read_table
 
@@ -32,6 +34,7 @@ _MODULES = {
     "Features": "batches",
     "LengthBatches": "batches",
     "Lines": "corpus",
+    "MemoryTable": "in_memory",
     "Objective": "objective",
     "PretrainingBatches": "pretraining",
     "Ragged": "batches",
@@ -47,6 +50,7 @@ _MODULES = {
     "read_squad": "squad",
     "read_table": "tables",
     "restore_order": "batches",
+    "split_off": "splitting",
     "to_grain": "feed",
     "use_sum_reduction": "batch_splitter",
 }
@@ -61,6 +65,7 @@ __all__ = [
     "Features",
     "LengthBatches",
     "Lines",
+    "MemoryTable",
     "Objective",
     "PretrainingBatches",
     "Ragged",
@@ -76,6 +81,7 @@ __all__ = [
     "read_squad",
     "read_table",
     "restore_order",
+    "split_off",
     "to_grain",
     "use_sum_reduction",
 ]

@@ -6,6 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from keras_bert_impl.data.span_annotations import iterate_tagged
 from keras_bert_impl.data.tables import Columns, is_tfds, read_lines, to_columns
 from keras_bert_impl.errors import InputError
 
@@ -38,7 +39,7 @@ def read_conll(path: str | Path, *, labeled: bool = True) -> Columns:
 def iterate_conll(path: str | Path, *, labeled: bool = True) -> Iterator[dict[str, Any]]:
     """Yields the examples of `read_conll` one by one while the file is read: it may be larger than the memory."""
     is_first = True
-    for example in _read_tfds(str(path)) if is_tfds(path) else _read_file(path, labeled):
+    for example in iterate_tagged(path, labeled=labeled) if is_tfds(path) else _read_file(path, labeled):
         is_first = False
         yield example if labeled else {name: value for name, value in example.items() if name != "label"}
     if is_first:
@@ -74,12 +75,3 @@ def _check(fields: list[str], *, location: str, width: int, labeled: bool) -> No
         raise InputError(
             f"{location}: found {len(fields)} columns; the first line has {width}. All lines need the same number."
         )
-
-
-def _read_tfds(spec: str) -> Iterator[dict[str, Any]]:
-    from keras_bert_impl.data.tfds import read_tfds
-
-    for location, record in read_tfds(spec):
-        if "tokens" not in record or "tags" not in record:
-            raise InputError(f"{spec} has {', '.join(map(repr, record))}; 'tokens' and 'tags' were expected.")
-        yield {"location": location, "words": record["tokens"], "label": record["tags"]}

@@ -1,6 +1,7 @@
 """Reads data sets for retrieval in the layout of BEIR: a corpus, queries, and the relevance of documents to queries."""
 
 import functools
+import os
 import re
 import zlib
 from collections.abc import Collection, Iterator
@@ -46,8 +47,10 @@ class Corpus:
         return f"Corpus({len(self)} documents, CRC {self._checksum:08x})"
 
 
-def is_beir(path: str | Path) -> bool:
+def is_beir(path: Any) -> bool:
     """Whether a path is a directory, or a file of judgments in one: ``DIRECTORY/qrels/NAME.tsv``."""
+    if not isinstance(path, str | os.PathLike):
+        return False
     path = Path(path)
     return path.is_dir() or (path.parent.name == "qrels" and path.suffix == ".tsv")
 

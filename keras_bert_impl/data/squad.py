@@ -1,10 +1,11 @@
 """Reads questions, contexts and answers from SQuAD files, versions 1.1 and 2.0."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.data.tables import Columns, check_text, is_tfds, read_lines
+from keras_bert_impl.data.tables import Columns, check_text, is_tfds, read_lines, read_records
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import parse_json
 
@@ -13,7 +14,8 @@ def read_squad(path: str | Path, *, labeled: bool = True) -> Columns:
     """Reads questions about contexts, and the answers: their texts and where in the context they start.
 
     Args:
-        path: the JSON file, or ``tfds:NAME:SPLIT`` for a data set with the same fields.
+        path: the JSON file; or ``tfds:NAME:SPLIT`` for a data set with the same fields, where ``answers`` may also be a
+            dictionary of lists.
         labeled: whether answers are read; false for prediction.
 
     Returns:
@@ -33,7 +35,7 @@ def read_squad(path: str | Path, *, labeled: bool = True) -> Columns:
     >>> read_squad(path)["answers"]
     [{'text': ['Paris'], 'answer_start': [8]}]
     """
-    records = _read_tfds(str(path)) if is_tfds(path) else _read_json(path)
+    records = _read_json(path) if isinstance(path, str | os.PathLike) and not is_tfds(path) else _read_rows(path)
     columns: Columns = {"location": [], "id": [], "question": [], "context": []}
     if labeled:
         columns["answers"] = []
@@ -69,13 +71,30 @@ def _read_json(path: str | Path) -> Iterator[tuple[str, Any, Any]]:
                 yield f"{location}.qas[{k}]", context, question
 
 
-def _read_tfds(spec: str) -> Iterator[tuple[str, Any, Any]]:
-    from keras_bert_impl.data.tfds import read_tfds
+def _read_rows(path: str | Path) -> Iterator[tuple[str, Any, Any]]:
+    """Location, context and question of each row of a table, where ``answers`` is a dictionary of lists."""
+    for location, record in read_records(path, header=True):
+        if missing := [name for name in ("question", "context") if name not in record]:
+            raise InputError(
+                f"{location}: there is no column {missing[0]!r}; the columns are {', '.join(map(repr, record))}. "
+                "question, context and, to train or evaluate, answers were expected. Rename the columns."
+            )
+        question = {**record, "id": str(record.get("id", location))}
+        answers = record.get("answers")
+        if isinstance(answers, dict):
+            question["answers"] = _to_rows(answers, location)
+        yield location, record["context"], question
 
-    for location, record in read_tfds(spec):
-        answers = _get(record, "answers", location, dict)
-        listed = [dict(zip(answers, pair, strict=True)) for pair in zip(*answers.values(), strict=True)]
-        yield location, _get(record, "context", location), {**record, "answers": listed}
+
+def _to_rows(answers: dict[str, Any], location: str) -> list[dict[str, Any]]:
+    """Returns a dictionary per answer for a dictionary of lists."""
+    try:
+        return [dict(zip(answers, row, strict=True)) for row in zip(*answers.values(), strict=True)]
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{location}: answers is {answers!r:.200}; the lists text and answer_start, of the same length, were "
+            "expected."
+        ) from error
 
 
 def _get(value: Any, key: str, location: str, kind: type = object) -> Any:

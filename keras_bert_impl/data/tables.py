@@ -3,17 +3,27 @@
 import csv
 import json
 import math
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from keras_bert_impl.data.labels import make_label
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import SURROGATE, make_read_error, make_utf8_error
 
+if TYPE_CHECKING:
+    from keras_bert_impl.data.in_memory import MemoryTable
+
 Columns = dict[str, list[Any]]
 _Item = TypeVar("_Item")
+
+# The first line that Excel reads a separator from.
+_SEPARATOR_LINE = re.compile(r'''"?sep=(?P<separator>[^"'])"?\n''', re.IGNORECASE)
+# The number of lines by which the separator of a CSV file is found.
+_SNIFFED_LINES = 100
 
 
 def iterate_chunks(items: Iterable[_Item], size: int | None) -> Iterator[list[_Item]]:
@@ -87,6 +97,8 @@ def check_text(value: Any, *, name: str, location: str) -> str:
     Raises:
         InputError: it is not a string, or contains half of a surrogate pair.
     """
+    if value is None:
+        raise InputError(f"{location}: {name} is missing; a string was expected. Add it, or remove the row.")
     if not isinstance(value, str):
         raise InputError(f"{location}: {name} is {value!r:.200}; a string was expected.")
     if SURROGATE.search(value):
@@ -166,8 +178,8 @@ def read_table(
     r"""Reads texts or text pairs, and their labels.
 
     The file name extension decides the format. ``.tsv``: fields are separated by TABs, without quoting. ``.csv``:
-    fields may be quoted. ``.jsonl``: one object per line. TSV and CSV start with a line of column names, unless columns
-    are given by number.
+    fields may be quoted, and are separated by commas, or as Excel writes them by ``;`` or TABs. ``.jsonl``: one object
+    per line. TSV and CSV start with a line of column names, unless columns are given by number.
 
     Args:
         path: the file, or ``tfds:NAME:SPLIT`` for a data set of TensorFlow Datasets.
@@ -275,8 +287,10 @@ def iterate_texts(path: str | Path, *, column: str = "text") -> Iterator[str]:
     return (example["text"] for example in iterate_table(path, text=column, labeled=False))
 
 
-def read_records(path: str | Path, *, header: bool) -> Records:
+def read_records(path: "str | Path | MemoryTable", *, header: bool) -> Records:
     """Yields the records of a table: the location of each, and its fields by name."""
+    if not isinstance(path, str | os.PathLike):
+        return path.read_records()
     if is_tfds(path):
         from keras_bert_impl.data.tfds import read_tfds
 
@@ -353,16 +367,43 @@ def _read_csv(path: str | Path, header: bool) -> Records:
 
 
 def _split_csv(path: str | Path) -> Iterator[tuple[int, list[str]]]:
-    # Strict: otherwise a quote that is never closed silently swallows the rest of the file.
-    reader = csv.reader((f"{line}\n" for _, line in read_lines(path)), strict=True)
-    line = 1
+    lines = (f"{line}\n" for _, line in read_lines(path))
+    first = list(islice(lines, _SNIFFED_LINES))
+    named = _SEPARATOR_LINE.fullmatch(first[0]) if first else None
+    skipped = 1 if named else 0
+    line = skipped + 1
     try:
+        separator = named["separator"] if named else _find_separator(first)
+        # Strict: otherwise a quote that is never closed silently swallows the rest of the file.
+        reader = csv.reader(chain(first[skipped:], lines), delimiter=separator, strict=True)
         for fields in reader:
             if fields:
                 yield line, fields
-            line = reader.line_num + 1
+            line = skipped + reader.line_num + 1
     except csv.Error as error:
         raise InputError(f"{path}, line {line}: not valid CSV: {error}. Repair the quotes, or use JSONL.") from error
+
+
+def _find_separator(lines: list[str]) -> str:
+    """Returns the separator that splits lines of CSV into the same number of fields: ``;``, TAB or comma.
+
+    The comma is the last, because with ``;`` texts and decimal numbers contain commas without quotes. If the numbers
+    of fields differ with each of them, the one that splits the first line into the most fields is returned.
+    """
+    widths = {separator: _count_fields(lines, separator) for separator in ";\t,"}
+    if len(lines) == _SNIFFED_LINES:
+        widths = {separator: counts[:-1] for separator, counts in widths.items()}  # The last row may be incomplete.
+    for separator, counts in widths.items():
+        if len(counts) > 1 and counts[0] > 1 and len(set(counts)) == 1:
+            return separator
+    return max(",;\t", key=lambda separator: widths[separator][:1])
+
+
+def _count_fields(lines: list[str], separator: str) -> list[int]:
+    try:
+        return [len(row) for row in csv.reader(lines, delimiter=separator) if row]
+    except csv.Error:  # A field is too long, as with a wrong separator.
+        return []
 
 
 def _read_jsonl(path: str | Path, header: bool) -> Records:

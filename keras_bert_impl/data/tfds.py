@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from keras_bert_impl.errors import InputError
+from keras_bert_impl.data.in_memory import to_python
+from keras_bert_impl.errors import InputError, make_missing_error
 
 # NAME may contain colons before a version, SPLIT inside brackets: tfds:glue/sst2:2.0.0:train[:10%]
 _SPEC = re.compile(r"tfds:(?P<name>.+):(?P<split>\w+(\[[^\[\]]*\])?)")
@@ -29,8 +30,7 @@ def read_tfds(spec: str) -> Iterator[tuple[str, dict[str, Any]]]:
         builder = tfds.builder(parts["name"])
         builder.download_and_prepare()
     except ImportError as error:
-        needed = "pip install tensorflow tensorflow-datasets importlib_resources"
-        raise InputError(f"{spec} needs TensorFlow Datasets ({error}). Run: {needed}") from error
+        raise make_missing_error(error, "tfds", user=spec) from error
     except tfds.core.DatasetNotFoundError as error:
         raise InputError(f"{spec}: TensorFlow Datasets has no data set {parts['name']!r}. Check the name.") from error
     split = re.match(r"\w+", parts["split"])[0]  # type: ignore[index]
@@ -38,23 +38,4 @@ def read_tfds(spec: str) -> Iterator[tuple[str, dict[str, Any]]]:
         raise InputError(f"{spec}: there is no split {split!r}; the splits are {', '.join(builder.info.splits)}.")
     features = builder.info.features
     for number, example in enumerate(tfds.as_numpy(builder.as_dataset(split=parts["split"])), 1):
-        yield f"{spec}, example {number}", _to_python(example, features)
-
-
-def _to_python(value: Any, feature: Any) -> Any:
-    """Converts NumPy values to Python's own types, following the data set's description of its features."""
-    if isinstance(value, dict):
-        # A sequence of dictionaries arrives as a dictionary of sequences; its description has one more level.
-        description = feature.feature if hasattr(feature, "feature") else feature
-        return {name: _to_python(part, description[name]) for name, part in value.items()}
-    if getattr(value, "ndim", 0):
-        return [_to_python(part, getattr(feature, "feature", feature)) for part in value]
-    if hasattr(feature, "int2str"):
-        # Test splits hide their labels as -1.
-        return feature.int2str(int(value)) if value >= 0 else ""
-    if not isinstance(value, bytes):
-        return value.item()
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return value  # A picture, for example. Where a text is expected, its reader raises an error.
+        yield f"{spec}, example {number}", to_python(example, features)

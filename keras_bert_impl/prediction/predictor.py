@@ -74,12 +74,13 @@ class Predictor:
         return self._predict({name: values for name, values in columns.items() if name not in ("label", "answers")})
 
     def predict_file(
-        self, path: str | Path, *, columns: Mapping[str, str] | None = None, size: int = CHUNK_SIZE
+        self, data: Any, *, columns: Mapping[str, str] | None = None, size: int = CHUNK_SIZE
     ) -> Iterator[dict[str, Any]]:
         """Predicts the examples of a file in their order, while it is read: it may be larger than the memory.
 
         Args:
-            path: a file as the task reads it. Labels in it are ignored.
+            data: a file as the task reads it, or data in memory, see `keras_bert_impl.data.MemoryTable`. Labels in it
+                are ignored.
             columns: names of its columns, by the keywords of the task's ``file_columns``.
             size: the number of examples that are sorted by length and predicted together.
 
@@ -89,7 +90,7 @@ class Predictor:
         Warns:
             UserWarning: after the last example, once: texts were longer than ``max_length`` and were truncated.
         """
-        return self.predict_chunks(self.task.read_chunks(path, size, columns=columns or {}))
+        return self.predict_chunks(self.task.read_chunks(data, size, columns=columns))
 
     def predict_chunks(self, chunks: Iterable[Columns]) -> Iterator[dict[str, Any]]:
         """Predicts the examples of chunks of columns in their order, one chunk at a time.
@@ -105,17 +106,22 @@ class Predictor:
             yield from self._run_model(features, chunk)
         self._warn(truncated, seen)
 
-    def score(self, columns: Columns) -> dict[str, float]:
-        """Computes the task's metrics on columns with labels.
+    def score(self, data: Any, *, columns: Mapping[str, str] | None = None) -> dict[str, float]:
+        """Computes the task's metrics on data with labels.
+
+        Args:
+            data: a file, columns that a reader returned, or other data in memory; see `Task.read_file`.
+            columns: names of its columns, by the keywords of the task's ``file_columns``.
 
         Raises:
-            InputError: a label that the model does not know, or a task without metrics.
+            InputError: the data cannot be used, a label that the model does not know, or a task without metrics.
 
         Warns:
             UserWarning: texts were longer than ``max_length`` and were truncated.
         """
         self.task.require("evaluate")
-        return self.task.score(self._predict(columns), columns)
+        examples = self.task.read_file(data, columns=columns)
+        return self.task.score(self._predict(examples), examples)
 
     def _predict(self, columns: Columns) -> list[dict[str, Any]]:
         features = self._encode(columns)

@@ -63,7 +63,7 @@ TASKS: MutableMapping[str, "Task"] = _Tasks(
 TASK_OPTIONS: dict[str, str] = {
     "classification": "options.ClassificationOptions",
     "multi-label-classification": "options.MultiLabelOptions",
-    "tagging": "options.ClassificationOptions",
+    "tagging": "options.TaggingOptions",
     "embedding": "options.EmbeddingOptions",
     "reranking": "options.RerankingOptions",
 }

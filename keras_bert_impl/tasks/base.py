@@ -2,6 +2,7 @@
 
 import abc
 import importlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 
 from keras_bert_impl.config import INPUTS, BertConfig
 from keras_bert_impl.data.batches import Features, LengthBatches, restore_order
-from keras_bert_impl.data.tables import Columns, iterate_table, to_columns
+from keras_bert_impl.data.in_memory import MemoryTable
+from keras_bert_impl.data.tables import Columns, count_examples, iterate_table, to_columns
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import Source
 from keras_bert_impl.tokenization import BertTokenizer
@@ -89,6 +91,8 @@ class Task(abc.ABC):
         predicts_label: whether the prediction for a single text is one ``label``, with the ``scores`` of all labels.
         needs_head: whether predictions need every weight of the model, so that none may be newly initialized.
         file_columns: the keywords of `read_examples` that name columns of a file.
+        group_column: the column by which examples belong together. When validation data is split off, examples with the
+            same value stay on one side.
         loss_weights: the weight of each output's loss; None: all are 1.
         options: what the user may choose for this task only, a frozen dataclass that ``TASK_OPTIONS`` names; None: the
             task has no options.
@@ -109,6 +113,7 @@ class Task(abc.ABC):
     predicts_label: ClassVar[bool] = False
     needs_head: ClassVar[bool] = True
     file_columns: ClassVar[tuple[str, ...]] = ()
+    group_column: ClassVar[str] = "text"
     loss_weights: ClassVar[Mapping[str, float] | None] = None
     options: Any = None
     config_keys: ClassVar[tuple[str, ...]] = ()
@@ -186,7 +191,7 @@ class Task(abc.ABC):
         """Reads the examples of a file, one after the other.
 
         Args:
-            path: the file.
+            path: the file, or a `MemoryTable`.
             labeled: whether labels are read; false for prediction.
             columns: names of the file's columns, by the keywords of ``file_columns``.
 
@@ -199,24 +204,40 @@ class Task(abc.ABC):
     def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
         """Returns columns without labels for texts, or pairs of texts."""
 
-    def read_file(self, path: str | Path, *, labeled: bool = True, columns: Mapping[str, str]) -> Columns:
-        """Reads a file.
+    def read_file(
+        self, data: Any, *, labeled: bool = True, columns: Mapping[str, str] | None = None, name: str = "the data"
+    ) -> Columns:
+        """Reads a file, or data in memory.
 
         Args:
-            path: the file.
+            data: a file; data in memory, see `keras_bert_impl.data.MemoryTable`; or columns that a reader returned,
+                which contain ``location`` and are returned as they are.
             labeled: whether labels are read; false for prediction.
             columns: names of the file's columns, by the keywords of ``file_columns``.
+            name: what to call data in memory in messages.
 
         Raises:
-            InputError: names of columns for a format that has none, or the file cannot be used.
+            InputError: names of columns for a format that has none, or the data cannot be used.
         """
-        self._check_columns(columns)
-        return next(to_columns(self.read_examples(path, labeled=labeled, **columns)))
+        if isinstance(data, dict) and "location" in data:
+            count_examples(data, name=name)
+            return data
+        return next(to_columns(self._read_rows(data, columns or {}, labeled=labeled, name=name)))
 
-    def read_chunks(self, path: str | Path, size: int, *, columns: Mapping[str, str]) -> Iterator[Columns]:
-        """Reads a file without labels, ``size`` examples at a time; see `read_file`."""
+    def read_chunks(
+        self, data: Any, size: int, *, columns: Mapping[str, str] | None = None, name: str = "the data"
+    ) -> Iterator[Columns]:
+        """Reads a file or data in memory without labels, ``size`` examples at a time; see `read_file`."""
+        if isinstance(data, dict) and "location" in data:
+            return iter([data])
+        return to_columns(self._read_rows(data, columns or {}, labeled=False, name=name), size)
+
+    def _read_rows(
+        self, data: Any, columns: Mapping[str, str], *, labeled: bool, name: str
+    ) -> Iterator[dict[str, Any]]:
         self._check_columns(columns)
-        return to_columns(self.read_examples(path, labeled=False, **columns), size)
+        path = data if isinstance(data, str | os.PathLike | MemoryTable) else MemoryTable(data, name=name)
+        return self.read_examples(path, labeled=labeled, **columns)  # type: ignore[arg-type]
 
     def _check_columns(self, columns: Mapping[str, str]) -> None:
         if unknown := sorted(set(columns) - set(self.file_columns)):
@@ -242,6 +263,10 @@ class Task(abc.ABC):
         """
 
     # -- training
+
+    def list_strata(self, columns: Columns) -> list[str]:
+        """Returns a value per example, each of which a split keeps at the same fraction on both sides."""
+        return [""] * len(next(iter(columns.values())))
 
     def find_labels(self, columns: Columns) -> list[str]:
         """Returns the names of the model's labels, from training data."""

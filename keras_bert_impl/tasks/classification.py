@@ -89,6 +89,10 @@ class Classification(SequenceTask):
         """Returns the names of the labels, in the order of the logits."""
         return list(config.id2label.values())
 
+    def list_strata(self, columns: Columns) -> list[str]:
+        """Returns the labels."""
+        return columns["label"]
+
     def find_labels(self, columns: Columns) -> list[str]:
         """Returns the distinct labels, sorted; as numbers if all of them are integers.
 

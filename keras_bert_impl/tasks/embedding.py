@@ -133,9 +133,11 @@ class Embedding(TextTask):
             raise InputError(f"files in BEIR's layout have no named columns; omit {', '.join(sorted(columns))}.")
         return iterate_beir(path, labeled=labeled)
 
-    def read_chunks(self, path: str | Path, size: int, *, columns: Mapping[str, str]) -> Iterator[Columns]:
-        """Reads a file in chunks; a directory in BEIR's layout at once, so that its corpus is encoded once."""
-        return super().read_chunks(path, sys.maxsize if is_beir(path) else size, columns=columns)
+    def read_chunks(
+        self, data: Any, size: int, *, columns: Mapping[str, str] | None = None, name: str = "the data"
+    ) -> Iterator[Columns]:
+        """Reads data in chunks; a directory in BEIR's layout at once, so that its corpus is encoded once."""
+        return super().read_chunks(data, sys.maxsize if is_beir(data) else size, columns=columns, name=name)
 
     def encode(self, columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> TextRows:
         """Encodes each distinct text with its prompt as one row.

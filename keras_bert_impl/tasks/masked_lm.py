@@ -92,7 +92,7 @@ class MaskedLM(Task):
 
     def read_examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
         """Reads a ``.txt`` file with a text per line (empty lines are skipped), or a table with a column of texts."""
-        if Path(path).suffix.lower() == ".txt":
+        if Path(str(path)).suffix.lower() == ".txt":
             lines = read_lines(path)
             rows = ({"location": f"{path}, line {number}", "text": line} for number, line in lines if line.strip())
         else:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from keras_bert_impl.data.tag_schemes import SCHEMES
 from keras_bert_impl.errors import InputError, check_field, join_names
 
 LOSSES = ("auto", "multiple-negatives", "cosent", "cosine", "triplet")
@@ -102,6 +103,21 @@ class ClassificationOptions:
         if isinstance(weights, float):
             raise _make_weights_error(self.class_weight, "class_weight")
         object.__setattr__(self, "class_weight", weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggingOptions(ClassificationOptions):
+    """Options of the task ``tagging``: those of `ClassificationOptions`, and:
+
+    Args:
+        scheme: scheme of the tags to train with; None: that of the files, bio for annotated spans.
+    """
+
+    scheme: str | None = field(default=None, metadata={"choices": tuple(SCHEMES)})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_field(self, "scheme", self.scheme in (None, *SCHEMES), join_names(SCHEMES))
 
 
 @dataclass(frozen=True, kw_only=True)

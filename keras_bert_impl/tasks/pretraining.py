@@ -41,7 +41,7 @@ class Pretraining(MaskedLM):
 
     def read_examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
         """Reads a ``.txt`` file with a text per line, or a table of texts or pairs; without labels."""
-        if Path(path).suffix.lower() == ".txt":
+        if Path(str(path)).suffix.lower() == ".txt":
             return super().read_examples(path, labeled=False, **columns)
         return iterate_table(path, labeled=False, **columns)
 

@@ -49,6 +49,7 @@ class QuestionAnswering(Task):
     main_metric: ClassVar[str] = "f1"
     config_keys: ClassVar[tuple[str, ...]] = (NO_ANSWER_KEY,)
     graph: ClassVar[str] = "span"
+    group_column: ClassVar[str] = "context"
     per_token: ClassVar[bool] = True
     needs_pair: ClassVar[bool] = True
     # The mean of both cross entropies, as the published model was trained.

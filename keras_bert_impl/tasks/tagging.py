@@ -1,8 +1,7 @@
 """Tagging: a tag for each word, and the entities that the tags mark."""
 
-import re
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,13 +11,15 @@ from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Features, Ragged, to_offsets
 from keras_bert_impl.data.conll import iterate_conll
 from keras_bert_impl.data.labels import make_label
-from keras_bert_impl.data.tables import Columns, location
+from keras_bert_impl.data.span_annotations import iterate_tagged, split_words
+from keras_bert_impl.data.tables import Columns, is_tfds, location
+from keras_bert_impl.data.tag_schemes import convert_tags, find_entities, find_scheme
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, Task, find_words
 from keras_bert_impl.tasks.class_weights import add_class_weights
 from keras_bert_impl.tasks.encoding import check_fit, find_label_id, make_model_inputs, softmax
-from keras_bert_impl.tasks.entities import find_entities, score_entities
-from keras_bert_impl.tasks.options import ClassificationOptions
+from keras_bert_impl.tasks.entities import score_entities
+from keras_bert_impl.tasks.options import TaggingOptions
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
@@ -31,10 +32,12 @@ def get_overlap(max_length: int) -> int:
 
 
 class Tagging(Task):
-    """Tagging of words, as in named entity recognition. Files are in CoNLL format.
+    """Tagging of words, as in named entity recognition.
+
+    Files are in CoNLL format, or contain annotated spans of characters in JSONL or JSON.
 
     Args:
-        options: the options of training.
+        options: the options of training; None: the defaults.
     """
 
     name: ClassVar[str] = "tagging"
@@ -42,13 +45,32 @@ class Tagging(Task):
     main_metric: ClassVar[str] = "f1"
     graph: ClassVar[str] = "words"
     per_token: ClassVar[bool] = True
+    file_columns: ClassVar[tuple[str, ...]] = ("text", "label")
+    group_column: ClassVar[str] = "words"
 
-    def __init__(self, options: ClassificationOptions | None = None) -> None:
-        self.options = options or ClassificationOptions()
+    def __init__(self, options: TaggingOptions | None = None) -> None:
+        self.options = options or TaggingOptions()
 
     def read_examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:
-        """Reads a CoNLL file; see `keras_bert_impl.data.read_conll`."""
-        return iterate_conll(path, labeled=labeled, **columns)
+        """Reads a CoNLL file, see `keras_bert_impl.data.read_conll`; or JSONL or JSON, see `iterate_tagged`.
+
+        Tags are converted to the scheme of the options.
+
+        Raises:
+            InputError: the file cannot be used, or has no named columns.
+        """
+        scheme = self.options.scheme
+        for example in self._read_tags(path, labeled=labeled, **columns):
+            if scheme and "label" in example:
+                example["label"] = convert_tags(example["label"], scheme)
+            yield example
+
+    def _read_tags(self, path: str | Path, *, labeled: bool, **columns: str) -> Iterator[dict[str, Any]]:
+        if not isinstance(path, str | Path) or is_tfds(path) or Path(path).suffix.lower() in (".json", ".jsonl"):
+            return iterate_tagged(path, labeled=labeled, **columns)
+        if columns:
+            raise InputError(f"{path}: CoNLL files have no named columns; omit {', '.join(sorted(columns))}.")
+        return iterate_conll(path, labeled=labeled)
 
     def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
         """Returns columns for texts, split into words and punctuation; ``spans`` contains the words' characters.
@@ -58,11 +80,11 @@ class Tagging(Task):
         """
         if text_pairs is not None:
             raise InputError("this task tags single texts; omit the second texts.")
-        matches = [list(re.finditer(r"\w+|[^\w\s]", text)) for text in texts]
+        split = [split_words(text) for text in texts]
         return {
             "text": list(texts),
-            "words": [[match[0] for match in of_text] for of_text in matches],
-            "spans": [[match.span() for match in of_text] for of_text in matches],
+            "words": [words for words, _ in split],
+            "spans": [spans for _, spans in split],
         }
 
     def find_labels(self, columns: Columns) -> list[str]:
@@ -137,10 +159,18 @@ class Tagging(Task):
         ]
 
     def score(self, predictions: list[Prediction], columns: Columns) -> dict[str, float]:
-        """``precision``, ``recall`` and ``f1`` of entities as ``conlleval`` counts, and ``accuracy`` over words."""
+        """``precision``, ``recall`` and ``f1`` of entities as ``conlleval`` counts, and ``accuracy`` over words.
+
+        The tags may be in another scheme than those of the model: then accuracy is computed with both in BIO.
+        """
         true, predicted = _list_tags(columns), [prediction["tags"] for prediction in predictions]
-        pairs = [pair for both in zip(true, predicted, strict=True) for pair in zip(*both, strict=True)]
-        accuracy = sum(expected == tag for expected, tag in pairs) / len(pairs)
+        schemes = {find_scheme(chain.from_iterable(tags)) for tags in (true, predicted)} - {None}
+        pairs = [
+            pair
+            for tags in zip(true, predicted, strict=True)
+            for pair in zip(*([convert_tags(part, "bio") for part in tags] if len(schemes) > 1 else tags), strict=True)
+        ]
+        accuracy = sum(one == other for one, other in pairs) / max(len(pairs), 1)
         return {**score_entities(true, predicted), "accuracy": accuracy}
 
     def serve(self, outputs: Outputs, serving: Serving) -> dict[str, Any]:
@@ -210,12 +240,16 @@ def _list_tags(columns: Columns) -> list[list[str]]:
 
 
 def _find_tag_ids(columns: Columns, config: BertConfig) -> list[list[int]]:
+    """Returns the ids of the tags, which are converted if the model has tags of another scheme."""
+    all_tags, scheme = _list_tags(columns), find_scheme(config.label2id)
+    if scheme and find_scheme(chain.from_iterable(all_tags)) not in (None, scheme):
+        all_tags = [convert_tags(tags, scheme) for tags in all_tags]
     return [
         [
             find_label_id(tag, config.label2id, location=f"{location(columns, i)}, word {number} ({word!r})")
             for number, (word, tag) in enumerate(zip(words, tags, strict=True), 1)
         ]
-        for i, (words, tags) in enumerate(zip(columns["words"], columns["label"], strict=True))
+        for i, (words, tags) in enumerate(zip(columns["words"], all_tags, strict=True))
     ]
 
 

@@ -12,6 +12,7 @@ import keras
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Features, LengthBatches, Ragged
 from keras_bert_impl.data.feed import get_batch_lengths
+from keras_bert_impl.data.splitting import split_off
 from keras_bert_impl.data.tables import Columns, count_examples
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.ops.compiled import compile_inference
@@ -31,9 +32,9 @@ def finetune(
     source: str | Path,
     *,
     task: str = "classification",
-    train: str | Path | Columns,
-    valid: str | Path | Columns,
-    test: str | Path | Columns | None = None,
+    train: Any,
+    valid: Any = None,
+    test: Any = None,
     output: str | Path,
     settings: FineTuningSettings | None = None,
     saving: SavingSettings | None = None,
@@ -54,8 +55,9 @@ def finetune(
     Args:
         source: a directory, a weights file, a bundled model, or a hub name.
         task: a name in ``TASKS``.
-        train: training data, a file or columns.
-        valid: validation data.
+        train: training data: a file, or data in memory (a data frame, a data set, columns, or a list of dictionaries;
+            see `keras_bert_impl.data.MemoryTable`).
+        valid: validation data; None: the setting ``valid_fraction`` of the training data, which is then not trained on.
         test: test data, scored once at the end.
         output: the directory; must be new or empty.
         settings: the settings.
@@ -82,13 +84,22 @@ def finetune(
     settings, spec = settings or FineTuningSettings(), get_task(task, options)
     spec.require("finetune")
     opened = open_source(source)
-    files = {"train": train, "valid": valid} | ({} if test is None else {"test": test})
-    data = {name: _read(spec, name, file, columns or {}) for name, file in files.items()}
+    # The weights of rows are those of the loss: only the training data has them.
+    unweighted = {role: column for role, column in (columns or {}).items() if role != "weight"}
+    data = {
+        name: spec.read_file(given, columns=columns if name == "train" else unweighted, name=name)
+        for name, given in (("train", train), ("valid", valid), ("test", test))
+        if given is not None
+    }
+    if valid is None:
+        data = _split_off_valid(spec, data, settings, log)
     request: dict[str, Any] = {
         "task": spec.name,
         "source": str(source),
         "data": {name: compute_checksum({}, _to_text(values)) for name, values in data.items()},
     }
+    if valid is None:
+        request["split"] = {"valid_fraction": settings.valid_fraction, "seed": settings.seed}
     chosen = _list_changes(spec.options)
     if spec.options is not None:
         request["options"] = chosen
@@ -188,15 +199,6 @@ def finetune(
         )
 
 
-def _read(spec: Task, name: str, file: str | Path | Columns, columns: Mapping[str, str]) -> Columns:
-    """Reads the data of a split. The weights of rows are those of the loss: only the training data has them."""
-    if isinstance(file, dict):
-        return file
-    return spec.read_file(
-        file, columns={role: column for role, column in columns.items() if name == "train" or role != "weight"}
-    )
-
-
 def _make_config_changes(spec: Task, config: BertConfig, train: Columns, labels: list[str]) -> dict[str, Any]:
     """Returns the fields of the configuration that the task changes; what other tasks added to it is dropped."""
     foreign = list_foreign_keys(spec)
@@ -232,6 +234,23 @@ def _encode(
 def _check_metric(metric: str, scores: Mapping[str, float]) -> None:
     if metric not in scores:
         raise InputError(f"metric is {metric!r}; the metrics of this task and data are {', '.join(scores)}.")
+
+
+def _split_off_valid(
+    spec: Task, data: dict[str, Columns], settings: FineTuningSettings, log: Callable[[str], None]
+) -> dict[str, Columns]:
+    """Returns the data with a part of the training data as validation data."""
+    columns = data["train"]
+    train, valid = split_off(
+        columns,
+        settings.valid_fraction,
+        seed=settings.seed,
+        group_column=spec.group_column,
+        strata=spec.list_strata(columns),
+    )
+    counts = [count_examples(part, name="train") for part in (valid, columns)]
+    log("validation data: {:,} of the {:,} training examples, which are not trained on".format(*counts))
+    return {"train": train, "valid": valid, **{name: rest for name, rest in data.items() if name != "train"}}
 
 
 def _list_changes(options: Any) -> dict[str, Any]:

@@ -83,6 +83,7 @@ class FineTuningSettings(TrainingSettings):
         metric: metric on the validation data that selects the best epoch, such as macro_f1; None: the main metric of
             the task.
         patience: number of epochs without a better one after which training stops early; 0: all epochs are trained.
+        valid_fraction: fraction of the training data that becomes validation data if there is no other.
 
     Raises:
         InputError: a setting is out of range.
@@ -95,11 +96,13 @@ class FineTuningSettings(TrainingSettings):
     max_length: int = 128
     metric: str | None = None
     patience: int = 0
+    valid_fraction: float = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_positive("epochs", "max_length")
         check_field(self, "patience", self.patience >= 0, "0 or more")
+        check_field(self, "valid_fraction", 0 < self.valid_fraction < 1, "a fraction above 0 and below 1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -459,7 +459,24 @@ CASES = [
     Case(
         "data: no named columns",
         f"{FINETUNE} --task tagging --text-column x",
-        r"files for tagging have no named columns",
+        r"train\.tsv: CoNLL files have no named columns; omit text",
+    ),
+    Case(
+        "data: spans that overlap",
+        f"{FINETUNE} --task tagging --train s.jsonl",
+        r"s\.jsonl, line 2: a span of 'a' and a span of 'b' have the word 'film' in common",
+        {"s.jsonl": '{"text": "a film", "label": []}\n{"text": "a film", "label": [[0, 6, "a"], [2, 6, "b"]]}\n'},
+    ),
+    Case(
+        "data: a fraction and a file",
+        f"{FINETUNE} --valid-fraction 0.2",
+        r"--valid and --valid-fraction were given; only one of them was expected",
+    ),
+    Case(
+        "data: too few rows to split",
+        "finetune bert --train x.tsv --output new/run",
+        r"the training data has 2 examples with 1 different values of 'text', too few to split off a fraction of 0\.1",
+        {"x.tsv": TABLE + "a\t0\na\t1\n"},
     ),
     # Settings.
     Case(

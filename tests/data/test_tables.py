@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from keras_bert_impl.data import read_table
@@ -144,3 +145,63 @@ def test_bad_files_are_refused_with_file_and_line(tmp_path: Path, case: str) -> 
 def test_labels_are_ignored_for_prediction(tmp_path: Path) -> None:
     (tmp_path / "x.tsv").write_text("text\tlabel\na\t\n")
     assert read_table(tmp_path / "x.tsv", labeled=False)["text"] == ["a"]
+
+
+CSV_ROWS = [
+    ("Ein Film, lang; gut", "4,5"),
+    ('sagt "nein"', "1"),
+    ("zwei\nZeilen", "2,0"),
+    ("Tab\there", "3"),
+    ("plain", "5"),
+]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_separators_of_csv_are_recognized(tmp_path: Path, separator: str, header: bool, encoding: str) -> None:
+    path = tmp_path / "x.csv"
+    with open(path, "w", encoding=encoding, newline="") as file:
+        csv.writer(file, delimiter=separator).writerows([("Kritik", "Note")] * header + CSV_ROWS)
+    options = {"sep": None, "engine": "python", "dtype": str, "encoding": encoding, "header": 0 if header else None}
+    expected = pd.read_csv(path, **options)
+    names = {"text": "Kritik", "label": "Note"} if header else {"text": "0", "label": "1"}
+    columns = read_table(path, **names)
+    assert list(zip(columns["text"], columns["label"], strict=True)) == CSV_ROWS
+    # pandas guesses too, and does not always find it; where it does, the fields are the same.
+    if expected.shape[1] == 2:
+        assert expected.to_numpy().tolist() == [list(row) for row in CSV_ROWS]
+
+
+def test_excel_names_the_separator_in_the_first_line(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text('\ufeffsep=|\ntext|label\na;b,c|1\n"d\ne"|0\nf|\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"x\.csv, line 6: the label in column 'label' is empty"):
+        read_table(tmp_path / "x.csv")
+    columns = read_table(tmp_path / "x.csv", labeled=False)
+    assert columns["text"] == ["a;b,c", "d\ne", "f"]
+    assert [location.rpartition(" ")[2] for location in columns["location"]] == ["3", "4", "6"]
+
+
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        ('text,label\n"a; b",1\n"c; d",0\n', ["a; b", "c; d"]),
+        ('"text; or not",label\n"a; b",1\n', ["a; b"]),
+        ('text;label\n"a, b";1\n', ["a, b"]),
+        ("text\na\nb; c\n", ["a", "b; c"]),
+        ("text,label\na; b; c,1\n", ["a; b; c"]),
+    ],
+)
+def test_separators_in_quotes_and_texts(tmp_path: Path, content: str, texts: list[str]) -> None:
+    (tmp_path / "x.csv").write_text(content)
+    name = "text; or not" if "or not" in content else "text"
+    assert read_table(tmp_path / "x.csv", text=name, labeled=False)["text"] == texts
+
+
+def test_long_csv_files_with_quoted_line_breaks(tmp_path: Path) -> None:
+    """A row may begin in the lines by which the separator is found, and end after them."""
+    rows = [(f"a, {i}\n" * (i % 7 + 1), str(i)) for i in range(150)]
+    with open(tmp_path / "x.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter=";", quoting=csv.QUOTE_ALL).writerows([("text", "label"), *rows])
+    columns = read_table(tmp_path / "x.csv")
+    assert list(zip(columns["text"], columns["label"], strict=True)) == rows

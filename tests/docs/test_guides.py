@@ -7,6 +7,7 @@ import shlex
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from page_code import extract_blocks, extract_commands
@@ -41,24 +42,30 @@ def test_fine_tuning(
     topics = [("A short comedy.", ["short", "funny"]), ("It is long.", []), ("A short story.", ["short"])]
     rows = [json.dumps({"text": text, "label": labels}) for text, labels in topics * 4]
     Path("topics.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    (annotated,) = extract_blocks(FINE_TUNING, language="json")
+    Path("spans.jsonl").write_text("".join(annotated.replace("London.", f"London. {i}") for i in range(12)))
     shown = extract_commands(FINE_TUNING)
-    assert [command[0] for command in shown] == ["finetune", "evaluate", "predict", "finetune", "predict", "finetune"]
+    verbs = "finetune evaluate predict finetune predict finetune finetune finetune predict"
+    assert [command[0] for command in shown] == verbs.split()
     for command in shown:
         assert main(command) == 0, command
     for name in re.findall(r"^      ([\w.]+)(?:, ([\w.]+))?", FINE_TUNING, flags=re.M):
         assert all((tmp_path / "runs" / "sentiment" / part).is_file() for part in name if part), name
     capsys.readouterr()
-    first, second = extract_blocks(FINE_TUNING)
-    exec(compile(first, "fine-tuning.md", "exec"), {})
+    first, in_memory, with_fit = extract_blocks(FINE_TUNING)
+    names: dict[str, Any] = {}
+    exec(compile(first, "fine-tuning.md", "exec"), names)
     assert 0 <= float(capsys.readouterr().out.splitlines()[-1]) <= 1
-    exec(compile(second, "fine-tuning.md", "exec"), {})
+    exec(compile(in_memory, "fine-tuning.md", "exec"), names)
+    assert set(json.loads(capsys.readouterr().out.splitlines()[-1].replace("'", '"'))) <= {"1", "5"}
+    exec(compile(with_fit, "fine-tuning.md", "exec"), {})
     assert main(["predict", "runs/with-fit", "A great film."]) == 0
 
 
 def test_the_fine_tuning_guide_lists_the_defaults() -> None:
     rows = dict(re.findall(r"^\| `--([a-z-]+)` \| (\S+) \|", FINE_TUNING, flags=re.M))
     defaults = dataclasses.asdict(FineTuningSettings())
-    assert len(rows) == 6
+    assert len(rows) == 8
     for name, listed in rows.items():
         value = defaults[name.replace("-", "_")]
         assert type(value)(listed) == value

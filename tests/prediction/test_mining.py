@@ -206,7 +206,7 @@ def test_columns_that_are_not_pairs(model: BertForSentenceEmbedding) -> None:
         mine_hard_negatives(model, {"text": ["a"], "label": ["b"]})
     with pytest.raises(InputError, match=r"example 2: positive is 5; a string was expected"):
         mine_hard_negatives(model, {"text": ["a", "b"], "positive": ["b", 5]})
-    with pytest.raises(InputError, match=r"corpus, text 2: the text is None; a string was expected"):
+    with pytest.raises(InputError, match=r"corpus, text 2: the text is missing; a string was expected"):
         mine_hard_negatives(model, {"text": ["a"], "positive": ["b"]}, corpus=["b", None])
     with pytest.raises(InputError, match=r"the texts of the corpus are one string, 'abc'; a list of strings was exp"):
         mine_hard_negatives(model, {"text": ["a"], "positive": ["b"]}, corpus="abc")

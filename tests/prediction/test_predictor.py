@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import transformers_models
 from scipy.special import softmax
@@ -137,3 +138,18 @@ def test_a_file_warns_once_of_truncation(predictor: Predictor, tmp_path: Path) -
     with pytest.warns(UserWarning, match="2 of 7 texts are longer than 131 tokens and were truncated") as warned:
         assert len(list(predictor.predict_file(path, size=2))) == 7
     assert len(warned) == 1
+
+
+def test_data_in_memory_is_predicted_and_scored_as_a_file(predictor: Predictor, tmp_path: Path) -> None:
+    rows = [{"film": "good", "verdict": "positive"}, {"film": "a bad film", "verdict": "positive"}]
+    names = {"text": "film", "label": "verdict"}
+    path = tmp_path / "x.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    expected = list_scores(list(predictor.predict_file(path, columns=names)))
+    for data in (pd.DataFrame(rows), rows, (row for row in rows)):
+        assert is_close(list_scores(list(predictor.predict_file(data, columns=names, size=1))), expected)
+    assert predictor.score(pd.DataFrame(rows), columns=names) == predictor.score(path, columns=names)
+    with pytest.raises(InputError, match="the data, row 2: the label 'surprise' was not in the training data"):
+        predictor.score([rows[0], {**rows[1], "verdict": "surprise"}], columns=names)
+    with pytest.raises(InputError, match="the data, row 1: there is no column 'text'; the columns are 'film', "):
+        list(predictor.predict_file(rows))

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from keras_bert_impl.tasks.entities import find_entities, score_entities
+from keras_bert_impl.data.tag_schemes import find_entities
+from keras_bert_impl.tasks.entities import score_entities
 
 IOB = ["O", "B-a", "I-a", "B-x-y", "I-x-y"]
 IOBES = [*IOB, "E-a", "S-a", "E-x-y", "S-x-y"]
@@ -45,6 +46,7 @@ def test_the_example_in_seqevals_readme() -> None:
         (["B-a", "I-b"], [("a", 0, 1), ("b", 1, 2)]),
         (["B-a", "I-a", "E-a", "I-a"], [("a", 0, 3), ("a", 3, 4)]),
         (["S-a", "I-a"], [("a", 0, 1), ("a", 1, 2)]),
+        (["B-a", "L-a", "I-a", "U-a", "I-a"], [("a", 0, 2), ("a", 2, 3), ("a", 3, 4), ("a", 4, 5)]),
         (["B-creative-work", "I-creative-work"], [("creative-work", 0, 2)]),
         (["NN", "NN", "O", "X-y"], [("NN", 0, 1), ("NN", 1, 2), ("X-y", 3, 4)]),
     ],

@@ -1,7 +1,9 @@
 """Tagging, compared with the tokenizers library and torch."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +12,12 @@ from torch_process import run_in_torch_process
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data import Features, Ragged, read_conll
+from keras_bert_impl.data.span_annotations import split_words
 from keras_bert_impl.data.tables import Columns
+from keras_bert_impl.data.tag_schemes import convert_tags
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.tasks import TASKS
+from keras_bert_impl.tasks import TASKS, get_task
+from keras_bert_impl.tasks.options import TaggingOptions
 from keras_bert_impl.tokenization import BertTokenizer
 
 TASK = TASKS["tagging"]
@@ -29,14 +34,14 @@ def wnut(shared_data: Path) -> Columns:
     return read_conll(shared_data / "wnut17" / "emerging.dev.conll")
 
 
-def make_outputs(features: Features, tags: Columns) -> dict[str, Ragged]:
+def make_outputs(features: Features, tags: Columns, names: Sequence[str] = NAMES) -> dict[str, Ragged]:
     """Logits that are highest for the true tag at the token of each word, and random at other tokens."""
     word = features.alignment["word"]
-    logits = np.random.default_rng(1).normal(size=(len(word.flat), len(NAMES))).astype(np.float32)
+    logits = np.random.default_rng(1).normal(size=(len(word.flat), len(names))).astype(np.float32)
     for row, example in enumerate(features.example):
         for position, number in enumerate(word[row]):
             if number >= 0:
-                logits[word.offsets[row] + position, NAMES.index(tags["label"][example][number])] += 30
+                logits[word.offsets[row] + position, names.index(tags["label"][example][number])] += 30
     return {"logits": Ragged(logits, word.offsets)}
 
 
@@ -160,3 +165,77 @@ def test_scores_count_entities_and_words() -> None:
 def test_second_texts_are_refused() -> None:
     with pytest.raises(InputError, match="omit the second texts"):
         TASK.from_texts(["a"], ["b"])
+
+
+SPANS = [
+    {"text": "Ada Lovelace was in Rome.", "label": [[0, 12, "person"], [20, 24, "place"]]},
+    {"text": "a  film by Bo", "label": [[11, 13, "person"]]},
+    {"text": "no names", "label": []},
+]
+
+
+@pytest.mark.parametrize("scheme", [None, "bio", "iobes", "bilou"])
+def test_annotated_spans_are_predicted_and_scored_by_their_characters(
+    letters: BertTokenizer, scheme: str | None
+) -> None:
+    task = get_task("tagging", TaggingOptions(scheme=scheme))
+    columns = task.read_file(SPANS)
+    names = task.find_labels(columns)
+    assert {name[0] for name in names} == set({"iobes": "OBES", "bilou": "OBLU"}.get(str(scheme), "OBI"))
+    config = BertConfig.preset("tiny", vocab_size=30522, **task.make_config_changes(names))
+    features = task.encode(columns, letters, config, max_length=20)
+    predictions = task.decode(make_outputs(features, columns, names), features, columns, config)
+    for row, prediction in zip(SPANS, predictions, strict=True):
+        found = [[entity["start"], entity["end"], entity["kind"]] for entity in prediction["entities"]]
+        assert found == row["label"]
+        assert all(entity["text"] == row["text"][entity["start"] : entity["end"]] for entity in prediction["entities"])
+    assert task.score(predictions, columns) == {"precision": 1, "recall": 1, "f1": 1, "accuracy": 1}
+
+
+def test_scores_of_random_spans_are_those_of_sets(letters: BertTokenizer) -> None:
+    """Precision, recall and F1 of sets of characters with a label, computed without tags."""
+    draw = np.random.default_rng(4)
+    text = "ab c de. f gh, ij k lm n op"
+    _, words = split_words(text)
+
+    def draw_spans() -> list[list[Any]]:
+        bounds = sorted(draw.choice(len(words) + 1, 6, replace=False).tolist())
+        pairs = [pair for pair in zip(bounds[::2], bounds[1::2], strict=True) if draw.random() < 0.8]
+        return [[words[begin][0], words[end - 1][1], str(draw.choice(["x", "y"]))] for begin, end in pairs]
+
+    true, predicted = ([draw_spans() for _ in range(60)] for _ in range(2))
+    # Half of the predicted spans are right.
+    predicted = [spans if i % 2 else other for i, (spans, other) in enumerate(zip(true, predicted, strict=True))]
+    columns, guesses = ({"text": [text] * 60, "label": spans} for spans in (true, predicted))
+    columns, guesses = TASK.read_file(columns), TASK.read_file(guesses)
+    metrics = TASK.score([{"tags": tags} for tags in guesses["label"]], columns)
+    sets = [{(i, *span) for i, spans in enumerate(side) for span in spans} for side in (true, predicted)]
+    matches = len(sets[0] & sets[1])
+    assert 0 < matches < min(map(len, sets))
+    assert metrics["precision"] == pytest.approx(matches / len(sets[1]))
+    assert metrics["recall"] == pytest.approx(matches / len(sets[0]))
+    assert metrics["f1"] == pytest.approx(2 * matches / (len(sets[0]) + len(sets[1])))
+
+
+@pytest.mark.parametrize("scheme", ["iobes", "bilou"])
+def test_a_model_is_scored_on_tags_of_another_scheme(letters: BertTokenizer, scheme: str) -> None:
+    """The tags of an entity of three words differ at each of its words but the inner one."""
+    bio = {"words": [["a", "b", "c", "d"], ["e"]], "label": [["B-x", "I-x", "I-x", "O"], ["B-x"]]}
+    other = {"words": bio["words"], "label": [convert_tags(tags, scheme) for tags in bio["label"]]}
+    for columns, data in ((bio, other), (other, bio)):
+        names = TASK.find_labels(columns)
+        config = BertConfig.preset("tiny", vocab_size=30522, **TASK.make_config_changes(names))
+        features = TASK.encode(data, letters, config, max_length=20)
+        same = TASK.encode(columns, letters, config, max_length=20)
+        np.testing.assert_array_equal(features.labels["logits"].flat, same.labels["logits"].flat)
+        predictions = TASK.decode(make_outputs(same, columns, names), features, data, config)
+        assert predictions[0]["tags"] == columns["label"][0]
+        assert TASK.score(predictions, data) == {"precision": 1, "recall": 1, "f1": 1, "accuracy": 1}
+
+
+def test_the_option_converts_conll_files(tmp_path: Path) -> None:
+    (tmp_path / "x.conll").write_text("a I-x\nb I-x\nc O\nd U-y\n")
+    task = get_task("tagging", TaggingOptions(scheme="iobes"))
+    assert task.read_file(tmp_path / "x.conll")["label"] == [["B-x", "E-x", "O", "S-y"]]
+    with pytest.raises(InputError, match="scheme is 'iob'; bio, iobes or bilou was expected"):
+        TaggingOptions(scheme="iob")

@@ -1,5 +1,6 @@
 """Fine-tuning end to end: the directory of a run, read by transformers and scored by scikit-learn and NumPy."""
 
+import csv
 import dataclasses
 import json
 import os
@@ -14,6 +15,7 @@ import huggingface_hub
 import keras
 import matplotlib.image
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.numpy
 import small
@@ -23,7 +25,7 @@ from torch_process import run_in_torch_process
 
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data import LengthBatches, read_table
+from keras_bert_impl.data import LengthBatches, read_table, split_off
 from keras_bert_impl.errors import InputError, Interrupted
 from keras_bert_impl.prediction import Predictor
 from keras_bert_impl.tasks import TASKS
@@ -107,6 +109,7 @@ def test_metrics_describe_the_run(sentiment_run: Path, small_bert: Path) -> None
         "max_length": 29,
         "metric": None,
         "patience": 0,
+        "valid_fraction": 0.1,
         "precision": "float32",
         "accumulate": 1,
         "remat": False,
@@ -388,6 +391,31 @@ def test_dropout_of_the_settings_is_that_of_the_model(small_bert: Path, tmp_path
     assert (config["hidden_dropout_prob"], config["attention_probs_dropout_prob"]) == (0.25, 0.25)
 
 
+def test_validation_data_split_off_a_data_frame(small_bert: Path, snippets: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(snippets / "train.tsv", sep="\t", quoting=csv.QUOTE_NONE)
+    frame = pd.DataFrame({"film": frame["text"], "label": (frame["label"] == "positive").astype(int)})
+    names, settings = {"text": "film"}, FineTuningSettings(epochs=1, batch_size=64, max_length=29, valid_fraction=0.25)
+    arguments: dict[str, Any] = {"train": frame, "output": tmp_path / "run", "columns": names, "settings": settings}
+    lines: list[str] = []
+    metrics = finetune(small_bert, **arguments, log=lines.append)
+    assert lines[0] == "validation data: 15 of the 61 training examples, which are not trained on"
+    assert metrics["examples"] == {"train": 46, "valid": 15}
+    assert metrics["split"] == {"valid_fraction": 0.25, "seed": 1}
+    assert metrics["labels"] == ["0", "1"]
+    columns = {"text": frame["film"].tolist(), "label": frame["label"].tolist()}
+    _, valid = split_off(columns, 0.25, seed=1, strata=columns["label"])
+    positive = sum(columns["label"])
+    assert sum(valid["label"]) == pytest.approx(positive / 4, abs=1)
+    predictor = Predictor(tmp_path / "run", max_length=29)
+    with pytest.warns(UserWarning, match="of 15 texts are longer than 29 tokens"):
+        assert predictor.score(valid) == pytest.approx(metrics["valid"])
+    # The same call finds the same split, and so the same run.
+    assert finetune(small_bert, **arguments, resume=True, log=lines.append) == read_metrics(tmp_path / "run")
+    changed = {**arguments, "settings": dataclasses.replace(settings, valid_fraction=0.2)}
+    with pytest.raises(InputError, match=r"is a finished run with a different (train|valid) \(data\)"):
+        finetune(small_bert, **changed, resume=True, log=lines.append)
+
+
 def test_invalid_arguments(small_bert: Path, tmp_path: Path) -> None:
     columns = {"text": ["a", "b"], "label": ["0", "1"]}
     empty: dict[str, list[Any]] = {"text": [], "label": []}
@@ -395,8 +423,10 @@ def test_invalid_arguments(small_bert: Path, tmp_path: Path) -> None:
         ({"task": "translation"}, r"No task is named 'translation'; the tasks are classification, regression"),
         ({"valid": empty}, r"valid: the columns have \{'text': 0, 'label': 0\} entries"),
         ({"train": {"text": ["a"], "label": ["0", "1"]}}, r"train: the columns have \{'text': 1, 'label': 2\} entries"),
-        ({"valid": {"text": ["c"], "label": ["2"]}}, r"example 1: the label '2' was not in the training data"),
-        ({"task": "tagging", "columns": {"text": "x"}, "train": "x.conll"}, r"files for tagging have no named columns"),
+        ({"valid": {"text": ["c"], "label": ["2"]}}, r"valid, row 1: the label '2' was not in the training data"),
+        ({"task": "tagging", "columns": {"text": "x"}, "train": "x.conll"}, r"x\.conll: CoNLL files have no named"),
+        ({"train": 5}, r"train has the type int; a file, a data frame, a data set, a dictionary of columns or a list"),
+        ({"valid": None}, r"the training data has 2 examples with 2 different values of 'text', too few to split off"),
     ]
     for changes, message in cases:
         with pytest.raises(InputError, match=message):
@@ -410,6 +440,7 @@ def test_invalid_arguments(small_bert: Path, tmp_path: Path) -> None:
         ("epochs", 0, "epochs is 0; an integer above 0"),
         ("batch_size", -1, "batch_size is -1; an integer above 0"),
         ("max_length", 0, "max_length is 0; an integer above 0"),
+        ("valid_fraction", 1.0, "valid_fraction is 1.0; a fraction above 0 and below 1"),
         ("learning_rate", float("nan"), "learning_rate is nan; a number above 0"),
         ("clip_norm", 0.0, "clip_norm is 0.0; a number above 0"),
         ("warmup", 1.5, "warmup is 1.5; a fraction from 0 to 1"),
