@@ -43,6 +43,14 @@ _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "pruned_heads": ({}, []),
 }
 
+# PEFT's names of tasks in `adapter_config.json`, and the model classes.
+ADAPTER_TASKS = {
+    "SEQ_CLS": "BertForSequenceClassification",
+    "TOKEN_CLS": "BertForTokenClassification",
+    "QUESTION_ANS": "BertForQuestionAnswering",
+    "FEATURE_EXTRACTION": "BertModel",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class BertConfig:
@@ -202,10 +210,12 @@ class BertConfig:
             InputError: the source or its configuration is missing, or it is not that of a supported BERT.
         """
         if isinstance(source, str | Path) and Path(source).suffix == ".json" and Path(source).is_file():
-            path = Path(source)
+            path, values = Path(source), read_json(Path(source))
         else:
-            path = open_source(source, revision=revision).get_config()
-        values = read_json(path)
+            opened = open_source(source, revision=revision)
+            path = opened.get_config()
+            values = read_json(path)
+            values |= _read_adapter_changes(opened, path, values)
         try:
             return cls.from_dict(values)
         except InputError as error:
@@ -228,6 +238,26 @@ class BertConfig:
 
     def __str__(self) -> str:
         return to_json(self.to_dict()).rstrip()
+
+
+def _read_adapter_changes(source: Source, path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what an adapter changes in the configuration ``values`` of its base.
+
+    PEFT does not write a configuration, so the number of labels is that of the classifier in the adapter.
+    """
+    if source.base is None or source.directory is None or path.parent == source.directory:
+        return {}  # This package writes the configuration of the complete model.
+    changes: dict[str, Any] = {}
+    if source.adapter_task in ADAPTER_TASKS:
+        changes["architectures"] = [ADAPTER_TASKS[source.adapter_task]]
+    weights = source.directory / "adapter_model.safetensors"
+    if weights.is_file():
+        from keras_bert_impl.tensor_files import read_safetensors
+
+        bias = read_safetensors(weights).tensors.get("base_model.model.classifier.bias")
+        if bias is not None and len(bias) != len(_read_labels(values.get("id2label"), values.get("num_labels"))):
+            changes |= {"id2label": None, "num_labels": len(bias)}
+    return changes
 
 
 def _make_label_names(count: int) -> dict[int, str]:

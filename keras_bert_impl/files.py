@@ -167,6 +167,15 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_bytes(text.encode("utf-8"))
 
 
+def make_directory(directory: str | Path) -> Path:
+    """Creates a directory unless it exists; raises ``InputError`` if it is a file."""
+    directory = Path(directory)
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"{directory} is a file; a directory was expected.")
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
 def make_not_empty_error(directory: str | Path) -> InputError:
     """Returns the error for an output directory that contains something."""
     return InputError(f"{directory} exists and is not empty. Name another directory, or remove this one.")

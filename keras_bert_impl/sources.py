@@ -1,5 +1,6 @@
 """Locates the files of a checkpoint: a directory, a weights file, a bundled model, or a model on the hub."""
 
+import dataclasses
 import json
 import os
 import re
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import read_text
+from keras_bert_impl.files import read_json, read_text
 
 # Old directories of sentence-transformers have the files of the BERT in this folder.
 TRANSFORMER_FOLDER = "0_Transformer"
@@ -19,6 +20,12 @@ _CONFIG_NAMES = ("config.json", "bert_config.json")
 
 # `.pt` and `.pth` are other names for the format of `pytorch_model.bin`.
 WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".safetensors.index.json", ".bin.index.json", ".index")
+
+# A directory with this file is an adapter: it contains changes of a base model, which the file names.
+ADAPTER_CONFIG = "adapter_config.json"
+# The files of sentence-transformers that say what a model is made for. An adapter made for another task does not have
+# those of its base.
+_SENTENCE_FILES = ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")
 
 # A name with such an ending is a path. Other endings may be hub names, which can contain dots ("model-v1.5").
 _PATH_SUFFIXES = (*WEIGHTS_SUFFIXES, ".ckpt", ".json", ".txt", ".h5", ".keras", ".msgpack", ".onnx", ".zip", ".gz")
@@ -70,6 +77,8 @@ class Source:
         weights: the weights file, if the user named one (the ``.index`` file of a TensorFlow 1 checkpoint).
         revision: branch, tag or commit on the hub.
         folder: a folder in the directory, whose files are preferred to those of the directory; empty if there is none.
+        base: the base model, if the directory is an adapter. It has the files that the adapter lacks.
+        adapter_task: PEFT's name of the task that the adapter was made for, such as ``SEQ_CLS``; empty if it has none.
     """
 
     name: str
@@ -77,6 +86,8 @@ class Source:
     weights: Path | None = None
     revision: str | None = None
     folder: str = ""
+    base: "Source | None" = None
+    adapter_task: str = ""
 
     def find_file(self, name: str) -> Path | None:
         """Returns the local path of a file, or None if the source does not have it.
@@ -87,7 +98,14 @@ class Source:
         if self.directory is None:
             return _fetch_hub_file(self.name, name, self.revision)
         paths = (self.directory / self.folder / name, self.directory / name)
-        return next((path for path in paths if path.is_file()), None)
+        found = next((path for path in paths if path.is_file()), None)
+        if found is None and self.base is not None and not self._hides(name):
+            return self.base.find_file(name)
+        return found
+
+    def _hides(self, name: str) -> bool:
+        """Whether a file of the base is not one of the adapter, because the adapter was made for another task."""
+        return name in _SENTENCE_FILES and self.adapter_task != "FEATURE_EXTRACTION"
 
     def find_config(self) -> Path | None:
         """Returns the local path of the model's configuration, or None."""
@@ -102,6 +120,11 @@ class Source:
                 f"{self.name} has the files of the BERT in the folder {TRANSFORMER_FOLDER}, which is read from "
                 f"directories only. Download it (hf download {self.name} --local-dir DIRECTORY) and name the directory."
             )
+        if self.directory is None and self.find_file(ADAPTER_CONFIG):
+            raise InputError(
+                f"{self.name} is an adapter, which is read from directories only. Download it (hf download {self.name} "
+                "--local-dir DIRECTORY) and name the directory."
+            )
         raise InputError(f"{self.name} has neither {' nor '.join(_CONFIG_NAMES)}: it is not a BERT checkpoint.")
 
     def list_files(self) -> list[str]:
@@ -109,7 +132,9 @@ class Source:
         return [] if self.directory is None else sorted(path.name for path in self.directory.iterdir())
 
 
-def open_source(source: str | Path | Source, revision: str | None = None) -> Source:
+def open_source(
+    source: str | Path | Source, revision: str | None = None, *, base: str | Path | None = None
+) -> Source:
     """Locates a checkpoint.
 
     Args:
@@ -117,17 +142,19 @@ def open_source(source: str | Path | Source, revision: str | None = None) -> Sou
             checkpoint (``…/bert_model.ckpt``); the name of a bundled model; a hub name (``name`` or
             ``organization/name``), unless it is a ``Path``. A `Source` is returned as it is.
         revision: branch, tag or commit, for hub names only.
+        base: the base model of an adapter; None: the one that the adapter names.
 
     Returns:
         The source. Nothing is downloaded before ``Source.find_file`` is called.
 
     Raises:
-        InputError: the path does not exist or is not a weights file; the text cannot be a name; or a revision was
-            given for files on this machine.
+        InputError: the path does not exist or is not a weights file; the text cannot be a name; a revision was given
+            for files on this machine, or a base for what is not an adapter; or the base of an adapter does not exist.
 
     Example:
-        >>> open_source("bert-base-uncased", revision="main")
-        Source(name='bert-base-uncased', directory=None, weights=None, revision='main', folder='')
+        >>> source = open_source("bert-base-uncased", revision="main")
+        >>> source.name, source.directory, source.revision
+        ('bert-base-uncased', None, 'main')
     """
     if isinstance(source, Source):
         return source
@@ -137,11 +164,39 @@ def open_source(source: str | Path | Source, revision: str | None = None) -> Sou
     local = _find_local(name)
     if local is None and isinstance(source, Path):
         raise InputError(f"{name}: no such file or directory. Check the path.")
-    if local is None:
-        return Source(name, revision=revision)
-    if revision is not None:
+    if local is not None and revision is not None:
         raise InputError(f"{name} is on this machine and has no revision {revision!r}. Omit the revision.")
-    return local
+    if local is not None and _is_adapter(local):
+        return _open_adapter(local, base)
+    if base is not None:
+        raise InputError(f"{name} is not an adapter: it has no {ADAPTER_CONFIG}. Omit the base.")
+    return local or Source(name, revision=revision)
+
+
+def _is_adapter(source: Source) -> bool:
+    directory = source.directory
+    return directory is not None and source.weights is None and (directory / ADAPTER_CONFIG).is_file()
+
+
+def _open_adapter(source: Source, base: str | Path | None) -> Source:
+    """Returns the source of an adapter, with its base."""
+    assert source.directory is not None
+    path = source.directory / ADAPTER_CONFIG
+    config = read_json(path)
+    named, revision = config.get("base_model_name_or_path"), config.get("revision")
+    advice = f"Merge it with its base: keras-bert convert {source.name} DIRECTORY --base BASE."
+    if base is None and (not named or not isinstance(named, str)):
+        raise InputError(f"{path} does not name a base model. {advice}")
+    try:
+        # A revision is one of the hub.
+        opened = _find_local(os.fspath(base or named)) or Source(os.fspath(base or named), revision=revision)
+    except InputError as error:
+        raise InputError(f"{path} names a base model that cannot be opened: {error} {advice}") from error
+    if _is_adapter(opened):
+        raise InputError(
+            f"{opened.name}, the base of {source.name}, is itself an adapter. Merge it first (keras-bert convert)."
+        )
+    return dataclasses.replace(source, base=opened, adapter_task=str(config.get("task_type") or ""))
 
 
 def find_public_name(source: str | Path) -> str:

@@ -88,10 +88,12 @@ def train(
     remat: bool = False,
     plain: bool = False,
     loss: str | None = None,
+    tuning: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Trains a model; returns the loss of each step, the last metrics, the outputs and facts about the distribution.
 
-    With ``loss`` the model is one of sentence embeddings, trained on pairs with the loss of that name.
+    With ``loss`` the model is one of sentence embeddings, trained on pairs with the loss of that name. ``tuning`` are
+    settings of fine-tuning: layers that are frozen, layer-wise learning rates, LoRA.
     """
     import keras
 
@@ -101,8 +103,9 @@ def train(
     from keras_bert_impl.models.sentence_columns import SentenceColumns
     from keras_bert_impl.ops.compiled import compile_inference
     from keras_bert_impl.tasks import TASKS
-    from keras_bert_impl.training import PRECISIONS, PretrainingSettings, start_strategy
+    from keras_bert_impl.training import PRECISIONS, FineTuningSettings, PretrainingSettings, start_strategy
     from keras_bert_impl.training.optimizers import OPTIMIZERS
+    from keras_bert_impl.training.trainable import choose_trainable, compute_rate_factors
 
     if plain:  # Restores Keras' own methods, without the fixes for several workers.
         for name in ("train_step", "test_step", "_maybe_symbolic_build"):
@@ -130,6 +133,9 @@ def train(
                 losses = TASKS["pretraining"].make_compile_arguments()
             settings = PretrainingSettings(precision=precision, accumulate=parts, remat=remat)
             model_optimizer = OPTIMIZERS[optimizer](learning_rate=3e-3, steps=steps, clip_norm=0.5)
+            if tuning:
+                choose_trainable(model, FineTuningSettings(**tuning))
+                model_optimizer.rate_factors = compute_rate_factors(model, FineTuningSettings(**tuning).layer_decay)
             distribution.compile(model, model_optimizer, losses, settings=settings)
         # An epoch has one step, so that its loss is that of the step.
         feed = distribution.feed(distribution.split(batches, accumulate=parts))

@@ -142,7 +142,7 @@ def match_tensors(
             continue
         if path in arrays:
             raise InputError(f"{source} contains {key} twice, in two spellings ({spellings[name]}).")
-        transposed = row.tf1_transposed if "/" in key or key.startswith("output_") else row.torch_transposed
+        transposed = row.is_transposed(key)
         array = tensor.T if transposed else tensor
         if array.shape != tuple(shapes[path]):
             if new_heads and not path.startswith(_BACKBONE):

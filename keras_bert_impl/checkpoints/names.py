@@ -23,6 +23,10 @@ class NameRow:
     torch_transposed: bool = False
     tf1_transposed: bool = False
 
+    def is_transposed(self, key: str) -> bool:
+        """Whether a file's array is the transpose of the variable; ``key`` is its name in the file."""
+        return self.tf1_transposed if "/" in key or key.startswith("output_") else self.torch_transposed
+
 
 def _make_dense_rows(
     path: str, torch: str, tf1_kernel: str | None = None, tf1_bias: str | None = None

@@ -50,7 +50,7 @@ def read_tensors(source: Source) -> dict[str, np.ndarray]:
 
     Args:
         source: from ``open_source``. If it has several weights files, the first of ``WEIGHTS`` is read, unless the user
-            named one.
+            named one. An adapter is merged into the tensors of its base.
 
     Returns:
         Read-only arrays, float32 if the file has 16-bit numbers. Most are views of the mapped file: they take memory
@@ -69,6 +69,10 @@ def read_tensors(source: Source) -> dict[str, np.ndarray]:
         >>> tensors["pooler.dense.bias"]
         array([0., 0., 0.], dtype=float32)
     """
+    if source.base is not None and source.directory is not None:
+        from keras_bert_impl.checkpoints.adapters import merge_adapter, read_adapter
+
+        return merge_adapter(read_tensors(source.base), read_adapter(source.directory), base=source.base.name)
     path = source.weights or _find_weights(source)
     tensors = _read_shards(path, source) if path.suffix == ".json" else _read_file(path, source)
     return {name: _to_float32(array) for name, array in tensors.items()}

@@ -16,11 +16,13 @@ def add_verbs(verbs: Any) -> None:
         "convert",
         help="convert a checkpoint of any published format to the format of transformers, with a report",
         description="Reads PyTorch (safetensors, .bin) or Google (TF1) weights and writes config.json, "
-        "model.safetensors and the tokenizer, which transformers and this package open.",
+        "model.safetensors and the tokenizer, which transformers and this package open. Merges an adapter of PEFT into "
+        "its base.",
     )
     add_source(convert, "source", kinds="directory, weights file")
     convert.add_argument("directory", type=Path, help="directory to write; must be new or empty")
     convert.add_argument("--revision", help="branch, tag or commit of a hub name")
+    convert.add_argument("--base", help="base model of an adapter (default: the one that the adapter names)")
     convert.add_argument("--strict", action="store_true", help="fail if the file has unexpected tensors")
     convert.add_argument("--all", action="store_true", help="print one line per tensor")
     convert.add_argument(
@@ -57,6 +59,7 @@ def _convert(options: argparse.Namespace) -> int:
         strict=options.strict,
         cased=options.cased,
         dtype=options.dtype,
+        base=options.base,
     )
     print(report.format_table() if options.all else report)
     print(f"written to {options.directory}")

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_bert_impl.checkpoints.weight_files import TRANSFORMERS_WEIGHTS
+from keras_bert_impl.checkpoints.names import to_torch_name
+from keras_bert_impl.checkpoints.weight_files import TRANSFORMERS_WEIGHTS, read_tensors
+from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import Source
 
@@ -83,12 +85,13 @@ def _load(name: str, source: Source) -> tuple[Any, Any]:
     """Returns the model in float32 and in float64."""
     if not source.weights and not any(source.find_file(name) for name in TRANSFORMERS_WEIGHTS):
         raise InputError(f"transformers finds none of {', '.join(TRANSFORMERS_WEIGHTS)} in {source.name}. {_ADVICE}")
+    state = _read(source.weights) if source.weights else _read_merged(name, source) if source.base else None
     float32 = getattr(transformers, name).from_pretrained(
-        None if source.weights else _find_directory(source),
+        None if state else _find_directory(source),
         config=_load_config(source),
         attn_implementation=ATTENTION,
         dtype=torch.float32,
-        **({"state_dict": _read(source.weights)} if source.weights else {}),
+        **({"state_dict": state} if state else {}),
     )
     return float32, copy.deepcopy(float32).double()
 
@@ -109,12 +112,31 @@ def _run(model: Any, tensors: dict[str, Any]) -> Arrays:
 
 
 def _load_config(source: Source) -> Any:
+    if source.base:  # Its labels are those of the adapter.
+        return transformers.BertConfig.from_dict(BertConfig.from_pretrained(source).to_dict())
     return transformers.BertConfig.from_json_file(source.get_config())
 
 
 def _find_directory(source: Source) -> Path:
-    """Returns the local directory of the files; those of a hub name are in one directory of the hub's cache."""
-    return source.get_config().parent
+    """Returns the local directory of the files; those of a hub name are in one directory of the hub's cache.
+
+    For an adapter it is the directory of the tokenizer, which most adapters do not have.
+    """
+    tokenizer = source.base and (source.find_file("tokenizer.json") or source.find_file("vocab.txt"))
+    return (tokenizer or source.get_config()).parent
+
+
+def _read_merged(name: str, source: Source) -> dict[str, Any]:
+    """Reads the weights of an adapter merged into its base, by the names that a class of transformers has."""
+    prefix = "" if name == "BertModel" else "bert."
+    tensors = read_tensors(source)
+    if any("/" in key for key in tensors):
+        raise InputError(f"The base of {source.name} is a TensorFlow 1 checkpoint. {_ADVICE}")
+    named = {to_torch_name(key): tensor for key, tensor in tensors.items()}
+    backbone = ("embeddings.", "encoder.", "pooler.")
+    return {
+        (prefix if key.startswith(backbone) else "") + key: torch.tensor(tensor) for key, tensor in named.items()
+    }
 
 
 def _read(weights: Path) -> dict[str, Any]:

@@ -43,7 +43,8 @@ def verify(source: str | Path, texts: Sequence[str] | None = None, *, revision: 
     The backbone and every head in the checkpoint run on texts, on pairs of texts and on rows of random ids, with
     padding. transformers runs them in float32 and in float64, in another process. For a sentence embedding model, the
     vectors of texts with each of its prompts are also compared with those of sentence-transformers; for a
-    cross-encoder, the scores of pairs. Some of these texts are longer than the model reads.
+    cross-encoder, the scores of pairs. Some of these texts are longer than the model reads. An adapter is merged into
+    its base by this package; transformers runs the merged weights.
 
     Args:
         source: a directory, a weights file, the name of a bundled model, or a hub name.
@@ -60,9 +61,9 @@ def verify(source: str | Path, texts: Sequence[str] | None = None, *, revision: 
     """
     opened = open_source(source, revision=revision)
     models = _load_models(opened)
-    # A file of weights alone is not a model of sentence-transformers.
+    # A file of weights alone is not a model of sentence-transformers. An adapter is compared as a merged BERT.
     embedder = None
-    if opened.weights is None and is_sentence_directory(opened):
+    if opened.weights is None and opened.base is None and is_sentence_directory(opened):
         embedder = BertForSentenceEmbedding.from_pretrained(opened, dtype="float32")
     with PythonProcess() as process:
         try:
@@ -188,7 +189,7 @@ def _compare_scores(
 ) -> Iterator[ComparedOutput]:
     """Compares the scores of pairs of texts if the source is a cross-encoder; otherwise yields nothing."""
     classifier = next((model for model in models if isinstance(model, BertForSequenceClassification)), None)
-    if classifier is None or source.weights is not None:
+    if classifier is None or source.weights is not None or source.base is not None:
         return
     task = get_task("reranking")
     _, config, tokenizer = open_task(source, task)

@@ -1,7 +1,8 @@
 """Base class of all BERT models: inputs, backbone, loading and saving."""
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -9,14 +10,16 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_bert_impl.checkpoints.adapters import Adapter, is_backbone, write_adapter
 from keras_bert_impl.checkpoints.matching import TIED, LoadReport, make_state_dict, match_tensors
 from keras_bert_impl.checkpoints.weight_files import FILE_DTYPES, cast_checked, read_tensors, write_tensors
-from keras_bert_impl.config import INPUTS, BertConfig
+from keras_bert_impl.config import ADAPTER_TASKS, INPUTS, BertConfig
 from keras_bert_impl.errors import InputError
-from keras_bert_impl.files import to_json, write_text
+from keras_bert_impl.files import make_directory, to_json, write_text
 from keras_bert_impl.layers import BertAttentionBias, BertEmbeddings, BertEncoder, BertPooler
 from keras_bert_impl.models.cache import CACHE
 from keras_bert_impl.models.class_weights import make_sample_weight
+from keras_bert_impl.models.lora import LoraMixin
 from keras_bert_impl.models.multi_worker import MultiWorkerMixin
 from keras_bert_impl.models.tree import format_tree
 from keras_bert_impl.sources import Source, open_source
@@ -38,7 +41,7 @@ class _PrecomputedEmbeddings:
         return self._output
 
 
-class BertPreTrainedModel(MultiWorkerMixin, keras.Model):
+class BertPreTrainedModel(LoraMixin, MultiWorkerMixin, keras.Model):
     """A functional Keras model constructed from a ``BertConfig``.
 
     A subclass defines its inputs, the layers of its head (``make_head``) and how they connect (``connect``). All inputs
@@ -306,9 +309,12 @@ class BertPreTrainedModel(MultiWorkerMixin, keras.Model):
     def load_pretrained(
         self, source: str | Path | Source, *, strict: bool = False, new_heads: bool = False
     ) -> LoadReport:
-        """Loads the weights of a checkpoint that has the same configuration; see ``from_pretrained``."""
+        """Loads the weights of a checkpoint that has the same configuration; see ``from_pretrained``.
+
+        LoRA starts again from a product of zero.
+        """
         opened = open_source(source)
-        variables = {variable.path: variable for variable in self.weights}
+        variables = self.find_checkpoint_variables()
         arrays, report = match_tensors(
             self._read_tensors(opened),
             {path: tuple(variable.shape) for path, variable in variables.items()},
@@ -322,6 +328,7 @@ class BertPreTrainedModel(MultiWorkerMixin, keras.Model):
             )
         for path, array in arrays.items():
             variables[path].assign(array)
+        self.reset_lora()
         self.load_report = report
         return report
 
@@ -330,12 +337,18 @@ class BertPreTrainedModel(MultiWorkerMixin, keras.Model):
         return read_tensors(source)
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Returns all weights by their PyTorch names and in PyTorch's layout, float32; tied ones by both names."""
-        arrays = {variable.path: np.asarray(ops.convert_to_numpy(variable), "float32") for variable in self.weights}
+        """Returns all weights by their PyTorch names and in PyTorch's layout, float32; tied ones by both names.
+
+        LoRA is merged into the weights.
+        """
+        variables = self.find_checkpoint_variables()
+        arrays = {path: np.asarray(ops.convert_to_numpy(variable), "float32") for path, variable in variables.items()}
+        for path, matrices in self.read_lora().items():
+            arrays[path] = arrays[path] + matrices.compute_update()
         return make_state_dict(arrays, prefix=self.checkpoint_prefix, num_hidden_layers=self.config.num_hidden_layers)
 
     def save_pretrained(self, directory: str | Path, *, dtype: str = "float32") -> None:
-        """Writes ``config.json`` and ``model.safetensors``.
+        """Writes ``config.json`` and ``model.safetensors``, LoRA merged into the weights.
 
         If transformers has this class, it opens the files as the same model.
 
@@ -351,31 +364,82 @@ class BertPreTrainedModel(MultiWorkerMixin, keras.Model):
         """
         if dtype not in FILE_DTYPES:
             raise InputError(f"dtype is {dtype!r}; {' or '.join(FILE_DTYPES)} was expected.")
-        directory = Path(directory)
-        if directory.exists() and not directory.is_dir():
-            raise InputError(f"{directory} is a file; a directory was expected.")
-        directory.mkdir(parents=True, exist_ok=True)
-        # Other libraries read the dtype of the weights from the configuration.
-        values = {key: value for key, value in self.config.to_dict().items() if key not in ("torch_dtype", "dtype")}
-        values |= {"architectures": [type(self).__name__], "dtype": dtype}
+        directory = make_directory(directory)
         omitted = TIED if self.config.tie_word_embeddings else ()
         tensors = {
             name: cast_checked(array, dtype, name=name)
             for name, array in self.state_dict().items()
             if name not in omitted
         }
-        self._write_files(directory, values, tensors)
+        write = functools.partial(write_tensors, directory / "model.safetensors")
+        self._write_files(directory, self._make_config_values(dtype), tensors, write)
 
-    def _write_files(self, directory: Path, config: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
-        """Writes the files of `save_pretrained`.
+    def _make_config_values(self, dtype: str) -> dict[str, Any]:
+        """Returns the content of ``config.json``."""
+        # Other libraries read the dtype of the weights from the configuration.
+        values = {key: value for key, value in self.config.to_dict().items() if key not in ("torch_dtype", "dtype")}
+        return {**values, "architectures": [type(self).__name__], "dtype": dtype}
+
+    def _write_files(
+        self,
+        directory: Path,
+        config: dict[str, Any],
+        tensors: dict[str, np.ndarray],
+        write_weights: Callable[[dict[str, np.ndarray]], None],
+    ) -> None:
+        """Writes the files of `save_pretrained` or `save_adapter`.
 
         Args:
             directory: an existing directory.
             config: the content of ``config.json``.
-            tensors: the weights by their PyTorch names, in the dtype of the file.
+            tensors: weights by their PyTorch names, in the dtype of the file.
+            write_weights: writes the tensors of a BERT.
         """
-        write_tensors(directory / "model.safetensors", tensors)
+        write_weights(tensors)
         write_text(directory / "config.json", to_json(config))
+
+    def save_adapter(self, directory: str | Path, *, base: str | None = None) -> None:
+        """Writes LoRA, the pooler and the head as an adapter of PEFT, and ``config.json``.
+
+        PEFT and this package load it together with the base model.
+
+        Args:
+            directory: where to write.
+            base: the name of the base model in ``adapter_config.json``; None: the name that ``from_pretrained`` was
+                given.
+
+        Raises:
+            InputError: the model has no LoRA, the directory is a file, or the base is itself an adapter.
+        """
+        if not self.has_lora:
+            raise InputError("This model has no LoRA to write. Call enable_lora before training, or save_pretrained.")
+        source = self._source
+        if base is None and source is not None and source.base is not None:
+            raise InputError(
+                f"The base of this model is {source.name}, itself an adapter. Write it with save_pretrained before "
+                "enable_lora, and name that directory as the base."
+            )
+        path = make_directory(directory)
+        # LoRA outside of the blocks is merged into the head.
+        matrices = {kernel: own for kernel, own in self.read_lora().items() if kernel.startswith("encoder/")}
+        head = {name: array for name, array in self.state_dict().items() if not is_backbone(name)}
+        facts = {
+            "task_type": next((task for task, name in ADAPTER_TASKS.items() if name == self._adapter_class), None),
+            "base_model_name_or_path": base or (source.name if source else None),
+            "revision": source.revision if source and base is None else None,
+        }
+
+        def write(tensors: Mapping[str, np.ndarray]) -> None:
+            adapter = Adapter(str(path), matrices, {name: tensors[name] for name in tensors if name in head})
+            sizes = {"prefix": self.checkpoint_prefix, "num_hidden_layers": self.config.num_hidden_layers}
+            write_adapter(path, adapter, **sizes, **facts)
+
+        self._write_files(path, self._make_config_values("float32"), head, write)
+
+    @property
+    def _adapter_class(self) -> str:
+        """The class of transformers that PEFT puts an adapter of this class into."""
+        return type(self).__name__
 
     def get_config(self) -> dict[str, Any]:
         """Returns what ``.keras`` files store besides the weights."""

@@ -1,7 +1,7 @@
 """Sentence embeddings: one vector per text, as the models of sentence-transformers give it."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
@@ -159,13 +159,19 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
     def _open_tokenizer(self, source: Source) -> BertTokenizer:
         return open_sentence_tokenizer(source, do_lower_case=self.settings.do_lower_case)
 
-    def _write_files(self, directory: Path, config: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+    def _write_files(
+        self,
+        directory: Path,
+        config: dict[str, Any],
+        tensors: dict[str, np.ndarray],
+        write_weights: Callable[[dict[str, np.ndarray]], None],
+    ) -> None:
         """Writes the files of a BERT without this head, and those that sentence-transformers adds."""
         dense = {name: tensor for name, tensor in tensors.items() if name.startswith("sentence_dense.")}
         backbone = {name: tensor for name, tensor in tensors.items() if name not in dense}
         backbone |= {name: cast_checked(array, config["dtype"], name=name) for name, array in self._pooler.items()}
         config = {key: value for key, value in config.items() if key != CONFIG_KEY} | {"architectures": ["BertModel"]}
-        super()._write_files(directory, config, backbone)
+        super()._write_files(directory, config, backbone, write_weights)
         if self._has_tokenizer():
             assert self.tokenizer is not None
             self.tokenizer.save_pretrained(directory)
@@ -177,6 +183,11 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
         return self._tokenizer is not None or (
             source is not None and any(map(source.find_file, ("tokenizer.json", "vocab.txt")))
         )
+
+    @property
+    def _adapter_class(self) -> str:
+        """The backbone: sentence-transformers pools its output."""
+        return "BertModel"
 
     def __dir__(self) -> list[str]:
         # Keras reads every listed attribute when it saves a model; this one would read files.

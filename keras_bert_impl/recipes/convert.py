@@ -20,16 +20,18 @@ def convert(
     strict: bool = False,
     cased: bool | None = None,
     dtype: str = "float32",
+    base: str | Path | None = None,
 ) -> LoadReport:
     """Reads a checkpoint with its heads, and writes it with its tokenizer, if it has one.
 
     Args:
-        source: a directory, a weights file, a bundled model, or a hub name.
+        source: a directory, a weights file, a bundled model, or a hub name. An adapter is merged into its base.
         directory: the directory to write; must be new or empty.
         revision: branch, tag or commit of a hub name.
         strict: whether an unexpected tensor, which no BERT has, is an error.
         cased: whether the vocabulary is cased; None: as in the tokenizer's files, or uncased if they do not say.
         dtype: the dtype of the written weights: ``float32``, ``float16`` or ``bfloat16``.
+        base: the base model of an adapter; None: the one that the adapter names.
 
     Returns:
         The load report: the status of each tensor.
@@ -39,7 +41,7 @@ def convert(
 
     >>> print(convert("uncased_L-2_H-128_A-2", "bert-tiny"))  # doctest: +SKIP
     """
-    opened = open_source(source, revision=revision)
+    opened = open_source(source, revision=revision, base=base)
     config = read_activation(opened, BertConfig.from_pretrained(opened))
     with create_directory(Path(directory)) as temporary:
         model = find_model_class(opened).from_pretrained(opened, strict=strict, extra=config.extra)

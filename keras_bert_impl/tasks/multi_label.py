@@ -74,6 +74,10 @@ class MultiLabelClassification(SequenceTask):
             )
         return names
 
+    def list_strata(self, columns: Columns) -> list[str]:
+        """Returns the labels of each example, as one string."""
+        return [",".join(sorted(names)) for names in _list_labels(columns)]
+
     def encode(self, columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> Features:
         """See `SequenceTask.encode`. There is always one weight per row, because the loss has one value per row."""
         features = super().encode(columns, tokenizer, config, max_length=max_length)

@@ -26,6 +26,10 @@ from keras_bert_impl.training.report import average_blocks, compute_step_losses,
 from keras_bert_impl.training.run import Clock, Run
 from keras_bert_impl.training.settings import PRECISIONS, FineTuningSettings, SavingSettings
 from keras_bert_impl.training.states import compute_checksum
+from keras_bert_impl.training.trainable import choose_trainable, compute_rate_factors, describe_trainable
+
+# The directory of the adapter, inside that of a run with LoRA.
+ADAPTER = "adapter"
 
 
 def finetune(
@@ -50,7 +54,8 @@ def finetune(
 
     The directory contains the checkpoint with the best main metric on the validation data (``config.json``,
     ``model.safetensors``, the tokenizer), ``metrics.json``, ``learning_curve.png`` and a model card ``README.md``. It
-    has a temporary name until the run is complete.
+    has a temporary name until the run is complete. With LoRA, ``adapter`` in it contains the adapter alone, and
+    ``model.safetensors`` the merged weights.
 
     Args:
         source: a directory, a weights file, a bundled model, or a hub name.
@@ -84,6 +89,11 @@ def finetune(
     settings, spec = settings or FineTuningSettings(), get_task(task, options)
     spec.require("finetune")
     opened = open_source(source)
+    if settings.lora_rank and opened.base is not None:
+        raise InputError(
+            f"{opened.name} is an adapter, which cannot be the base of another. Merge it (keras-bert convert), and "
+            "name the merged model."
+        )
     # The weights of rows are those of the loss: only the training data has them.
     unweighted = {role: column for role, column in (columns or {}).items() if role != "weight"}
     data = {
@@ -128,8 +138,11 @@ def finetune(
             model = spec.model_class.from_pretrained(
                 opened, new_heads=True, dtype=PRECISIONS[settings.precision], **changes
             )
+            choose_trainable(model, settings)
             trainable = spec.make_trainable(model, features["train"])
         log(str(model.load_report))
+        if line := describe_trainable(model):
+            log(line)
         run_model = compile_inference(model)
 
         def predict(name: str) -> list[Prediction]:
@@ -161,6 +174,7 @@ def finetune(
             stateful={"keep": best, "clock": clock},
             callbacks=[best, *callbacks],
             saving=saving,
+            rate_factors=compute_rate_factors(model, settings.layer_decay),
             verbose=1 if sys.stdout.isatty() else 2,
         )
         seconds = clock.seconds
@@ -341,6 +355,8 @@ class KeepBest(keras.callbacks.Callback):
         if not self.best_epoch or self._is_better(scores, self.validation[self.best_epoch - 1]):
             self.best_epoch = epoch + 1
             self.saved.save_pretrained(self.directory)
+            if self.saved.has_lora:
+                self.saved.save_adapter(self.directory / ADAPTER)
         if self.patience and len(self.validation) - self.best_epoch >= self.patience:
             self.model.stop_training = True
         logs.update({f"val_{name}": value for name, value in scores.items()})  # For Keras' progress line and history.

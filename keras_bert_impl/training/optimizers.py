@@ -1,6 +1,7 @@
 """The optimizers that BERT is trained with, and their learning-rate schedule."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -48,9 +49,32 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         return {name: getattr(self, name) for name in ("learning_rate", "steps", "warmup_steps", "power")}
 
 
+class LayerwiseOptimizer(ReplicaSummedOptimizer):
+    """Base of optimizers whose learning rate can have a factor for each variable; Keras has one rate for all.
+
+    The factor scales the update: Adam divides by the size of the gradient, so a factor of the gradient has no effect.
+
+    Attributes:
+        rate_factors: the factors by the ``id`` of the variable, set before training; the factor of others is 1.
+    """
+
+    rate_factors: Mapping[int, float] = MappingProxyType({})
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Looks up the factors, and creates the optimizer's variables."""
+        if not self.built:
+            self._factors = tuple(self.rate_factors.get(id(variable), 1.0) for variable in variables)
+        super().build(variables)
+
+    def scale_rate(self, variable: Any, learning_rate: Any) -> Any:
+        """Returns the learning rate of a variable."""
+        factor = self._factors[self._get_variable_index(variable)]
+        return learning_rate if factor == 1 else learning_rate * factor
+
+
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
-class AdamW(ReplicaSummedOptimizer, keras.optimizers.AdamW):
-    """Keras' AdamW, with correct clipping and a faster update on TensorFlow.
+class AdamW(LayerwiseOptimizer, keras.optimizers.AdamW):
+    """Keras' AdamW, with correct clipping, layer-wise learning rates and a faster update on TensorFlow.
 
     On TensorFlow the gradient of an embedding is sparse, and has duplicate rows if a word occurs several times in the
     batch. Keras clips by the norm of these slices, not by the norm of their sum. And Keras reads or writes each
@@ -67,12 +91,16 @@ class AdamW(ReplicaSummedOptimizer, keras.optimizers.AdamW):
         return super()._clip_gradients(grads)
 
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
-        if not self._is_fused:
-            super()._apply_weight_decay(variables)
+        """Does nothing: weight decay is part of the update, because it is scaled by the variable's learning rate."""
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Updates one variable; on TensorFlow weight decay is part of it."""
+        """Updates one variable, weight decay included."""
+        learning_rate = self.scale_rate(variable, learning_rate)
+        decay = self.weight_decay if self._use_weight_decay(variable) else None
         if not self._is_fused:
+            if decay is not None:
+                rate = ops.cast(learning_rate, variable.dtype)
+                variable.assign(variable - variable * decay * rate)
             super().update_step(gradient, variable, learning_rate)
             return
         index = self._get_variable_index(variable)
@@ -86,12 +114,12 @@ class AdamW(ReplicaSummedOptimizer, keras.optimizers.AdamW):
             beta_1=self.beta_1,
             beta_2=self.beta_2,
             epsilon=self.epsilon,
-            weight_decay=self.weight_decay if self._use_weight_decay(variable) else None,
+            weight_decay=decay,
         )
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
-class Lamb(ReplicaSummedOptimizer):
+class Lamb(LayerwiseOptimizer):
     """LAMB, for large batches: AdamW's update, scaled for each variable to the norm of its weights.
 
     Unlike in Keras' own, weight decay is part of the scaled update, and variables can be excluded: they get neither
@@ -140,7 +168,8 @@ class Lamb(ReplicaSummedOptimizer):
         """Updates one variable."""
         index = self._get_variable_index(variable)
         momentum, velocity = self._momentums[index], self._velocities[index]
-        rate, gradient = ops.cast(learning_rate, variable.dtype), ops.cast(gradient, variable.dtype)
+        rate = ops.cast(self.scale_rate(variable, learning_rate), variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype)
         step = ops.cast(self.iterations + 1, variable.dtype)
         self.assign_add(momentum, (gradient - momentum) * (1 - self.beta_1))
         self.assign_add(velocity, (ops.square(gradient) - velocity) * (1 - self.beta_2))
@@ -220,18 +249,21 @@ def exclude_biases_and_norms(optimizer: Any) -> Any:
 OPTIMIZERS = {"adamw": adamw, "lamb": lamb}
 
 
-def make_optimizer(settings: TrainingSettings, *, steps: int | None) -> Any:
+def make_optimizer(
+    settings: TrainingSettings, *, steps: int | None, rate_factors: Mapping[int, float] | None = None
+) -> Any:
     """Returns the optimizer that settings ask for.
 
     Args:
         settings: their optimizer, learning rate, warm-up, decay and clipping.
         steps: total number of training steps; None for a constant rate.
+        rate_factors: factors of the learning rate, see `LayerwiseOptimizer`; None: all variables have the same rate.
 
     >>> from keras_bert_impl.training import PretrainingSettings
     >>> make_optimizer(PretrainingSettings(optimizer="lamb", weight_decay=0.1), steps=1000).weight_decay
     0.1
     """
-    return OPTIMIZERS[settings.optimizer](
+    optimizer = OPTIMIZERS[settings.optimizer](
         learning_rate=settings.learning_rate,
         steps=steps,
         warmup=settings.warmup,
@@ -239,3 +271,5 @@ def make_optimizer(settings: TrainingSettings, *, steps: int | None) -> Any:
         clip_norm=settings.clip_norm,
         power=settings.power,
     )
+    optimizer.rate_factors = MappingProxyType(rate_factors or {})
+    return optimizer

@@ -183,6 +183,7 @@ class Run:
         stateful: Mapping[str, Stateful],
         callbacks: Sequence[keras.callbacks.Callback],
         saving: SavingSettings | None,
+        rate_factors: Mapping[int, float] | None = None,
         **arguments: Any,
     ) -> None:
         """Compiles the model and trains it, starting from the newest state if there is one. Call it inside `open`.
@@ -199,6 +200,7 @@ class Run:
             stateful: callbacks and others whose state is saved, by name.
             callbacks: callbacks of ``fit``.
             saving: how often states are saved.
+            rate_factors: factors of the learning rate by the ``id`` of the variable; None: all have the same rate.
             **arguments: other arguments of ``fit``.
 
         Raises:
@@ -207,7 +209,7 @@ class Run:
         """
         settings, distribution = self.settings, self.distribution
         with distribution.scope():
-            optimizer = make_optimizer(settings, steps=steps)
+            optimizer = make_optimizer(settings, steps=steps, rate_factors=rate_factors)
             distribution.compile(model, optimizer, losses, settings=settings)
         states = SaveStates(
             partial_path(self.output) / STATES,

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from keras_bert_impl.errors import check_field, join_names
+from keras_bert_impl.errors import InputError, check_field, join_names
 
 # Keras' dtype policies for training in a precision: weights and optimizer are kept in float32.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -84,6 +84,13 @@ class FineTuningSettings(TrainingSettings):
             the task.
         patience: number of epochs without a better one after which training stops early; 0: all epochs are trained.
         valid_fraction: fraction of the training data that becomes validation data if there is no other.
+        freeze_embeddings: do not train the embeddings.
+        freeze_layers: number of blocks, from the first, that are not trained; the embeddings are not trained either.
+        layer_decay: layer-wise learning rate decay: each block's rate is this factor times that of the layer above.
+        lora_rank: rank of LoRA: only its weights and the head are trained; 0: no LoRA.
+        lora_alpha: the product of the LoRA matrices is scaled by this number, divided by the rank; None: the rank.
+        lora_targets: dense layers that get LoRA, such as query,key,value,dense.
+        rslora: rank-stabilized LoRA: divide by the square root of the rank instead.
 
     Raises:
         InputError: a setting is out of range.
@@ -97,12 +104,29 @@ class FineTuningSettings(TrainingSettings):
     metric: str | None = None
     patience: int = 0
     valid_fraction: float = 0.1
+    freeze_embeddings: bool = False
+    freeze_layers: int = 0
+    layer_decay: float = 1.0
+    lora_rank: int = 0
+    lora_alpha: float | None = None
+    lora_targets: str = "query,value"
+    rslora: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_positive("epochs", "max_length")
         check_field(self, "patience", self.patience >= 0, "0 or more")
         check_field(self, "valid_fraction", 0 < self.valid_fraction < 1, "a fraction above 0 and below 1")
+        check_field(self, "freeze_layers", self.freeze_layers >= 0, "0 or more")
+        check_field(self, "layer_decay", 0 < self.layer_decay <= 1, "a factor above 0, up to 1")
+        check_field(self, "lora_rank", self.lora_rank >= 0, "0 or more")
+        check_field(self, "lora_alpha", self.lora_alpha is None or self.lora_alpha > 0, "a number above 0")
+        if self.lora_rank and (self.freeze_embeddings or self.freeze_layers):
+            name = "freeze_layers" if self.freeze_layers else "freeze_embeddings"
+            raise InputError(f"{name} and lora_rank were both given; LoRA freezes embeddings and blocks. Omit {name}.")
+        if not self.lora_rank and (self.lora_alpha is not None or self.rslora):
+            name = "rslora" if self.rslora else "lora_alpha"
+            raise InputError(f"{name} was given, but lora_rank is 0, which means no LoRA. Set lora_rank, such as 8.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

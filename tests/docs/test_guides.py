@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 START = (DOCS / "index.md").read_text(encoding="utf-8")
 FINE_TUNING = (DOCS / "guides" / "fine-tuning.md").read_text(encoding="utf-8")
+SMALL_BUDGETS = (DOCS / "guides" / "small-budgets.md").read_text(encoding="utf-8")
 SERVING = (DOCS / "guides" / "serving.md").read_text(encoding="utf-8")
 SEARCH = (DOCS / "guides" / "semantic-search.md").read_text(encoding="utf-8")
 INTERPRETATION = (DOCS / "guides" / "interpretation.md").read_text(encoding="utf-8")
@@ -69,6 +70,34 @@ def test_the_fine_tuning_guide_lists_the_defaults() -> None:
     for name, listed in rows.items():
         value = defaults[name.replace("-", "_")]
         assert type(value)(listed) == value
+
+
+@pytest.mark.slow
+def test_small_budgets(tmp_path: Path, small_bert: Path, snippets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(small_bert, tmp_path / "all-MiniLM-L6-v2")
+    for name in ("train", "valid"):
+        shutil.copy(snippets / f"{name}.tsv", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    shown = extract_commands(SMALL_BUDGETS.replace("--freeze-layers 4", "--freeze-layers 2"))
+    assert [command[0] for command in shown] == ["finetune"] * 3 + ["predict", "convert"]
+    for command in shown:
+        assert main(command) == 0, command
+    listed = re.findall(r"^      ([\w.]+)  ", SMALL_BUDGETS, flags=re.M)
+    assert {path.name for path in Path("runs/lora/adapter").iterdir()} == set(listed)
+    (block,) = extract_blocks(SMALL_BUDGETS)
+    names: dict[str, Any] = {}
+    exec(compile(block, "small-budgets.md", "exec"), names)
+    trained, again = names["model"].state_dict(), names["again"].state_dict()
+    assert all((again[name] == array).all() for name, array in trained.items())
+
+
+def test_the_guide_of_small_budgets_lists_the_defaults() -> None:
+    rows = dict(re.findall(r"^\| `--([a-z-]+)` \| ([^|]+) \|", SMALL_BUDGETS, flags=re.M))
+    defaults = {name.replace("_", "-"): value for name, value in dataclasses.asdict(FineTuningSettings()).items()}
+    words = {"False": "no", "None": "the rank", "1.0": "1"}
+    assert rows == {name: words.get(str(defaults[name]), str(defaults[name])) for name in rows}
+    own = [name for name in defaults if name.startswith(("freeze", "layer", "lora", "rslora"))]
+    assert rows.keys() == set(own)
 
 
 def test_the_fine_tuning_guide_lists_the_tasks() -> None:

@@ -65,16 +65,21 @@ def test_schedule_can_be_saved() -> None:
 
 @run_in_torch_process
 def train_with_torch(
-    start: dict[str, np.ndarray], gradients: list[dict[str, np.ndarray]], *, decayed: tuple[str, ...], warmup_steps: int
+    start: dict[str, np.ndarray],
+    gradients: list[dict[str, np.ndarray]],
+    *,
+    decayed: tuple[str, ...],
+    warmup_steps: int,
+    factors: dict[str, float],
 ) -> dict[str, np.ndarray]:
-    """Parameters after steps of AdamW with clipping by norm and a linear schedule."""
+    """Parameters after steps of AdamW with clipping by norm, a linear schedule and factors of the learning rate."""
     import torch
     import transformers
 
     parameters = {name: torch.nn.Parameter(torch.tensor(value)) for name, value in start.items()}
     groups = [
-        {"params": [parameters[name] for name in decayed], "weight_decay": 0.1},
-        {"params": [parameters[name] for name in start if name not in decayed], "weight_decay": 0.0},
+        {"params": [value], "weight_decay": 0.1 if name in decayed else 0.0, "lr": 1e-2 * factors.get(name, 1.0)}
+        for name, value in parameters.items()
     ]
     optimizer = torch.optim.AdamW(groups, lr=1e-2, eps=1e-8)
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, warmup_steps, len(gradients))
@@ -87,7 +92,8 @@ def train_with_torch(
     return {name: parameter.detach().numpy() for name, parameter in parameters.items()}
 
 
-def test_steps_equal_those_of_torch() -> None:
+@pytest.mark.parametrize("factors", [{}, {"embeddings": 0.25, "kernel": 0.5, "gamma": 0.5}], ids=["one rate", "layers"])
+def test_steps_equal_those_of_torch(factors: dict[str, float]) -> None:
     """Large gradients: all steps but the last two are clipped, by the norm of all gradients together."""
     generator = np.random.default_rng(5)
     start = {name: generator.normal(size=shape) for name, shape in SHAPES.items()}
@@ -96,13 +102,14 @@ def test_steps_equal_those_of_torch() -> None:
 
     variables = [keras.Variable(value, name=name, dtype="float32") for name, value in start.items()]
     ours = adamw(learning_rate=1e-2, steps=STEPS, warmup=0.3, weight_decay=0.1, clip_norm=1.5)
-    theirs = train_with_torch(start, gradients, decayed=DECAYED, warmup_steps=round(0.3 * STEPS))
+    ours.rate_factors = {id(variable): factors.get(variable.name, 1.0) for variable in variables}
+    theirs = train_with_torch(start, gradients, decayed=DECAYED, warmup_steps=round(0.3 * STEPS), factors=factors)
 
     for step in gradients:
         ours.apply([keras.ops.convert_to_tensor(step[name], "float32") for name in SHAPES], variables)
 
     for variable, (name, expected) in zip(variables, theirs.items(), strict=True):
-        assert np.abs(expected - start[name]).max() > 1e-2
+        assert np.abs(expected - start[name]).max() > 1e-2 * factors.get(name, 1.0)
         np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), expected, rtol=2e-5, atol=2e-6, err_msg=name)
 
 
@@ -200,8 +207,11 @@ def test_two_devices_train_like_one() -> None:
         assert difference < 1e-6
 
 
+FACTORS = {"embeddings": 0.25, "bias": 0.5}
+
+
 def train_lamb_in_float64(start: dict, gradients: list[dict], *, rate, decay: float, clip_norm: float) -> dict:
-    """Algorithm 2 of You et al., after clipping by the norm of all gradients."""
+    """Algorithm 2 of You et al., after clipping by the norm of all gradients, with `FACTORS` of the rate."""
     weights = {name: value.copy() for name, value in start.items()}
     m, v = ({name: np.zeros(shape) for name, shape in SHAPES.items()} for _ in range(2))
     for t, gradient in enumerate(gradients, 1):
@@ -215,7 +225,7 @@ def train_lamb_in_float64(start: dict, gradients: list[dict], *, rate, decay: fl
             if name in DECAYED:
                 update = update + decay * weights[name]
                 trust = np.linalg.norm(weights[name]) / np.linalg.norm(update)
-            weights[name] = weights[name] - rate(t - 1) * trust * update
+            weights[name] = weights[name] - FACTORS.get(name, 1.0) * rate(t - 1) * trust * update
     return weights
 
 
@@ -225,6 +235,7 @@ def test_lamb_equals_the_published_algorithm() -> None:
     gradients = [{name: 3 * draw.normal(size=shape) for name, shape in SHAPES.items()} for _ in range(STEPS)]
     variables = [keras.Variable(value, name=name, dtype="float32") for name, value in start.items()]
     ours = lamb(learning_rate=0.1, steps=STEPS, warmup=0.3, weight_decay=0.1, clip_norm=1.5, power=0.5)
+    ours.rate_factors = {id(variable): FACTORS.get(variable.name, 1.0) for variable in variables}
     for gradient in gradients:
         ours.apply([keras.ops.convert_to_tensor(gradient[name], "float32") for name in SHAPES], variables)
     expected = train_lamb_in_float64(
