@@ -7,6 +7,7 @@ from keras_bert_impl.registration import register
 
 if TYPE_CHECKING:
     from keras_bert_impl.config import BertConfig
+    from keras_bert_impl.export.tokenizer.layer import BertTokenizerLayer
     from keras_bert_impl.models import (
         BertForMaskedLM,
         BertForMultipleChoice,
@@ -34,12 +35,17 @@ __all__ = [
     "BertForTokenClassification",
     "BertModel",
     "BertTokenizer",
+    "BertTokenizerLayer",
     "__version__",
 ]
 
 # Where the public names that are not model classes are. Modules are imported at first use, so that commands that need
 # no model start fast.
-_MODULES = {"BertConfig": "config", "BertTokenizer": "tokenization"}
+_MODULES = {
+    "BertConfig": "config",
+    "BertTokenizer": "tokenization",
+    "BertTokenizerLayer": "export.tokenizer.layer",
+}
 
 
 def __getattr__(name: str) -> Any:

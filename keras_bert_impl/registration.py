@@ -17,6 +17,7 @@ _PACKAGE = "keras_bert_impl"
 
 # Module: its classes with the decorator `keras.saving.register_keras_serializable`.
 _CLASSES = {
+    "export.tokenizer.layer": ("BertTokenizerLayer",),
     "layers.base": ("BertLayerNorm", "LogitsDense"),
     "layers.bert": (
         "BertAttention",

@@ -227,6 +227,22 @@ class LengthBatches:
         return cuts[:-1]
 
 
+class OrderedBatches(LengthBatches):
+    """Batches of consecutive rows in their own order, as ``fit`` with ``shuffle=False`` expects them.
+
+    Args: see `LengthBatches`.
+
+    >>> ids = Ragged.from_rows([[2, 3], [2, 7, 8, 3], [2, 9, 3]], dtype=np.int32)
+    >>> batches = OrderedBatches(Features({"input_ids": ids}, {}, {}, np.arange(3)), 2)
+    >>> [batches.get_rows(k).tolist() for k in range(2)]
+    [[0, 1], [2]]
+    """
+
+    def _order_rows(self, epoch: int) -> list[np.ndarray]:
+        rows = np.arange(len(self.features))
+        return np.split(rows, range(self.batch_size, len(rows), self.batch_size))
+
+
 def list_lengths(lengths: Sequence[int], longest: int) -> np.ndarray:
     """Returns those of ``lengths`` below ``longest``, and ``longest``; if ``lengths`` is empty, all to ``longest``."""
     shorter = sorted(length for length in lengths if length < longest) if lengths else range(longest)

@@ -1,6 +1,7 @@
 """Feeds batches to ``keras.Model.fit``: prepared ahead in the background, starting at any batch."""
 
 import logging
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -95,6 +96,26 @@ def make_evaluation_data(batches: Batches) -> Any:
     return Dataset()
 
 
+def make_stream(
+    generate: Callable[[], Iterator[tuple[dict[str, np.ndarray], ...]]],
+    first: tuple[dict[str, np.ndarray], ...],
+    *,
+    count: int,
+) -> Any:
+    """Returns batches that a function generates, as a ``tf.data.Dataset``, which Keras takes on every backend.
+
+    Args:
+        generate: a function that starts an iteration over the batches.
+        first: the first batch, for the names, ranks and dtypes of all; they may differ in their sizes.
+        count: the number of batches; negative if it is unknown or infinite, as ``cardinality`` of a dataset returns it.
+    """
+    import tensorflow as tf
+
+    spec = tuple({name: ((None,) * array.ndim, array.dtype) for name, array in part.items()} for part in first)
+    dataset = _from_generator(generate, spec)
+    return dataset if count < 0 else dataset.apply(tf.data.experimental.assert_cardinality(count))
+
+
 def _is_tensorflow() -> bool:
     import keras  # Here, because it starts the backend, which `to_grain` does not need.
 
@@ -102,14 +123,18 @@ def _is_tensorflow() -> bool:
 
 
 def _to_tensorflow(dataset: "grain.IterDataset", batches: Batches) -> Any:
+    return _from_generator(lambda: dataset, batches.get_spec())
+
+
+def _from_generator(generate: Callable[[], Any], spec: tuple[dict[str, tuple[Any, Any]], ...]) -> Any:
     import tensorflow as tf
 
-    signature = tuple({name: tf.TensorSpec(*values) for name, values in part.items()} for part in batches.get_spec())
+    signature = tuple({name: tf.TensorSpec(*values) for name, values in part.items()} for part in spec)
     options = tf.data.Options()
     # Nothing can be tuned here, and deleting a tuned dataset waits for the tuner's next check, up to a minute.
     options.autotune.enabled = False
     return (
-        tf.data.Dataset.from_generator(lambda: dataset, output_signature=signature)
+        tf.data.Dataset.from_generator(generate, output_signature=signature)
         .prefetch(_PREFETCHED)
         .with_options(options)
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_bert_impl.data.tables import read_table
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.export.backend import require_tensorflow
 from keras_bert_impl.export.contents import ExportContents
 from keras_bert_impl.export.formats import MAX_DECREASE, Format, get_format
 from keras_bert_impl.export.saved_model import check_version
@@ -88,8 +89,6 @@ def export_model(
     >>> export_model("runs/sentiment", "saved_models/sentiment/1").difference  # doctest: +SKIP
     1.2e-06
     """
-    import keras
-
     directory = Path(directory)
     kind = get_format(format, precision)
     if kind.takes_text:
@@ -97,11 +96,7 @@ def export_model(
     elif attentions:
         raise InputError(f"attention maps are a signature of a SavedModel; the format {format} has one signature.")
     require_empty(directory)
-    if keras.backend.backend() != "tensorflow":
-        raise InputError(
-            f"exports need TensorFlow, but Keras uses the backend {keras.backend.backend()}. "
-            "Set KERAS_BACKEND=tensorflow."
-        )
+    require_tensorflow("exports need")
     served, config, tokenizer = open_task(source, task, allow_no_answer=allow_no_answer)
     served.require("export")
     if task is not None:

@@ -18,9 +18,9 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import make_directory, to_json, write_text
 from keras_bert_impl.layers import BertAttentionBias, BertEmbeddings, BertEncoder, BertPooler
 from keras_bert_impl.models.cache import CACHE
-from keras_bert_impl.models.class_weights import make_sample_weight
 from keras_bert_impl.models.lora import LoraMixin
 from keras_bert_impl.models.multi_worker import MultiWorkerMixin
+from keras_bert_impl.models.texts import TextsMixin, holds_strings
 from keras_bert_impl.models.tree import format_tree
 from keras_bert_impl.sources import Source, open_source
 from keras_bert_impl.tokenization import BertTokenizer
@@ -41,7 +41,7 @@ class _PrecomputedEmbeddings:
         return self._output
 
 
-class BertPreTrainedModel(LoraMixin, MultiWorkerMixin, keras.Model):
+class BertPreTrainedModel(TextsMixin, LoraMixin, MultiWorkerMixin, keras.Model):
     """A functional Keras model constructed from a ``BertConfig``.
 
     A subclass defines its inputs, the layers of its head (``make_head``) and how they connect (``connect``). All inputs
@@ -63,6 +63,8 @@ class BertPreTrainedModel(LoraMixin, MultiWorkerMixin, keras.Model):
         position_ids: default 0, 1, 2 …
         sequence_ids: for packed rows, the number of the sequence that a token belongs to, 0 for padding; default: one
             sequence per row.
+
+    `fit`, `evaluate` and `predict` also take strings, if the model has a tokenizer and its class is that of a task.
     """
 
     input_names: ClassVar[tuple[str, ...]] = (
@@ -234,10 +236,15 @@ class BertPreTrainedModel(LoraMixin, MultiWorkerMixin, keras.Model):
         """Calls the model on a dictionary of inputs, or on ``input_ids`` alone.
 
         Raises:
-            InputError: NumPy ``input_ids`` are outside the vocabulary, rows are longer than the positions, or a name is
-                unknown. (Tensors are not copied to the host for this check.)
+            InputError: NumPy ``input_ids`` are outside the vocabulary, rows are longer than the positions, a name is
+                unknown, or the inputs are strings. (Tensors are not copied to the host for this check.)
         """
         ids = inputs.get("input_ids") if isinstance(inputs, Mapping) else inputs
+        if holds_strings(ids):
+            raise InputError(
+                "the inputs are strings; a call of the model takes ids. Tokenize them: model(model.tokenizer(texts)); "
+                "or use fit, evaluate or predict, which take strings."
+            )
         if (
             isinstance(ids, np.ndarray)
             and ids.size
@@ -248,17 +255,6 @@ class BertPreTrainedModel(LoraMixin, MultiWorkerMixin, keras.Model):
                 f"{self.config.vocab_size} tokens. Use the tokenizer of this model."
             )
         return super().__call__(inputs, *args, **kwargs)
-
-    def fit(
-        self, x: Any = None, y: Any = None, *arguments: Any, class_weight: Any = None, sample_weight: Any = None, **keywords: Any
-    ) -> keras.callbacks.History:
-        """``keras.Model.fit``; with ``class_weight``, labels may be a dictionary too; see `make_sample_weight`.
-
-        With ``validation_split``, the class weights apply to the validation rows as well.
-        """
-        if class_weight is not None and y is not None:
-            sample_weight, class_weight = make_sample_weight(y, class_weight, sample_weight), None
-        return super().fit(x, y, *arguments, class_weight=class_weight, sample_weight=sample_weight, **keywords)
 
     def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:
         """``keras.Model.export``; the default signature has ids, segments and mask."""

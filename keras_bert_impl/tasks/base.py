@@ -93,13 +93,16 @@ class Task(abc.ABC):
         file_columns: the keywords of `read_examples` that name columns of a file.
         group_column: the column by which examples belong together. When validation data is split off, examples with the
             same value stay on one side.
+        text_columns: the columns with the texts of an example, in the order of the arguments of `from_texts`.
+        label_column: the column with what is learned.
+        labels_are_texts: whether the labels are the texts themselves, from which `encode` makes what is learned.
         loss_weights: the weight of each output's loss; None: all are 1.
         options: what the user may choose for this task only, a frozen dataclass that ``TASK_OPTIONS`` names; None: the
             task has no options.
         config_keys: the keys of ``config.json`` that only this task uses. Fine-tuning for another task drops them.
         card_note: the sentence of the model card that says which other library opens the directory.
-        refusals: for each action that the task does not support (``finetune``, ``evaluate``, ``export``, ``explain``)
-            the reason and the alternative.
+        refusals: for each action that the task does not support (``finetune``, ``evaluate``, ``export``, ``explain``,
+            and ``strings`` for strings in Keras' own methods) the reason and the alternative.
     """
 
     name: ClassVar[str]
@@ -114,6 +117,9 @@ class Task(abc.ABC):
     needs_head: ClassVar[bool] = True
     file_columns: ClassVar[tuple[str, ...]] = ()
     group_column: ClassVar[str] = "text"
+    text_columns: ClassVar[tuple[str, ...]] = ("text", "text_pair")
+    label_column: ClassVar[str] = "label"
+    labels_are_texts: ClassVar[bool] = False
     loss_weights: ClassVar[Mapping[str, float] | None] = None
     options: Any = None
     config_keys: ClassVar[tuple[str, ...]] = ()
@@ -253,6 +259,20 @@ class Task(abc.ABC):
             )
         texts, *pairs = (list(column) for column in zip(*rows, strict=True))
         return self.from_texts(texts, *pairs)
+
+    def parse_label(self, label: Any, columns: Columns, index: int, config: BertConfig) -> Any:
+        """Converts a label of ``fit``, such as an id, to a label as `read_examples` gives it.
+
+        Args:
+            label: the label, an object of Python.
+            columns: the examples.
+            index: the number of the example, from 0.
+            config: the model's configuration.
+
+        Raises:
+            InputError: the label cannot be used.
+        """
+        return label
 
     @abc.abstractmethod
     def encode(self, columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> Features:

@@ -17,6 +17,7 @@ from keras_bert_impl.tasks.encoding import (
     check_fit,
     choose_label,
     find_label_id,
+    find_label_name,
     format_names,
     list_labels,
     make_model_inputs,
@@ -106,6 +107,10 @@ class Classification(SequenceTask):
                 "Two or more labels are needed to train with."
             )
         return names
+
+    def parse_label(self, label: Any, columns: Columns, index: int, config: BertConfig) -> str:
+        """Returns the name of a label, from its id or its name; see `Task.parse_label`."""
+        return find_label_name(label, self.list_label_names(config), location=location(columns, index))
 
     def read_labels(self, columns: Columns, config: BertConfig) -> np.ndarray:
         """Returns the ids of the labels, int32 ``[examples]``.

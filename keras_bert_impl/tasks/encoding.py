@@ -129,12 +129,6 @@ def find_label_id(label: Any, label2id: Mapping[str, int], *, location: str) -> 
     return by_key[make_key(name)]
 
 
-def format_names(names: Iterable[str]) -> str:
-    """Returns the names of labels for a message, which lists at most 20 of them."""
-    listed = list(names)
-    return ", ".join(map(repr, listed[:_MAX_LISTED])) + (", …" if len(listed) > _MAX_LISTED else "")
-
-
 def read_weights(columns: Columns) -> np.ndarray:
     """Returns the weight of each example in the loss: float32 ``[examples]``.
 
@@ -149,6 +143,31 @@ def read_weights(columns: Columns) -> np.ndarray:
             f"{location(columns, 0)}: the weight of this example and of all after it is 0; a weight above 0 was expected."
         )
     return np.array(weights, np.float32)
+
+
+def find_label_name(label: Any, names: Sequence[str], *, location: str) -> str:
+    """Returns the name of a label that is given by its id or its name.
+
+    Raises:
+        InputError: the model does not know the label; ``location`` begins the message.
+
+    >>> find_label_name(1, ["bad", "good"], location="example 1")
+    'good'
+    """
+    if isinstance(label, str) and label in names:
+        return label
+    if isinstance(label, int | float) and label in range(len(names)):
+        return names[int(label)]
+    raise InputError(
+        f"{location}: the label is {label!r:.50}; an id from 0 to {len(names) - 1} or a name was expected, and the names "
+        f"are {format_names(names)}. Correct it, or load the model with id2label={{0: …, 1: …}} for your labels."
+    )
+
+
+def format_names(names: Iterable[str]) -> str:
+    """Returns the names of labels for a message, which lists at most 20 of them."""
+    listed = list(names)
+    return ", ".join(map(repr, listed[:_MAX_LISTED])) + (", …" if len(listed) > _MAX_LISTED else "")
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

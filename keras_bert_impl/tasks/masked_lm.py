@@ -65,6 +65,8 @@ class MaskedLM(Task):
     lower_is_better: ClassVar[frozenset[str]] = frozenset({"loss", "perplexity"})
     graph: ClassVar[str] = "masks"
     file_columns: ClassVar[tuple[str, ...]] = ("text",)
+    text_columns: ClassVar[tuple[str, ...]] = ("text",)
+    labels_are_texts: ClassVar[bool] = True
     # The output with the logits over the vocabulary.
     output: ClassVar[str] = "logits"
 

@@ -46,6 +46,7 @@ class MultipleChoice(Task):
     graph: ClassVar[str] = "choices"
     needs_pair: ClassVar[bool] = True
     file_columns: ClassVar[tuple[str, ...]] = ("text", "label")
+    text_columns: ClassVar[tuple[str, ...]] = ("text", "choices")
 
     def make_config_changes(self, labels: list[str]) -> dict[str, Any]:
         """Returns no fields: the model has one logit per choice and no labels."""
@@ -93,6 +94,10 @@ class MultipleChoice(Task):
     def from_fields(self, rows: Sequence[Sequence[str]]) -> Columns:
         """Returns columns for the fields of lines: a text and its choices."""
         return self.from_texts([row[0] for row in rows], [row[1:] for row in rows])
+
+    def parse_label(self, label: Any, columns: Columns, index: int, config: BertConfig) -> int:
+        """Returns the number of the correct choice; see `Task.parse_label`."""
+        return _parse_label(label, len(columns["choices"][index]), location(columns, index))
 
     def encode(self, columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> Features:
         """Encodes each text with each of its choices as a pair. Labels are int32 ``[examples]``.

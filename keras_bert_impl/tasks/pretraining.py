@@ -33,6 +33,7 @@ class Pretraining(MaskedLM):
     name: ClassVar[str] = "pretraining"
     model_name: ClassVar[str] = "BertForPreTraining"
     file_columns: ClassVar[tuple[str, ...]] = ("text", "text_pair")
+    text_columns: ClassVar[tuple[str, ...]] = ("text", "text_pair")
     output: ClassVar[str] = "prediction_logits"
     refusals: ClassVar[Mapping[str, str]] = {
         "finetune": "'keras-bert pretrain' trains both heads; '--task masked-lm' or '--task next-sentence' trains one.",

@@ -10,7 +10,7 @@ import numpy as np
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data.batches import Features, Ragged
 from keras_bert_impl.data.squad import iterate_squad
-from keras_bert_impl.data.tables import Columns
+from keras_bert_impl.data.tables import Columns, location
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, Task, find_words
 from keras_bert_impl.tasks.encoding import check_fit, make_model_inputs, softmax
@@ -52,6 +52,8 @@ class QuestionAnswering(Task):
     group_column: ClassVar[str] = "context"
     per_token: ClassVar[bool] = True
     needs_pair: ClassVar[bool] = True
+    text_columns: ClassVar[tuple[str, ...]] = ("question", "context")
+    label_column: ClassVar[str] = "answers"
     # The mean of both cross entropies, as the published model was trained.
     loss_weights: ClassVar[Mapping[str, float] | None] = {"start_logits": 0.5, "end_logits": 0.5}
 
@@ -80,6 +82,30 @@ class QuestionAnswering(Task):
     def allow_no_answer(self, config: BertConfig, allow: bool) -> BertConfig:
         """Returns the configuration with "no answer" allowed, or not."""
         return replace(config, extra={**config.extra, NO_ANSWER_KEY: allow})
+
+    def parse_label(self, label: Any, columns: Columns, index: int, config: BertConfig) -> dict[str, list[Any]]:
+        """Returns the answers of a question; see `Task.parse_label`.
+
+        A label has ``text`` and ``answer_start``, the first character in the context: of one answer, or lists of the
+        same length, which are empty if the question has no answer.
+        """
+        context, where = columns["context"][index], location(columns, index)
+        if not isinstance(label, Mapping) or not {"text", "answer_start"} <= label.keys():
+            raise InputError(
+                f"{where}: the answer is {label!r:.100}; a dictionary with 'text' and 'answer_start' was expected."
+            )
+        texts, starts = (
+            [label[key]] if isinstance(label[key], str | int) else list(label[key]) for key in ("text", "answer_start")
+        )
+        if len(texts) != len(starts):
+            raise InputError(f"{where} has {len(texts)} answers and {len(starts)} starts; the same number was expected.")
+        for text, start in zip(texts, starts, strict=True):
+            if context[start : start + len(text)] != text:
+                raise InputError(
+                    f"{where}: the context has {context[start : start + len(text)]!r:.50} at the character {start}, not "
+                    f"the answer {text!r:.50}. Correct answer_start, which counts characters from 0."
+                )
+        return {"text": texts, "answer_start": starts}
 
     def encode(self, columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> Features:
         """Encodes question and context; a long context becomes several windows that overlap by a third of a row.

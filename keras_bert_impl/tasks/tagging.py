@@ -17,7 +17,7 @@ from keras_bert_impl.data.tag_schemes import convert_tags, find_entities, find_s
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, Task, find_words
 from keras_bert_impl.tasks.class_weights import add_class_weights
-from keras_bert_impl.tasks.encoding import check_fit, find_label_id, make_model_inputs, softmax
+from keras_bert_impl.tasks.encoding import check_fit, find_label_id, find_label_name, make_model_inputs, softmax
 from keras_bert_impl.tasks.entities import score_entities
 from keras_bert_impl.tasks.options import TaggingOptions
 from keras_bert_impl.tokenization import BertTokenizer
@@ -47,6 +47,7 @@ class Tagging(Task):
     per_token: ClassVar[bool] = True
     file_columns: ClassVar[tuple[str, ...]] = ("text", "label")
     group_column: ClassVar[str] = "words"
+    text_columns: ClassVar[tuple[str, ...]] = ("words",)
 
     def __init__(self, options: TaggingOptions | None = None) -> None:
         self.options = options or TaggingOptions()
@@ -72,14 +73,18 @@ class Tagging(Task):
             raise InputError(f"{path}: CoNLL files have no named columns; omit {', '.join(sorted(columns))}.")
         return iterate_conll(path, labeled=labeled)
 
-    def from_texts(self, texts: Sequence[str], text_pairs: Sequence[Any] | None = None) -> Columns:
+    def from_texts(self, texts: Sequence[Any], text_pairs: Sequence[Any] | None = None) -> Columns:
         """Returns columns for texts, split into words and punctuation; ``spans`` contains the words' characters.
+
+        Texts may also be lists of words, which are not split.
 
         >>> Tagging().from_texts(["Ada, again"])["words"]
         [['Ada', ',', 'again']]
         """
         if text_pairs is not None:
             raise InputError("this task tags single texts; omit the second texts.")
+        if any(isinstance(text, list | tuple) for text in texts):
+            return {"words": list(texts)}
         split = [split_words(text) for text in texts]
         return {
             "text": list(texts),
@@ -90,6 +95,15 @@ class Tagging(Task):
     def find_labels(self, columns: Columns) -> list[str]:
         """Returns the distinct tags, ``O`` first."""
         return sorted({tag for tags in _list_tags(columns) for tag in tags}, key=lambda tag: (tag != "O", tag))
+
+    def parse_label(self, label: Any, columns: Columns, index: int, config: BertConfig) -> list[str]:
+        """Returns the names of the tags of a sentence, from their ids or names; see `Task.parse_label`."""
+        where, words = location(columns, index), columns["words"][index]
+        if not isinstance(label, list) or len(label) != len(words):
+            found = f"{len(label)} tags" if isinstance(label, list) else f"the label {label!r:.50}"
+            raise InputError(f"{where} has {len(words)} words and {found}; a list with a tag for each word was expected.")
+        names = list(config.id2label.values())
+        return [find_label_name(tag, names, location=f"{where}, word {n}") for n, tag in enumerate(label, 1)]
 
     def encode(self, columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> Features:
         """Encodes sentences; long sentences become several windows that overlap by a quarter.

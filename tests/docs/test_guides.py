@@ -1,5 +1,6 @@
 """Runs the code of the start page and of the guides about fine-tuning, semantic search, serving and interpretation."""
 
+import ast
 import dataclasses
 import json
 import re
@@ -53,14 +54,18 @@ def test_fine_tuning(
     for name in re.findall(r"^      ([\w.]+)(?:, ([\w.]+))?", FINE_TUNING, flags=re.M):
         assert all((tmp_path / "runs" / "sentiment" / part).is_file() for part in name if part), name
     capsys.readouterr()
-    first, in_memory, with_fit = extract_blocks(FINE_TUNING)
+    first, in_memory, *with_strings, with_ids = extract_blocks(FINE_TUNING)
     names: dict[str, Any] = {}
     exec(compile(first, "fine-tuning.md", "exec"), names)
     assert 0 <= float(capsys.readouterr().out.splitlines()[-1]) <= 1
     exec(compile(in_memory, "fine-tuning.md", "exec"), names)
     assert set(json.loads(capsys.readouterr().out.splitlines()[-1].replace("'", '"'))) <= {"1", "5"}
-    exec(compile(with_fit, "fine-tuning.md", "exec"), {})
-    assert main(["predict", "runs/with-fit", "A great film."]) == 0
+    exec(compile("\n".join(with_strings), "fine-tuning.md", "exec"), {})
+    assert len(ast.literal_eval(capsys.readouterr().out.splitlines()[-1])) == 2
+    assert Path("runs/text-in/saved_model.pb").is_file()
+    exec(compile(with_ids, "fine-tuning.md", "exec"), {})
+    for run in ("with-strings", "with-fit"):
+        assert main(["predict", f"runs/{run}", "A great film."]) == 0
 
 
 def test_the_fine_tuning_guide_lists_the_defaults() -> None:

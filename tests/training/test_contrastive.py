@@ -101,6 +101,18 @@ def test_the_gradient_of_parts_is_that_of_the_batch(loss: str, parts: int) -> No
 
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
+def test_rows_that_do_not_divide_into_parts() -> None:
+    """22 rows in 3 parts, without weights: the copies of a row are no negatives."""
+    expected_value, expected = run_reference(RANKING, 1)
+    model = make_model(RANKING, 0.0)
+    accumulate(model, 3)
+    before = model.state_dict()
+    assert float(model.train_on_batch(*make_batch(1))) == pytest.approx(expected_value, rel=1e-6)
+    for name, array in model.state_dict().items():
+        np.testing.assert_allclose(before[name] - array, expected[name], atol=1e-5, rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
 def test_both_passes_of_a_part_have_the_same_dropout() -> None:
     expected_value, expected = run_reference(RANKING, 3, dropout=0.3)
     assert expected_value != pytest.approx(run_reference(RANKING, 1)[0], rel=1e-3)

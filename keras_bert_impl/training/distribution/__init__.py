@@ -177,18 +177,20 @@ def accumulate(model: keras.Model, parts: int) -> None:
     epochs, the learning rate and the batch size do not change.
 
     Unlike ``gradient_accumulation_steps`` of Keras' optimizers it works under a ``tf.distribute`` strategy, with one
-    exchange of gradients in each step. All parts have the same weight: where weights or padding make parts unequal, use
-    losses that are sums, and weights that sum to the number of parts, as `BatchSplitter` makes them.
+    exchange of gradients in each step. The update is that of the complete batch, also for weights that differ, and for
+    a last batch whose rows do not divide into equal parts: copies of a row with weight 0 fill it up. Losses that are
+    sums need weights that sum to the number of parts, as `BatchSplitter` makes them.
 
     A loss that compares the rows of a batch with each other, such as multiple negatives ranking, remains that of the
     complete batch: each part runs twice, as in GradCache.
 
     Args:
         model: a compiled model of this package; the step depends on its loss.
-        parts: number of parts; the rows of each batch, on each replica, must be a multiple of it. 1 turns it off.
+        parts: number of parts. 1 turns it off.
 
     Raises:
-        InputError: the number is below 1, the model is not compiled, or the backend has no such step.
+        InputError: the number is below 1, the model is not compiled, or is compiled with XLA on TensorFlow; or the
+            backend has no such step.
 
     >>> accumulate(model, 8)  # doctest: +SKIP
     >>> model.fit(inputs, labels, batch_size=256)  # doctest: +SKIP

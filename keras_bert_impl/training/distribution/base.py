@@ -1,15 +1,20 @@
 """Backend-specific parts of training, and the function that selects the backend."""
 
+import contextlib
+import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import keras
 from keras import ops
 
 from keras_bert_impl.errors import InputError
+
+# The reduction of losses that divide by the sum of the weights.
+_BY_WEIGHTS = "mean_with_sample_weight"
 
 
 class Backend:
@@ -150,6 +155,98 @@ def map_arrays(function: Callable[[Any], Any], data: Any) -> Any:
     return keras.tree.map_structure(lambda array: None if array is None else function(array), data)
 
 
+@dataclasses.dataclass(frozen=True)
+class Filling:
+    """How a batch is filled up with copies of its first row, so that its rows can be split into equal parts.
+
+    Attributes:
+        rows: the number of rows of the batch, a number or a scalar tensor.
+        filled: the number of rows after filling up.
+        is_row: bool ``[filled]``, false for the copies.
+    """
+
+    rows: Any
+    filled: Any
+    is_row: Any
+
+    @classmethod
+    def create(cls, x: Any, parts: int) -> Self:
+        """Counts the rows of inputs, for a number of parts."""
+        rows = next(ops.shape(array)[0] for array in keras.tree.flatten(x) if array is not None)
+        filled = rows + -rows % parts
+        return cls(rows, filled, ops.arange(filled, dtype="int32") < rows)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there are copies; true if it is not known before the step runs."""
+        return not (isinstance(self.rows, int) and self.rows == self.filled)
+
+    def fill(self, data: Any) -> Any:
+        """Appends copies of the first row to arrays ``[rows, ...]``."""
+        if not self.is_needed:
+            return data
+        index = ops.where(self.is_row, ops.arange(self.filled, dtype="int32"), 0)
+        return map_arrays(lambda array: ops.take(array, index, axis=0), data)
+
+    def fill_with_zeros(self, data: Any) -> Any:
+        """Appends zeros to arrays ``[rows, ...]``."""
+
+        def clear(array: Any) -> Any:
+            is_row = ops.reshape(self.is_row, (-1, *[1] * (len(array.shape) - 1)))
+            return ops.where(is_row, array, ops.zeros_like(array))
+
+        return map_arrays(clear, self.fill(data)) if self.is_needed else data
+
+    def cut(self, data: Any) -> Any:
+        """Removes the appended rows."""
+        return map_arrays(lambda array: array[: self.rows], data) if self.is_needed else data
+
+    def make_loss_weights(self, model: keras.Model, y: Any, sample_weight: Any) -> Any:
+        """Returns weights for the filled batch, with which the mean of the parts' losses is the loss of the batch.
+
+        The copies get weight 0. A mean over entries is a mean over all rows of a part, copies included. A mean by
+        weights is computed as a mean over entries (`average_over_entries`), whose weights are divided by their mean:
+        parts may have different sums of weights.
+
+        Args:
+            model: the compiled model.
+            y: the labels of the batch, not filled.
+            sample_weight: the weights of the batch, not filled; None if all are 1.
+        """
+        if not isinstance(y, Mapping):
+            (loss, *_), weights = keras.tree.flatten(model.loss), keras.tree.flatten(sample_weight)
+            return self._weigh(loss, y, weights[0] if weights else None)
+        losses, weights = (
+            part if isinstance(part, Mapping) else dict.fromkeys(y, part) for part in (model.loss, sample_weight)
+        )
+        weighed = {name: self._weigh(losses.get(name), y[name], weights.get(name)) for name in y}
+        return None if all(each is None for each in weighed.values()) else weighed
+
+    def _weigh(self, loss: Any, y: Any, weights: Any) -> Any:
+        reduction = getattr(loss, "reduction", "sum_over_batch_size")
+        factor = 1.0 if reduction == "sum" else ops.cast(self.filled, "float32") / ops.cast(self.rows, "float32")
+        if weights is None:
+            return ops.cast(self.is_row, "float32") * factor if self.is_needed else None
+        if reduction == _BY_WEIGHTS:
+            # Labels that are integers have as many entries as the loss, also if the weights are those of rows.
+            entries = ops.size(y) / ops.size(weights) if "int" in str(y.dtype) else 1.0
+            factor = factor * ops.cast(entries, "float32") / ops.maximum(ops.mean(ops.cast(weights, "float32")), 1e-9)
+        return ops.cast(self.fill_with_zeros(weights), "float32") * factor
+
+
+@contextlib.contextmanager
+def average_over_entries(model: keras.Model) -> Iterator[None]:
+    """Makes losses that are means by weights means over all entries while a step is traced."""
+    losses = [loss for loss in keras.tree.flatten(model.loss) if getattr(loss, "reduction", None) == _BY_WEIGHTS]
+    for loss in losses:
+        loss.reduction = "sum_over_batch_size"
+    try:
+        yield
+    finally:
+        for loss in losses:
+            loss.reduction = _BY_WEIGHTS
+
+
 def split_rows(data: Any, parts: int) -> Any:
     """Arrays ``[rows, ...]`` as ``[parts, rows / parts, ...]``, strided so that sharded rows do not move."""
 
@@ -175,10 +272,19 @@ def has_whole_batch_loss(model: keras.Model) -> bool:
     return any(getattr(loss, "needs_whole_batch", False) for loss in keras.tree.flatten(model.loss))
 
 
-def update_metrics(model: keras.Model, part: Any, loss: Any, outputs: Any) -> None:
-    """Updates the loss and the metrics of a model with one part of a batch."""
+def update_metrics(model: keras.Model, part: Any, loss: Any, outputs: Any, *, rows: Any = None) -> None:
+    """Updates the loss and the metrics of a model with one part of a batch.
+
+    Args:
+        model: the model.
+        part: inputs, labels and weights.
+        loss: the loss.
+        outputs: the model's outputs.
+        rows: the weight of the loss; None: the number of rows of the part.
+    """
     x, y, weights = part
-    rows = next(ops.shape(array)[0] for array in keras.tree.flatten(x) if array is not None)
+    if rows is None:
+        rows = next(ops.shape(array)[0] for array in keras.tree.flatten(x) if array is not None)
     model._loss_tracker.update_state(loss, sample_weight=rows)
     model.compute_metrics(x, y, outputs, sample_weight=weights)
 

@@ -13,7 +13,15 @@ from keras import ops
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.training.distribution import LOST_WORKER, Distribution
-from keras_bert_impl.training.distribution.base import Backend, get_values, join_rows, split_rows, update_metrics
+from keras_bert_impl.training.distribution.base import (
+    Backend,
+    Filling,
+    average_over_entries,
+    get_values,
+    join_rows,
+    split_rows,
+    update_metrics,
+)
 
 # Words in JAX's error messages that show that another process has ended.
 _LOST_SIGNS = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED")
@@ -81,31 +89,42 @@ class JaxBackend(Backend):
 def _run_accumulation_step(model: keras.Model, parts: int, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
     weights, changing, slots, metrics = state
     loss_and_gradients = jax.value_and_grad(model.compute_loss_and_updates, has_aux=True)
+    x, y, sample_weight = batch = keras.utils.unpack_x_y_sample_weight(data)
+    filling = Filling.create(x, parts)
+    # Copied rows have no weight, but metrics may have no weights: those of a filled batch are computed at its end.
+    measure_parts = not filling.is_needed
 
     def run_part(carried: Any, part: Any) -> Any:
         sums, changing, metrics = carried
-        (_, (loss, outputs, changing, metrics)), gradients = loss_and_gradients(
-            weights, changing, metrics, *part, training=True, optimizer_variables=slots
-        )
-        with keras.StatelessScope(state_mapping=list(zip(model.metrics_variables, metrics, strict=True))) as scope:
-            update_metrics(model, part, loss, outputs)
+        x, y, own_weights, loss_weights = part
+        with average_over_entries(model):
+            (_, (loss, outputs, changing, metrics)), gradients = loss_and_gradients(
+                weights, changing, metrics, x, y, loss_weights, training=True, optimizer_variables=slots
+            )
+        if measure_parts:
+            with keras.StatelessScope(state_mapping=list(zip(model.metrics_variables, metrics, strict=True))) as scope:
+                update_metrics(model, (x, y, own_weights), loss, outputs)
+            metrics = get_values(scope, model.metrics_variables)
         sums = [total + gradient for total, gradient in zip(sums, gradients, strict=True)]
-        return (sums, changing, get_values(scope, model.metrics_variables)), None
+        return (sums, changing, metrics), None if measure_parts else (loss, outputs)
 
     start = ([ops.zeros_like(weight) for weight in weights], changing, metrics)
-    (sums, changing, metrics), _ = jax.lax.scan(
-        run_part, start, split_rows(keras.utils.unpack_x_y_sample_weight(data), parts)
-    )
+    filled = (*filling.fill(batch), filling.make_loss_weights(model, y, sample_weight))
+    (sums, changing, metrics), results = jax.lax.scan(run_part, start, split_rows(filled, parts))
     weights, slots = model.optimizer.stateless_apply(slots, [total / parts for total in sums], weights)
-    with keras.StatelessScope(state_mapping=list(zip(model.metrics_variables, metrics, strict=True))):
+    with keras.StatelessScope(state_mapping=list(zip(model.metrics_variables, metrics, strict=True))) as scope:
+        if not measure_parts:
+            losses, outputs = results
+            update_metrics(model, batch, ops.mean(losses), filling.cut(join_rows(outputs)))
         logs = model.get_metrics_result()
-    return logs, (weights, changing, slots, metrics)
+    return logs, (weights, changing, slots, get_values(scope, model.metrics_variables))
 
 
 def _run_whole_batch_step(model: keras.Model, parts: int, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
     weights, before, slots, metrics = state
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    x_parts = split_rows(x, parts)
+    filling = Filling.create(x, parts)
+    x_parts = split_rows(filling.fill(x), parts)
 
     def run_part(weights: Any, changing: Any, part: Any) -> tuple[Any, Any]:
         return model.stateless_call(weights, changing, part, training=True)
@@ -115,7 +134,7 @@ def _run_whole_batch_step(model: keras.Model, parts: int, state: Any, data: Any)
         return changing, outputs
 
     _, output_parts = jax.lax.scan(embed_part, before, x_parts)
-    outputs = join_rows(output_parts)
+    outputs = filling.cut(join_rows(output_parts))
 
     def compute_loss(outputs: Any) -> tuple[Any, Any]:
         loss = model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=sample_weight, training=True)
@@ -133,7 +152,8 @@ def _run_whole_batch_step(model: keras.Model, parts: int, state: Any, data: Any)
         return ([total + gradient for total, gradient in zip(sums, weight_gradients, strict=True)], changing), None
 
     start = ([ops.zeros_like(weight) for weight in weights], before)
-    (sums, changing), _ = jax.lax.scan(add_gradient, start, (x_parts, split_rows(output_gradients, parts)))
+    gradient_parts = split_rows(filling.fill_with_zeros(output_gradients), parts)
+    (sums, changing), _ = jax.lax.scan(add_gradient, start, (x_parts, gradient_parts))
     weights, slots = model.optimizer.stateless_apply(slots, sums, weights)
     with keras.StatelessScope(state_mapping=list(zip(model.metrics_variables, metrics, strict=True))) as scope:
         update_metrics(model, (x, y, sample_weight), loss, outputs)

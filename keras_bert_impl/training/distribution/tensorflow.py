@@ -14,6 +14,8 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.training.distribution import LOST_WORKER, Distribution
 from keras_bert_impl.training.distribution.base import (
     Backend,
+    Filling,
+    average_over_entries,
     get_values,
     join_rows,
     map_arrays,
@@ -85,10 +87,13 @@ class TensorFlowBackend(Backend):
 
     def make_accumulation_step(self, model: keras.Model, parts: int) -> Callable[..., Any]:
         """Returns a loop over the parts inside one step."""
+        _refuse_xla(model)
         return functools.partial(_run_accumulation_step, model, parts)
 
     def make_whole_batch_step(self, model: keras.Model, parts: int, *, replicas: int) -> Callable[..., Any] | None:
         """Returns two loops over the parts; between them the outputs of all replicas are gathered."""
+        if parts > 1:
+            _refuse_xla(model)
         return functools.partial(_run_whole_batch_step, model, parts) if parts * replicas > 1 else None
 
     def sum_gradients(self, gradients: Sequence[Any], *, is_dense: bool) -> Sequence[Any]:
@@ -156,9 +161,20 @@ def _to_dense(gradient: Any) -> Any:
     return None if gradient is None else tf.convert_to_tensor(gradient)
 
 
+def _refuse_xla(model: keras.Model) -> None:
+    if model.jit_compile:
+        raise InputError(
+            "the model was compiled with jit_compile=True, Keras' default on GPUs; TensorFlow accumulates gradients "
+            "without XLA only. Pass jit_compile=False to compile."
+        )
+
+
 def _run_accumulation_step(model: keras.Model, parts: int, data: Any) -> dict[str, Any]:
     strategy = tf.distribute.get_strategy()
-    batch = split_rows(keras.utils.unpack_x_y_sample_weight(data), parts)
+    x, y, sample_weight = complete = keras.utils.unpack_x_y_sample_weight(data)
+    filling = Filling.create(x, parts)
+    batch = split_rows(filling.fill(complete), parts)
+    loss_weights = split_rows(filling.make_loss_weights(model, y, sample_weight), parts)
     weights = model.trainable_weights
     with tf.init_scope():  # Metrics create their variables at first use, which must be before the loop.
         model._symbolic_build(
@@ -171,14 +187,18 @@ def _run_accumulation_step(model: keras.Model, parts: int, data: Any) -> dict[st
     without_gradient: set[int] = set()  # Indices into `weights`, complete after the loop's body is traced.
 
     def run_part(k: Any, sums: list[Any], values: list[Any]) -> tuple[Any, list[Any], list[Any]]:
-        part = map_arrays(lambda array: array[k], batch)
-        x, y, sample_weight = part
+        part, weights_of_part = map_arrays(lambda array: array[k], (batch, loss_weights))
+        x, y, _ = part
         with keras.StatelessScope(state_mapping=list(zip(changing, values, strict=True))) as scope:
-            with tf.GradientTape() as tape:
+            with tf.GradientTape() as tape, average_over_entries(model):
                 outputs = model(x, training=True)
-                loss = model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=sample_weight, training=True)
+                loss = model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=weights_of_part, training=True)
                 scaled = model.optimizer.scale_loss(loss)
-            update_metrics(model, part, loss * strategy.num_replicas_in_sync, outputs)
+            if filling.is_needed:  # Metrics may have no weights, so the copied rows are removed.
+                own_rows = (filling.rows - k + parts - 1) // parts
+                part, outputs = map_arrays(lambda array: array[:own_rows], (part, outputs))
+            unscaled, rows = loss * strategy.num_replicas_in_sync, ops.cast(filling.rows, "float32") / parts
+            update_metrics(model, part, unscaled, outputs, rows=rows)
         gradients = tape.gradient(scaled, [weight.value for weight in weights])
         without_gradient.update(n for n, gradient in enumerate(gradients) if gradient is None)
         sums = [_add_gradient(*pair) for pair in zip(sums, gradients, strict=True)]
@@ -265,7 +285,8 @@ def _run_at_once(model: keras.Model, x: Any) -> tuple[Any, _ComputeVjp]:
 def _run_in_parts(model: keras.Model, x: Any, *, parts: int) -> tuple[Any, _ComputeVjp]:
     """Runs a model on one part of the rows after the other; the vector-Jacobian product runs each part again."""
     weights = [weight.value for weight in model.trainable_weights]
-    x_parts, states = split_rows(x, parts), _list_dropout_states(model)
+    filling = Filling.create(x, parts)
+    x_parts, states = split_rows(filling.fill(x), parts), _list_dropout_states(model)
     before = [ops.copy(state) for state in states]
 
     def run_part(k: Any, values: list[Any]) -> tuple[Any, list[Any]]:
@@ -292,7 +313,7 @@ def _run_in_parts(model: keras.Model, x: Any, *, parts: int) -> tuple[Any, _Comp
     without_gradient: set[int] = set()  # Indices into `weights`, complete after the loop's body is traced.
 
     def compute_vjp(gradients: Any) -> list[Any]:
-        gradient_parts = split_rows(gradients, parts)
+        gradient_parts = split_rows(filling.fill_with_zeros(gradients), parts)
 
         def add_gradients(k: Any, sums: list[Any], values: list[Any]) -> tuple[Any, list[Any]]:
             with tf.GradientTape() as tape:
@@ -309,7 +330,7 @@ def _run_in_parts(model: keras.Model, x: Any, *, parts: int) -> tuple[Any, _Comp
         return [None if n in without_gradient else total for n, total in enumerate(sums)]
 
     array, _ = loop(write_output, tf.TensorArray(tf.float32, parts))
-    return keras.tree.pack_sequence_as(structure[0], [join_rows(array.stack())]), compute_vjp
+    return keras.tree.pack_sequence_as(structure[0], [filling.cut(join_rows(array.stack()))]), compute_vjp
 
 
 def cut_padding(inputs: Mapping[str, Any]) -> dict[str, Any]:
