@@ -59,7 +59,13 @@ _CLASSES = {
     ),
     "tasks.losses": ("BinaryCrossEntropy", "CrossEntropy", "MeanCrossEntropy", "Perplexity", "SmoothedCrossEntropy"),
     "training.distribution.base": ("LossScaleOptimizer",),
-    "training.optimizers": ("AdamW", "Lamb", "WarmupPolynomialDecay"),
+    "training.optimizers": ("Adafactor", "AdamW", "Lamb", "Lion"),
+    "training.schedules": (
+        "WarmupConstant",
+        "WarmupCosineDecay",
+        "WarmupInverseSquareRootDecay",
+        "WarmupPolynomialDecay",
+    ),
 }
 
 

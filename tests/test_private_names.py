@@ -23,6 +23,7 @@ KERAS = (
     *(keras.losses.Loss, keras.metrics.Metric, keras.optimizers.schedules.LearningRateSchedule),
 )
 KERAS_NAMES = {name for each in KERAS for name in dir(each) if re.match(r"_[a-z]", name)}
+KERAS_NAMES |= vars(keras.callbacks.TensorBoard()).keys() - vars(keras.callbacks.Callback()).keys()
 
 
 def collect_defined_names(tree: ast.AST) -> set[str]:

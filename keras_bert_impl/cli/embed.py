@@ -1,6 +1,7 @@
 """The command ``embed``."""
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Iterable
@@ -8,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
-from keras_bert_impl.cli.options import add_source, iterate_standard_input
+from keras_bert_impl.cli.options import add_source, iterate_standard_input, read_standard_input
 from keras_bert_impl.errors import InputError
 
 # The precisions of `encode`, which is not imported here, so that --help stays fast.
 _PRECISIONS = ("float32", "bfloat16", "int8", "uint8", "binary", "ubinary")
-# The number of lines of standard input after which vectors are printed. About as many texts are in a batch.
-_LINES = 64
 
 
 def add_verbs(verbs: Any) -> None:
@@ -23,7 +22,8 @@ def add_verbs(verbs: Any) -> None:
         "embed",
         help="compute the vectors of texts",
         description="Writes the vectors of texts to a .npy file of NumPy, or prints a line of JSON per text. Texts are "
-        "read from arguments, a file, or standard input, one per line.",
+        "read from arguments, a file, or standard input, one per line; lines of standard input are answered as they "
+        "arrive.",
     )
     add_source(embed, kinds="directory of a sentence-transformers model or of a run")
     embed.add_argument("texts", nargs="*", metavar="TEXT", help="without texts and --file: lines of standard input")
@@ -63,7 +63,6 @@ def _embed(options: argparse.Namespace) -> int:
     from keras_bert_impl.models import BertForSentenceEmbedding
     from keras_bert_impl.prediction.encoder import EncodeOptions, get_dimensions
     from keras_bert_impl.prediction.encoding import encode, iterate_vectors
-    from keras_bert_impl.prediction.predictor import CHUNK_SIZE
     from keras_bert_impl.prediction.quantization import needs_ranges
     from keras_bert_impl.prediction.vector_files import encode_file
 
@@ -89,9 +88,11 @@ def _embed(options: argparse.Namespace) -> int:
     is_shown = False if sys.stdout.isatty() else None
     if needs_ranges(precision):  # The ranges are those of all vectors, so all are computed before the first is printed.
         chunks: Iterable[Any] = [encode(model, texts, precision=precision, show_progress_bar=is_shown, **arguments)]
+    elif options.file or options.texts:
+        chunks = iterate_vectors(model, texts, precision=precision, show_progress_bar=is_shown, **arguments)
     else:
-        size = CHUNK_SIZE if options.file or options.texts else _LINES
-        chunks = iterate_vectors(model, texts, size=size, precision=precision, show_progress_bar=is_shown, **arguments)
+        arrived = (iterate_vectors(model, lines, precision=precision, **arguments) for lines in read_standard_input())
+        chunks = itertools.chain.from_iterable(arrived)
     for chunk in chunks:
         for vector in chunk:
             print(json.dumps({"embedding": vector.tolist()}))

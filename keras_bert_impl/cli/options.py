@@ -6,7 +6,8 @@ import inspect
 import re
 import sys
 import typing
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.errors import InputError
@@ -15,6 +16,8 @@ from keras_bert_impl.training.settings import SavingSettings
 
 # The options of `SavingSettings`, whose names say what is saved.
 _SAVING = {"minutes": "save_minutes", "steps": "save_steps", "keep": "keep_states"}
+# The number of bytes of standard input that are read at once; a pipe has at most 64 KiB.
+_BLOCK = 1 << 18
 
 
 def add_settings(
@@ -100,6 +103,12 @@ def add_run_options(verb: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of devices; without GPUs the CPU is split into N (default: all)",
     )
+    verb.add_argument(
+        "--tensorboard",
+        type=Path,
+        metavar="DIR",
+        help="write losses, metrics and the learning rate to this directory, for TensorBoard",
+    )
     saving = verb.add_argument_group("resume after an interruption")
     saving.add_argument("--resume", action="store_true", help="continue an interrupted run, or start if there is none")
     add_settings(saving, SavingSettings, _SAVING)
@@ -108,7 +117,26 @@ def add_run_options(verb: argparse.ArgumentParser) -> None:
 def make_run_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Returns the options of `add_run_options`, as arguments of ``finetune`` and ``pretrain``."""
     saving = SavingSettings(**collect_settings(options, SavingSettings, _SAVING))
-    return {"saving": saving, "resume": options.resume, "strategy": options.strategy, "devices": options.devices}
+    return {
+        "saving": saving,
+        "resume": options.resume,
+        "strategy": options.strategy,
+        "devices": options.devices,
+        "callbacks": _make_callbacks(options),
+    }
+
+
+def _make_callbacks(options: argparse.Namespace) -> list[Any]:
+    if options.tensorboard is None:
+        return []
+    if options.tensorboard.absolute().is_relative_to(options.output.absolute()):
+        raise InputError(
+            f"--tensorboard {options.tensorboard} is inside --output {options.output}, which does not exist until the "
+            "run is complete. Name a directory outside of it."
+        )
+    from keras_bert_impl.training.tensorboard import TensorBoard
+
+    return [TensorBoard(options.tensorboard)]
 
 
 def add_source(verb: argparse.ArgumentParser, name: str = "model", *, kinds: str = "directory") -> None:
@@ -171,16 +199,35 @@ def collect_columns(options: argparse.Namespace) -> dict[str, str]:
 
 
 def iterate_standard_input() -> Iterator[str]:
-    """Yields the lines of standard input as they arrive.
+    """Yields the lines of standard input; see `read_standard_input`."""
+    for lines in read_standard_input():
+        yield from lines
+
+
+def read_standard_input() -> Iterator[list[str]]:
+    """Yields the lines of standard input that have arrived, and waits while there are none.
 
     Raises:
-        InputError: a line is not UTF-8; raised when it is reached.
+        InputError: a line is not UTF-8; lines before it may have been yielded.
     """
-    for number, line in enumerate(sys.stdin.buffer, 1):
+    number, rest = 1, b""
+    while block := sys.stdin.buffer.read1(_BLOCK):
+        *lines, rest = (rest + block).split(b"\n")
+        if lines:
+            yield _decode_lines(lines, first=number)
+            number += len(lines)
+    if rest:
+        yield _decode_lines([rest], first=number)
+
+
+def _decode_lines(lines: Sequence[bytes], *, first: int) -> list[str]:
+    texts = []
+    for number, line in enumerate(lines, first):
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise InputError(
                 f"standard input, line {number} is not UTF-8: byte {error.start} is invalid. Convert it to UTF-8."
             ) from error
-        yield text.removesuffix("\n").removesuffix("\r")
+        texts.append(text.removesuffix("\r"))
+    return texts

@@ -4,12 +4,16 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_bert_impl.cli.main import start_framework
-from keras_bert_impl.cli.options import add_source, add_task_options, collect_columns, iterate_standard_input
+from keras_bert_impl.cli.options import add_source, add_task_options, collect_columns, read_standard_input
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.progress import ProgressBar
+
+if TYPE_CHECKING:
+    from keras_bert_impl.data.tables import Columns
+    from keras_bert_impl.tasks import Task
 
 
 def add_verbs(verbs: Any) -> None:
@@ -32,7 +36,8 @@ def add_verbs(verbs: Any) -> None:
         "predict",
         help="predict texts, a file or standard input",
         description="Prints a line of JSON per example. Texts are read from arguments, a file, or standard input, "
-        "one per line. A TAB separates the texts of a pair, a question from its context, or a text from its choices.",
+        "one per line; lines of standard input are answered as they arrive. A TAB separates the texts of a pair, a "
+        "question from its context, or a text from its choices.",
     )
     add_source(predict, kinds="directory of a run or of an export")
     predict.add_argument("texts", nargs="*", metavar="TEXT", help="without texts and --file: lines of standard input")
@@ -70,12 +75,23 @@ def _predict(options: argparse.Namespace) -> int:
     if options.file:
         predictions = _show_progress(predictor.predict_file(options.file, columns=collect_columns(options)))
     else:
-        lines = options.texts or list(iterate_standard_input())
-        columns = predictor.task.from_fields([line.split("\t") for line in lines]) if lines else None
-        predictions = iter(predictor.predict_columns(columns) if columns else [])
+        predictions = predictor.predict_chunks(_make_chunks(predictor.task, options.texts))
     for prediction in predictions:
-        print(json.dumps(prediction, ensure_ascii=False))
+        # A program that writes a line may wait for the answer before it writes the next one.
+        print(json.dumps(prediction, ensure_ascii=False), flush=not options.file)
     return 0
+
+
+def _make_chunks(task: "Task", texts: list[str]) -> Iterator["Columns"]:
+    """Yields the columns of texts, or if there are none, of the lines of standard input that have arrived."""
+    if texts:
+        yield task.from_fields([text.split("\t") for text in texts])
+        return
+    done = 0
+    for lines in read_standard_input():
+        columns = task.from_fields([line.split("\t") for line in lines])
+        yield {**columns, "location": [f"standard input, line {done + i}" for i in range(1, len(lines) + 1)]}
+        done += len(lines)
 
 
 def _show_progress(predictions: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:

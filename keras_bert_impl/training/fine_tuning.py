@@ -23,7 +23,7 @@ from keras_bert_impl.tasks.encoding import check_fit
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training.distribution import start_strategy
 from keras_bert_impl.training.report import average_blocks, compute_step_losses, make_model_card, save_learning_curve
-from keras_bert_impl.training.run import Clock, Run
+from keras_bert_impl.training.run import Clock, Run, check_callbacks
 from keras_bert_impl.training.settings import PRECISIONS, FineTuningSettings, SavingSettings
 from keras_bert_impl.training.states import compute_checksum
 from keras_bert_impl.training.trainable import choose_trainable, compute_rate_factors, describe_trainable
@@ -73,7 +73,8 @@ def finetune(
         columns: names of a table's columns, where they are not ``text``, ``text_pair`` and ``label``; ``weight`` names
             the column of the training file with the weights of rows.
         options: options of the task, an object of its class in ``TASK_OPTIONS``; None: the defaults.
-        callbacks: further callbacks of ``fit``; the logs of an epoch contain the validation metrics.
+        callbacks: further callbacks of ``fit``, see `fit_with_resume`; the logs of an epoch contain the validation
+            metrics.
         log: function that prints a line about the progress.
 
     Returns:
@@ -88,6 +89,7 @@ def finetune(
     """
     settings, spec = settings or FineTuningSettings(), get_task(task, options)
     spec.require("finetune")
+    check_callbacks(callbacks)
     opened = open_source(source)
     if settings.lora_rank and opened.base is not None:
         raise InputError(
@@ -119,8 +121,10 @@ def finetune(
         return metrics
     with start_strategy(strategy, devices=devices) as distribution, run.open(distribution):
         examples = {name: count_examples(values, name=name) for name, values in data.items()}
-        labels = spec.find_labels(data["train"])
         _, config, tokenizer = open_task(opened, spec)
+        labels = spec.find_labels(data["train"])
+        if sorted(labels) == sorted(config.id2label.values()):
+            labels = list(config.id2label.values())  # The rows of the checkpoint's head have this order.
         changes = _make_config_changes(spec, config, data["train"], labels) | settings.make_config_changes()
         config = dataclasses.replace(config, **changes)
         features = _encode(spec, data, tokenizer, config, max_length=settings.max_length, log=log)

@@ -1,4 +1,4 @@
-"""The optimizers that BERT is trained with, and their learning-rate schedule."""
+"""The optimizers that BERT is trained with."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_bert_impl.training.distribution import ReplicaSummedOptimizer, get_backend
+from keras_bert_impl.training.schedules import make_schedule
 from keras_bert_impl.training.settings import TrainingSettings
 
 # Variables without weight decay: biases and layer norms, as in the published training.
@@ -15,40 +16,6 @@ NO_DECAY = ("bias", "gamma", "beta")
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
-class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up from 0 to the peak learning rate, then polynomial decay to 0.
-
-    Args:
-        learning_rate: the peak rate, reached after the warm-up.
-        steps: total number of training steps.
-        warmup_steps: number of warm-up steps; 0 starts at the peak rate.
-        power: power of the decay: the rate is proportional to the fraction of steps left, to this power. 1 is linear.
-
-    The same as ``get_linear_schedule_with_warmup`` and ``get_polynomial_decay_schedule_with_warmup`` of transformers.
-
-    >>> schedule = WarmupPolynomialDecay(5e-5, steps=100, warmup_steps=10)
-    >>> [round(float(schedule(step)) * 1e5, 6) for step in (0, 5, 10, 55, 100)]
-    [0.0, 2.5, 5.0, 2.5, 0.0]
-    """
-
-    def __init__(self, learning_rate: float, *, steps: int, warmup_steps: int, power: float = 1.0) -> None:
-        self.learning_rate = learning_rate
-        self.steps = steps
-        self.warmup_steps = warmup_steps
-        self.power = power
-
-    def __call__(self, step: Any) -> Any:
-        """The rate at a step, counted from 0; a float32 scalar."""
-        step = ops.cast(step, "float32")
-        left = ops.clip((self.steps - step) / max(1, self.steps - self.warmup_steps), 0.0, 1.0)
-        rise = ops.minimum(step / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
-        return self.learning_rate * rise * left**self.power
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {name: getattr(self, name) for name in ("learning_rate", "steps", "warmup_steps", "power")}
-
-
 class LayerwiseOptimizer(ReplicaSummedOptimizer):
     """Base of optimizers whose learning rate can have a factor for each variable; Keras has one rate for all.
 
@@ -71,6 +38,16 @@ class LayerwiseOptimizer(ReplicaSummedOptimizer):
         factor = self._factors[self._get_variable_index(variable)]
         return learning_rate if factor == 1 else learning_rate * factor
 
+    def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
+        """Does nothing: weight decay is part of the update, because it is scaled by the variable's learning rate."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Updates one variable, weight decay included."""
+        learning_rate = self.scale_rate(variable, learning_rate)
+        if self.weight_decay and self._use_weight_decay(variable):
+            variable.assign(variable - variable * self.weight_decay * ops.cast(learning_rate, variable.dtype))
+        super().update_step(gradient, variable, learning_rate)
+
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")
 class AdamW(LayerwiseOptimizer, keras.optimizers.AdamW):
@@ -90,17 +67,9 @@ class AdamW(LayerwiseOptimizer, keras.optimizers.AdamW):
             return get_backend().clip_by_global_norm(grads, self.global_clipnorm)
         return super()._clip_gradients(grads)
 
-    def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
-        """Does nothing: weight decay is part of the update, because it is scaled by the variable's learning rate."""
-
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Updates one variable, weight decay included."""
-        learning_rate = self.scale_rate(variable, learning_rate)
-        decay = self.weight_decay if self._use_weight_decay(variable) else None
         if not self._is_fused:
-            if decay is not None:
-                rate = ops.cast(learning_rate, variable.dtype)
-                variable.assign(variable - variable * decay * rate)
             super().update_step(gradient, variable, learning_rate)
             return
         index = self._get_variable_index(variable)
@@ -110,11 +79,11 @@ class AdamW(LayerwiseOptimizer, keras.optimizers.AdamW):
             self._velocities[index],
             gradient,
             step=self.iterations + 1,
-            learning_rate=learning_rate,
+            learning_rate=self.scale_rate(variable, learning_rate),
             beta_1=self.beta_1,
             beta_2=self.beta_2,
             epsilon=self.epsilon,
-            weight_decay=decay,
+            weight_decay=self.weight_decay if self._use_weight_decay(variable) else None,
         )
 
 
@@ -161,9 +130,6 @@ class Lamb(LayerwiseOptimizer):
             super().build(variables)
             self._momentums, self._velocities = self.add_optimizer_variables(variables, ["momentum", "velocity"])
 
-    def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
-        """Does nothing: weight decay is part of the update."""
-
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Updates one variable."""
         index = self._get_variable_index(variable)
@@ -188,6 +154,23 @@ class Lamb(LayerwiseOptimizer):
         return {**super().get_config(), **own}
 
 
+@keras.saving.register_keras_serializable(package="keras_bert_impl")
+class Adafactor(LayerwiseOptimizer, keras.optimizers.Adafactor):
+    """Keras' Adafactor, with clipping by the norm of all replicas' gradients, and dense gradients of embeddings.
+
+    The learning rate is relative to the root mean square of the weights of each variable.
+    """
+
+    needs_dense_gradients = True  # A row that is not in the batch changes the means of its column.
+
+
+@keras.saving.register_keras_serializable(package="keras_bert_impl")
+class Lion(LayerwiseOptimizer, keras.optimizers.Lion):
+    """Keras' Lion, with clipping by the norm of all replicas' gradients, and dense gradients of embeddings."""
+
+    needs_dense_gradients = True  # All rows follow their momentum.
+
+
 def adamw(
     *,
     learning_rate: float,
@@ -195,6 +178,7 @@ def adamw(
     warmup: float = 0.1,
     weight_decay: float = 0.01,
     clip_norm: float = 1.0,
+    schedule: str = "linear",
     power: float = 1.0,
 ) -> AdamW:
     """AdamW as in BERT's training: warm-up, decay of the rate, clipping, no weight decay of biases and layer norms.
@@ -205,12 +189,13 @@ def adamw(
         warmup: fraction of the steps that are warm-up.
         weight_decay: weight decay in each step, times the learning rate.
         clip_norm: max. norm of all gradients together.
-        power: power of the rate's decay, see `WarmupPolynomialDecay`.
+        schedule: the rate after the warm-up: ``linear``, ``cosine``, ``inverse-sqrt`` or ``constant``.
+        power: power of the schedule ``linear``, see `WarmupPolynomialDecay`.
 
     >>> adamw(learning_rate=5e-5, steps=1000).weight_decay
     0.01
     """
-    rate = make_schedule(learning_rate, steps=steps, warmup=warmup, power=power)
+    rate = make_schedule(learning_rate, steps=steps, warmup=warmup, schedule=schedule, power=power)
     return exclude_biases_and_norms(AdamW(rate, weight_decay=weight_decay, epsilon=1e-8, global_clipnorm=clip_norm))
 
 
@@ -221,6 +206,7 @@ def lamb(
     warmup: float = 0.1,
     weight_decay: float = 0.01,
     clip_norm: float = 1.0,
+    schedule: str = "linear",
     power: float = 1.0,
 ) -> Lamb:
     """LAMB for pretraining with large batches; the arguments are those of `adamw`.
@@ -228,15 +214,53 @@ def lamb(
     >>> lamb(learning_rate=6e-3, steps=7038, warmup=0.2843, power=0.5).global_clipnorm
     1.0
     """
-    rate = make_schedule(learning_rate, steps=steps, warmup=warmup, power=power)
+    rate = make_schedule(learning_rate, steps=steps, warmup=warmup, schedule=schedule, power=power)
     return exclude_biases_and_norms(Lamb(rate, weight_decay=weight_decay, global_clipnorm=clip_norm))
 
 
-def make_schedule(learning_rate: float, *, steps: int | None, warmup: float, power: float) -> Any:
-    """Returns the schedule whose warm-up is a fraction of the steps, or the constant rate for None; see `adamw`."""
-    if steps is None:
-        return learning_rate
-    return WarmupPolynomialDecay(learning_rate, steps=steps, warmup_steps=round(warmup * steps), power=power)
+def adafactor(
+    *,
+    learning_rate: float,
+    steps: int | None,
+    warmup: float = 0.1,
+    weight_decay: float = 0.01,
+    clip_norm: float = 1.0,
+    schedule: str = "linear",
+    power: float = 1.0,
+) -> Adafactor:
+    """Adafactor, whose state is half of AdamW's; the arguments are those of `adamw`.
+
+    The rate is relative to the size of the weights: about 1e-3 takes the place of 5e-5 of AdamW.
+
+    >>> adafactor(learning_rate=1e-3, steps=1000).global_clipnorm
+    1.0
+    """
+    rate = make_schedule(learning_rate, steps=steps, warmup=warmup, schedule=schedule, power=power)
+    # Otherwise a constant rate would decay.
+    optimizer = Adafactor(rate, weight_decay=weight_decay, global_clipnorm=clip_norm, relative_step=False)
+    return exclude_biases_and_norms(optimizer)
+
+
+def lion(
+    *,
+    learning_rate: float,
+    steps: int | None,
+    warmup: float = 0.1,
+    weight_decay: float = 0.01,
+    clip_norm: float = 1.0,
+    schedule: str = "linear",
+    power: float = 1.0,
+) -> Lion:
+    """Lion, whose state is half of AdamW's; the arguments are those of `adamw`.
+
+    Each update has the same size, so its authors divide AdamW's rate by 3 to 10, and multiply the weight decay by as
+    much: https://arxiv.org/abs/2302.06675.
+
+    >>> lion(learning_rate=1e-5, steps=1000, weight_decay=0.05).weight_decay
+    0.05
+    """
+    rate = make_schedule(learning_rate, steps=steps, warmup=warmup, schedule=schedule, power=power)
+    return exclude_biases_and_norms(Lion(rate, weight_decay=weight_decay, global_clipnorm=clip_norm))
 
 
 def exclude_biases_and_norms(optimizer: Any) -> Any:
@@ -246,7 +270,7 @@ def exclude_biases_and_norms(optimizer: Any) -> Any:
 
 
 # By their names in settings and on the command line.
-OPTIMIZERS = {"adamw": adamw, "lamb": lamb}
+OPTIMIZERS = {"adamw": adamw, "lamb": lamb, "adafactor": adafactor, "lion": lion}
 
 
 def make_optimizer(
@@ -255,7 +279,7 @@ def make_optimizer(
     """Returns the optimizer that settings ask for.
 
     Args:
-        settings: their optimizer, learning rate, warm-up, decay and clipping.
+        settings: their optimizer, learning rate, warm-up, schedule and clipping.
         steps: total number of training steps; None for a constant rate.
         rate_factors: factors of the learning rate, see `LayerwiseOptimizer`; None: all variables have the same rate.
 
@@ -269,6 +293,7 @@ def make_optimizer(
         warmup=settings.warmup,
         weight_decay=settings.weight_decay,
         clip_norm=settings.clip_norm,
+        schedule=settings.schedule,
         power=settings.power,
     )
     optimizer.rate_factors = MappingProxyType(rate_factors or {})

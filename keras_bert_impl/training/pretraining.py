@@ -1,7 +1,7 @@
 """Pretraining: from shards to the directory of a run."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.pretraining import summarize_logs
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training.distribution import get_backend, start_strategy
-from keras_bert_impl.training.optimizers import make_schedule
 from keras_bert_impl.training.report import make_pretraining_card, save_pretraining_curves
-from keras_bert_impl.training.run import ENDLESS, Clock, Run
+from keras_bert_impl.training.run import ENDLESS, Clock, Run, check_callbacks
+from keras_bert_impl.training.schedules import make_schedule
 from keras_bert_impl.training.settings import PRECISIONS, PretrainingSettings, SavingSettings
 from keras_bert_impl.training.states import compute_checksum
 
@@ -45,6 +45,7 @@ def pretrain(
     strategy: str | None = None,
     devices: int | None = None,
     command: str | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     log: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Pretrains a BERT on prepared shards and writes the directory of the run.
@@ -67,6 +68,7 @@ def pretrain(
         strategy: devices to train on, see `start_strategy`; ``batch_size`` is the total of all.
         devices: number of devices of this process.
         command: the command line, for the model card.
+        callbacks: further callbacks of ``fit``, see `fit_with_resume`; an epoch is the steps between two evaluations.
         log: function that prints a line about the progress.
 
     Returns:
@@ -82,6 +84,7 @@ def pretrain(
     durations = [value for value in (steps, minutes) if value is not None]
     if len(durations) != 1 or durations[0] <= 0:
         raise InputError(f"steps is {steps} and minutes is {minutes}; exactly one of them was expected, above 0.")
+    check_callbacks(callbacks)
     objective, settings = objective or Objective(), settings or PretrainingSettings()
     corpus = TokenCorpus(shards)
     corpus_checksum = compute_checksum({}, to_json(corpus.manifest))
@@ -118,6 +121,7 @@ def pretrain(
             log("one sentence. The metrics of next-sentence prediction are not reliable.")
         clock = Clock()
         progress = ProgressTable(log, batches, clock)
+        timed = [TimedRate(settings, clock, seconds=60 * minutes)] if minutes else []
         run.train(
             model,
             batches,
@@ -127,7 +131,7 @@ def pretrain(
             identity={**objective.to_dict(), "steps": steps, "minutes": minutes},
             checksums={"corpus": corpus_checksum},
             stateful={"report": progress, "clock": clock},
-            callbacks=[progress, TimedRate(settings, clock, seconds=60 * minutes)] if minutes else [progress],
+            callbacks=[progress, *timed, *callbacks],
             saving=saving,
             verbose=0,
             **distribution.make_validation_arguments(evaluated),
@@ -229,7 +233,7 @@ class ProgressTable(keras.callbacks.Callback):
         self.steps, self.history = state["steps"], state["history"]
         self.log(f"continues after step {self.steps:,}")
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Logs the header of the table, once."""
         if self._has_header:
             return
@@ -281,7 +285,11 @@ class TimedRate(keras.callbacks.Callback):
         self.clock = clock
         self.seconds = seconds
         self.schedule = make_schedule(
-            settings.learning_rate, steps=self._STEPS, warmup=settings.warmup, power=settings.power
+            settings.learning_rate,
+            steps=self._STEPS,
+            warmup=settings.warmup,
+            schedule=settings.schedule,
+            power=settings.power,
         )
 
     @property

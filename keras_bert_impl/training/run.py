@@ -198,7 +198,7 @@ class Run:
             identity: what must be the same in a resumed run, besides settings and model.
             checksums: checksums of the data, by name, which must be the same too.
             stateful: callbacks and others whose state is saved, by name.
-            callbacks: callbacks of ``fit``.
+            callbacks: callbacks, see `fit_with_resume`.
             saving: how often states are saved.
             rate_factors: factors of the learning rate by the ``id`` of the variable; None: all have the same rate.
             **arguments: other arguments of ``fit``.
@@ -257,6 +257,48 @@ class Run:
         return metrics
 
 
+def check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """Checks the callbacks of a user.
+
+    Raises:
+        InputError: one of them is not a Keras callback.
+    """
+    expected = "Pass a list of objects such as keras.callbacks.CSVLogger('log.csv')."
+    if not isinstance(callbacks, list | tuple):
+        raise InputError(f"callbacks is {callbacks!r:.200}; a list of Keras callbacks was expected. {expected}")
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise InputError(f"callbacks contains {callback!r:.200}, which is not a Keras callback. {expected}")
+
+
+class SessionCallbacks(keras.callbacks.CallbackList):
+    """Callbacks of a session of training, which begin and end once, although the session calls ``fit`` several times.
+
+    The arguments are those of ``keras.callbacks.CallbackList``.
+    """
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Does nothing: ``fit`` calls it, but the session has already begun."""
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Does nothing: ``fit`` calls it, but the session may continue."""
+
+    @contextlib.contextmanager
+    def begin(self) -> Iterator[None]:
+        """Context of the session. A signal ends it too; other errors do not call ``on_train_end``, as in Keras."""
+        super().on_train_begin()
+        try:
+            yield
+        except Interrupted:
+            self._end()
+            raise
+        self._end()
+
+    def _end(self) -> None:
+        # The logs that `fit` passes lack what the callbacks added.
+        super().on_train_end({name: values[-1] for name, values in self.model.history.history.items()})
+
+
 def fit_with_resume(
     model: keras.Model,
     batches: Batches,
@@ -265,9 +307,16 @@ def fit_with_resume(
     steps: int,
     steps_per_epoch: int,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: int | str = "auto",
     **arguments: Any,
 ) -> None:
     """Plain ``fit`` that continues from the newest state, also within an epoch.
+
+    Callbacks see a session as one call of ``fit``: ``on_train_begin`` and ``on_train_end`` are called once, the latter
+    also after Ctrl-C or SIGTERM. A session that continues within an epoch calls ``on_epoch_begin`` again for this
+    epoch, and counts its remaining batches from 0. The state of callbacks that have the methods ``state_dict`` and
+    ``load_state_dict`` is part of the saved state; it is loaded after ``on_train_begin``. Callbacks whose attribute
+    ``chief_only`` is true are called by the first process only.
 
     Args:
         model: a compiled model.
@@ -276,12 +325,13 @@ def fit_with_resume(
         states: saves the states, and knows the distribution.
         steps: total number of steps, those of earlier sessions included.
         steps_per_epoch: number of steps in an epoch; the last epoch may be shorter.
-        callbacks: other callbacks; those with a state must be in ``states`` as well. An incomplete epoch is
-            a separate call of ``fit``, which calls their ``on_train_begin`` again.
+        callbacks: other callbacks.
+        verbose: see ``fit``.
         **arguments: other arguments of ``fit``.
 
     Raises:
-        InputError: the states are those of a different training run, or the optimizer averages weights.
+        InputError: the states are those of a different training run, the optimizer averages weights, or a callback is
+            not a Keras callback.
         OSError: a state cannot be written.
         Interrupted: SIGINT or SIGTERM arrived; the state was saved.
 
@@ -289,17 +339,33 @@ def fit_with_resume(
     >>> fit_with_resume(model, batches, states=SaveStates("states", SavingSettings(minutes=5)),
     ...               steps=len(batches), steps_per_epoch=batches.per_epoch)  # doctest: +SKIP
     """
-    arguments = {**arguments, "callbacks": [*callbacks, states], "shuffle": False}
+    check_callbacks(callbacks)
+    if not states.distribution.is_chief:
+        callbacks = [callback for callback in callbacks if not getattr(callback, "chief_only", False)]
+    states.add_stateful(callbacks)
     step = states.restore(model, batches)
-    with states.start_session():
+    session = SessionCallbacks(
+        [*callbacks, states],
+        model=model,
+        add_history=True,
+        add_progbar=verbose != 0,
+        verbose=verbose,
+        epochs=-(-steps // steps_per_epoch),
+        steps=steps_per_epoch,
+    )
+    with states.start_session(), session.begin():
         while step < steps and not states.stopped_early:
             epoch, within = divmod(step, steps_per_epoch)
             epoch_steps = min(steps_per_epoch - within, steps - step)
+            # An incomplete epoch is a separate call of `fit`, which has one number of steps for all its epochs.
+            session.set_params({**session.params, "steps": epoch_steps})
             model.fit(
                 states.distribution.feed(batches, start=step),
                 initial_epoch=epoch,
                 epochs=steps // steps_per_epoch if epoch_steps == steps_per_epoch else epoch + 1,
                 steps_per_epoch=epoch_steps,
+                callbacks=session,
+                shuffle=False,
                 **arguments,
             )
             if model.stop_training or states.step == step:

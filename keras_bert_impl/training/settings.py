@@ -7,7 +7,9 @@ from keras_bert_impl.errors import InputError, check_field, join_names
 # Keras' dtype policies for training in a precision: weights and optimizer are kept in float32.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 # The names of `keras_bert_impl.training.optimizers.OPTIMIZERS`.
-OPTIMIZERS = ("adamw", "lamb")
+OPTIMIZERS = ("adamw", "lamb", "adafactor", "lion")
+# The names of `keras_bert_impl.training.schedules.SCHEDULES`.
+SCHEDULES = ("linear", "cosine", "inverse-sqrt", "constant")
 
 # NumPy's global generator does not accept larger seeds.
 _SEEDS = 2**32
@@ -20,9 +22,10 @@ class TrainingSettings:
     Args:
         batch_size: rows in a batch, over all devices.
         learning_rate: peak learning rate.
-        optimizer: optimizer; LAMB is for large batches.
+        optimizer: optimizer; LAMB is for large batches, Adafactor and Lion need less memory.
         warmup: fraction of the steps in which the learning rate rises to its peak.
-        power: power of the learning rate's decay; 1 is linear.
+        schedule: learning rate after the warm-up; linear and cosine end at 0.
+        power: power of the schedule linear; 2 makes the decay quadratic.
         weight_decay: weight decay, except of biases and layer norms.
         clip_norm: max. norm of all gradients together.
         dropout: dropout of hidden states and attention; None: the checkpoint's.
@@ -39,6 +42,7 @@ class TrainingSettings:
     learning_rate: float = 5e-5
     optimizer: str = dataclasses.field(default="adamw", metadata={"choices": OPTIMIZERS})
     warmup: float = 0.1
+    schedule: str = dataclasses.field(default="linear", metadata={"choices": SCHEDULES})
     power: float = 1.0
     weight_decay: float = 0.01
     clip_norm: float = 1.0
@@ -57,6 +61,11 @@ class TrainingSettings:
         for field in dataclasses.fields(self):
             if choices := field.metadata.get("choices"):
                 check_field(self, field.name, getattr(self, field.name) in choices, join_names(choices))
+        if self.power != 1 and self.schedule != "linear":
+            raise InputError(
+                f"power is {self.power}, but the schedule is {self.schedule}, and only linear has a power. Set power "
+                "to 1."
+            )
 
     def make_config_changes(self) -> dict[str, float]:
         """Returns the fields of a ``BertConfig`` that these settings change: those of dropout, unless it is None."""

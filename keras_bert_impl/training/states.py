@@ -7,12 +7,12 @@ import threading
 import time
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import keras
 import numpy as np
@@ -111,6 +111,7 @@ def compute_checksum(arrays: Mapping[str, np.ndarray], text: str = "") -> str:
     return f"{value:08x}"
 
 
+@runtime_checkable
 class Stateful(Protocol):
     """An object with a state besides the variables, such as a callback that counts."""
 
@@ -130,7 +131,7 @@ class SaveStates(keras.callbacks.Callback):
     Args:
         directory: directory of the states.
         saving: how often states are saved, and the max. number on disk.
-        stateful: other objects with a state, by name: callbacks that count or keep a history.
+        stateful: other objects with a state, by name; `fit_with_resume` adds the callbacks that have one.
         identity: values that must be the same when the run is resumed; JSON serializable.
         identity_defaults: values of fields of the identity that states of older versions lack.
         distribution: devices and processes of the run. All processes take part in saving; the chief writes.
@@ -165,11 +166,20 @@ class SaveStates(keras.callbacks.Callback):
         self._metrics: dict[str, np.ndarray] = {}
         # Each state is copied into the arrays of the previous one: allocating takes longer than copying.
         self._copies: dict[str, np.ndarray] = {}
+        # The states of `stateful` in the state that was restored.
+        self._restored: dict[str, Any] = {}
         self._signal: int | None = None
         self._saved = (0, time.perf_counter())
 
+    def add_stateful(self, callbacks: Iterable[Any]) -> None:
+        """Adds the callbacks that have a state, unless they are already among ``stateful``."""
+        known = [id(part) for part in self.stateful.values()]
+        for callback in callbacks:
+            if isinstance(callback, Stateful) and id(callback) not in known:
+                self.stateful[f"{type(callback).__name__} {len(self.stateful)}"] = callback
+
     def restore(self, model: keras.Model, batches: Batches) -> int:
-        """Restores the newest state, if there is one.
+        """Restores the newest state, if there is one; those of ``stateful`` at the start of training.
 
         Args:
             model: a compiled model.
@@ -193,7 +203,7 @@ class SaveStates(keras.callbacks.Callback):
         if state is None:
             return 0
         notes = json.loads(state.notes)
-        self._check({**notes["identity"], "beside": sorted(notes["beside"])})
+        self._check({**notes["identity"], "list of callbacks with a state": sorted(notes["beside"])})
         model.test_on_batch(*batches[state.step % len(batches)])
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
@@ -210,8 +220,7 @@ class SaveStates(keras.callbacks.Callback):
         if notes["is_within_epoch"]:
             # Keras resets these at the start of `fit`.
             self._metrics = {name: array for name, array in state.arrays.items() if name.startswith("metrics")}
-        for name, part in self.stateful.items():
-            part.load_state_dict(notes["beside"][name])
+        self._restored = notes["beside"]
         self.step = state.step
         self.stopped_early = notes["is_over"]
         self._saved = (self.step, time.perf_counter())
@@ -219,7 +228,7 @@ class SaveStates(keras.callbacks.Callback):
 
     def _check(self, saved: Mapping[str, Any]) -> None:
         saved = {**self.identity_defaults, **saved}
-        own = {**self.identity, "beside": sorted(self.stateful)}
+        own = {**self.identity, "list of callbacks with a state": sorted(self.stateful)}
         differing = [name for name in {**saved, **own} if saved.get(name) != own.get(name)]
         if differing:
             name = differing[0]
@@ -259,6 +268,12 @@ class SaveStates(keras.callbacks.Callback):
                 signal.signal(number, handler)
         if self._signal:
             signal.raise_signal(self._signal)  # It arrived after the last step, with nothing left to save.
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Restores the states of ``stateful``: after the other callbacks have begun, which may reset their counts."""
+        for name, state in self._restored.items():
+            self.stateful[name].load_state_dict(state)
+        self._restored = {}
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Restores the metrics of an interrupted epoch."""

@@ -141,6 +141,17 @@ CASES = [
         {"a.txt": "good", "bert/vocab.txt": replace_first_lines("[PAD]", "[UNK]", "[CLS]", "[SEP]", "masked")},
     ),
     Case("shards: another directory", "pretrain bert --steps 1 --output new/run", r"bert has no manifest\.json"),
+    Case(
+        "finetune: curves inside the run",
+        f"{FINETUNE} --tensorboard new/run/logs",
+        r"--tensorboard new/run/logs is inside --output new/run, which does not exist until",
+    ),
+    Case(
+        "finetune: curves in a file",
+        f"{FINETUNE} --tensorboard train.tsv/logs",
+        r"train\.tsv is a file; a directory for TensorBoard was expected",
+    ),
+    Case("finetune: a power of a cosine", f"{FINETUNE} --schedule cosine --power 2", r"only linear has a power"),
     Case("pretrain: no duration", "pretrain bert --output new/run", r"give --steps N, --minutes M or --recipe NAME"),
     Case(
         "pretrain: too short rows",

@@ -24,6 +24,7 @@ from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.mining import MiningSettings
 from keras_bert_impl.training import PRECISIONS, RECIPES, FineTuningSettings, PretrainingSettings, SavingSettings
 from keras_bert_impl.training.optimizers import OPTIMIZERS
+from keras_bert_impl.training.schedules import SCHEDULES
 
 VERBS = (
     *("quickstart", "convert", "verify", "finetune", "evaluate", "predict", "fill-mask", "next-sentence", "embed"),
@@ -79,10 +80,12 @@ def test_the_verbs_of_each_module_are_in_the_table() -> None:
         ("convert", "dtype", FILE_DTYPES),
         ("pretrain", "optimizer", OPTIMIZERS),
         ("pretrain", "precision", PRECISIONS),
+        ("pretrain", "schedule", SCHEDULES),
         ("pretrain", "preset", PRESETS),
         ("pretrain", "recipe", RECIPES),
         ("finetune", "optimizer", OPTIMIZERS),
         ("finetune", "precision", PRECISIONS),
+        ("finetune", "schedule", SCHEDULES),
         ("finetune", "task", TASKS),
         ("embed", "precision", dict.fromkeys(ENCODE_PRECISIONS)),
         ("export", "format", FORMATS),

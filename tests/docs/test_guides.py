@@ -47,14 +47,14 @@ def test_fine_tuning(
     (annotated,) = extract_blocks(FINE_TUNING, language="json")
     Path("spans.jsonl").write_text("".join(annotated.replace("London.", f"London. {i}") for i in range(12)))
     shown = extract_commands(FINE_TUNING)
-    verbs = "finetune evaluate predict finetune predict finetune finetune finetune predict"
+    verbs = "finetune evaluate predict finetune predict finetune finetune finetune predict finetune"
     assert [command[0] for command in shown] == verbs.split()
     for command in shown:
         assert main(command) == 0, command
     for name in re.findall(r"^      ([\w.]+)(?:, ([\w.]+))?", FINE_TUNING, flags=re.M):
         assert all((tmp_path / "runs" / "sentiment" / part).is_file() for part in name if part), name
     capsys.readouterr()
-    first, in_memory, *with_strings, with_ids = extract_blocks(FINE_TUNING)
+    first, in_memory, _, *with_strings, with_ids = extract_blocks(FINE_TUNING)
     names: dict[str, Any] = {}
     exec(compile(first, "fine-tuning.md", "exec"), names)
     assert 0 <= float(capsys.readouterr().out.splitlines()[-1]) <= 1
@@ -68,10 +68,29 @@ def test_fine_tuning(
         assert main(["predict", f"runs/{run}", "A great film."]) == 0
 
 
+def test_the_search_for_settings(
+    tmp_path: Path, small_bert: Path, snippets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a few rows; the search that is run again has nothing to do."""
+    pytest.importorskip("keras_tuner", reason="needs the package keras-tuner")
+    shutil.copytree(small_bert, tmp_path / "all-MiniLM-L6-v2")
+    for name in ("train", "valid"):
+        shutil.copy(snippets / "test.tsv", tmp_path / f"{name}.tsv")
+    monkeypatch.chdir(tmp_path)
+    (code,) = (block for block in extract_blocks(FINE_TUNING) if "keras_tuner" in block)
+    for _ in range(2):
+        exec(compile(code, "fine-tuning.md", "exec"), {})
+        best = ast.literal_eval(capsys.readouterr().out.splitlines()[-1])
+    runs = [json.loads(path.read_text("utf-8")) for path in Path("runs/search").glob("*/metrics.json")]
+    assert len(runs) == 2
+    (chosen,) = (run for run in runs if best.items() <= run["settings"].items())
+    assert chosen["valid"]["accuracy"] == max(run["valid"]["accuracy"] for run in runs)
+
+
 def test_the_fine_tuning_guide_lists_the_defaults() -> None:
     rows = dict(re.findall(r"^\| `--([a-z-]+)` \| (\S+) \|", FINE_TUNING, flags=re.M))
     defaults = dataclasses.asdict(FineTuningSettings())
-    assert len(rows) == 8
+    assert len(rows) == 10
     for name, listed in rows.items():
         value = defaults[name.replace("-", "_")]
         assert type(value)(listed) == value

@@ -74,23 +74,29 @@ def test_the_guide_lists_the_recipes_of_the_package() -> None:
 
 
 @pytest.mark.slow
-def test_long_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commands and scripts for one device; the first of each continues when it is run again."""
+def test_long_runs(tmp_path: Path, snippets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands and scripts for one device; some of them continue when they are run again."""
     (tmp_path / "shards").mkdir()
     make_corpus(tmp_path / "shards", documents=60, sentences=(4, 20), tokens=(3, 11))
+    for name in ("train", "valid"):
+        shutil.copy(snippets / "valid.tsv", tmp_path / f"{name}.tsv")
     monkeypatch.chdir(tmp_path)
     page = re.sub(r"100000|\b1000\b", "12", SCALING).replace("steps_per_epoch=100", "steps_per_epoch=5")
     page = page.replace("--preset base", "--preset tiny")
-    resumed, low_memory, _ = extract_commands(page)
-    script, accumulating, _ = extract_blocks(page)
+    resumed, followed, low_memory, _ = extract_commands(page)
+    callbacks, script, accumulating, _ = extract_blocks(page)
     small = ["--batch-size", "8", "--max-length", "37", "--held-out", "0.2"]
     assert main([*low_memory, *small]) == 0
     exec(compile(accumulating, "scaling.md", "exec"), {})
     for _ in range(2):
         assert main([*resumed, *small]) == 0
         exec(compile(script.replace("(minutes=1,", "(minutes=1e-9,"), "scaling.md", "exec"), {})
+        exec(compile(callbacks, "scaling.md", "exec"), {})
     assert Path("runs/novels/model.safetensors").is_file()
     assert len(list(Path("runs/states").iterdir())) == 3
+    assert main([*followed, "--epochs", "1"]) == 0
+    assert {path.name for path in Path("logs/followed").iterdir()} == {"train", "validation"}
+    assert len(Path("epochs.csv").read_text(encoding="utf-8").splitlines()) == 1 + 5
     rows = dict(re.findall(r"^\| `--([a-z-]+)` \| (\S+) \|", SCALING, flags=re.MULTILINE))
     saving = SavingSettings()
     assert rows == {"save-minutes": f"{saving.minutes:g}", "save-steps": "0", "keep-states": str(saving.keep)}
@@ -116,9 +122,9 @@ def test_many_devices(tmp_path: Path, snippets: Path) -> None:
             output, _ = process.communicate(timeout=500)
             assert process.returncode == 0, output
 
-    _, _, mirrored = extract_commands(page)
+    _, _, _, mirrored = extract_commands(page)
     parallel, workers, processes = extract_commands_with_variables(page)
-    _, _, script = extract_blocks(page)
+    _, _, _, script = extract_blocks(page)
     verb = ["-c", "import sys; from keras_bert_impl.cli.main import main; sys.exit(main())"]
     pretraining = ["--batch-size", "8", "--max-length", "37", "--held-out", "0.2"]
     run(({}, [*verb, *mirrored, "--epochs", "1"]))

@@ -70,11 +70,13 @@ def test_accumulated_parts_train_like_one_batch(slow_outcomes: dict[str, Any]) -
 
 
 @pytest.mark.slow
-def test_lamb_and_loss_scaling_on_replicas() -> None:
-    for settings in ({"optimizer": "lamb"}, {"precision": "float16"}):
-        mirrored = {"strategy": "mirrored", "devices": 2, "parts": 3, **settings}
-        [[many, one]] = collect_results([start_training(mirrored, settings)])
-        assert_same(many, one, within=1e-5 if "optimizer" in settings else 0.01)
+@pytest.mark.parametrize(
+    "settings", [{"optimizer": "lamb"}, {"optimizer": "adafactor"}, {"optimizer": "lion"}, {"precision": "float16"}]
+)
+def test_other_optimizers_and_loss_scaling_on_replicas(settings: dict[str, str]) -> None:
+    mirrored = {"strategy": "mirrored", "devices": 2, "parts": 3, **settings}
+    [[many, one]] = collect_results([start_training(mirrored, settings)])
+    assert_same(many, one, within=1e-5 if "optimizer" in settings else 0.01)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,6 +103,7 @@ def test_metrics_describe_the_run(sentiment_run: Path, small_bert: Path) -> None
         "learning_rate": 3e-3,
         "optimizer": "adamw",
         "warmup": 0.1,
+        "schedule": "linear",
         "power": 1.0,
         "weight_decay": 0.01,
         "clip_norm": 1.0,
@@ -192,6 +194,28 @@ def test_a_lower_loss_is_better(tmp_path: Path) -> None:
     for epoch in range(3):
         keep.on_epoch_end(epoch, {})
     assert saved == [1, 2]
+
+
+def test_a_finished_run_is_trained_further(sentiment_run: Path, snippets: Path, tmp_path: Path) -> None:
+    """With a learning rate close to zero. The labels are in the other order, as a checkpoint may have them."""
+    source = shutil.copytree(sentiment_run, tmp_path / "source")
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    names = ["positive", "negative"]
+    changes = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+    (source / "config.json").write_text(json.dumps({**config, **changes}), encoding="utf-8")
+    settings = FineTuningSettings(epochs=1, batch_size=8, learning_rate=1e-12, max_length=29)
+    data = {"train": snippets / "train.tsv", "valid": snippets / "valid.tsv"}
+    lines: list[str] = []
+    metrics = finetune(source, **data, output=tmp_path / "run", settings=settings, log=lines.append)
+    before, after = (safetensors.numpy.load_file(run / "model.safetensors") for run in (source, tmp_path / "run"))
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        np.testing.assert_allclose(after[name], value, atol=1e-9, err_msg=name)
+    assert f"  {len(before)} tensors loaded" in lines[0]
+    assert "initialized" not in lines[0]
+    assert metrics["labels"] == names
+    # The same logits, for exchanged labels.
+    assert metrics["valid"]["accuracy"] == pytest.approx(1 - read_metrics(sentiment_run)["valid"]["accuracy"])
 
 
 @pytest.mark.slow

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,8 +13,20 @@ from torch_process import run_in_torch_process
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.models import BertForSequenceClassification
-from keras_bert_impl.training import FineTuningSettings, Lamb, LossScaleOptimizer, WarmupPolynomialDecay, adamw, lamb
-from keras_bert_impl.training.optimizers import make_optimizer
+from keras_bert_impl.training import (
+    Adafactor,
+    FineTuningSettings,
+    Lamb,
+    Lion,
+    LossScaleOptimizer,
+    WarmupPolynomialDecay,
+    adafactor,
+    adamw,
+    lamb,
+    lion,
+)
+from keras_bert_impl.training.optimizers import OPTIMIZERS, make_optimizer
+from keras_bert_impl.training.schedules import SCHEDULES, make_schedule
 
 STEPS = 13
 
@@ -51,16 +65,45 @@ def test_polynomial_decay_equals_that_of_transformers(power: float) -> None:
     np.testing.assert_allclose([float(ours(step)) for step in range(STEPS + 1)], theirs, rtol=1e-6)
 
 
+@run_in_torch_process
+def compute_rates_of_schedulers(names: list[str], warmup_steps: int, steps: int) -> list[list[float]]:
+    """The rates of schedules of transformers by their names, before each step and after the last one."""
+    import torch
+    import transformers
+
+    rates = []
+    for name in names:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=3e-4)
+        theirs = transformers.get_scheduler(name, optimizer, num_warmup_steps=warmup_steps, num_training_steps=steps)
+        rates.append([theirs.get_last_lr()[0]])
+        for _ in range(steps):
+            optimizer.step()
+            theirs.step()
+            rates[-1].append(theirs.get_last_lr()[0])
+    return rates
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 1, 4])
+def test_schedules_equal_those_of_transformers(warmup_steps: int) -> None:
+    names = ["linear", "cosine", "inverse_sqrt", "constant_with_warmup"]
+    theirs = compute_rates_of_schedulers(names, warmup_steps, STEPS)
+    for (name, schedule), rates in zip(SCHEDULES.items(), theirs, strict=True):
+        ours = schedule(3e-4, steps=STEPS, warmup_steps=warmup_steps)
+        values = [float(ours(step)) for step in range(STEPS + 1)]
+        np.testing.assert_allclose(values, rates, rtol=1e-6, atol=1e-12, err_msg=name)
+
+
 def test_schedule_ends_at_zero_and_stays_there() -> None:
     schedule = WarmupPolynomialDecay(1.0, steps=10, warmup_steps=2)
     assert [float(schedule(step)) for step in (10, 11, 1000)] == [0, 0, 0]
 
 
-def test_schedule_can_be_saved() -> None:
-    schedule = keras.saving.deserialize_keras_object(
-        keras.saving.serialize_keras_object(WarmupPolynomialDecay(0.3, steps=10, warmup_steps=2))
-    )
-    assert [round(float(schedule(step)), 6) for step in (1, 2, 6)] == [0.15, 0.3, 0.15]
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_can_be_saved(name: str) -> None:
+    schedule = make_schedule(0.3, steps=10, warmup=0.2, schedule=name, power=2.0)
+    loaded = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(schedule))
+    assert type(loaded) is type(schedule)
+    assert [float(loaded(step)) for step in range(12)] == [float(schedule(step)) for step in range(12)]
 
 
 @run_in_torch_process
@@ -71,8 +114,10 @@ def train_with_torch(
     decayed: tuple[str, ...],
     warmup_steps: int,
     factors: dict[str, float],
+    optimizer: str = "AdamW",
+    **options: Any,
 ) -> dict[str, np.ndarray]:
-    """Parameters after steps of AdamW with clipping by norm, a linear schedule and factors of the learning rate."""
+    """Parameters after steps of an optimizer with clipping by norm, a linear schedule and factors of the rate."""
     import torch
     import transformers
 
@@ -81,7 +126,7 @@ def train_with_torch(
         {"params": [value], "weight_decay": 0.1 if name in decayed else 0.0, "lr": 1e-2 * factors.get(name, 1.0)}
         for name, value in parameters.items()
     ]
-    optimizer = torch.optim.AdamW(groups, lr=1e-2, eps=1e-8)
+    optimizer = getattr(torch.optim, optimizer)(groups, lr=1e-2, **options)
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, warmup_steps, len(gradients))
     for step in gradients:
         for name, parameter in parameters.items():
@@ -92,8 +137,13 @@ def train_with_torch(
     return {name: parameter.detach().numpy() for name, parameter in parameters.items()}
 
 
+# The class in torch, and its options that differ.
+TORCH = {adamw: ("AdamW", {"eps": 1e-8}), adafactor: ("Adafactor", {"eps": (1e-30, 1e-3)})}
+
+
 @pytest.mark.parametrize("factors", [{}, {"embeddings": 0.25, "kernel": 0.5, "gamma": 0.5}], ids=["one rate", "layers"])
-def test_steps_equal_those_of_torch(factors: dict[str, float]) -> None:
+@pytest.mark.parametrize("make", TORCH)
+def test_steps_equal_those_of_torch(make: Callable[..., Any], factors: dict[str, float]) -> None:
     """Large gradients: all steps but the last two are clipped, by the norm of all gradients together."""
     generator = np.random.default_rng(5)
     start = {name: generator.normal(size=shape) for name, shape in SHAPES.items()}
@@ -101,9 +151,18 @@ def test_steps_equal_those_of_torch(factors: dict[str, float]) -> None:
     gradients = [{name: size * generator.normal(size=shape) for name, shape in SHAPES.items()} for size in sizes]
 
     variables = [keras.Variable(value, name=name, dtype="float32") for name, value in start.items()]
-    ours = adamw(learning_rate=1e-2, steps=STEPS, warmup=0.3, weight_decay=0.1, clip_norm=1.5)
+    ours = make(learning_rate=1e-2, steps=STEPS, warmup=0.3, weight_decay=0.1, clip_norm=1.5)
     ours.rate_factors = {id(variable): factors.get(variable.name, 1.0) for variable in variables}
-    theirs = train_with_torch(start, gradients, decayed=DECAYED, warmup_steps=round(0.3 * STEPS), factors=factors)
+    name, options = TORCH[make]
+    theirs = train_with_torch(
+        start,
+        gradients,
+        decayed=DECAYED,
+        warmup_steps=round(0.3 * STEPS),
+        factors=factors,
+        optimizer=name,
+        **options,
+    )
 
     for step in gradients:
         ours.apply([keras.ops.convert_to_tensor(step[name], "float32") for name in SHAPES], variables)
@@ -245,6 +304,53 @@ def test_lamb_equals_the_published_algorithm() -> None:
         np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), value, rtol=2e-4, atol=2e-5, err_msg=name)
 
 
+def train_lion_in_float64(start: dict, gradients: list[dict], *, rate, decay: float, clip_norm: float) -> dict:
+    """Algorithm 2 of Chen et al., after clipping by the norm of all gradients."""
+    weights = {name: value.copy() for name, value in start.items()}
+    m = {name: np.zeros(shape) for name, shape in SHAPES.items()}
+    for t, gradient in enumerate(gradients):
+        norm = np.sqrt(sum((value**2).sum() for value in gradient.values()))
+        for name in SHAPES:
+            g = gradient[name] * min(1, clip_norm / norm)
+            update = np.sign(0.9 * m[name] + 0.1 * g) + (decay * weights[name] if name in DECAYED else 0)
+            weights[name] = weights[name] - rate(t) * update
+            m[name] = 0.99 * m[name] + 0.01 * g
+    return weights
+
+
+def test_lion_equals_the_published_algorithm() -> None:
+    draw = np.random.default_rng(7)
+    start = {name: draw.normal(size=shape) for name, shape in SHAPES.items()}
+    gradients = [{name: 3 * draw.normal(size=shape) for name, shape in SHAPES.items()} for _ in range(STEPS)]
+    variables = [keras.Variable(value, name=name, dtype="float32") for name, value in start.items()]
+    ours = lion(learning_rate=0.1, steps=STEPS, warmup=0.3, weight_decay=0.1, clip_norm=1.5, schedule="cosine")
+    for gradient in gradients:
+        ours.apply([keras.ops.convert_to_tensor(gradient[name], "float32") for name in SHAPES], variables)
+    expected = train_lion_in_float64(
+        start, gradients, rate=lambda step: float(ours._learning_rate(step)), decay=0.1, clip_norm=1.5
+    )
+    for variable, (name, value) in zip(variables, expected.items(), strict=True):
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), value, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("make", [lamb, adafactor, lion])
+def test_words_that_are_not_in_the_batch_are_updated(make: Callable[..., Any]) -> None:
+    """Their gradient is zero, but weight decay and moments apply: as with a dense gradient of the same words."""
+    embeddings = np.random.default_rng(3).normal(size=(7, 5))
+    ids, labels = np.array([[2, 4, 4]]), np.ones((1, 3, 5))
+    trained = []
+    for inputs in (ids, np.eye(7)[ids]):
+        layer = keras.layers.Dense(5, use_bias=False) if inputs.ndim == 3 else keras.layers.Embedding(7, 5)
+        model = keras.Sequential([keras.Input(inputs.shape[1:]), layer])
+        layer.set_weights([embeddings])
+        model.compile(make(learning_rate=0.1, steps=None, weight_decay=0.1), loss="mse", jit_compile=False)
+        for _ in range(3):
+            model.train_on_batch(inputs, labels)
+        trained.append(layer.get_weights()[0])
+    np.testing.assert_allclose(trained[0], trained[1], rtol=1e-4, atol=1e-5)
+    assert (np.abs(trained[0] - embeddings).max(axis=1) > 1e-3).all()
+
+
 def test_lamb_changes_weights_that_are_zero() -> None:
     """Their norm cannot scale the update."""
     variable = keras.Variable(np.zeros((3, 5)), name="kernel", dtype="float32")
@@ -257,6 +363,13 @@ def test_lamb_can_be_saved() -> None:
     loaded = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(Lamb(0.3, beta_1=0.8)))
     assert isinstance(loaded, Lamb)
     assert (loaded.beta_1, loaded.beta_2, loaded.epsilon, loaded.weight_decay) == (0.8, 0.999, 1e-6, 0.01)
+
+
+@pytest.mark.parametrize("optimizer", [Lion(0.3, beta_1=0.8), Adafactor(0.3, beta_2_decay=-0.7)])
+def test_other_optimizers_can_be_saved(optimizer: Any) -> None:
+    loaded = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
+    assert type(loaded) is type(optimizer)
+    assert loaded.get_config() == optimizer.get_config()
 
 
 def test_adamw_with_loss_scaling_can_be_saved() -> None:
@@ -276,11 +389,16 @@ def test_settings_select_the_optimizer() -> None:
     assert (optimizer.weight_decay, optimizer.global_clipnorm) == (0.3, 0.7)
     rates = [float(optimizer._learning_rate(step)) for step in (1, 2, 6)]
     np.testing.assert_allclose(rates, [0.25, 0.5, 0.5 * 0.5**2], rtol=1e-6)
+    for name in OPTIMIZERS:
+        settings = FineTuningSettings(optimizer=name, learning_rate=0.5, warmup=0.2, schedule="constant")
+        optimizer = make_optimizer(settings, steps=10)
+        assert type(optimizer).__name__.lower() == name
+        assert [float(optimizer._learning_rate(step)) for step in (1, 2, 9)] == [0.25, 0.5, 0.5]
     assert float(make_optimizer(FineTuningSettings(), steps=None).learning_rate) == pytest.approx(5e-5)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("make", "rate"), [(adamw, 1e-2), (lamb, 5e-2)])
+@pytest.mark.parametrize(("make", "rate"), [(adamw, 1e-2), (lamb, 5e-2), (adafactor, 5e-2), (lion, 3e-3)])
 def test_pretraining_learns(make, rate) -> None:
     """A few steps of a small BERT on one batch, with the sparse gradient of the tied embedding."""
     from keras_bert_impl.models import BertForPreTraining

@@ -209,6 +209,7 @@ def test_a_model_learns_from_neighboring_tokens(corpus: TokenCorpus) -> None:
         ({}, "steps is None and minutes is None; exactly one of them was expected, above 0"),
         ({"steps": 5, "minutes": 1}, "steps is 5 and minutes is 1; exactly one of them was expected"),
         ({"steps": 0}, "steps is 0 and minutes is None"),
+        ({"steps": 1, "callbacks": [print]}, "callbacks contains <built-in .*>, which is not a Keras callback"),
         ({"steps": 1, "settings": PretrainingSettings(batch_size=4096)}, "a batch needs 4,096"),
         ({"steps": 1, "settings": PretrainingSettings(held_out=0.001)}, "at least two are needed to train with"),
         pytest.param(
@@ -240,7 +241,9 @@ def test_a_checkpoint_with_a_different_vocabulary(corpus: TokenCorpus, small_ber
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"optimizer": "sgd"}, "optimizer is 'sgd'; adamw or lamb was expected"),
+        ({"optimizer": "sgd"}, "optimizer is 'sgd'; adamw, lamb, adafactor or lion was expected"),
+        ({"schedule": "cyclic"}, "schedule is 'cyclic'; linear, cosine, inverse-sqrt or constant was expected"),
+        ({"schedule": "cosine", "power": 2.0}, "power is 2.0, but the schedule is cosine, and only linear has a power"),
         ({"dropout": 1.0}, "dropout is 1.0; a fraction from 0 to below 1"),
         ({"held_out": 0.0}, "held_out is 0.0"),
         ({"report_every": 0}, "report_every is 0"),
