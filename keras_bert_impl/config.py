@@ -260,6 +260,19 @@ def _read_adapter_changes(source: Source, path: Path, values: Mapping[str, Any])
     return changes
 
 
+def map_layers(layers: int, larger: int) -> list[int]:
+    """Maps the layers of a model uniformly to those of a larger one.
+
+    Returns:
+        for each of the hidden states, from the embeddings (0) to the last layer, the number of the hidden state of the
+        larger model.
+
+    >>> map_layers(3, 12)
+    [0, 4, 8, 12]
+    """
+    return [round(number * larger / layers) for number in range(layers + 1)]
+
+
 def _make_label_names(count: int) -> dict[int, str]:
     return {number: f"LABEL_{number}" for number in range(count)}
 

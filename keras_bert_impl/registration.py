@@ -57,7 +57,15 @@ _CLASSES = {
         "MultipleNegativesRankingLoss",
         "TripletLoss",
     ),
-    "tasks.losses": ("BinaryCrossEntropy", "CrossEntropy", "MeanCrossEntropy", "Perplexity", "SmoothedCrossEntropy"),
+    "tasks.losses": (
+        "BinaryCrossEntropy",
+        "CrossEntropy",
+        "MeanCrossEntropy",
+        "Perplexity",
+        "SmoothedCrossEntropy",
+        "SoftenedBinaryKLDivergence",
+        "SoftenedKLDivergence",
+    ),
     "training.distribution.base": ("LossScaleOptimizer",),
     "training.optimizers": ("Adafactor", "AdamW", "Lamb", "Lion"),
     "training.schedules": (

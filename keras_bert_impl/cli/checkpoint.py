@@ -1,4 +1,4 @@
-"""Commands about checkpoints: ``convert`` and ``verify``."""
+"""Commands about checkpoints: ``convert``, ``shrink`` and ``verify``."""
 
 import argparse
 import sys
@@ -7,6 +7,7 @@ from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
 from keras_bert_impl.cli.options import add_source
+from keras_bert_impl.config import PRESETS
 from keras_bert_impl.sources import WEIGHTS_DTYPES
 
 
@@ -38,6 +39,21 @@ def add_verbs(verbs: Any) -> None:
     )
     convert.set_defaults(run=_convert)
 
+    shrink = verbs.add_parser(
+        "shrink",
+        help="make a smaller model from a checkpoint, to distill it",
+        description="Writes a smaller model with the tokenizer of a checkpoint, as the student of 'keras-bert finetune "
+        "--teacher'. --size makes new weights; only the embeddings are projected from those of the checkpoint. "
+        "--layers copies every n-th layer.",
+    )
+    add_source(shrink, "source", kinds="directory, weights file")
+    shrink.add_argument("directory", type=Path, help="directory to write; must be new or empty")
+    size = shrink.add_mutually_exclusive_group(required=True)
+    size.add_argument("--size", choices=tuple(PRESETS), help="size of the new model")
+    size.add_argument("--layers", type=int, metavar="N", help="number of layers that are copied")
+    shrink.add_argument("--seed", type=int, default=1, metavar="N", help="seed of new weights (default: 1)")
+    shrink.set_defaults(run=_shrink)
+
     verify = verbs.add_parser(
         "verify",
         help="compare a checkpoint with transformers on torch, layer by layer, on real text",
@@ -62,6 +78,17 @@ def _convert(options: argparse.Namespace) -> int:
         base=options.base,
     )
     print(report.format_table() if options.all else report)
+    print(f"written to {options.directory}")
+    return 0
+
+
+def _shrink(options: argparse.Namespace) -> int:
+    start_framework()
+    from keras_bert_impl.recipes.shrink import shrink
+
+    model = shrink(options.source, options.directory, size=options.size, layers=options.layers, seed=options.seed)
+    config = model.config
+    print(f"{config.num_hidden_layers} layers, hidden size {config.hidden_size}, {model.count_params():,} weights")
     print(f"written to {options.directory}")
     return 0
 

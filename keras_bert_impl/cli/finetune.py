@@ -18,7 +18,7 @@ from keras_bert_impl.cli.options import (
 )
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks import TASK_OPTIONS, TASKS, get_options_class
-from keras_bert_impl.training.settings import FineTuningSettings
+from keras_bert_impl.training.settings import DistillationSettings, FineTuningSettings
 
 
 def add_verbs(verbs: Any) -> None:
@@ -51,6 +51,9 @@ def add_verbs(verbs: Any) -> None:
         "--weight-column", metavar="NAME", help="column of the training file with the weight of each row (default: none)"
     )
     add_settings(finetune.add_argument_group("settings"), FineTuningSettings)
+    group = finetune.add_argument_group("distillation: a smaller model learns from a larger one")
+    group.add_argument("--teacher", metavar="DIR", help="the larger model, fine-tuned for the same task and labels")
+    add_settings(group, DistillationSettings)
     for tasks, fields in _group_task_options().items():
         group = finetune.add_argument_group(f"options of the {_describe_tasks(tasks)}")
         add_settings(group, get_options_class(tasks[0]), only=fields)
@@ -96,6 +99,11 @@ def _finetune(options: argparse.Namespace) -> int:
     if options.valid and hasattr(options, "valid_fraction"):
         raise InputError("--valid and --valid-fraction were given; only one of them was expected. Omit the other.")
     task_options = _collect_task_options(options)
+    given = collect_settings(options, DistillationSettings)
+    if given and options.teacher is None:
+        name = next(iter(given)).replace("_", "-")
+        raise InputError(f"--{name} is an option of distillation, which needs a teacher. Add --teacher, or omit it.")
+    distillation = DistillationSettings(**given) if given else None
     start_framework(strategy=options.strategy)
     from keras_bert_impl.training.fine_tuning import finetune
 
@@ -109,6 +117,8 @@ def _finetune(options: argparse.Namespace) -> int:
         settings=FineTuningSettings(**collect_settings(options, FineTuningSettings)),
         columns=collect_columns(options),
         options=task_options,
+        teacher=options.teacher,
+        distillation=distillation,
         **make_run_arguments(options),
     )
     print(f"written to {options.output}" if metrics else "done; results were written by worker 0")

@@ -18,6 +18,7 @@ from keras_bert_impl.errors import InputError, Interrupted
 VERBS = {
     "quickstart": "quickstart",
     "convert": "checkpoint",
+    "shrink": "checkpoint",
     "verify": "checkpoint",
     "finetune": "finetune",
     "evaluate": "predict",

@@ -100,6 +100,11 @@ class Features:
     def __len__(self) -> int:
         return len(self.example)
 
+    def get_spec(self) -> tuple[dict[str, tuple[tuple[int | None, ...], Any]], ...]:
+        """Shapes and dtypes of all batches, with None for dimensions that differ."""
+        parts = [part for part in (self.inputs, self.labels, self.weights) if part]
+        return tuple({name: get_value_spec(values) for name, values in part.items()} for part in parts)
+
     def batch(self, rows: np.ndarray, *, length: int) -> tuple[dict[str, np.ndarray], ...]:
         """Returns the rows with these numbers, padded to ``length``.
 
@@ -185,9 +190,7 @@ class LengthBatches:
 
     def get_spec(self) -> tuple[dict[str, tuple[tuple[int | None, ...], Any]], ...]:
         """Shapes and dtypes of all batches, with None for dimensions that differ."""
-        features = self.features
-        parts = [part for part in (features.inputs, features.labels, features.weights) if part]
-        return tuple({name: get_value_spec(values) for name, values in part.items()} for part in parts)
+        return self.features.get_spec()
 
     def get_rows(self, k: int) -> np.ndarray:
         """Returns the numbers of the rows of batch ``k``: int64 ``[batch_size]``, or fewer."""

@@ -1,16 +1,13 @@
 """The vectors of several columns of texts, which contrastive losses compare."""
 
-from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
 from keras import ops
 
-from keras_bert_impl.models.multi_worker import MultiWorkerMixin
+from keras_bert_impl.models.wrapper import TrainingWrapper
 
 
-class SentenceColumns(MultiWorkerMixin, keras.Model):
+class SentenceColumns(TrainingWrapper):
     """Applies one embedding model to several columns of texts, for training with the losses of `tasks.contrastive`.
 
     Each column has separate inputs, because their lengths differ: a question is not padded to the length of its
@@ -38,16 +35,14 @@ class SentenceColumns(MultiWorkerMixin, keras.Model):
     """
 
     def __init__(self, embedder: Any, columns: int, *, is_merged: bool = False, **kwargs: Any) -> None:
-        # Keras scales the loss if this policy is float16.
-        super().__init__(dtype=embedder.dtype_policy, **kwargs)
-        self.embedder = embedder
+        super().__init__(embedder, **kwargs)
         self.columns = columns
         self.is_merged = is_merged
 
     def call(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
         """Returns the vectors of all columns."""
         columns = [
-            {name: inputs[f"{name}_{n}"] for name in self.embedder.input_names if f"{name}_{n}" in inputs}
+            {name: inputs[f"{name}_{n}"] for name in self.wrapped.input_names if f"{name}_{n}" in inputs}
             for n in range(self.columns)
         ]
         if not self.is_merged:
@@ -60,22 +55,4 @@ class SentenceColumns(MultiWorkerMixin, keras.Model):
         return {"sentence_embedding": ops.reshape(vectors, (-1, self.columns, vectors.shape[-1]))}
 
     def _embed(self, inputs: dict[str, Any], training: bool | None) -> Any:
-        return self.embedder(inputs, training=training)["sentence_embedding"]
-
-    @property
-    def config(self) -> Any:
-        """The configuration of the embedding model."""
-        return self.embedder.config
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Returns the weights of the embedding model; see `BertPreTrainedModel.state_dict`."""
-        return self.embedder.state_dict()
-
-    def save_pretrained(self, directory: str | Path, *, dtype: str = "float32") -> None:
-        """Writes the embedding model; see `BertPreTrainedModel.save_pretrained`."""
-        self.embedder.save_pretrained(directory, dtype=dtype)
-
-    def gradient_checkpointing_enable(self, enable: bool = True) -> None:
-        """Makes training store only the inputs of each block; see `BertPreTrainedModel`."""
-        self.embedder.gradient_checkpointing_enable(enable)
-        self.train_function = None  # `fit` traces it again.
+        return self.wrapped(inputs, training=training)["sentence_embedding"]

@@ -101,6 +101,10 @@ class Task(abc.ABC):
             task has no options.
         config_keys: the keys of ``config.json`` that only this task uses. Fine-tuning for another task drops them.
         card_note: the sentence of the model card that says which other library opens the directory.
+        needs_labels: whether training data must have labels; with a teacher, they may be omitted for some tasks.
+        teacher_replaces_labels: whether the outputs of a teacher can replace the labels of training data.
+        has_large_outputs: whether outputs are too large to be kept for all training data, so that a teacher computes
+            them again for each batch.
         refusals: for each action that the task does not support (``finetune``, ``evaluate``, ``export``, ``explain``,
             and ``strings`` for strings in Keras' own methods) the reason and the alternative.
     """
@@ -124,6 +128,9 @@ class Task(abc.ABC):
     options: Any = None
     config_keys: ClassVar[tuple[str, ...]] = ()
     card_note: ClassVar[str] = "transformers can load this directory too."
+    needs_labels: ClassVar[bool] = True
+    teacher_replaces_labels: ClassVar[bool] = False
+    has_large_outputs: ClassVar[bool] = False
     refusals: ClassVar[Mapping[str, str]] = {}
 
     # -- the model
@@ -292,6 +299,10 @@ class Task(abc.ABC):
         """Returns the names of the model's labels, from training data."""
         return []
 
+    def list_label_names(self, config: BertConfig) -> Sequence[str]:
+        """Returns the names of the labels, in the order of the logits; empty if logits have no names."""
+        return list(config.id2label.values())
+
     def make_config_changes(self, labels: list[str]) -> dict[str, Any]:
         """Returns the fields of a ``BertConfig`` that this task sets, as keywords for ``from_pretrained``."""
         return {"id2label": dict(enumerate(labels)), "problem_type": self.problem_type}
@@ -330,6 +341,17 @@ class Task(abc.ABC):
             config: the configuration of the model that is trained, for the same tasks.
         """
         return {"loss": self.make_loss(), "loss_weights": self.loss_weights, "weighted_metrics": self.make_metrics()}
+
+    def make_teacher_losses(self, temperature: float) -> dict[str, Any]:
+        """Returns the losses of distillation: for each output, the loss that compares it with that of a teacher.
+
+        Args:
+            temperature: the temperature, see `SoftenedKLDivergence`.
+
+        Raises:
+            InputError: the task does not support distillation.
+        """
+        raise InputError(f"distillation is not available for {self.name}. Train it without a teacher.")
 
     def make_trainable(self, model: Any, features: Features) -> Any:
         """Returns the Keras model that ``fit`` trains, which has the weights of ``model``.
@@ -397,9 +419,16 @@ class Task(abc.ABC):
         Returns:
             a dictionary per example, ready for JSON.
         """
+        outputs = self.compute_outputs(run, features, max_tokens=max_tokens, lengths=lengths)
+        return self.decode(outputs, features, columns, config)
+
+    def compute_outputs(
+        self, run: PredictFunction, features: Features, *, max_tokens: int = 4096, lengths: tuple[int, ...] = ()
+    ) -> dict[str, Any]:
+        """Returns the outputs of a model, after `reduce`, in the order of the rows; see `predict` for the arguments."""
         batches = LengthBatches(features, 1, lengths=lengths, max_tokens=max_tokens)
         outputs = (self.reduce(run(batch[0]), *batch[:2]) for batch in map(batches.__getitem__, range(len(batches))))
-        return self.decode(restore_order(outputs, batches, per_token=self.per_token), features, columns, config)
+        return restore_order(outputs, batches, per_token=self.per_token)
 
     @abc.abstractmethod
     def score(self, predictions: list[Prediction], columns: Columns) -> dict[str, float]:

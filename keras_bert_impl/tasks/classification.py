@@ -39,6 +39,7 @@ class SequenceTask(TextTask):
     model_name: ClassVar[str] = "BertForSequenceClassification"
     graph: ClassVar[str] = "sequence"
     file_columns: ClassVar[tuple[str, ...]] = (*TextTask.file_columns, "weight")
+    teacher_replaces_labels: ClassVar[bool] = True
 
     def fits(self, config: BertConfig) -> bool:
         """Whether the configuration has this ``problem_type``, and is not that of a cross-encoder.
@@ -85,10 +86,6 @@ class Classification(SequenceTask):
 
     def __init__(self, options: ClassificationOptions | None = None) -> None:
         self.options = options or ClassificationOptions()
-
-    def list_label_names(self, config: BertConfig) -> Sequence[str]:
-        """Returns the names of the labels, in the order of the logits."""
-        return list(config.id2label.values())
 
     def list_strata(self, columns: Columns) -> list[str]:
         """Returns the labels."""
@@ -137,6 +134,12 @@ class Classification(SequenceTask):
         from keras_bert_impl.tasks.losses import make_accuracy
 
         return {"logits": [make_accuracy()]}
+
+    def make_teacher_losses(self, temperature: float) -> dict[str, Any]:
+        """Returns the divergence of the probabilities of the labels."""
+        from keras_bert_impl.tasks.losses import SoftenedKLDivergence
+
+        return {"logits": SoftenedKLDivergence(temperature)}
 
     def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
         """Per example ``label``, its ``score`` (probability), and the ``scores`` of all labels by name."""

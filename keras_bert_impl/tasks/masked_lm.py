@@ -67,6 +67,7 @@ class MaskedLM(Task):
     file_columns: ClassVar[tuple[str, ...]] = ("text",)
     text_columns: ClassVar[tuple[str, ...]] = ("text",)
     labels_are_texts: ClassVar[bool] = True
+    has_large_outputs: ClassVar[bool] = True
     # The output with the logits over the vocabulary.
     output: ClassVar[str] = "logits"
 
@@ -75,6 +76,10 @@ class MaskedLM(Task):
             raise InputError(f"top_k is {top_k}; an integer above 0 was expected.")
         self.top_k = top_k
         self.seed = seed
+
+    def list_label_names(self, config: BertConfig) -> Sequence[str]:
+        """Returns no names: the logits are those of tokens."""
+        return ()
 
     def make_config_changes(self, labels: list[str]) -> dict[str, Any]:
         """Returns no fields: the head has no labels."""
@@ -187,6 +192,12 @@ class MaskedLM(Task):
         from keras_bert_impl.tasks.losses import Perplexity, make_accuracy
 
         return {self.output: [Perplexity(), make_accuracy()]}
+
+    def make_teacher_losses(self, temperature: float) -> dict[str, Any]:
+        """Returns the divergence of the probabilities of the tokens."""
+        from keras_bert_impl.tasks.losses import SoftenedKLDivergence
+
+        return {self.output: SoftenedKLDivergence(temperature)}
 
     def reduce(
         self, outputs: Outputs, inputs: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray] | None = None

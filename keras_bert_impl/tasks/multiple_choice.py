@@ -48,6 +48,10 @@ class MultipleChoice(Task):
     file_columns: ClassVar[tuple[str, ...]] = ("text", "label")
     text_columns: ClassVar[tuple[str, ...]] = ("text", "choices")
 
+    def list_label_names(self, config: BertConfig) -> Sequence[str]:
+        """Returns no names: the logits are those of the choices."""
+        return ()
+
     def make_config_changes(self, labels: list[str]) -> dict[str, Any]:
         """Returns no fields: the model has one logit per choice and no labels."""
         return {}
@@ -147,6 +151,12 @@ class MultipleChoice(Task):
         from keras_bert_impl.tasks.losses import make_accuracy
 
         return {"logits": [make_accuracy()]}
+
+    def make_teacher_losses(self, temperature: float) -> dict[str, Any]:
+        """Returns the divergence of the probabilities of the choices."""
+        from keras_bert_impl.tasks.losses import SoftenedKLDivergence
+
+        return {"logits": SoftenedKLDivergence(temperature)}
 
     def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
         """Per example the best choice, its number ``label`` and text ``choice``; ``score``, ``scores``, ``logits``."""

@@ -48,6 +48,12 @@ class Regression(SequenceTask):
 
         return {"logits": [keras.metrics.MeanAbsoluteError(name="mean_absolute_error")]}
 
+    def make_teacher_losses(self, temperature: float) -> dict[str, Any]:
+        """Returns the mean squared difference of the numbers; numbers have no temperature."""
+        from keras_bert_impl.tasks.losses import make_squared_error
+
+        return {"logits": make_squared_error()}
+
     def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
         """Per example its ``value``."""
         return [{"value": value} for value in outputs["logits"][:, 0].tolist()]

@@ -122,6 +122,12 @@ class Reranking(SequenceTask):
 
         return {"logits": [keras.metrics.BinaryCrossentropy(from_logits=True, name="cross_entropy")]}
 
+    def make_teacher_losses(self, temperature: float) -> dict[str, Any]:
+        """Returns the divergence of the probabilities of the label."""
+        from keras_bert_impl.tasks.losses import SoftenedBinaryKLDivergence
+
+        return {"logits": SoftenedBinaryKLDivergence(temperature)}
+
     def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
         """Per pair its ``score``: the logit, or its sigmoid, as the configuration says."""
         logits = outputs["logits"][:, 0].astype(np.float64)

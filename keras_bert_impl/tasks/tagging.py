@@ -154,6 +154,12 @@ class Tagging(Task):
 
         return {"logits": [make_accuracy()]}
 
+    def make_teacher_losses(self, temperature: float) -> dict[str, Any]:
+        """Returns the divergence of the probabilities of the tags."""
+        from keras_bert_impl.tasks.losses import SoftenedKLDivergence
+
+        return {"logits": SoftenedKLDivergence(temperature)}
+
     def decode(self, outputs: Outputs, features: Features, columns: Columns, config: BertConfig) -> list[Prediction]:
         """Per example its ``words``, ``tags``, their ``scores`` (probabilities), and the ``entities``.
 

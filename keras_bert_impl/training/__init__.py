@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from keras_bert_impl.training.settings import (
         PRECISIONS,
+        DistillationSettings,
         FineTuningSettings,
         PretrainingSettings,
         SavingSettings,
@@ -32,6 +33,7 @@ _MODULES = {
     "PRECISIONS": "settings",
     "RECIPES": "published",
     "Adafactor": "optimizers",
+    "DistillationSettings": "settings",
     "Distribution": "distribution",
     "FineTuningSettings": "settings",
     "Lamb": "optimizers",
@@ -63,6 +65,7 @@ __all__ = [
     "PRECISIONS",
     "RECIPES",
     "Adafactor",
+    "DistillationSettings",
     "Distribution",
     "FineTuningSettings",
     "Lamb",

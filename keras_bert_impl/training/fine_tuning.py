@@ -5,7 +5,7 @@ import math
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import keras
 
@@ -21,10 +21,11 @@ from keras_bert_impl.tasks import Task, get_task, list_foreign_keys, open_task
 from keras_bert_impl.tasks.base import Prediction
 from keras_bert_impl.tasks.encoding import check_fit
 from keras_bert_impl.tokenization import BertTokenizer
+from keras_bert_impl.training.distillation import DistilledTask
 from keras_bert_impl.training.distribution import start_strategy
 from keras_bert_impl.training.report import average_blocks, compute_step_losses, make_model_card, save_learning_curve
 from keras_bert_impl.training.run import Clock, Run, check_callbacks
-from keras_bert_impl.training.settings import PRECISIONS, FineTuningSettings, SavingSettings
+from keras_bert_impl.training.settings import PRECISIONS, DistillationSettings, FineTuningSettings, SavingSettings
 from keras_bert_impl.training.states import compute_checksum
 from keras_bert_impl.training.trainable import choose_trainable, compute_rate_factors, describe_trainable
 
@@ -47,6 +48,8 @@ def finetune(
     devices: int | None = None,
     columns: Mapping[str, str] | None = None,
     options: Any = None,
+    teacher: str | Path | None = None,
+    distillation: DistillationSettings | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     log: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -73,6 +76,9 @@ def finetune(
         columns: names of a table's columns, where they are not ``text``, ``text_pair`` and ``label``; ``weight`` names
             the column of the training file with the weights of rows.
         options: options of the task, an object of its class in ``TASK_OPTIONS``; None: the defaults.
+        teacher: a larger model that was fine-tuned for the same task and labels: its outputs are learned too, which is
+            knowledge distillation.
+        distillation: the settings of distillation; None: the defaults.
         callbacks: further callbacks of ``fit``, see `fit_with_resume`; the logs of an epoch contain the validation
             metrics.
         log: function that prints a line about the progress.
@@ -90,6 +96,9 @@ def finetune(
     settings, spec = settings or FineTuningSettings(), get_task(task, options)
     spec.require("finetune")
     check_callbacks(callbacks)
+    taught = _add_teacher(spec, teacher, distillation)
+    if taught is not None:
+        spec = cast(Task, taught)
     opened = open_source(source)
     if settings.lora_rank and opened.base is not None:
         raise InputError(
@@ -99,7 +108,12 @@ def finetune(
     # The weights of rows are those of the loss: only the training data has them.
     unweighted = {role: column for role, column in (columns or {}).items() if role != "weight"}
     data = {
-        name: spec.read_file(given, columns=columns if name == "train" else unweighted, name=name)
+        name: spec.read_file(
+            given,
+            labeled=name != "train" or spec.needs_labels,
+            columns=columns if name == "train" else unweighted,
+            name=name,
+        )
         for name, given in (("train", train), ("valid", valid), ("test", test))
         if given is not None
     }
@@ -115,11 +129,15 @@ def finetune(
     chosen = _list_changes(spec.options)
     if spec.options is not None:
         request["options"] = chosen
+    if taught is not None:
+        request["distillation"] = taught.request
     run = Run(output, settings=settings, request=request, resume=resume)
     if metrics := run.load_finished():
         log(f"{output} is already complete")
         return metrics
     with start_strategy(strategy, devices=devices) as distribution, run.open(distribution):
+        if taught is not None:
+            taught.check_distribution(distribution)
         examples = {name: count_examples(values, name=name) for name, values in data.items()}
         _, config, tokenizer = open_task(opened, spec)
         labels = spec.find_labels(data["train"])
@@ -166,6 +184,11 @@ def finetune(
             lower_is_better=spec.lower_is_better,
             patience=settings.patience,
         )
+        identity = {"task": spec.name, **{f"option {name}": value for name, value in chosen.items()}}
+        checksums = {name: _checksum_features(values, data[name]) for name, values in features.items()}
+        if taught is not None:
+            identity |= dataclasses.asdict(taught.settings)
+            checksums["teacher"] = taught.compute_checksum()
         clock = Clock()
         run.train(
             trainable,
@@ -173,8 +196,8 @@ def finetune(
             losses=spec.make_compile_arguments(features["train"], config),
             steps=len(batches),
             steps_per_epoch=batches.per_epoch,
-            identity={"task": spec.name, **{f"option {name}": value for name, value in chosen.items()}},
-            checksums={name: _checksum_features(values, data[name]) for name, values in features.items()},
+            identity=identity,
+            checksums=checksums,
             stateful={"keep": best, "clock": clock},
             callbacks=[best, *callbacks],
             saving=saving,
@@ -215,6 +238,17 @@ def finetune(
             tokenizer=tokenizer,
             card=lambda metrics, name: make_model_card(metrics, name=name, main_metric=metric, note=spec.card_note),
         )
+
+
+def _add_teacher(
+    spec: Task, teacher: str | Path | None, settings: DistillationSettings | None
+) -> DistilledTask | None:
+    """Returns the task that is learned from the teacher too; None if there is no teacher."""
+    if teacher is not None:
+        return DistilledTask(spec, teacher, settings or DistillationSettings())
+    if settings is not None:
+        raise InputError("there are settings of distillation, but no teacher. Name a teacher, or omit the settings.")
+    return None
 
 
 def _make_config_changes(spec: Task, config: BertConfig, train: Columns, labels: list[str]) -> dict[str, Any]:

@@ -143,7 +143,15 @@ def make_model_card(metrics: Mapping[str, Any], *, name: str, main_metric: str, 
         for split in splits
     ]
     versions, base = metrics["versions"], find_public_name(metrics["source"])
-    chosen = {**metrics["settings"], **metrics.get("options", {})}
+    lesson = dict(metrics.get("distillation", {}))
+    teacher = find_public_name(lesson.pop("teacher")) if lesson else ""
+    learned = (
+        f"\n\nIt also learned the outputs of the teacher `{teacher}` (knowledge distillation), with the temperature "
+        f"{lesson['temperature']:g} and the weight alpha {lesson['alpha']:g}."
+        if lesson
+        else ""
+    )
+    chosen = {**metrics["settings"], **metrics.get("options", {}), **lesson}
     settings = "\n".join(f"| {key} | {value} |" for key, value in chosen.items())
     labels = "".join(f"- `{label}`\n" for label in metrics["labels"])
     trained, epochs = len(metrics["validation"]), metrics["settings"]["epochs"]
@@ -160,7 +168,7 @@ base_model: {base}
 # {name}
 
 A BERT fine-tuned for {metrics["task"]} from `{base}`, on {metrics["examples"]["train"]} examples in
-{metrics["seconds"]:.0f} seconds, with keras_bert_impl {versions["keras_bert_impl"]} on {versions["backend"]}.
+{metrics["seconds"]:.0f} seconds, with keras_bert_impl {versions["keras_bert_impl"]} on {versions["backend"]}.{learned}
 
 ## Results
 

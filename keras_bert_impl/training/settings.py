@@ -1,6 +1,7 @@
 """The settings of training runs. Imports no framework: the command line reads them."""
 
 import dataclasses
+import math
 
 from keras_bert_impl.errors import InputError, check_field, join_names
 
@@ -136,6 +137,36 @@ class FineTuningSettings(TrainingSettings):
         if not self.lora_rank and (self.lora_alpha is not None or self.rslora):
             name = "rslora" if self.rslora else "lora_alpha"
             raise InputError(f"{name} was given, but lora_rank is 0, which means no LoRA. Set lora_rank, such as 8.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DistillationSettings:
+    """How a student learns from a teacher: the weights of the parts of its loss.
+
+    The loss is ``(1 - alpha)`` times that of the labels, plus ``alpha`` times the divergence from the teacher, see
+    `keras_bert_impl.tasks.losses.SoftenedKLDivergence`, plus ``hidden_weight`` times the mean squared difference of the
+    hidden states.
+
+    Args:
+        temperature: temperature by which the logits of teacher and student are divided.
+        alpha: weight of the teacher in the loss; 1: the labels are not used, and the training data may have none.
+        hidden_weight: weight of the difference of the hidden states in the loss; needs the hidden size of the teacher.
+
+    Raises:
+        InputError: a setting is out of range.
+
+    >>> DistillationSettings(alpha=0.9).temperature
+    2.0
+    """
+
+    temperature: float = 2.0
+    alpha: float = 0.5
+    hidden_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_field(self, "temperature", 0 < self.temperature < math.inf, "a finite number above 0")
+        check_field(self, "alpha", 0 <= self.alpha <= 1, "a fraction from 0 to 1")
+        check_field(self, "hidden_weight", 0 <= self.hidden_weight < math.inf, "a finite number from 0")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

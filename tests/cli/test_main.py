@@ -22,13 +22,20 @@ from keras_bert_impl.export import FORMATS
 from keras_bert_impl.prediction.encoding import ENCODE_PRECISIONS
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.mining import MiningSettings
-from keras_bert_impl.training import PRECISIONS, RECIPES, FineTuningSettings, PretrainingSettings, SavingSettings
+from keras_bert_impl.training import (
+    PRECISIONS,
+    RECIPES,
+    DistillationSettings,
+    FineTuningSettings,
+    PretrainingSettings,
+    SavingSettings,
+)
 from keras_bert_impl.training.optimizers import OPTIMIZERS
 from keras_bert_impl.training.schedules import SCHEDULES
 
 VERBS = (
-    *("quickstart", "convert", "verify", "finetune", "evaluate", "predict", "fill-mask", "next-sentence", "embed"),
-    *("rank", "mine-negatives"),
+    *("quickstart", "convert", "shrink", "verify", "finetune", "evaluate", "predict", "fill-mask", "next-sentence"),
+    *("embed", "rank", "mine-negatives"),
     *("export", "serve-check", "similar", "attention", "attribute", "train-vocab", "prepare", "pretrain"),
 )
 
@@ -78,6 +85,7 @@ def test_the_verbs_of_each_module_are_in_the_table() -> None:
     ("verb", "option", "table"),
     [
         ("convert", "dtype", FILE_DTYPES),
+        ("shrink", "size", PRESETS),
         ("pretrain", "optimizer", OPTIMIZERS),
         ("pretrain", "precision", PRECISIONS),
         ("pretrain", "schedule", SCHEDULES),
@@ -101,6 +109,7 @@ def test_choices_are_those_of_the_tables(verb: str, option: str, table: Mapping[
     ("verb", "settings"),
     [
         ("finetune", FineTuningSettings),
+        ("finetune", DistillationSettings),
         ("finetune", SavingSettings),
         ("pretrain", PretrainingSettings),
         ("pretrain", Objective),

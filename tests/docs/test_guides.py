@@ -17,7 +17,7 @@ from sentence_models import make_directory
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.options import LOSSES, EmbeddingOptions
-from keras_bert_impl.training import FineTuningSettings
+from keras_bert_impl.training import DistillationSettings, FineTuningSettings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -26,6 +26,7 @@ FINE_TUNING = (DOCS / "guides" / "fine-tuning.md").read_text(encoding="utf-8")
 SMALL_BUDGETS = (DOCS / "guides" / "small-budgets.md").read_text(encoding="utf-8")
 SERVING = (DOCS / "guides" / "serving.md").read_text(encoding="utf-8")
 SEARCH = (DOCS / "guides" / "semantic-search.md").read_text(encoding="utf-8")
+SMALL_BUDGETS = (DOCS / "guides" / "small-budgets.md").read_text(encoding="utf-8")
 INTERPRETATION = (DOCS / "guides" / "interpretation.md").read_text(encoding="utf-8")
 
 
@@ -129,6 +130,32 @@ def test_the_fine_tuning_guide_lists_the_tasks() -> None:
     rows = set(re.findall(r"^\| `([a-z][a-z-]+)` \|", section, flags=re.M))
     assert rows == {name for name, task in TASKS.items() if "finetune" not in task.refusals}
     assert all(f"`{name}`" in section for name in TASKS)
+
+
+@pytest.mark.slow
+def test_distillation(
+    tmp_path: Path,
+    small_bert: Path,
+    snippets: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(small_bert, tmp_path / "all-MiniLM-L6-v2")
+    for name in ("train", "valid"):
+        shutil.copy(snippets / f"{name}.tsv", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    section = SMALL_BUDGETS.split("\n## Distillation\n")[1].split("\n## ")[0]
+    shown = extract_commands(section)
+    assert [command[0] for command in shown] == ["finetune", "shrink", "finetune"]
+    for command in shown:
+        assert main(command) == 0, command
+    (block,) = extract_blocks(section.replace("layers=3", "layers=1"))
+    capsys.readouterr()
+    exec(compile(block, "small-budgets.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines()[-1].startswith("0.9 ")
+    rows = dict(re.findall(r"^\| `--([a-z-]+)` \| (\S+) \|", section, flags=re.M))
+    defaults = dataclasses.asdict(DistillationSettings())
+    assert {name.replace("-", "_"): float(value) for name, value in rows.items()} == defaults
 
 
 @pytest.mark.parametrize("page", ["docs/guides/interpretation.md", "saved_models/README.md"])

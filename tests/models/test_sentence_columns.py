@@ -76,4 +76,4 @@ def test_rematerialization_and_loss_scaling() -> None:
     model.compile("adam", "mse")
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     model.gradient_checkpointing_enable()
-    assert model.embedder.encoder.gradient_checkpointing
+    assert model.wrapped.encoder.gradient_checkpointing
