@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from keras_bert_impl.data.column_batches import ColumnBatches, ColumnFeatures
     from keras_bert_impl.data.conll import read_conll
     from keras_bert_impl.data.corpus import Lines, find_parts, read_documents
+    from keras_bert_impl.data.document_batches import DocumentBatches, DocumentFeatures
     from keras_bert_impl.data.feed import Batches, make_evaluation_data, make_fit_data, to_grain
     from keras_bert_impl.data.in_memory import MemoryTable
     from keras_bert_impl.data.objective import Objective
@@ -31,6 +32,8 @@ _MODULES = {
     "ColumnBatches": "column_batches",
     "ColumnFeatures": "column_batches",
     "Columns": "tables",
+    "DocumentBatches": "document_batches",
+    "DocumentFeatures": "document_batches",
     "Features": "batches",
     "LengthBatches": "batches",
     "Lines": "corpus",
@@ -62,6 +65,8 @@ __all__ = [
     "ColumnBatches",
     "ColumnFeatures",
     "Columns",
+    "DocumentBatches",
+    "DocumentFeatures",
     "Features",
     "LengthBatches",
     "Lines",

@@ -100,6 +100,10 @@ class Features:
     def __len__(self) -> int:
         return len(self.example)
 
+    def count_examples(self) -> int:
+        """Returns the number of examples, which have one row each, or several."""
+        return int(self.example.max(initial=-1)) + 1
+
     def get_spec(self) -> tuple[dict[str, tuple[tuple[int | None, ...], Any]], ...]:
         """Shapes and dtypes of all batches, with None for dimensions that differ."""
         parts = [part for part in (self.inputs, self.labels, self.weights) if part]

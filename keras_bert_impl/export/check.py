@@ -15,6 +15,7 @@ from keras_bert_impl.export.formats import EXTRA
 from keras_bert_impl.export.graphs.vectors import list_prompts
 from keras_bert_impl.export.warmup import NAME, make_prediction_log, make_warmup_inputs
 from keras_bert_impl.tasks.encoding import POOLING_MASK, count_prompt_tokens
+from keras_bert_impl.tasks.windows import count_first, get_windows
 from keras_bert_impl.tokenization import BertTokenizer
 
 _SENTENCES = [
@@ -109,9 +110,11 @@ def _check_tokenizer(directory: Path, loaded: Any) -> Check | None:
     if len(inputs) != len(default.structured_input_signature[1]) or not both:
         return None
     (output,) = both
-    tokenizer = BertTokenizer.from_pretrained(directory / EXTRA)
+    tokenizer, config = BertTokenizer.from_pretrained(directory / EXTRA), BertConfig.from_pretrained(directory / EXTRA)
+    if get_windows(config):  # The signature over ids does not pool the scores of several windows.
+        inputs = _select_short_rows(inputs, tokenizer)
     differences = []
-    for name, prompt in list_prompts(BertConfig.from_pretrained(directory / EXTRA)).items():
+    for name, prompt in list_prompts(config).items():
         if name not in loaded.signatures:
             continue
         texts, *pairs = (inputs[column] for column in sorted(inputs))
@@ -128,3 +131,12 @@ def _check_tokenizer(directory: Path, loaded: Any) -> Check | None:
     difference = float(np.max(differences))
     details = f"{_OUTPUTS[output]} for texts and for the host's ids differ by {difference:.1e}"
     return Check("tokenizer", difference < _TOLERANCE, details)
+
+
+def _select_short_rows(inputs: dict[str, list[str]], tokenizer: BertTokenizer) -> dict[str, list[str]]:
+    """Returns the texts, or pairs of texts, that fit into one window."""
+    rows = list(zip(*inputs.values(), strict=True))
+    lengths = [sum(len(tokenizer.tokenize(text)) for text in row) for row in rows]
+    limit = count_first(tokenizer.model_max_length)  # Both texts of a pair are read completely.
+    short = [row for row, length in zip(rows, lengths, strict=True) if length <= limit]
+    return dict(zip(inputs, map(list, zip(*short, strict=True)), strict=True))

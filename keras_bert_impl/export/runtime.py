@@ -12,6 +12,7 @@ from typing import Any
 from keras_bert_impl.errors import make_missing_error
 from keras_bert_impl.export.contents import ExportContents
 from keras_bert_impl.tasks.encoding import POOLING_MASK
+from keras_bert_impl.tasks.windows import get_windows
 
 _PAGE = """# {name}
 
@@ -26,10 +27,10 @@ import numpy as np
 from tokenizers import Tokenizer
 
 tokenizer = Tokenizer.from_file("tokenizer.json")
-tokenizer.enable_truncation({max_length})
+tokenizer.enable_truncation({truncation})
 tokenizer.enable_padding(pad_id={pad_id})
 {texts}
-rows = tokenizer.encode_batch(texts)
+{rows}
 inputs = {{
     "input_ids": np.array([row.ids for row in rows], np.int32){axis},
     "token_type_ids": np.array([row.type_ids for row in rows], np.int32){axis},
@@ -111,6 +112,17 @@ def make_runtime_guide(contents: ExportContents, *, title: str, package: str, im
 inputs["pooling_mask"] = inputs["attention_mask"].copy()
 inputs["pooling_mask"][:, : len(tokenizer.encode(prompt).ids) - 1] = 0
 """
+    truncation, rows = str(contents.max_length), "rows = tokenizer.encode_batch(texts)"
+    if windows := get_windows(contents.config):
+        strategy = ', strategy="only_second"' if contents.task.needs_pair else ""
+        truncation += f", stride={windows.stride}{strategy}"
+        rows = f"""# A long text has several rows: its windows, at most {windows.count}. Their logits are pooled.
+windows = [[row, *row.overflowing][:{windows.count}] for row in tokenizer.encode_batch(texts)]
+rows = [row for of_text in windows for row in of_text]"""
+        pool = "max" if windows.pooling == "max" else "mean"
+        code += f"""
+ends = np.cumsum([len(of_text) for of_text in windows])
+outputs["logits"] = np.stack([logits.{pool}(axis=0) for logits in np.split(outputs["logits"], ends[:-1])])"""
     if settings.truncate_dim:
         code += f'\noutputs["sentence_embedding"] = outputs["sentence_embedding"][:, :{settings.truncate_dim}]'
     first = "\t".join(texts[0]) if contents.task.needs_pair else texts[0]
@@ -121,7 +133,8 @@ inputs["pooling_mask"][:, : len(tokenizer.encode(prompt).ids) - 1] = 0
         package=package,
         imports=imports,
         code=code,
-        max_length=contents.max_length,
+        truncation=truncation,
+        rows=rows,
         pad_id=contents.tokenizer.pad_token_id,
         texts=code_of_texts,
         changes=changes,

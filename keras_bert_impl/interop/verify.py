@@ -3,6 +3,7 @@
 A model of sentence-transformers is also compared with that library: the vectors of texts, or the scores of pairs.
 """
 
+import dataclasses
 import functools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ from keras_bert_impl.models import (
 from keras_bert_impl.models.heads import HEADS, find_head_classes
 from keras_bert_impl.sources import Source, open_source
 from keras_bert_impl.tasks import get_task, open_task
+from keras_bert_impl.tasks.windows import WINDOWS_KEY
 from keras_bert_impl.tokenization import BertTokenizer
 
 # The modules that run in the other process.
@@ -195,6 +197,8 @@ def _compare_scores(
     _, config, tokenizer = open_task(source, task)
     if not task.fits(config):
         return
+    # sentence-transformers truncates long pairs.
+    config = dataclasses.replace(config, extra={**config.extra, WINDOWS_KEY: None})
     max_length = task.resolve_max_length(config, tokenizer, None)
     first = [*texts, *inputs.make_long_texts(texts, max_length)]
     columns = task.from_texts(first, first[::-1])

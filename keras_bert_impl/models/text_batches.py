@@ -19,6 +19,7 @@ from keras_bert_impl.models.texts import holds_strings
 from keras_bert_impl.tasks import find_task
 from keras_bert_impl.tasks.base import Task
 from keras_bert_impl.tasks.class_weights import add_class_weights
+from keras_bert_impl.tasks.windows import get_windows
 from keras_bert_impl.tasks.strings import add_labels, make_columns, take_labels, to_list
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -90,6 +91,11 @@ class TextEncoder:
         if reason := task.refusals.get("strings"):
             raise InputError(f"{method} takes no strings for {task.name}: {reason}")
         task.require(_ACTIONS[method])
+        if get_windows(model.config) and method != "predict":
+            raise InputError(
+                f"{method} takes no strings for a model that reads long texts in windows, because the loss is that of "
+                "complete texts. Use keras_bert_impl.training.finetune, or 'keras-bert evaluate'."
+            )
         tokenizer = _get_tokenizer(model, method)
         max_length = task.resolve_max_length(model.config, tokenizer, model.max_length)
         return cls(model, task, tokenizer, max_length, get_batch_lengths(), method)
@@ -164,7 +170,8 @@ class TextEncoder:
         steps = result.pop("steps", None)
         examples = Examples(make_columns(self.task, x)).take(0, steps and steps * size)
         features = self._encode(examples)
-        if len(features) > len(examples):
+        has_windows = get_windows(self.model.config) is not None
+        if len(features) > len(examples) and not has_windows:
             first = int(np.flatnonzero(np.diff(features.example) == 0)[0])
             raise InputError(
                 f"text {features.example[first] + 1} has more than {self.max_length} tokens, and becomes several rows "
@@ -182,7 +189,8 @@ class TextEncoder:
                 values = np.asarray(values)
                 return values.reshape(len(order), -1, *values.shape[1:])[order].reshape(values.shape)
 
-            return keras.tree.map_structure(take, outputs)
+            ordered = keras.tree.map_structure(take, outputs)
+            return self.task.join_rows(ordered, features, self.model.config) if has_windows else ordered
 
         return result | {"x": make_evaluation_data(batches)}, restore
 

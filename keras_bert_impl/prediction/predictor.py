@@ -24,7 +24,8 @@ class Predictor:
         source: the directory of a run or of an export, or any source of a checkpoint.
         task: a task, or its name in ``TASKS``; None takes the one that the configuration names. Another head of the
             same checkpoint may serve another task.
-        max_length: the maximum length of a row in tokens; None: as many as the model allows.
+        max_length: the maximum length of a row in tokens; None: as many as the model allows, or the length of the
+            windows that it was trained on.
         allow_no_answer: for question answering, whether a question may have no answer in its context; None: as the
             configuration says, which `keras_bert_impl.training.finetune` writes. Public checkpoints do not have this
             setting.
@@ -102,7 +103,7 @@ class Predictor:
         for chunk in chunks:
             features = self._encode(chunk)
             truncated += features.truncated
-            seen += len(features)
+            seen += features.count_examples()
             yield from self._run_model(features, chunk)
         self._warn(truncated, seen)
 
@@ -125,7 +126,7 @@ class Predictor:
 
     def _predict(self, columns: Columns) -> list[dict[str, Any]]:
         features = self._encode(columns)
-        self._warn(features.truncated, len(features))
+        self._warn(features.truncated, features.count_examples())
         return self._run_model(features, columns)
 
     def _encode(self, columns: Columns) -> Features:
@@ -136,7 +137,5 @@ class Predictor:
 
     def _warn(self, truncated: int, texts: int) -> None:
         if truncated:
-            warnings.warn(
-                f"{truncated} of {texts} texts are longer than {self.max_length} tokens and were truncated.",
-                stacklevel=4,
-            )
+            problem = self.task.describe_truncation(truncated, texts, config=self.config, max_length=self.max_length)
+            warnings.warn(f"{problem}.", stacklevel=4)

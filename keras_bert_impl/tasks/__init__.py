@@ -63,9 +63,10 @@ TASKS: MutableMapping[str, "Task"] = _Tasks(
 TASK_OPTIONS: dict[str, str] = {
     "classification": "options.ClassificationOptions",
     "multi-label-classification": "options.MultiLabelOptions",
+    "regression": "options.WindowOptions",
+    "reranking": "options.RerankingOptions",
     "tagging": "options.TaggingOptions",
     "embedding": "options.EmbeddingOptions",
-    "reranking": "options.RerankingOptions",
 }
 
 

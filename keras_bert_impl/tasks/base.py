@@ -307,8 +307,13 @@ class Task(abc.ABC):
         """Returns the fields of a ``BertConfig`` that this task sets, as keywords for ``from_pretrained``."""
         return {"id2label": dict(enumerate(labels)), "problem_type": self.problem_type}
 
-    def make_config_extra(self, columns: Columns) -> dict[str, Any]:
-        """Further keys of ``config.json`` that depend on the training data."""
+    def make_config_extra(self, columns: Columns, *, max_length: int) -> dict[str, Any]:
+        """Returns further keys of ``config.json`` that depend on the training; None for a key that is to be removed.
+
+        Args:
+            columns: the training data.
+            max_length: the maximum length of a row in training.
+        """
         return {}
 
     @abc.abstractmethod
@@ -388,6 +393,14 @@ class Task(abc.ABC):
         """Reduces the outputs of one batch to what `decode` needs, so that large outputs are not collected."""
         return dict(outputs)
 
+    def join_rows(self, outputs: Outputs, features: Features, config: BertConfig) -> Outputs:
+        """Joins the outputs of an example's rows, for `decode` of tasks that expect one row per example."""
+        return outputs
+
+    def describe_truncation(self, truncated: int, examples: int, *, config: BertConfig, max_length: int) -> str:
+        """Returns the clause that says how many texts were truncated."""
+        return f"{truncated} of {examples} texts are longer than {max_length} tokens and were truncated"
+
     def wrap_export(self, run: PredictFunction) -> PredictFunction:
         """Adapts an export's function of ids to this task's inputs."""
         return run
@@ -420,7 +433,7 @@ class Task(abc.ABC):
             a dictionary per example, ready for JSON.
         """
         outputs = self.compute_outputs(run, features, max_tokens=max_tokens, lengths=lengths)
-        return self.decode(outputs, features, columns, config)
+        return self.decode(self.join_rows(outputs, features, config), features, columns, config)
 
     def compute_outputs(
         self, run: PredictFunction, features: Features, *, max_tokens: int = 4096, lengths: tuple[int, ...] = ()

@@ -38,7 +38,9 @@ def add_class_weights(
     if isinstance(class_weight, Mapping):
         by_class = _select_weights(class_weight, names, option="class_weight")
     else:
-        by_class = compute_balanced_weights(ids[own > 0], len(names))
+        # Each label once: a long text has several rows.
+        counted = own > 0 if isinstance(labels, Ragged) else np.unique(features.example, return_index=True)[1]
+        by_class = compute_balanced_weights(ids[counted], len(names))
     weighted = (own * by_class[ids]).astype(np.float32)
     values = Ragged(weighted, labels.offsets) if isinstance(labels, Ragged) else weighted
     return dataclasses.replace(features, weights={_OUTPUT: values})

@@ -1,13 +1,15 @@
 """Classification of texts or pairs, and the base class of all tasks with one row of logits per text or pair."""
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data.batches import Features
+from keras_bert_impl.data.batches import Features, LengthBatches
+from keras_bert_impl.data.document_batches import DocumentBatches, DocumentFeatures
 from keras_bert_impl.data.labels import make_key, sort_labels
 from keras_bert_impl.data.tables import Columns, location
 from keras_bert_impl.errors import InputError
@@ -25,8 +27,15 @@ from keras_bert_impl.tasks.encoding import (
     softmax,
     truncate,
 )
-from keras_bert_impl.tasks.options import ClassificationOptions
+from keras_bert_impl.tasks.options import ClassificationOptions, WindowOptions
 from keras_bert_impl.tasks.reranking_keys import is_cross_encoder
+from keras_bert_impl.tasks.windows import (
+    WINDOWS_KEY,
+    TextWindows,
+    cut_windows,
+    get_windows,
+    pool_windows,
+)
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
@@ -34,12 +43,24 @@ if TYPE_CHECKING:
 
 
 class SequenceTask(TextTask):
-    """A task on texts whose model has the output ``logits``, ``[batch, labels]``."""
+    """A task on texts whose model has the output ``logits``, ``[batch, labels]``.
+
+    Long texts are truncated. With the option ``stride`` they are read in windows instead, and their logits are pooled:
+    in training, which computes the loss of the pooled logits, and in predictions and exports. The settings are kept in
+    ``config.json``; see `keras_bert_impl.tasks.windows`.
+
+    Args:
+        options: the options of training.
+    """
 
     model_name: ClassVar[str] = "BertForSequenceClassification"
     graph: ClassVar[str] = "sequence"
     file_columns: ClassVar[tuple[str, ...]] = (*TextTask.file_columns, "weight")
     teacher_replaces_labels: ClassVar[bool] = True
+    config_keys: ClassVar[tuple[str, ...]] = (WINDOWS_KEY,)
+
+    def __init__(self, options: WindowOptions | None = None) -> None:
+        self.options = options or WindowOptions()
 
     def fits(self, config: BertConfig) -> bool:
         """Whether the configuration has this ``problem_type``, and is not that of a cross-encoder.
@@ -50,26 +71,90 @@ class SequenceTask(TextTask):
         default = "regression" if config.num_labels == 1 else "single_label_classification"
         return self.problem_type == (config.problem_type or default) and not is_cross_encoder(config)
 
+    def resolve_max_length(self, config: BertConfig, tokenizer: BertTokenizer, max_length: int | None) -> int:
+        """Returns ``max_length``, or for None the length of the model's windows, or what the model allows."""
+        resolved, windows = super().resolve_max_length(config, tokenizer, max_length), get_windows(config)
+        return min(resolved, windows.length) if max_length is None and windows else resolved
+
     def encode(self, columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> Features:
-        """Encodes each text or pair as one row; long rows are truncated. Labels are those of `read_labels`.
+        """Encodes each text or pair as one row; long rows are truncated, or become several windows.
+
+        Labels are those of `read_labels`; each window has the label of its text.
 
         With the labels, a column ``weight`` is read too, the weight of each row in the loss.
 
         Raises:
-            InputError: a label or a weight that cannot be used, or ``max_length`` exceeds the model's positions.
+            InputError: a label or a weight that cannot be used, ``max_length`` exceeds the model's positions, or windows
+                are too short for their overlap.
         """
         texts, pairs = columns["text"], columns.get("text_pair")
         check_fit(tokenizer, config, max_length=max_length, pairs=pairs is not None)
         labels = {"logits": self.read_labels(columns, config)} if "label" in columns else {}
         has_weights = bool(labels) and "weight" in columns and "weight" in self.file_columns
         weights = {"logits": read_weights(columns)} if has_weights else {}
-        rows, truncated = truncate(tokenizer, texts, pairs, max_length=max_length)
-        example = np.arange(len(texts), dtype=np.int32)
+        if windows := get_windows(config):
+            rows, example, truncated = cut_windows(tokenizer, texts, pairs, windows, max_length=max_length)
+            labels, weights = ({name: values[example] for name, values in part.items()} for part in (labels, weights))
+        else:
+            rows, truncated = truncate(tokenizer, texts, pairs, max_length=max_length)
+            example = np.arange(len(texts), dtype=np.int32)
         return Features(make_model_inputs(rows, tokenizer), labels, weights, example=example, truncated=truncated)
 
     @abc.abstractmethod
     def read_labels(self, columns: Columns, config: BertConfig) -> np.ndarray:
         """Returns the labels in the form that the loss expects, ``[examples, ...]``."""
+
+    # -- windows over long texts
+
+    def make_config_extra(self, columns: Columns, *, max_length: int) -> dict[str, Any]:
+        """Returns the settings of windows; None, which removes those of the checkpoint, if there is no ``stride``."""
+        options = self._get_window_options()
+        return {WINDOWS_KEY: options and TextWindows.from_options(options, max_length).to_dict()}
+
+    def limit_length(self, config: BertConfig, max_length: int) -> BertConfig:
+        """Returns the configuration with windows of this length, if the model reads windows."""
+        if (windows := get_windows(config)) is None:
+            return config
+        windows.check(max_length, pairs=self.needs_pair)
+        return replace(config, extra={**config.extra, WINDOWS_KEY: replace(windows, length=max_length).to_dict()})
+
+    def make_trainable(self, model: Any, features: Features) -> Any:
+        """Returns the model, or `PooledWindows` with its weights, which pools the logits of a text's windows."""
+        options = self._get_window_options()
+        if options is None:
+            return model
+        from keras_bert_impl.models.pooled_windows import PooledWindows
+
+        return PooledWindows(model, options.window_pooling)
+
+    def make_batches(
+        self, features: Features, batch_size: int, *, seed: int, epochs: int, lengths: tuple[int, ...] = ()
+    ) -> LengthBatches:
+        """Returns batches of rows, or of texts with all their windows."""
+        if self._get_window_options() is None:
+            return super().make_batches(features, batch_size, seed=seed, epochs=epochs, lengths=lengths)
+        documents = DocumentFeatures.group(features)
+        return DocumentBatches(documents, batch_size, seed=seed, epochs=epochs, lengths=lengths)
+
+    def join_rows(self, outputs: Outputs, features: Features, config: BertConfig) -> Outputs:
+        """Pools the logits over the windows of each text, if the model reads windows."""
+        windows = get_windows(config)
+        if windows is None:
+            return outputs
+        return {"logits": pool_windows(outputs["logits"], features.example, windows.pooling)}
+
+    def describe_truncation(self, truncated: int, examples: int, *, config: BertConfig, max_length: int) -> str:
+        """Returns the clause that says how many texts were not read completely."""
+        windows = get_windows(config)
+        if windows is None:
+            return super().describe_truncation(truncated, examples, config=config, max_length=max_length)
+        number = f"{windows.count} window{'s' if windows.count > 1 else ''}"
+        return f"{truncated} of {examples} texts are longer than {number} of {max_length} tokens and were truncated"
+
+    def _get_window_options(self) -> WindowOptions | None:
+        """Returns the options of windows; None if long texts are truncated, or if the task has other options only."""
+        options = self.options
+        return options if isinstance(options, WindowOptions) and options.stride is not None else None
 
 
 class Classification(SequenceTask):

@@ -50,6 +50,17 @@ def truncate(
     return rows, len(long)
 
 
+def cut_texts(texts: Sequence[str], tokenizer: BertTokenizer, *, max_tokens: int) -> tuple[list[str], list[int]]:
+    """Cuts texts after ``max_tokens`` tokens; returns them, and the numbers of those that were longer."""
+    cut = list(texts)
+    ids = tokenizer.encode_ragged(cut, truncation=False)["input_ids"]
+    long = [i for i, row in enumerate(ids) if len(row) > max_tokens + 2]
+    rows = tokenizer([texts[i] for i in long], padding=False, max_length=max_tokens + 2, return_offsets=True)
+    for i, spans in zip(long, rows["offset_mapping"], strict=True):
+        cut[i] = texts[i][: spans[-2, 1]]
+    return cut, long
+
+
 def make_model_inputs(rows: Mapping[str, Sequence[np.ndarray]], tokenizer: BertTokenizer) -> dict[str, Ragged]:
     """Returns the model's inputs from the tokenizer's unpadded rows."""
     ids = Ragged.from_rows(rows["input_ids"], dtype=np.int32, pad=tokenizer.pad_token_id)

@@ -41,7 +41,7 @@ class MultiLabelClassification(SequenceTask):
     problem_type: ClassVar[str | None] = "multi_label_classification"
     main_metric: ClassVar[str] = "micro_f1"
     file_columns: ClassVar[tuple[str, ...]] = (*SequenceTask.file_columns, "label_columns", "label_delimiter")
-    config_keys: ClassVar[tuple[str, ...]] = (THRESHOLDS,)
+    config_keys: ClassVar[tuple[str, ...]] = (*SequenceTask.config_keys, THRESHOLDS)
 
     def __init__(self, options: MultiLabelOptions | None = None) -> None:
         self.options = options or MultiLabelOptions()
@@ -93,9 +93,9 @@ class MultiLabelClassification(SequenceTask):
         """
         return _make_multi_hot(columns, list(config.id2label.values()))
 
-    def make_config_extra(self, columns: Columns) -> dict[str, Any]:
-        """Returns no thresholds, in place of those of the checkpoint."""
-        return {THRESHOLDS: {}}
+    def make_config_extra(self, columns: Columns, *, max_length: int) -> dict[str, Any]:
+        """Removes the thresholds of the checkpoint."""
+        return {**super().make_config_extra(columns, max_length=max_length), THRESHOLDS: None}
 
     def make_loss(self) -> dict[str, Any]:
         """Binary cross entropy, the mean over rows and labels, without weights of labels."""
@@ -114,7 +114,8 @@ class MultiLabelClassification(SequenceTask):
         arguments = super().make_compile_arguments(features, config)
         if features is not None and config is not None:
             names = list(config.id2label.values())
-            has_label: Any = features.labels["logits"]
+            labels: Any = features.labels["logits"]
+            has_label = labels[np.unique(features.example, return_index=True)[1]]  # A long text has several rows.
             arguments["loss"]["logits"].pos_weight = compute_pos_weights(self.options.pos_weight, has_label, names)
         return arguments
 

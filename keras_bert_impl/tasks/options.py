@@ -11,6 +11,7 @@ from keras_bert_impl.errors import InputError, check_field, join_names
 
 LOSSES = ("auto", "multiple-negatives", "cosent", "cosine", "triplet")
 DISTANCES = ("euclidean", "cosine", "manhattan")
+WINDOW_POOLINGS = ("mean", "max", "first")
 
 # Weights that are computed from the frequencies of the labels in the training data.
 BALANCED = "balanced"
@@ -79,8 +80,8 @@ def _parse_sizes(matryoshka: str) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassificationOptions:
-    """Options of the tasks ``classification`` and ``tagging``.
+class ClassWeightOptions:
+    """Options for skewed data, of the tasks ``classification`` and ``tagging``.
 
     Args:
         class_weight: weights of the classes in the loss: balanced, NAME=WEIGHT,NAME=WEIGHT, or a JSON object; other
@@ -90,7 +91,7 @@ class ClassificationOptions:
     Raises:
         InputError: an option is out of range.
 
-    >>> ClassificationOptions(class_weight="rare=10,common=0.5").class_weight
+    >>> ClassWeightOptions(class_weight="rare=10,common=0.5").class_weight
     {'rare': 10.0, 'common': 0.5}
     """
 
@@ -106,8 +107,44 @@ class ClassificationOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaggingOptions(ClassificationOptions):
-    """Options of the task ``tagging``: those of `ClassificationOptions`, and:
+class WindowOptions:
+    """Options for long texts, of the tasks with one row of logits per text: ``classification``, ``regression`` …
+
+    Args:
+        stride: split texts that are longer than max_length into windows that overlap by this number of tokens, and pool
+            their logits; None: they are truncated.
+        window_pooling: pooling of the logits over the windows of a text; first reads the first window only.
+        max_windows: max. windows of a text, to limit the memory; tokens after them are not read.
+
+    Raises:
+        InputError: an option is out of range.
+
+    >>> WindowOptions(stride=64).window_pooling
+    'mean'
+    """
+
+    stride: int | None = None
+    window_pooling: str = field(default="mean", metadata={"choices": WINDOW_POOLINGS})
+    max_windows: int = 16
+
+    def __post_init__(self) -> None:
+        check_field(self, "stride", self.stride is None or self.stride >= 0, "a number of tokens, 0 or more,")
+        check_field(self, "window_pooling", self.window_pooling in WINDOW_POOLINGS, join_names(WINDOW_POOLINGS))
+        check_field(self, "max_windows", self.max_windows >= 1, "1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationOptions(ClassWeightOptions, WindowOptions):
+    """Options of the task ``classification``: all of `ClassWeightOptions` and `WindowOptions`."""
+
+    def __post_init__(self) -> None:
+        ClassWeightOptions.__post_init__(self)
+        WindowOptions.__post_init__(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggingOptions(ClassWeightOptions):
+    """Options of the task ``tagging``: those of `ClassWeightOptions`, and:
 
     Args:
         scheme: scheme of the tags to train with; None: that of the files, bio for annotated spans.
@@ -121,8 +158,8 @@ class TaggingOptions(ClassificationOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultiLabelOptions:
-    """Options of the task ``multi-label-classification``.
+class MultiLabelOptions(WindowOptions):
+    """Options of the task ``multi-label-classification``: those of `WindowOptions`, and:
 
     Args:
         pos_weight: factor of the loss of relevant pairs, or of the labels that a text has: a number. For several labels
@@ -143,13 +180,14 @@ class MultiLabelOptions:
     tune_thresholds: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_smoothing(self)
         object.__setattr__(self, "pos_weight", parse_weights(self.pos_weight, name="pos_weight"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class RerankingOptions:
-    """Options of the task ``reranking``.
+class RerankingOptions(WindowOptions):
+    """Options of the task ``reranking``: those of `WindowOptions`, and:
 
     Args:
         label_scale: labels are divided by this number, so that they are in the range that the loss needs, 0 to 1.
@@ -160,6 +198,7 @@ class RerankingOptions:
     pos_weight: str | float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_field(self, "label_scale", 0 < self.label_scale < math.inf, "a finite number above 0")
         # A string on the command line, where `--pos-weight` is one option for all tasks that have it.
         try:

@@ -13,7 +13,7 @@ from keras_bert_impl.data.squad import iterate_squad
 from keras_bert_impl.data.tables import Columns, location
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import Outputs, Prediction, Serving, Summary, TargetLogit, Task, find_words
-from keras_bert_impl.tasks.encoding import check_fit, make_model_inputs, softmax
+from keras_bert_impl.tasks.encoding import check_fit, cut_texts, make_model_inputs, softmax
 from keras_bert_impl.tasks.squad_metrics import compute_exact_match, compute_f1
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -75,7 +75,7 @@ class QuestionAnswering(Task):
         """Returns the names of the model's two outputs per token."""
         return ["start", "end"]
 
-    def make_config_extra(self, columns: Columns) -> dict[str, Any]:
+    def make_config_extra(self, columns: Columns, *, max_length: int) -> dict[str, Any]:
         """Whether some questions have no answer, as in SQuAD 2.0."""
         return {NO_ANSWER_KEY: not all(answers["text"] for answers in columns["answers"])}
 
@@ -119,8 +119,9 @@ class QuestionAnswering(Task):
         """
         check_fit(tokenizer, config, max_length=max_length, pairs=True)
         limit, overlap = get_window_sizes(max_length)
+        questions, _ = cut_texts(columns["question"], tokenizer, max_tokens=limit)
         rows = tokenizer(
-            _truncate_questions(columns["question"], tokenizer, limit=limit),
+            questions,
             columns["context"],
             padding=False,
             truncation="only_second",
@@ -219,17 +220,6 @@ class _Span(NamedTuple):
     start: int
     end: int
     logit: float
-
-
-def _truncate_questions(questions: Sequence[str], tokenizer: BertTokenizer, *, limit: int) -> list[str]:
-    """Truncates the questions to ``limit`` tokens."""
-    truncated = list(questions)
-    ids = tokenizer.encode_ragged(questions, truncation=False)["input_ids"]
-    long = [i for i, row in enumerate(ids) if len(row) > limit + 2]
-    cut = tokenizer([questions[i] for i in long], padding=False, max_length=limit + 2, return_offsets=True)
-    for i, spans in zip(long, cut["offset_mapping"], strict=True):
-        truncated[i] = questions[i][: spans[-2, 1]]
-    return truncated
 
 
 def _find_answer_tokens(

@@ -38,11 +38,13 @@ class Reranking(SequenceTask):
     main_metric: ClassVar[str] = "ndcg@10"
     needs_pair: ClassVar[bool] = True
     file_columns: ClassVar[tuple[str, ...]] = TextTask.file_columns
-    config_keys: ClassVar[tuple[str, ...]] = ACTIVATION_KEYS
+    config_keys: ClassVar[tuple[str, ...]] = (*SequenceTask.config_keys, *ACTIVATION_KEYS)
     card_note: ClassVar[str] = "transformers, and sentence-transformers as a CrossEncoder, can load this directory too."
 
+    options: RerankingOptions
+
     def __init__(self, options: RerankingOptions | None = None) -> None:
-        self.options = options or RerankingOptions()
+        super().__init__(options or RerankingOptions())
 
     def fits(self, config: BertConfig) -> bool:
         """Whether the configuration has one label and the activation of a cross-encoder."""
@@ -67,7 +69,7 @@ class Reranking(SequenceTask):
             yield example
 
     def encode(self, columns: Columns, tokenizer: BertTokenizer, config: BertConfig, *, max_length: int) -> Features:
-        """Encodes each pair as one row; long rows are truncated.
+        """Encodes each pair as one row; long rows are truncated, or become windows over the second text.
 
         Raises:
             InputError: there are no second texts, a label is not a number, or ``max_length`` exceeds the model's
@@ -91,9 +93,10 @@ class Reranking(SequenceTask):
                 )
         return ["LABEL_0"]
 
-    def make_config_extra(self, columns: Columns) -> dict[str, Any]:
-        """Returns the activation, by which sentence-transformers and `fits` recognize a cross-encoder."""
-        return {ACTIVATION_KEYS[0]: {"activation_fn": SIGMOID}}
+    def make_config_extra(self, columns: Columns, *, max_length: int) -> dict[str, Any]:
+        """Adds the activation, by which sentence-transformers and `fits` recognize a cross-encoder."""
+        extra = super().make_config_extra(columns, max_length=max_length)
+        return {**extra, ACTIVATION_KEYS[0]: {"activation_fn": SIGMOID}}
 
     def read_labels(self, columns: Columns, config: BertConfig) -> np.ndarray:
         """Returns the labels divided by the option ``label_scale``, float32 ``[examples, 1]``.

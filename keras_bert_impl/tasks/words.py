@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.tasks.windows import get_windows
 from keras_bert_impl.tokenization import BertTokenizer
 
 
@@ -95,14 +96,15 @@ def encode_row(tokenizer: BertTokenizer, config: Any, text: str, text_pair: str 
     """
     encoded = tokenizer(text, text_pair, truncation=False, return_offsets=True)
     offsets = encoded.pop("offset_mapping")[0].tolist()
-    count, positions = len(offsets), config.max_position_embeddings
+    windows, count = get_windows(config), len(offsets)
+    longest = min(config.max_position_embeddings, windows.length if windows else count)
     tokens = tokenizer.convert_ids_to_tokens(encoded["input_ids"][0])
     segments = encoded["token_type_ids"][0].tolist()
-    if count > positions:
+    if count > longest:
         texts_shown = f"{text!r:.60}" if text_pair is None else f"{text!r:.60} with {text_pair!r:.60}"
+        limit = f"reads windows of {longest} tokens, and a view shows one" if windows else f"has {longest} positions"
         raise InputError(
-            f"{texts_shown} has {count:,} tokens, special ones included; the model has {positions} positions. "
-            "Give a shorter text."
+            f"{texts_shown} has {count:,} tokens, special ones included; the model {limit}. Give a shorter text."
         )
     config.check_tokenizer(tokenizer.vocab_size)
     texts = (text, text_pair or "")

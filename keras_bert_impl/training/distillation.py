@@ -74,6 +74,8 @@ class DistilledTask:
         self.source = source
         self.settings = settings
         self.request = {"teacher": str(source), **dataclasses.asdict(settings)}
+        if getattr(task.options, "stride", None) is not None:
+            raise InputError("stride and a teacher were both given; a teacher reads no windows. Omit one of them.")
         self._losses = task.make_teacher_losses(settings.temperature)
         _, self._config, self._tokenizer = open_task(source, task)
         if not task.fits(self._config):

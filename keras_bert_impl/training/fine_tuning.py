@@ -143,7 +143,8 @@ def finetune(
         labels = spec.find_labels(data["train"])
         if sorted(labels) == sorted(config.id2label.values()):
             labels = list(config.id2label.values())  # The rows of the checkpoint's head have this order.
-        changes = _make_config_changes(spec, config, data["train"], labels) | settings.make_config_changes()
+        changes = _make_config_changes(spec, config, data["train"], labels, max_length=settings.max_length)
+        changes |= settings.make_config_changes()
         config = dataclasses.replace(config, **changes)
         features = _encode(spec, data, tokenizer, config, max_length=settings.max_length, log=log)
         features["train"] = spec.add_weights(features["train"], config)
@@ -251,11 +252,14 @@ def _add_teacher(
     return None
 
 
-def _make_config_changes(spec: Task, config: BertConfig, train: Columns, labels: list[str]) -> dict[str, Any]:
+def _make_config_changes(
+    spec: Task, config: BertConfig, train: Columns, labels: list[str], *, max_length: int
+) -> dict[str, Any]:
     """Returns the fields of the configuration that the task changes; what other tasks added to it is dropped."""
-    foreign = list_foreign_keys(spec)
-    extra = {key: value for key, value in config.extra.items() if key not in foreign}
-    return {**spec.make_config_changes(labels), "extra": extra | spec.make_config_extra(train)}
+    own = spec.make_config_extra(train, max_length=max_length)
+    removed = list_foreign_keys(spec) | {key for key, value in own.items() if value is None}
+    extra = {key: value for key, value in {**config.extra, **own}.items() if key not in removed}
+    return {**spec.make_config_changes(labels), "extra": extra}
 
 
 def _encode(
@@ -276,10 +280,10 @@ def _encode(
     for name, encoded in features.items():
         if encoded.truncated:
             later = f"; predictions read up to {limit} tokens" if max_length < limit else ""
-            log(
-                f"{name}: {encoded.truncated} of {len(encoded)} texts are longer than {max_length} tokens and "
-                f"were truncated{later}."
+            problem = spec.describe_truncation(
+                encoded.truncated, encoded.count_examples(), config=config, max_length=max_length
             )
+            log(f"{name}: {problem}{later}.")
     return features
 
 

@@ -112,7 +112,8 @@ class Run:
             return None
         metrics = read_json(path)
         for name, value in json.loads(json.dumps(self.request)).items():
-            recorded = metrics.get(name)
+            # Runs of older versions have no record of options if the task had none.
+            recorded = metrics.get(name, {} if name == "options" else None)
             if name == "settings":
                 recorded = {**self._get_default_settings(), **(recorded or {})}
             elif name == "options":  # Older versions do not record them for all tasks.

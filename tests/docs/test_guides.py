@@ -48,7 +48,7 @@ def test_fine_tuning(
     (annotated,) = extract_blocks(FINE_TUNING, language="json")
     Path("spans.jsonl").write_text("".join(annotated.replace("London.", f"London. {i}") for i in range(12)))
     shown = extract_commands(FINE_TUNING)
-    verbs = "finetune evaluate predict finetune predict finetune finetune finetune predict finetune"
+    verbs = "finetune evaluate predict finetune predict finetune finetune finetune predict finetune predict finetune"
     assert [command[0] for command in shown] == verbs.split()
     for command in shown:
         assert main(command) == 0, command

@@ -86,7 +86,7 @@ def test_what_this_package_saves_is_a_cross_encoder(small_bert: Path, tmp_path: 
     keras.utils.set_random_seed(2)
     changes = task.make_config_changes(["LABEL_0"])
     config = BertConfig.from_pretrained(small_bert)
-    extra = {**config.extra, **task.make_config_extra({})}
+    extra = {**config.extra, **task.make_config_extra({}, max_length=41)}
     model = BertForSequenceClassification.from_pretrained(small_bert, new_heads=True, extra=extra, **changes)
     model.save_pretrained(tmp_path)
     BertTokenizer.from_pretrained(small_bert, do_lower_case=True, model_max_length=41).save_pretrained(tmp_path)

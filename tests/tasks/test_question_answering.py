@@ -38,7 +38,7 @@ def config() -> BertConfig:
 @pytest.fixture
 def config_v2() -> BertConfig:
     columns = {"answers": [ALWAYS, NEVER]}
-    changes = {**TASK.make_config_changes(TASK.find_labels(columns)), "extra": TASK.make_config_extra(columns)}
+    changes = {**TASK.make_config_changes(TASK.find_labels(columns)), "extra": TASK.make_config_extra(columns, max_length=23)}
     return BertConfig.preset("tiny", vocab_size=30522, **changes)
 
 
@@ -171,7 +171,7 @@ def test_no_answer_only_if_trained_for_it(letters: BertTokenizer, config: BertCo
 def test_no_answer_is_a_key_of_the_configuration(config: BertConfig, config_v2: BertConfig) -> None:
     """Named after the option of transformers' run_qa.py; public checkpoints lack it, and an option sets it."""
     assert config_v2.extra == {"version_2_with_negative": True}
-    assert TASK.make_config_extra({"answers": [ALWAYS]}) == {"version_2_with_negative": False}
+    assert TASK.make_config_extra({"answers": [ALWAYS]}, max_length=23) == {"version_2_with_negative": False}
     assert not may_have_no_answer(config)
     assert may_have_no_answer(TASK.allow_no_answer(config, True))
     assert not may_have_no_answer(TASK.allow_no_answer(config_v2, False))

@@ -215,7 +215,7 @@ def test_outputs_of_the_teacher_are_labels(
     columns = make_examples(task, film_texts, tmp_path)
     spec, tokenizer = TASKS[task], BertTokenizer.from_pretrained(small_bert)
     config = BertConfig.from_pretrained(small_bert)
-    changes = {**spec.make_config_changes(spec.find_labels(columns)), "extra": spec.make_config_extra(columns)}
+    changes = {**spec.make_config_changes(spec.find_labels(columns)), "extra": spec.make_config_extra(columns, max_length=23)}
     keras.utils.set_random_seed(3)
     model = spec.model_class(dataclasses.replace(config, **changes))
     model.save_pretrained(tmp_path / "teacher")

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.export.tokenizer.in_graph import InGraphTokenizer
+from keras_bert_impl.export.tokenizer.in_graph import InGraphTokenizer, Tokens, count_tokens
 from keras_bert_impl.export.tokenizer.ragged_ops import find_positions
 from keras_bert_impl.tokenization import BertTokenizer
 
 TEXT = tf.TensorSpec([None], tf.string)
 
-# A long text is split into at most this number of windows, so that one request cannot fill the memory.
+# By default, a long text is split into at most this number of windows, so that one request cannot fill the memory.
 MAX_WINDOWS = 32
 
 Tensors = dict[str, Any]
@@ -83,20 +83,77 @@ class Windows(NamedTuple):
     count: Any
 
 
-def split_into_windows(tokens: Any, room: Any, overlap: int) -> Windows:
+def split_into_windows(tokens: Any, room: Any, overlap: int, *, max_windows: int = MAX_WINDOWS) -> Windows:
     """Splits texts into windows of ``room`` tokens that overlap.
 
     Args:
-        tokens: int32 ``[texts]``, the number of tokens of each text; tokens beyond `MAX_WINDOWS` windows are dropped.
+        tokens: int32 ``[texts]``, the number of tokens of each text.
         room: int32 ``[texts]``, the number of the text's tokens that fit into a row.
         overlap: the number of tokens that two consecutive windows share.
+        max_windows: the maximum number of windows of a text; tokens beyond them are dropped.
     """
     step = room - overlap
     count = 1 + tf.maximum(tokens - room + step - 1, 0) // step
-    count = tf.minimum(count, MAX_WINDOWS)
+    count = tf.minimum(count, max_windows)
     text, number = find_positions(count)
     start = number * tf.gather(step, text)
     return Windows(text, start, tf.minimum(tf.gather(room, text), tf.gather(tokens, text) - start), count)
+
+
+def arrange_text_windows(
+    served: ServedModel, tokens: Tokens, overlap: int, *, max_windows: int = MAX_WINDOWS
+) -> tuple[Windows, Tensors]:
+    """Splits texts into windows, see `split_into_windows`; returns them, and the model's inputs with a row for each."""
+    lengths = count_tokens(tokens)
+    room = tf.fill([tf.size(lengths)], served.max_length - 2)
+    rows = split_into_windows(lengths, room, overlap, max_windows=max_windows)
+    first_token = tf.gather(tokens.splits, rows.text) + rows.start
+    inputs, _ = served.in_graph.arrange_rows(tokens.ids, (first_token, rows.length))
+    return rows, inputs
+
+
+class PairWindows(NamedTuple):
+    """Rows ``[CLS] a [SEP] window of b [SEP]`` of pairs of texts.
+
+    Attributes:
+        rows: the windows over the second texts.
+        inputs: the model's inputs.
+        token_index: the index of the token at each position; see `InGraphTokenizer.arrange_rows`.
+        first_length: int32 ``[rows]``, the number of tokens of the first text in each row.
+    """
+
+    rows: Windows
+    inputs: Tensors
+    token_index: Any
+    first_length: Any
+
+
+def arrange_pair_windows(
+    served: ServedModel, tokens: Tokens, overlap: int, *, max_first: int, max_windows: int = MAX_WINDOWS
+) -> PairWindows:
+    """Splits the second texts of pairs into windows, see `split_into_windows`.
+
+    Args:
+        served: the model.
+        tokens: the tokens of all first texts, and then of all second texts.
+        overlap: the number of tokens that two consecutive windows share.
+        max_first: the maximum number of tokens of a first text.
+        max_windows: the maximum number of windows of a pair.
+    """
+    starts, lengths = (tf.split(part, 2) for part in (tokens.splits[:-1], count_tokens(tokens)))
+    first_length = tf.minimum(lengths[0], max_first)
+    rows = split_into_windows(lengths[1], served.max_length - 3 - first_length, overlap, max_windows=max_windows)
+    first_length = tf.gather(first_length, rows.text)
+    first_part = (tf.gather(starts[0], rows.text), first_length)
+    second_part = (tf.gather(starts[1], rows.text) + rows.start, rows.length)
+    inputs, token_index = served.in_graph.arrange_rows(tokens.ids, first_part, second_part)
+    return PairWindows(rows, inputs, token_index, first_length)
+
+
+def pool_windows(values: Any, rows: Windows, pooling: str) -> Any:
+    """Pools values ``[rows, ...]`` over the windows of each text by ``mean`` or ``max``: ``[texts, ...]``."""
+    pool = tf.math.unsorted_segment_max if pooling == "max" else tf.math.unsorted_segment_mean
+    return pool(values, rows.text, tf.size(rows.count))
 
 
 def count_covered_tokens(rows: Windows) -> Any:
@@ -104,9 +161,9 @@ def count_covered_tokens(rows: Windows) -> Any:
     return tf.math.unsorted_segment_max(rows.start + rows.length, rows.text, tf.size(rows.count))
 
 
-def count_max_words(max_length: int) -> int:
+def count_max_words(max_length: int, max_windows: int = MAX_WINDOWS) -> int:
     """Returns the maximum number of words of a text that the windows can cover."""
-    return MAX_WINDOWS * max_length
+    return max_windows * max_length
 
 
 def cut_substrings(points: Any, begin: Any, end: Any) -> Any:

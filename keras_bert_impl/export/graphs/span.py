@@ -9,12 +9,11 @@ from keras_bert_impl.export.graphs.base import (
     Endpoint,
     ServedModel,
     Tensors,
+    arrange_pair_windows,
     count_max_words,
     cut_substrings,
     make_ids_endpoint,
-    split_into_windows,
 )
-from keras_bert_impl.export.tokenizer.in_graph import count_tokens
 from keras_bert_impl.export.tokenizer.ragged_ops import decode
 from keras_bert_impl.tasks.question_answering import CANDIDATES, MAX_ANSWER, get_window_sizes, may_have_no_answer
 
@@ -40,14 +39,8 @@ def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
         tokens = served.in_graph.tokenize(
             tf.concat([question, context], axis=0), max_words=count_max_words(served.max_length), with_offsets=True
         )
-        starts, lengths = (tf.split(part, 2) for part in (tokens.splits[:-1], count_tokens(tokens)))
         limit, overlap = get_window_sizes(served.max_length)
-        question_length = tf.minimum(lengths[0], limit)
-        rows = split_into_windows(lengths[1], served.max_length - 3 - question_length, overlap)
-        question_length = tf.gather(question_length, rows.text)
-        question_part = (tf.gather(starts[0], rows.text), question_length)
-        context_part = (tf.gather(starts[1], rows.text) + rows.start, rows.length)
-        inputs, token_index = served.in_graph.arrange_rows(tokens.ids, question_part, context_part)
+        rows, inputs, token_index, question_length = arrange_pair_windows(served, tokens, overlap, max_first=limit)
         outputs = served.run(inputs)
         start, end = outputs["start_logits"], outputs["end_logits"]
 

@@ -10,12 +10,12 @@ from keras_bert_impl.export.graphs.base import (
     ServedModel,
     Tensors,
     Windows,
+    arrange_text_windows,
     count_covered_tokens,
     count_max_words,
     cut_substrings,
     make_ids_endpoint,
     pad_rows,
-    split_into_windows,
 )
 from keras_bert_impl.export.tokenizer.in_graph import count_tokens
 from keras_bert_impl.export.tokenizer.ragged_ops import decode, find_positions, indices_where, lower_bound
@@ -38,14 +38,11 @@ def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
         size = served.max_length - 2
         overlap = get_overlap(served.max_length)
         tokens = served.in_graph.tokenize(text, max_words=count_max_words(served.max_length), with_offsets=True)
-        lengths = count_tokens(tokens)
-        rows = split_into_windows(lengths, tf.fill([tf.size(lengths)], size), overlap)
-        first_token = tf.gather(tokens.splits, rows.text) + rows.start
-        inputs, _ = served.in_graph.arrange_rows(tokens.ids, (first_token, rows.length))
+        rows, inputs = arrange_text_windows(served, tokens, overlap)
         logits = served.run(inputs)["logits"]
 
         # The first token of each word, as far as the windows reach.
-        owner, number = find_positions(lengths)
+        owner, number = find_positions(count_tokens(tokens))
         in_reach = number < tf.gather(count_covered_tokens(rows), owner)
         token = indices_where(tokens.is_first & in_reach)
         owner, number = tf.gather(owner, token), tf.gather(number, token)
