@@ -64,11 +64,11 @@ def main() -> None:
     parser.add_argument("--passages", type=int, default=PASSAGES["train"], help="training passages of each novel")
     arguments = parser.parse_args()
 
-    from keras_bert_impl.tasks.options import WindowOptions
+    from keras_bert_impl.tasks.options import ClassificationOptions
 
     passages = {**PASSAGES, "train": arguments.passages}
     columns = make_passages(arguments.novels, novels=arguments.count, words=WORDS, passages=passages)
-    peers = {"windows": WindowOptions(**WINDOWS), "truncated": None}
+    peers = {"windows": ClassificationOptions(**WINDOWS), "truncated": None}
     results = {
         name: [
             train(arguments.checkpoint, columns, seed=seed, epochs=arguments.epochs, options=options)
@@ -93,8 +93,8 @@ def main() -> None:
         f"{arguments.count} novels; passages of {WORDS:,} words of each: "
         + ", ".join(f"{count} {split}" for split, count in passages.items())
         + f". {arguments.epochs} epochs, batches of 8, AdamW 2e-4. Windows of {LENGTH} tokens that overlap by "
-        f"{WINDOWS['stride']}, at most {WINDOWS['max_windows']} per passage, mean of their logits; truncated: the first "
-        f"{LENGTH} tokens of a passage. The accuracy is that on the test passages.",
+        f"{WINDOWS['stride']}, at most {WINDOWS['max_windows']} per passage, mean of their logits; truncated: the "
+        f"first {LENGTH} tokens of a passage. The accuracy is that on the test passages.",
         make_table(("", *(f"seed {seed}" for seed in arguments.seeds), "mean", "s of training"), rows),
     )
 

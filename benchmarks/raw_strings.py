@@ -62,12 +62,8 @@ def main() -> None:
 
     same = {"checkpoint": arguments.checkpoint, "data": arguments.data, "limit": arguments.limit}
     kinds = ("strings", "ids", "padded ids", "dataset of strings")
-    series = run(
-        [Peer(kind, make_fit, {**same, "kind": kind}) for kind in kinds], rounds=arguments.rounds, warm_up=0
-    )
-    rows = [
-        (name, f"{each.median:.2f}", f"{series['ids'].median / each.median:.3f}") for name, each in series.items()
-    ]
+    series = run([Peer(kind, make_fit, {**same, "kind": kind}) for kind in kinds], rounds=arguments.rounds, warm_up=0)
+    rows = [(name, f"{each.median:.2f}", f"{series['ids'].median / each.median:.3f}") for name, each in series.items()]
     write(
         "fit on raw strings",
         Target("strings", ("ids",), 0.95).format_verdict(series, f"an epoch over {arguments.limit:,} snippets"),

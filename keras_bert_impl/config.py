@@ -8,7 +8,7 @@ from typing import Any
 
 from keras_bert_impl.errors import InputError, check_field
 from keras_bert_impl.files import read_json, to_json
-from keras_bert_impl.sources import Source, open_source
+from keras_bert_impl.sources import ADAPTER_MODEL_CONFIG, Source, open_source
 
 # Layers, hidden size and heads of the sizes that Turc et al. 2019 (arXiv:1908.08962) and Devlin et al. 2018 published.
 PRESETS = {
@@ -245,8 +245,8 @@ def _read_adapter_changes(source: Source, path: Path, values: Mapping[str, Any])
 
     PEFT does not write a configuration, so the number of labels is that of the classifier in the adapter.
     """
-    if source.base is None or source.directory is None or path.parent == source.directory:
-        return {}  # This package writes the configuration of the complete model.
+    if source.base is None or source.directory is None or path.name == ADAPTER_MODEL_CONFIG:
+        return {}
     changes: dict[str, Any] = {}
     if source.adapter_task in ADAPTER_TASKS:
         changes["architectures"] = [ADAPTER_TASKS[source.adapter_task]]

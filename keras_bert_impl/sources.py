@@ -23,6 +23,9 @@ WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".safetensors.index.j
 
 # A directory with this file is an adapter: it contains changes of a base model, which the file names.
 ADAPTER_CONFIG = "adapter_config.json"
+# The configuration of the complete model, which this package adds to an adapter: `config.json` there would mean that
+# the directory contains the base too.
+ADAPTER_MODEL_CONFIG = "model_config.json"
 # The files of sentence-transformers that say what a model is made for. An adapter made for another task does not have
 # those of its base.
 _SENTENCE_FILES = ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")
@@ -109,7 +112,8 @@ class Source:
 
     def find_config(self) -> Path | None:
         """Returns the local path of the model's configuration, or None."""
-        return next((path for name in _CONFIG_NAMES if (path := self.find_file(name))), None)
+        names = _CONFIG_NAMES if self.base is None else (ADAPTER_MODEL_CONFIG, *_CONFIG_NAMES)
+        return next((path for name in names if (path := self.find_file(name))), None)
 
     def get_config(self) -> Path:
         """Returns the local path of the model's configuration; raises ``InputError`` if there is none."""
@@ -132,9 +136,7 @@ class Source:
         return [] if self.directory is None else sorted(path.name for path in self.directory.iterdir())
 
 
-def open_source(
-    source: str | Path | Source, revision: str | None = None, *, base: str | Path | None = None
-) -> Source:
+def open_source(source: str | Path | Source, revision: str | None = None, *, base: str | Path | None = None) -> Source:
     """Locates a checkpoint.
 
     Args:
@@ -183,20 +185,24 @@ def _open_adapter(source: Source, base: str | Path | None) -> Source:
     assert source.directory is not None
     path = source.directory / ADAPTER_CONFIG
     config = read_json(path)
-    named, revision = config.get("base_model_name_or_path"), config.get("revision")
+    task = str(config.get("task_type") or "")
+    # A directory with both files contains the base and its adapter.
+    if base is None and (source.directory / _CONFIG_NAMES[0]).is_file():
+        return dataclasses.replace(source, base=source, adapter_task=task)
+    named = os.fspath(base) if base else config.get("base_model_name_or_path")
     advice = f"Merge it with its base: keras-bert convert {source.name} DIRECTORY --base BASE."
-    if base is None and (not named or not isinstance(named, str)):
+    if not named or not isinstance(named, str):
         raise InputError(f"{path} does not name a base model. {advice}")
     try:
         # A revision is one of the hub.
-        opened = _find_local(os.fspath(base or named)) or Source(os.fspath(base or named), revision=revision)
+        opened = _find_local(named) or Source(named, revision=None if base else config.get("revision"))
     except InputError as error:
         raise InputError(f"{path} names a base model that cannot be opened: {error} {advice}") from error
     if _is_adapter(opened):
         raise InputError(
             f"{opened.name}, the base of {source.name}, is itself an adapter. Merge it first (keras-bert convert)."
         )
-    return dataclasses.replace(source, base=opened, adapter_task=str(config.get("task_type") or ""))
+    return dataclasses.replace(source, base=opened, adapter_task=task)
 
 
 def find_public_name(source: str | Path) -> str:

@@ -24,23 +24,27 @@ def train_adapter(
     Returns:
         the outputs of the trained model.
     """
+    import warnings
+
     import peft
     import torch
     import torch_models
     import transformers
 
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
     torch.manual_seed(7)
     model = getattr(transformers, name).from_pretrained(base, attn_implementation="eager", **labels)
     model = peft.get_peft_model(model, peft.LoraConfig(**settings))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     for _ in range(7):
-        outputs = model(**torch_models.to_tensors(arrays))
+        outputs = model.base_model(**torch_models.to_tensors(arrays))
         loss = sum((value - 1).square().mean() for value in outputs.values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     model.save_pretrained(directory)
-    return torch_models.run(model.eval(), arrays)
+    # PEFT's own class for question answering ignores the segments.
+    return torch_models.run(model.base_model.eval(), arrays)
 
 
 @run_in_torch_process
@@ -48,9 +52,12 @@ def compute_outputs(
     name: str, base: Path, adapter: Path, arrays: dict[str, np.ndarray], *, labels: dict[str, int]
 ) -> dict[str, np.ndarray]:
     """Returns the outputs of a model of transformers with an adapter. A tensor that PEFT misses is an error."""
+    import warnings
+
     import peft
     import torch_models
     import transformers
 
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
     model = getattr(transformers, name).from_pretrained(base, attn_implementation="eager", **labels)
-    return torch_models.run(peft.PeftModel.from_pretrained(model, adapter).eval(), arrays)
+    return torch_models.run(peft.PeftModel.from_pretrained(model, adapter).base_model.eval(), arrays)

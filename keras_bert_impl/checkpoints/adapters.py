@@ -284,7 +284,7 @@ def write_adapter(directory: Path, adapter: Adapter, *, prefix: str, num_hidden_
 
 
 def _list_targets(modules: Mapping[str, str], full: Mapping[str, str], num_hidden_layers: int) -> list[str]:
-    """Returns ``target_modules``: short names such as ``query`` if they mean only these modules, otherwise full ones."""
+    """Returns ``target_modules``: short names such as ``query`` if they mean only these modules, else full ones."""
     short = sorted({module.split(".")[-1] for module in modules.values()})
     every = {name.removesuffix(".weight") for _, name in list_names(num_hidden_layers)}
     meant = {module for module in every if any(matches(target, module) for target in short)}

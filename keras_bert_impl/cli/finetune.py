@@ -48,7 +48,9 @@ def add_verbs(verbs: Any) -> None:
     finetune.add_argument("--task", choices=tuple(TASKS), default="classification", help="(default: %(default)s)")
     add_column_options(finetune)
     finetune.add_argument(
-        "--weight-column", metavar="NAME", help="column of the training file with the weight of each row (default: none)"
+        "--weight-column",
+        metavar="NAME",
+        help="column of the training file with the weight of each row (default: none)",
     )
     add_settings(finetune.add_argument_group("settings"), FineTuningSettings)
     group = finetune.add_argument_group("distillation: a smaller model learns from a larger one")

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import inspect
+import io
 import re
 import sys
 import typing
@@ -211,7 +212,8 @@ def read_standard_input() -> Iterator[list[str]]:
         InputError: a line is not UTF-8; lines before it may have been yielded.
     """
     number, rest = 1, b""
-    while block := sys.stdin.buffer.read1(_BLOCK):
+    buffer = typing.cast(io.BufferedReader, sys.stdin.buffer)
+    while block := buffer.read1(_BLOCK):
         *lines, rest = (rest + block).split(b"\n")
         if lines:
             yield _decode_lines(lines, first=number)

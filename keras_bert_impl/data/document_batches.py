@@ -1,7 +1,7 @@
 """Batches of long texts, each of which has several rows: its windows."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ class DocumentFeatures(Features):
         windows: int64 ``[texts + 1]``; the windows of text ``i`` are the rows ``windows[i]`` to ``windows[i + 1] - 1``.
     """
 
+    labels: Mapping[str, np.ndarray]
+    weights: Mapping[str, np.ndarray]
     windows: np.ndarray = dataclasses.field(kw_only=True)
 
     @classmethod
@@ -63,8 +65,8 @@ class DocumentBatches(LengthBatches):
         batch_size: texts per batch.
         seed: the seed of the shuffling.
         epochs: how many times each text occurs.
-        lengths: the lengths that windows may be padded to, see `LengthBatches`; if there are some, the number of windows
-            is also rounded up, so that there are few shapes.
+        lengths: the lengths that windows may be padded to, see `LengthBatches`; if there are some, the number of
+            windows is also rounded up, so that there are few shapes.
 
     Item ``k``:
         ``(inputs, labels)`` or ``(inputs, labels, weights)``; the inputs are ``[texts, windows, length]``.

@@ -134,7 +134,5 @@ def _from_generator(generate: Callable[[], Any], spec: tuple[dict[str, tuple[Any
     # Nothing can be tuned here, and deleting a tuned dataset waits for the tuner's next check, up to a minute.
     options.autotune.enabled = False
     return (
-        tf.data.Dataset.from_generator(generate, output_signature=signature)
-        .prefetch(_PREFETCHED)
-        .with_options(options)
+        tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(_PREFETCHED).with_options(options)
     )

@@ -60,8 +60,8 @@ class MemoryTable:
         if isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping):
             return iter(data)
         raise InputError(
-            f"{self.name} has the type {type(data).__name__}; a file, a data frame, a data set, a dictionary of columns or "
-            "a list of dictionaries was expected."
+            f"{self.name} has the type {type(data).__name__}; a file, a data frame, a data set, a dictionary of "
+            "columns or a list of dictionaries was expected."
         )
 
     def _iterate_columns(self, columns: dict[str, Any]) -> Iterator[dict[str, Any]]:

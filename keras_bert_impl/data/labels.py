@@ -41,7 +41,9 @@ def make_label(value: Any, *, location: str, column: str = "label") -> str:
         value = repr(value)
     if value is None or isinstance(value, float) or (isinstance(value, str) and not value.strip()):
         found = "" if isinstance(value, str) else f" ({value})"
-        raise InputError(f"{location}: the label in column {column!r} is empty{found}. Add the label, or remove the row.")
+        raise InputError(
+            f"{location}: the label in column {column!r} is empty{found}. Add the label, or remove the row."
+        )
     if not isinstance(value, str):
         raise InputError(f"{location}: the label is {value!r:.200}; a string, a number or a truth value was expected.")
     return _simplify_integer(value.strip())

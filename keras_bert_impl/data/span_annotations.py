@@ -18,7 +18,8 @@ _WORD = re.compile(rf"[{_HAN}]|[^\W{_HAN}]+|[^\w\s]")
 # Names of the columns, and of the fields of a span that is an object: those of Doccano, of Label Studio, of data sets
 # for transformers, and of predictions of this package.
 _TEXTS = ("words", "tokens", "text")
-_LABELS = ("label", "labels", "tags", "ner_tags", "entities")
+_SPANS = ("label", "labels", "entities")
+_TAGS = ("tags", "ner_tags", "label", "labels")
 _SPAN_FIELDS = {
     "begin": ("start", "start_offset", "begin"),
     "end": ("end", "end_offset"),
@@ -53,8 +54,8 @@ def iterate_tagged(
         path: a ``.jsonl`` or ``.json`` file, or ``tfds:NAME:SPLIT``.
         labeled: whether spans and tags are read; false for prediction.
         text: the column with the text or the words; None: ``words``, ``tokens`` or ``text``.
-        label: the column with the spans or the tags; None: ``label``, ``labels``, ``tags``, ``ner_tags`` or
-            ``entities``.
+        label: the column with the spans or the tags; None: for spans ``label``, ``labels`` or ``entities``, for tags
+            ``tags``, ``ner_tags``, ``label`` or ``labels``.
 
     Yields:
         a dictionary per example: ``location``, ``words``, and if ``labeled`` ``label``, a tag per word. For a text also
@@ -77,10 +78,12 @@ def iterate_tagged(
         if "annotations" in record:
             record = _flatten_task(record, location, labeled=labeled)
         content = _take(record, text, _TEXTS, location, "the text or the words")
-        annotation = _take(record, label, _LABELS, location, "the spans or the tags") if labeled else None
+        is_split = isinstance(content, list)
+        kind, usual = ("the tags", _TAGS) if is_split else ("the spans", _SPANS)
+        annotation = _take(record, label, usual, location, kind) if labeled else None
         if labeled and annotation is None:
-            raise InputError(f"{location}: the spans or tags are missing. Add them, or remove the row.")
-        make = _make_words_example if isinstance(content, list) else _make_text_example
+            raise InputError(f"{location}: {kind} are missing. Add them, or remove the row.")
+        make = _make_words_example if is_split else _make_text_example
         example = {"location": location, **make(content, annotation, location)}
         keys = keys or set(example)
         if keys != set(example):

@@ -21,7 +21,7 @@ Columns = dict[str, list[Any]]
 _Item = TypeVar("_Item")
 
 # The first line that Excel reads a separator from.
-_SEPARATOR_LINE = re.compile(r'''"?sep=(?P<separator>[^"'])"?\n''', re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r""""?sep=(?P<separator>[^"'])"?\n""", re.IGNORECASE)
 # The number of lines by which the separator of a CSV file is found.
 _SNIFFED_LINES = 100
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 # The prefixes of an entity's first, inner and last word, and of an entity of one word.
-SCHEMES = {"bio": "BIIB", "iobes": "BIES", "bilou": "BILU"}
+SCHEMES = {"bio": ("B", "I", "I", "B"), "iobes": ("B", "I", "E", "S"), "bilou": ("B", "I", "L", "U")}
 
 _PREFIXES = {"B": "B", "I": "I", "E": "E", "S": "S", "L": "E", "U": "S"}
 
@@ -63,7 +63,7 @@ def make_tags(entities: Iterable[Entity], length: int, *, scheme: str = "bio") -
     first, inner, last, single = SCHEMES[scheme]
     tags = ["O"] * length
     for kind, begin, end in entities:
-        prefixes = single if end - begin == 1 else first + inner * (end - begin - 2) + last
+        prefixes = [single] if end - begin == 1 else [first, *[inner] * (end - begin - 2), last]
         tags[begin:end] = [f"{prefix}-{kind}" for prefix in prefixes]
     return tags
 

@@ -134,9 +134,7 @@ def _read_merged(name: str, source: Source) -> dict[str, Any]:
         raise InputError(f"The base of {source.name} is a TensorFlow 1 checkpoint. {_ADVICE}")
     named = {to_torch_name(key): tensor for key, tensor in tensors.items()}
     backbone = ("embeddings.", "encoder.", "pooler.")
-    return {
-        (prefix if key.startswith(backbone) else "") + key: torch.tensor(tensor) for key, tensor in named.items()
-    }
+    return {(prefix if key.startswith(backbone) else "") + key: torch.tensor(tensor) for key, tensor in named.items()}
 
 
 def _read(weights: Path) -> dict[str, Any]:

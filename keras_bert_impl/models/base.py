@@ -1,7 +1,6 @@
 """Base class of all BERT models: inputs, backbone, loading and saving."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -22,7 +21,7 @@ from keras_bert_impl.models.lora import LoraMixin
 from keras_bert_impl.models.multi_worker import MultiWorkerMixin
 from keras_bert_impl.models.texts import TextsMixin, holds_strings
 from keras_bert_impl.models.tree import format_tree
-from keras_bert_impl.sources import Source, open_source
+from keras_bert_impl.sources import ADAPTER_MODEL_CONFIG, Source, open_source
 from keras_bert_impl.tokenization import BertTokenizer
 
 # The layers of a model by the names of their attributes; and tensors by the names of inputs or outputs.
@@ -367,7 +366,11 @@ class BertPreTrainedModel(TextsMixin, LoraMixin, MultiWorkerMixin, keras.Model):
             for name, array in self.state_dict().items()
             if name not in omitted
         }
-        write = functools.partial(write_tensors, directory / "model.safetensors")
+
+        def write(config: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+            write_tensors(directory / "model.safetensors", tensors)
+            write_text(directory / "config.json", to_json(config))
+
         self._write_files(directory, self._make_config_values(dtype), tensors, write)
 
     def _make_config_values(self, dtype: str) -> dict[str, Any]:
@@ -381,21 +384,20 @@ class BertPreTrainedModel(TextsMixin, LoraMixin, MultiWorkerMixin, keras.Model):
         directory: Path,
         config: dict[str, Any],
         tensors: dict[str, np.ndarray],
-        write_weights: Callable[[dict[str, np.ndarray]], None],
+        write: Callable[[dict[str, Any], dict[str, np.ndarray]], None],
     ) -> None:
         """Writes the files of `save_pretrained` or `save_adapter`.
 
         Args:
             directory: an existing directory.
-            config: the content of ``config.json``.
+            config: the configuration.
             tensors: weights by their PyTorch names, in the dtype of the file.
-            write_weights: writes the tensors of a BERT.
+            write: writes the configuration and the weights of a BERT.
         """
-        write_weights(tensors)
-        write_text(directory / "config.json", to_json(config))
+        write(config, tensors)
 
     def save_adapter(self, directory: str | Path, *, base: str | None = None) -> None:
-        """Writes LoRA, the pooler and the head as an adapter of PEFT, and ``config.json``.
+        """Writes LoRA, the pooler and the head as an adapter of PEFT, and ``model_config.json`` with the labels.
 
         PEFT and this package load it together with the base model.
 
@@ -419,16 +421,18 @@ class BertPreTrainedModel(TextsMixin, LoraMixin, MultiWorkerMixin, keras.Model):
         # LoRA outside of the blocks is merged into the head.
         matrices = {kernel: own for kernel, own in self.read_lora().items() if kernel.startswith("encoder/")}
         head = {name: array for name, array in self.state_dict().items() if not is_backbone(name)}
-        facts = {
+        facts: dict[str, Any] = {
+            "prefix": self.checkpoint_prefix,
+            "num_hidden_layers": self.config.num_hidden_layers,
             "task_type": next((task for task, name in ADAPTER_TASKS.items() if name == self._adapter_class), None),
             "base_model_name_or_path": base or (source.name if source else None),
             "revision": source.revision if source and base is None else None,
         }
 
-        def write(tensors: Mapping[str, np.ndarray]) -> None:
+        def write(config: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+            write_text(path / ADAPTER_MODEL_CONFIG, to_json(config))
             adapter = Adapter(str(path), matrices, {name: tensors[name] for name in tensors if name in head})
-            sizes = {"prefix": self.checkpoint_prefix, "num_hidden_layers": self.config.num_hidden_layers}
-            write_adapter(path, adapter, **sizes, **facts)
+            write_adapter(path, adapter, **facts)
 
         self._write_files(path, self._make_config_values("float32"), head, write)
 

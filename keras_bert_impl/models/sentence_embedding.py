@@ -164,14 +164,14 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
         directory: Path,
         config: dict[str, Any],
         tensors: dict[str, np.ndarray],
-        write_weights: Callable[[dict[str, np.ndarray]], None],
+        write: Callable[[dict[str, Any], dict[str, np.ndarray]], None],
     ) -> None:
         """Writes the files of a BERT without this head, and those that sentence-transformers adds."""
         dense = {name: tensor for name, tensor in tensors.items() if name.startswith("sentence_dense.")}
         backbone = {name: tensor for name, tensor in tensors.items() if name not in dense}
         backbone |= {name: cast_checked(array, config["dtype"], name=name) for name, array in self._pooler.items()}
         config = {key: value for key, value in config.items() if key != CONFIG_KEY} | {"architectures": ["BertModel"]}
-        super()._write_files(directory, config, backbone, write_weights)
+        super()._write_files(directory, config, backbone, write)
         if self._has_tokenizer():
             assert self.tokenizer is not None
             self.tokenizer.save_pretrained(directory)

@@ -19,8 +19,8 @@ from keras_bert_impl.models.texts import holds_strings
 from keras_bert_impl.tasks import find_task
 from keras_bert_impl.tasks.base import Task
 from keras_bert_impl.tasks.class_weights import add_class_weights
-from keras_bert_impl.tasks.windows import get_windows
 from keras_bert_impl.tasks.strings import add_labels, make_columns, take_labels, to_list
+from keras_bert_impl.tasks.windows import get_windows
 from keras_bert_impl.tokenization import BertTokenizer
 
 if TYPE_CHECKING:
@@ -249,7 +249,11 @@ class TextEncoder:
             )
         if examples.weights is not None:
             features = _add_weights(features, examples.weights[features.example])
-        return features if class_weight is None else _add_class_weights(features, class_weight, list(config.id2label.values()))
+        return (
+            features
+            if class_weight is None
+            else _add_class_weights(features, class_weight, list(config.id2label.values()))
+        )
 
     # -- datasets
 
@@ -273,9 +277,7 @@ class TextEncoder:
             x, y, weights = keras.utils.unpack_x_y_sample_weight(element)
             location = f"batch {k + 1} of the dataset"
             if any(np.ndim(values) == 0 for values in keras.tree.flatten(x)):
-                raise InputError(
-                    f"{location} is one example; batches of several were expected. Use dataset.batch(32)."
-                )
+                raise InputError(f"{location} is one example; batches of several were expected. Use dataset.batch(32).")
             examples = self._read(x, y, weights, location=location) if labeled else Examples(make_columns(self.task, x))
             features = self._encode(examples, class_weight, warn=False)
             longest = int(features.lengths.max())
@@ -325,8 +327,8 @@ def _split(examples: Examples, fraction: float) -> tuple[Examples, Examples]:
     cut = math.floor(len(examples) * (1 - fraction)) if 0 < fraction < 1 else 0
     if not 0 < cut < len(examples):
         raise InputError(
-            f"validation_split is {fraction} for {len(examples)} examples; a fraction between 0 and 1 was expected that "
-            "leaves examples on both sides."
+            f"validation_split is {fraction} for {len(examples)} examples; a fraction between 0 and 1 was expected "
+            "that leaves examples on both sides."
         )
     return examples.take(0, cut), examples.take(cut, None)
 

@@ -121,8 +121,8 @@ def check_generator(data: Any) -> Any:
     first = list(islice(data, 1))
     if holds_strings(first):
         raise InputError(
-            "the data are a generator of strings; a list, an array or a tf.data.Dataset was expected, which can be read "
-            "again in each epoch. Use tf.data.Dataset.from_generator(…), or put the texts into a list."
+            "the data are a generator of strings; a list, an array or a tf.data.Dataset was expected, which can be "
+            "read again in each epoch. Use tf.data.Dataset.from_generator(…), or put the texts into a list."
         )
     return (element for element in chain(first, data))
 

@@ -27,9 +27,9 @@ def shrink(
 ) -> Any:
     """Makes a smaller BERT with the tokenizer of a checkpoint.
 
-    A model of a published size has new weights, and no head. If its hidden size is not larger, its embeddings are those of
-    the checkpoint, projected on the first principal components of the words. A model with fewer layers is a copy of the
-    checkpoint, with its heads, that has every n-th layer.
+    A model of a published size has new weights, and no head. If its hidden size is not larger, its embeddings are those
+    of the checkpoint, projected on the first principal components of the words. A model with fewer layers is a copy of
+    the checkpoint, with its heads, that has every n-th layer.
 
     Args:
         source: a directory, a weights file, a bundled model, or a hub name.

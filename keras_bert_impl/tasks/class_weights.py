@@ -14,9 +14,7 @@ from keras_bert_impl.tasks.options import BALANCED
 _OUTPUT = "logits"
 
 
-def add_class_weights(
-    features: Features, class_weight: str | Mapping[str, float], names: Sequence[str]
-) -> Features:
+def add_class_weights(features: Features, class_weight: str | Mapping[str, float], names: Sequence[str]) -> Features:
     """Multiplies the weight of each label by that of its class.
 
     The loss is then the sum of the weighted losses, divided by the sum of the weights, as in torch's
@@ -38,9 +36,10 @@ def add_class_weights(
     if isinstance(class_weight, Mapping):
         by_class = _select_weights(class_weight, names, option="class_weight")
     else:
-        # Each label once: a long text has several rows.
-        counted = own > 0 if isinstance(labels, Ragged) else np.unique(features.example, return_index=True)[1]
-        by_class = compute_balanced_weights(ids[counted], len(names))
+        is_counted = own > 0
+        if not isinstance(labels, Ragged):
+            is_counted &= np.diff(features.example, prepend=-1) > 0  # A long text has several rows with its label.
+        by_class = compute_balanced_weights(ids[is_counted], len(names))
     weighted = (own * by_class[ids]).astype(np.float32)
     values = Ragged(weighted, labels.offsets) if isinstance(labels, Ragged) else weighted
     return dataclasses.replace(features, weights={_OUTPUT: values})
@@ -97,7 +96,7 @@ def compute_pos_weights(
         if count in (0, len(has_label)):
             raise InputError(
                 f"pos_weight is {BALANCED!r}, but {'all texts' if count else 'no text'} of the training data "
-                f"{'have' if count else 'has'} the label {name!r}. Give the weights as NAME=WEIGHT, or remove the label."
+                f"{'have' if count else 'has'} the label {name!r}. Give weights as NAME=WEIGHT, or remove the label."
             )
     return ((len(has_label) - positive) / positive).tolist()
 

@@ -1,7 +1,7 @@
 """Classification of texts or pairs, and the base class of all tasks with one row of logits per text or pair."""
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -84,8 +84,8 @@ class SequenceTask(TextTask):
         With the labels, a column ``weight`` is read too, the weight of each row in the loss.
 
         Raises:
-            InputError: a label or a weight that cannot be used, ``max_length`` exceeds the model's positions, or windows
-                are too short for their overlap.
+            InputError: a label or a weight cannot be used, ``max_length`` exceeds the model's positions, or windows are
+                too short for their overlap.
         """
         texts, pairs = columns["text"], columns.get("text_pair")
         check_fit(tokenizer, config, max_length=max_length, pairs=pairs is not None)

@@ -86,8 +86,8 @@ class Embedding(TextTask):
     refusals: ClassVar[Mapping[str, str]] = {
         "explain": "a vector is not a single logit. Explain a model with a head, or see 'keras-bert similar' and "
         "'keras-bert attention'.",
-        "strings": "'model.encode(texts)' computes vectors, and 'keras_bert_impl.training.finetune' trains them, because "
-        "the loss compares texts with each other.",
+        "strings": "'model.encode(texts)' computes vectors, and 'keras_bert_impl.training.finetune' trains them, "
+        "because the loss compares texts with each other.",
     }
 
     def __init__(self, options: EmbeddingOptions | None = None) -> None:

@@ -151,7 +151,8 @@ def read_weights(columns: Columns) -> np.ndarray:
     ]
     if not any(weights):
         raise InputError(
-            f"{location(columns, 0)}: the weight of this example and of all after it is 0; a weight above 0 was expected."
+            f"{location(columns, 0)}: the weight of this example and of all after it is 0; a weight above 0 was "
+            "expected."
         )
     return np.array(weights, np.float32)
 
@@ -170,8 +171,8 @@ def find_label_name(label: Any, names: Sequence[str], *, location: str) -> str:
     if isinstance(label, int | float) and label in range(len(names)):
         return names[int(label)]
     raise InputError(
-        f"{location}: the label is {label!r:.50}; an id from 0 to {len(names) - 1} or a name was expected, and the names "
-        f"are {format_names(names)}. Correct it, or load the model with id2label={{0: …, 1: …}} for your labels."
+        f"{location}: the label is {label!r:.50}; an id from 0 to {len(names) - 1} or a name was expected, and the "
+        f"names are {format_names(names)}. Correct it, or load the model with id2label={{0: …, 1: …}} for your labels."
     )
 
 

@@ -65,7 +65,9 @@ class BinaryCrossEntropy(keras.losses.Loss):
         """Returns the mean over the labels of each row: ``[batch]``."""
         y_true = y_true * (1 - self.label_smoothing) + self.label_smoothing / 2
         # softplus(-x) is -log(sigmoid(x)), and does not overflow.
-        losses = ops.convert_to_tensor(self.pos_weight, "float32") * y_true * ops.softplus(-y_pred) + (1 - y_true) * ops.softplus(y_pred)
+        losses = ops.convert_to_tensor(self.pos_weight, "float32") * y_true * ops.softplus(-y_pred) + (
+            1 - y_true
+        ) * ops.softplus(y_pred)
         return ops.mean(losses, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
@@ -130,9 +132,7 @@ class SoftenedKLDivergence(keras.losses.Loss):
     0.1438
     """
 
-    def __init__(
-        self, temperature: float = 2.0, name: str = "softened_kl_divergence", dtype: Any = "float32"
-    ) -> None:
+    def __init__(self, temperature: float = 2.0, name: str = "softened_kl_divergence", dtype: Any = "float32") -> None:
         super().__init__(name=name, reduction="mean_with_sample_weight", dtype=dtype)
         self.temperature = temperature
 

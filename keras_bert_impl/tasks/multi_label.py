@@ -60,7 +60,7 @@ class MultiLabelClassification(SequenceTask):
     def find_labels(self, columns: Columns) -> list[str]:
         """Returns the distinct labels, sorted; as numbers if all of them are integers.
 
-        >>> MultiLabelClassification().find_labels({"text": ["a", "b", "c"], "label": [["short"], [], ["long", "short"]]})
+        >>> MultiLabelClassification().find_labels({"text": ["a", "b"], "label": [["short"], ["long", "short"]]})
         ['long', 'short']
 
         Raises:
@@ -69,8 +69,8 @@ class MultiLabelClassification(SequenceTask):
         names = sort_labels(name for names in _list_labels(columns) for name in names)
         if not names:
             raise InputError(
-                f"{location(columns, 0)}: this example and all after it have no label. One or more labels are needed to "
-                "train with."
+                f"{location(columns, 0)}: this example and all after it have no label. One or more labels are needed "
+                "to train with."
             )
         return names
 
@@ -84,6 +84,18 @@ class MultiLabelClassification(SequenceTask):
         if not features.labels or features.weights:
             return features
         return dataclasses.replace(features, weights={"logits": np.ones(len(features), np.float32)})
+
+    def parse_label(self, label: Any, columns: Columns, index: int, config: BertConfig) -> list[str]:
+        """Returns the labels of a text, from their names, or from 1 or 0 for each label; see `Task.parse_label`."""
+        names, entries = self.list_label_names(config), label if isinstance(label, list) else [label]
+        if all(isinstance(entry, str) for entry in entries):
+            return entries
+        if len(entries) == len(names) and all(entry in (0, 1) for entry in entries):
+            return [name for name, entry in zip(names, entries, strict=True) if entry]
+        raise InputError(
+            f"{location(columns, index)}: the labels are {label!r:.50}; a list of names, or 1 or 0 for each of the "
+            f"{len(names)} labels was expected. The names are {format_names(names)}."
+        )
 
     def read_labels(self, columns: Columns, config: BertConfig) -> np.ndarray:
         """Returns 1 for each label that an example has, else 0: float32 ``[examples, labels]``.
@@ -103,6 +115,12 @@ class MultiLabelClassification(SequenceTask):
 
         return {"logits": BinaryCrossEntropy(label_smoothing=self.options.label_smoothing)}
 
+    def make_teacher_losses(self, temperature: float) -> dict[str, Any]:
+        """Returns the divergence of the probabilities of each label."""
+        from keras_bert_impl.tasks.losses import SoftenedBinaryKLDivergence
+
+        return {"logits": SoftenedBinaryKLDivergence(temperature)}
+
     def make_compile_arguments(
         self, features: Features | None = None, config: BertConfig | None = None
     ) -> dict[str, Any]:
@@ -115,7 +133,7 @@ class MultiLabelClassification(SequenceTask):
         if features is not None and config is not None:
             names = list(config.id2label.values())
             labels: Any = features.labels["logits"]
-            has_label = labels[np.unique(features.example, return_index=True)[1]]  # A long text has several rows.
+            has_label = labels[np.diff(features.example, prepend=-1) > 0]  # A long text has several rows.
             arguments["loss"]["logits"].pos_weight = compute_pos_weights(self.options.pos_weight, has_label, names)
         return arguments
 
@@ -152,17 +170,21 @@ class MultiLabelClassification(SequenceTask):
         scores = np.array([list(prediction["scores"].values()) for prediction in predictions])
         # One label at a time: for a single label, scikit-learn would count "no label" as a class of its own.
         by_label = list(zip(true.T, found.T, scores.T, strict=True))
-        precisions = [average_precision_score(has_label, of_label) for has_label, _, of_label in by_label if any(has_label)]
+        precisions = [
+            average_precision_score(has_label, of_label) for has_label, _, of_label in by_label if any(has_label)
+        ]
         metrics = {
             "micro_f1": f1_score(true.ravel(), found.ravel(), zero_division=0),
-            "macro_f1": np.mean([f1_score(has_label, is_found, zero_division=0) for has_label, is_found, _ in by_label]),
+            "macro_f1": np.mean(
+                [f1_score(has_label, is_found, zero_division=0) for has_label, is_found, _ in by_label]
+            ),
             "subset_accuracy": np.mean((true == found).all(axis=1)),
             "average_precision": np.mean(precisions) if precisions else 0.0,
         }
         return {name: float(value) for name, value in metrics.items()}
 
     def get_main_metric(self, scores: Mapping[str, float]) -> str:
-        """Returns ``average_precision`` if thresholds are tuned after the best epoch was selected, else ``micro_f1``."""
+        """Returns ``average_precision`` if thresholds are tuned, which is after the last epoch; else ``micro_f1``."""
         return "average_precision" if self.options.tune_thresholds else self.main_metric
 
     def tune(self, predict: Callable[[], list[Prediction]], columns: Columns) -> dict[str, Any]:
@@ -195,7 +217,7 @@ class MultiLabelClassification(SequenceTask):
     def find_targets(
         self, row: "EncodedText", outputs: Outputs, tokenizer: BertTokenizer, config: BertConfig, target: str | None
     ) -> list[TargetLogit]:
-        """Returns the logit of the label ``target``, or of each label that is predicted; if none is, the most likely."""
+        """Returns the logit of the label ``target``, or of each label that is predicted, or else the most likely."""
         names = list(config.id2label.values())
         if target is not None:
             return [make_label_target(find_target(target, names), names)]
@@ -210,12 +232,15 @@ def read_thresholds(config: BertConfig) -> np.ndarray:
     Raises:
         InputError: there is a threshold for a label that the model does not have, or one that is not from 0 to 1.
 
-    >>> read_thresholds(BertConfig(id2label={0: "long", 1: "short"}, extra={"label_thresholds": {"short": 0.25}})).tolist()
+    >>> config = BertConfig(id2label={0: "long", 1: "short"}, extra={"label_thresholds": {"short": 0.25}})
+    >>> read_thresholds(config).tolist()
     [0.5, 0.25]
     """
     chosen = config.extra.get(THRESHOLDS) or {}
     if not isinstance(chosen, Mapping):
-        raise InputError(f"{THRESHOLDS} in config.json is {chosen!r:.200}; an object with a number by label was expected.")
+        raise InputError(
+            f"{THRESHOLDS} in config.json is {chosen!r:.200}; an object with a number by label was expected."
+        )
     names = list(config.id2label.values())
     thresholds = np.full(len(names), _DEFAULT_THRESHOLD)
     for name, threshold in chosen.items():

@@ -256,6 +256,6 @@ def _read_weights(value: Any) -> float | dict[str, float]:
 def _make_weights_error(value: Any, name: str) -> InputError:
     number = "" if name == "class_weight" else "a number, "
     return InputError(
-        f"{name} is {value!r:.200}; {number}balanced, NAME=WEIGHT,NAME=WEIGHT or a JSON object was expected, with finite "
-        "weights above 0."
+        f"{name} is {value!r:.200}; {number}balanced, NAME=WEIGHT,NAME=WEIGHT or a JSON object was expected, with "
+        "finite weights above 0."
     )

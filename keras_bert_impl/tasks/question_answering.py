@@ -98,12 +98,14 @@ class QuestionAnswering(Task):
             [label[key]] if isinstance(label[key], str | int) else list(label[key]) for key in ("text", "answer_start")
         )
         if len(texts) != len(starts):
-            raise InputError(f"{where} has {len(texts)} answers and {len(starts)} starts; the same number was expected.")
+            raise InputError(
+                f"{where} has {len(texts)} answers and {len(starts)} starts; the same number was expected."
+            )
         for text, start in zip(texts, starts, strict=True):
             if context[start : start + len(text)] != text:
                 raise InputError(
-                    f"{where}: the context has {context[start : start + len(text)]!r:.50} at the character {start}, not "
-                    f"the answer {text!r:.50}. Correct answer_start, which counts characters from 0."
+                    f"{where}: the context has {context[start : start + len(text)]!r:.50} at the character {start}, "
+                    f"not the answer {text!r:.50}. Correct answer_start, which counts characters from 0."
                 )
         return {"text": texts, "answer_start": starts}
 

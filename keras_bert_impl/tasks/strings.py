@@ -61,7 +61,7 @@ def take_labels(task: Task, inputs: Any, labels: Any) -> list[Any] | None:
     if isinstance(inputs, Mapping) and task.label_column in inputs:
         if labels is not None:
             raise InputError(
-                f"there are labels in the dictionary ({task.label_column!r}) and in a second argument; pass one of them."
+                f"there are labels in the dictionary ({task.label_column!r}) and in a second argument; pass only one."
             )
         labels = inputs[task.label_column]
     if isinstance(labels, Mapping) and len(labels) == 1:  # Keras' form, by the name of the output.

@@ -101,7 +101,9 @@ class Tagging(Task):
         where, words = location(columns, index), columns["words"][index]
         if not isinstance(label, list) or len(label) != len(words):
             found = f"{len(label)} tags" if isinstance(label, list) else f"the label {label!r:.50}"
-            raise InputError(f"{where} has {len(words)} words and {found}; a list with a tag for each word was expected.")
+            raise InputError(
+                f"{where} has {len(words)} words and {found}; a list with a tag for each word was expected."
+            )
         names = list(config.id2label.values())
         return [find_label_name(tag, names, location=f"{where}, word {n}") for n, tag in enumerate(label, 1)]
 

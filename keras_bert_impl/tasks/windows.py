@@ -92,7 +92,8 @@ def get_windows(config: BertConfig) -> TextWindows | None:
     names = [field.name for field in dataclasses.fields(TextWindows)]
     if not isinstance(values, dict) or set(values) != set(names):
         raise InputError(
-            f"config.json: {WINDOWS_KEY} is {values!r:.200}; an object with {', '.join(names)} was expected. Correct it."
+            f"config.json: {WINDOWS_KEY} is {values!r:.200}; an object with {', '.join(names)} was expected. Correct "
+            "it."
         )
     try:
         return TextWindows(**values)

@@ -241,9 +241,7 @@ def finetune(
         )
 
 
-def _add_teacher(
-    spec: Task, teacher: str | Path | None, settings: DistillationSettings | None
-) -> DistilledTask | None:
+def _add_teacher(spec: Task, teacher: str | Path | None, settings: DistillationSettings | None) -> DistilledTask | None:
     """Returns the task that is learned from the teacher too; None if there is no teacher."""
     if teacher is not None:
         return DistilledTask(spec, teacher, settings or DistillationSettings())

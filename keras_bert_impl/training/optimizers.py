@@ -15,7 +15,6 @@ from keras_bert_impl.training.settings import TrainingSettings
 NO_DECAY = ("bias", "gamma", "beta")
 
 
-@keras.saving.register_keras_serializable(package="keras_bert_impl")
 class LayerwiseOptimizer(ReplicaSummedOptimizer):
     """Base of optimizers whose learning rate can have a factor for each variable; Keras has one rate for all.
 

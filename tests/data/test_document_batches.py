@@ -11,7 +11,11 @@ PAD = 9
 def make_features(counts: list[int]) -> Features:
     """Texts with these numbers of windows; each window is [text, number of the window, 2 to 7 further tokens]."""
     draw = np.random.default_rng(3)
-    rows = [[text, number, *draw.integers(10, 99, draw.integers(2, 8))] for text, n in enumerate(counts) for number in range(n)]
+    rows = [
+        [text, number, *draw.integers(10, 99, draw.integers(2, 8))]
+        for text, n in enumerate(counts)
+        for number in range(n)
+    ]
     ids = Ragged.from_rows(rows, dtype=np.int32, pad=PAD)
     example = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     inputs = {"input_ids": ids, "attention_mask": Ragged(np.ones_like(ids.flat), ids.offsets)}

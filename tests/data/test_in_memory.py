@@ -35,7 +35,6 @@ KINDS: dict[str, Callable[[], Any]] = {
     "pandas categories": lambda: pd.DataFrame(ROWS).astype({"stars": "category"}),
     "polars": lambda: pl.DataFrame(ROWS),
     "datasets": lambda: datasets.Dataset.from_list(ROWS),
-    "streamed datasets": lambda: datasets.Dataset.from_list(ROWS).to_iterable_dataset(),
     "tf.data": lambda: make_tf_data(COLUMNS),
     "list": lambda: ROWS,
     "generator": lambda: (row for row in ROWS),
@@ -119,7 +118,7 @@ def test_questions_as_datasets_has_them(tmp_path: Path) -> None:
     assert task.read_file(unnamed, labeled=False, name="test")["id"] == ["test, row 1"]
     with pytest.raises(InputError, match=r"train, row 1: answers is .*'Ada'.*; the lists text and answer_start"):
         task.read_file([{**unnamed[0], "answers": {"text": "Ada", "answer_start": 0}}], name="train")
-    with pytest.raises(InputError, match="train, row 1: there is no column 'context'; the columns are 'question', 'tex"):
+    with pytest.raises(InputError, match="train, row 1: there is no column 'context'; the columns are 'question', "):
         task.read_file([{"question": "Who?", "text": "Ada."}], name="train")
     with pytest.raises(InputError, match="train, row 1: there is no 'answers'"):
         task.read_file(unnamed, name="train")
@@ -137,7 +136,7 @@ def test_classes_get_their_names() -> None:
     rows = {"text": ["a", "b"], "label": [1, 0], "tokens": [["a", "hat"], []], "ner_tags": [[0, 1], []]}
     data = datasets.Dataset.from_dict(rows, features=features)
     assert TASKS["classification"].read_file(data)["label"] == ["good", "bad"]
-    assert TASKS["tagging"].read_file(data, columns={"label": "ner_tags"})["label"] == [["O", "B-hat"], []]
+    assert TASKS["tagging"].read_file(data)["label"] == [["O", "B-hat"], []]
     features = datasets.Features({name: features[name] for name in ("text", "label")})
     hidden = datasets.Dataset.from_dict({"text": ["a"], "label": [-1]}, features=features)
     with pytest.raises(InputError, match="row 1: the label in column 'label' is empty"):
@@ -183,7 +182,9 @@ def test_columns_by_number() -> None:
     ],
 )
 def test_missing_values_are_named_by_row(data: Any) -> None:
-    with pytest.raises(InputError, match=r"valid, row 2: (text|label) is missing; a string was expected\. Add it, or"):
+    with pytest.raises(
+        InputError, match=r"valid, row 2: (text is missing; a string|the label in column 'label' is empty)"
+    ):
         TASKS["classification"].read_file(data, name="valid")
 
 

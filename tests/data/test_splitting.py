@@ -12,9 +12,9 @@ from keras_bert_impl.errors import InputError
 def make_columns() -> Columns:
     """137 examples of three labels; some texts occur up to four times."""
     draw = np.random.default_rng(5)
-    texts = [f"text {i}" for i in draw.integers(0, 110, 137)]
-    labels = draw.choice(["a", "b", "c"], 137, p=[0.6, 0.3, 0.1]).tolist()
-    return {"text": texts, "label": labels, "location": [f"row {i}" for i in range(137)]}
+    numbers = draw.integers(0, 110, 137)
+    labels = draw.choice(["a", "b", "c"], 110, p=[0.6, 0.3, 0.1])[numbers].tolist()
+    return {"text": [f"text {i}" for i in numbers], "label": labels, "location": [f"row {i}" for i in range(137)]}
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5])
@@ -29,11 +29,10 @@ def test_both_sides_are_all_examples_and_share_no_text(fraction: float) -> None:
         assert part["text"] == [columns["text"][i] for i in chosen]
         assert part["label"] == [columns["label"][i] for i in chosen]
     assert not set(train["text"]) & set(valid["text"])
-    assert len(valid["text"]) == pytest.approx(137 * fraction, abs=2)
-    # Groups of several rows may have several labels, so the fractions are not exact.
+    assert len(valid["text"]) == pytest.approx(137 * fraction, abs=3)
     totals, counts = Counter(columns["label"]), Counter(valid["label"])
     for label, total in totals.items():
-        assert counts[label] == pytest.approx(total * fraction, abs=4), label
+        assert counts[label] == pytest.approx(total * fraction, abs=2), label
 
 
 def test_strata_have_the_fraction_exactly_without_groups() -> None:
@@ -61,7 +60,7 @@ def test_the_seed_decides() -> None:
     first, again, other = (split_off(columns, 0.2, seed=seed)[1] for seed in (1, 1, 2))
     assert first == again
     assert first["location"] != other["location"]
-    reordered = {name: values for name, values in reversed(columns.items())}
+    reordered = dict(reversed(columns.items()))
     assert split_off(reordered, 0.2, seed=1)[1] == first
 
 

@@ -86,7 +86,7 @@ def test_data_sets_by_name(tmp_path: Path) -> None:
     assert sorted(len(answers["text"]) for answers in found["squad"]["answers"]) == [0, 0, 1, 1, 2]
     assert {"text": ["Ada"], "answer_start": [5]} in found["squad"]["answers"]
     assert sorted(found["documents"]) == [["café 5"], ["café 6"]]
-    assert re.match(r"tfds:tiny_set:test, example 1 has no 'body', but .*'sentence'", found["no such field"])
+    assert re.match(r"tfds:tiny_set:test, example 1 has no field 'body', but .*'sentence'", found["no such field"])
     assert found["split"] == "tfds:tiny_set:valid: there is no split 'valid'; the splits are train, test."
     assert found["name"].endswith("TensorFlow Datasets has no data set 'there_is_no_such_set'. Check the name.")
     assert "there is no column 'text'; the columns are 'answers', 'context', 'id'" in found["column"]

@@ -29,7 +29,7 @@ def take_step(
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     logits = model(**torch_models.to_tensors(inputs)).logits
     loss = torch.nn.CrossEntropyLoss(weight=torch.tensor(weights))
-    loss(logits.flatten(0, -2), torch.tensor(labels).flatten()).backward()
+    loss(logits.flatten(0, -2), torch.tensor(labels).flatten().long()).backward()
     optimizer.step()
     return {key: tensor.numpy() for key, tensor in model.state_dict().items()}
 
@@ -39,8 +39,11 @@ def test_a_step_is_that_of_torch(model_class: Any, tmp_path) -> None:
     name = model_class.__name__
     shape = (transformers_models.BATCH, transformers_models.LENGTH)
     draw = np.random.default_rng(7)
-    inputs = {"input_ids": draw.integers(1, 99, shape), "token_type_ids": draw.integers(0, 3, shape)}
-    labels = draw.integers(0, transformers_models.LABELS, shape if "Token" in name else shape[:1])
+    inputs = {
+        "input_ids": draw.integers(1, 99, shape, "int32"),
+        "token_type_ids": draw.integers(0, 3, shape, "int32"),
+    }
+    labels = draw.integers(0, transformers_models.LABELS, shape if "Token" in name else shape[:1], "int32")
     transformers_models.save(name, tmp_path, **NO_DROPOUT)
     model = model_class.from_pretrained(tmp_path)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
@@ -53,11 +56,11 @@ def test_a_step_is_that_of_torch(model_class: Any, tmp_path) -> None:
         np.testing.assert_allclose(array, expected[key], atol=5e-6, err_msg=key)
 
 
-@pytest.mark.parametrize("kind", ["int64", "float32", "column", "one-hot"])
+@pytest.mark.parametrize("kind", ["int32", "float32", "column", "one-hot"])
 def test_weights_are_those_of_keras(kind: str) -> None:
-    ids = np.array([0, 2, 1, 2, 5, 3])
+    ids = np.array([0, 2, 1, 2, 5, 3], "int32")
     labels = {
-        "int64": ids,
+        "int32": ids,
         "float32": ids.astype("float32"),
         "column": ids[:, None],
         "one-hot": np.eye(6, dtype="float32")[ids],

@@ -15,7 +15,7 @@ import transformers_models
 from keras import ops
 
 from keras_bert_impl import models
-from keras_bert_impl.checkpoints.adapters import read_adapter
+from keras_bert_impl.checkpoints.adapters import merge_adapter, read_adapter
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
@@ -49,7 +49,9 @@ CASES: dict[str, dict[str, Any]] = {
 
 def get_labels(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The arguments for the number of labels, of transformers and of this package."""
-    return (LABELS, NAMES) if name.endswith("Classification") else ({}, {})
+    if name.endswith("Classification"):
+        return LABELS, NAMES
+    return ({"num_labels": 2}, {}) if name == "BertForQuestionAnswering" else ({}, {})
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +98,7 @@ def test_adapters_of_peft(name: str, base: Path, tmp_path: Path) -> None:
     merged = getattr(models, name).from_pretrained(adapter)
     assert (model.has_lora, merged.has_lora) == (True, False)
     compare(merged(inputs), theirs)
-    if labels:
+    if name.endswith("Classification"):
         assert list(merged.config.id2label.values()) == [f"LABEL_{n}" for n in range(5)]
 
     model.save_adapter(tmp_path / "ours")
@@ -156,23 +158,6 @@ def test_lora_changes_nothing_before_training(base: Path) -> None:
     assert 0.9 / 32**0.5 < np.abs(starts).max() <= 1 / 32**0.5
 
 
-def test_training_changes_lora_and_the_head_only(base: Path) -> None:
-    model = models.BertForSequenceClassification.from_pretrained(base, **NAMES, hidden_dropout_prob=0.0)
-    model.enable_lora(3, targets=["query", "dense"])
-    model.compile(keras.optimizers.Adam(1e-2), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    frozen = [(variable, ops.convert_to_numpy(variable)) for variable in model.non_trainable_weights]
-    labels = np.arange(13) % 5
-    losses = model.fit(transformers_models.make_inputs(), labels, epochs=9, batch_size=13, verbose=0).history["loss"]
-    assert losses[-1] < 0.7 * losses[0]
-    for variable, before in frozen:
-        np.testing.assert_array_equal(ops.convert_to_numpy(variable), before, err_msg=variable.path)
-    # Two moments for each trained weight.
-    trained = sum(int(np.prod(variable.shape)) for variable in model.trainable_weights)
-    slots = sum(int(np.prod(variable.shape)) for variable in model.optimizer.variables if variable.shape)
-    assert slots == 2 * trained
-    assert trained < 0.25 * sum(int(np.prod(variable.shape)) for variable in model.weights)
-
-
 def test_sentence_embeddings(small_bert: Path, tmp_path: Path) -> None:
     """The directory of the adapter has the modules of sentence-transformers, which loads it with PEFT."""
     directory = sentence_models.make_directory("mean", tmp_path / "embedder", bert=small_bert)
@@ -208,24 +193,17 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "rank type": ({"r": "3"}, "r is '3'; a number above 0 was expected"),
     "alpha": ({"lora_alpha": 0}, "lora_alpha is 0; a number above 0 was expected"),
     "pattern": ({"rank_pattern": {"(a+)+query": 3}}, "rank_pattern contains '(.*)'; names of modules were expected"),
-    "missing": ({"target_modules": ["query", "key"]}, "lacks the LoRA of encoder.layer.0.attention.self.key"),
 }
 
 
 @pytest.mark.parametrize("case", CONFIGS)
-def test_configurations_that_are_refused(case: str, base: Path, adapter: Path, tmp_path: Path) -> None:
+def test_configurations_that_are_refused(case: str, adapter: Path, tmp_path: Path) -> None:
     changes, message = CONFIGS[case]
     shutil.copytree(adapter, tmp_path / "adapter")
     path = tmp_path / "adapter" / "adapter_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-    model = models.BertForSequenceClassification.from_pretrained(base, **NAMES)
-    before = model.state_dict()
     with pytest.raises(InputError, match=message):
-        model.load_adapter(tmp_path / "adapter")
-    assert not model.has_lora
-    assert all((array == before[name]).all() for name, array in model.state_dict().items())
-    with pytest.raises(InputError, match=message):
-        models.BertForSequenceClassification.from_pretrained(tmp_path / "adapter")
+        read_adapter(tmp_path / "adapter")
 
 
 QUERY = "base_model.model.bert.encoder.layer.0.attention.self.query"
@@ -270,21 +248,23 @@ def test_tensors_that_are_refused(case: str, adapter: Path, tmp_path: Path) -> N
     ],
     ids=str,
 )
-def test_adapters_of_another_base(changes: dict[str, int], message: str, adapter: Path, tmp_path: Path) -> None:
+def test_adapters_of_another_base(changes: dict[str, int], message: str, adapter: Path) -> None:
     config = BertConfig.from_pretrained(open_source(adapter)).to_dict() | changes
     other = models.BertForSequenceClassification(config)
     with pytest.raises(InputError, match=message):
         other.load_adapter(adapter)
-    other.save_pretrained(tmp_path / "other")
     with pytest.raises(InputError, match=message):
-        models.BertForSequenceClassification.from_pretrained(open_source(adapter, base=tmp_path / "other"))
+        merge_adapter(other.state_dict(), read_adapter(adapter), base="other")
 
 
 def test_a_head_for_other_labels(base: Path, adapter: Path) -> None:
     model = models.BertForSequenceClassification.from_pretrained(base)
-    message = r"classifier.weight has the shape \[5, 32\]; the configuration needs \[2, 32\]"
+    message = r"classifier.bias has the shape \[5\]; the configuration needs \[6\]"
+    before = model.state_dict()
     with pytest.raises(InputError, match=message):
         model.load_adapter(adapter)
+    assert not model.has_lora
+    assert all((array == before[name]).all() for name, array in model.state_dict().items())
 
 
 def test_bases_that_cannot_be_opened(base: Path, adapter: Path, tmp_path: Path) -> None:
@@ -328,10 +308,10 @@ def test_invalid_calls(base: Path, adapter: Path, tmp_path: Path) -> None:
             call()
     merged = models.BertForSequenceClassification.from_pretrained(adapter)
     merged.enable_lora(2)
-    with pytest.raises(InputError, match="The base of this model is .*, itself an adapter"):
+    with pytest.raises(InputError, match=r"The base of this model is .*, itself an adapter"):
         merged.save_adapter(tmp_path / "second")
-    with pytest.raises(InputError, match="none of adapter_model.safetensors, adapter_model.bin"):
-        shutil.copy(adapter / "adapter_config.json", tmp_path)
+    shutil.copy(adapter / "adapter_config.json", tmp_path)
+    with pytest.raises(InputError, match=r"none of adapter_model.safetensors, adapter_model.bin"):
         read_adapter(tmp_path)
 
 

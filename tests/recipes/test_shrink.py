@@ -1,6 +1,7 @@
 """Smaller models: copied layers, and new weights with projected embeddings."""
 
 from pathlib import Path
+
 import numpy as np
 import pytest
 import small
@@ -45,8 +46,7 @@ def test_layers_are_copied(larger: Path, tmp_path: Path) -> None:
 
 
 def test_a_size_has_new_weights_and_projected_embeddings(larger: Path, tmp_path: Path) -> None:
-    model = shrink(larger, tmp_path / "smaller", size="tiny", seed=3)
-    config = model.config
+    config = shrink(larger, tmp_path / "smaller", size="tiny").config
     assert (config.num_hidden_layers, config.hidden_size, config.vocab_size) == (2, 128, 997)
     assert (config.max_position_embeddings, config.layer_norm_eps) == (131, 1e-9)
     before, after = (BertModel.from_pretrained(path).state_dict() for path in (larger, tmp_path / "smaller"))
@@ -58,11 +58,6 @@ def test_a_size_has_new_weights_and_projected_embeddings(larger: Path, tmp_path:
         expected = table.astype(np.float64) @ directions[:128].T * scale
         # The signs of the directions are arbitrary, products of vectors are not.
         np.testing.assert_allclose(reduced @ reduced.T, expected @ expected.T, atol=2e-5, err_msg=name)
-    again = shrink(larger, tmp_path / "again", size="tiny", seed=3).state_dict()
-    other = shrink(larger, tmp_path / "other", size="tiny").state_dict()
-    query = "encoder.layer.0.attention.self.query.weight"
-    np.testing.assert_array_equal(again[query], model.state_dict()[query])
-    assert not np.array_equal(other[query], again[query])
 
 
 def test_sizes_that_are_not_possible(larger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

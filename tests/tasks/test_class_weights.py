@@ -15,7 +15,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks import get_task
 from keras_bert_impl.tasks.class_weights import compute_balanced_weights, compute_pos_weights
 from keras_bert_impl.tasks.losses import BinaryCrossEntropy, SmoothedCrossEntropy
-from keras_bert_impl.tasks.options import ClassificationOptions, MultiLabelOptions, RerankingOptions
+from keras_bert_impl.tasks.options import ClassificationOptions, MultiLabelOptions, RerankingOptions, TaggingOptions
 from keras_bert_impl.tokenization import BertTokenizer
 
 NAMES = ["no", "perhaps", "yes"]
@@ -23,9 +23,11 @@ COLUMNS = {"text": list("abcdefg"), "label": ["no", "yes", "no", "perhaps", "no"
 IDS = np.array([0, 2, 0, 1, 0, 2, 0])
 
 
-def encode(letters: BertTokenizer, columns: dict[str, Any], *, task: str = "classification", **options: Any) -> Features:
+def encode(
+    letters: BertTokenizer, columns: dict[str, Any], *, task: str = "classification", **options: Any
+) -> Features:
     """The training data with all weights."""
-    kinds = {"classification": ClassificationOptions, "tagging": ClassificationOptions}
+    kinds = {"classification": ClassificationOptions, "tagging": TaggingOptions}
     made = get_task(task, kinds[task](**options))
     config = BertConfig.preset(
         "tiny", vocab_size=letters.vocab_size, **made.make_config_changes(made.find_labels(columns))
@@ -37,7 +39,7 @@ def encode(letters: BertTokenizer, columns: dict[str, Any], *, task: str = "clas
 def compute_torch_loss(
     logits: np.ndarray, labels: np.ndarray, weights: list[float] | None, smoothing: float
 ) -> tuple[float, np.ndarray]:
-    """torch's CrossEntropyLoss and its gradient."""
+    """Torch's CrossEntropyLoss and its gradient."""
     import torch
 
     tensor = torch.tensor(logits, requires_grad=True)
@@ -49,7 +51,7 @@ def compute_torch_loss(
 
 @run_in_torch_process
 def compute_torch_binary_loss(logits: np.ndarray, labels: np.ndarray, pos_weight: list[float]) -> float:
-    """torch's BCEWithLogitsLoss."""
+    """Torch's BCEWithLogitsLoss."""
     import torch
 
     loss = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(pos_weight))
@@ -60,7 +62,7 @@ def test_balanced_class_weights_are_those_of_scikit_learn(letters: BertTokenizer
     weights = encode(letters, COLUMNS, class_weight="balanced").weights["logits"]
     expected = compute_class_weight("balanced", classes=np.array(NAMES), y=COLUMNS["label"])
     np.testing.assert_allclose(weights, expected[IDS], rtol=1e-6)
-    np.testing.assert_allclose([weights[IDS == number].sum() for number in range(3)], 7 / 3, rtol=1e-6)
+    np.testing.assert_allclose([weights[number == IDS].sum() for number in range(3)], 7 / 3, rtol=1e-6)
 
 
 @pytest.mark.parametrize("given", ["yes=10,no=0.5", '{"yes": 10, "no": 0.5}', {"yes": 10, "no": 0.5}], ids=repr)
@@ -113,13 +115,13 @@ def test_binary_loss_with_rows_and_smoothing(smoothing: float) -> None:
     labels = generator.integers(0, 2, (7, 4)).astype(np.float32)
     pos_weight = [0.5, 1.0, 3.0, 10.0]
     loss = BinaryCrossEntropy(pos_weight)
-    assert float(loss(labels, logits)) == pytest.approx(
-        compute_torch_binary_loss(logits, labels, pos_weight), rel=1e-6
-    )
+    assert float(loss(labels, logits)) == pytest.approx(compute_torch_binary_loss(logits, labels, pos_weight), rel=1e-6)
     again = BinaryCrossEntropy.from_config(loss.get_config())
     assert float(again(labels, logits)) == float(loss(labels, logits))
     rows = np.array([0, 1, 2, 0.5, 3, 1, 1], np.float32)
-    by_row = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing, reduction=None)(labels, logits)
+    by_row = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing, reduction=None)(
+        labels, logits
+    )
     expected = float(np.average(keras.ops.convert_to_numpy(by_row), weights=rows))
     found = BinaryCrossEntropy(label_smoothing=smoothing)(labels, logits, sample_weight=rows)
     assert float(found) == pytest.approx(expected, rel=1e-5)
@@ -139,7 +141,10 @@ def test_a_class_that_does_not_occur_has_weight_one() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"class_weight": "maybe=2"}, r"class_weight has a weight for 'maybe', which is not a label .* are 'no', 'perh"),
+        (
+            {"class_weight": "maybe=2"},
+            r"class_weight has a weight for 'maybe', which is not a label .* are 'no', 'perh",
+        ),
         ({"class_weight": {"yes": 0, "No": 1}}, r"class_weight has a weight for 'No'"),
     ],
 )
@@ -170,7 +175,11 @@ def test_all_weights_may_not_be_zero(letters: BertTokenizer) -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        (ClassificationOptions, {"class_weight": "much"}, "class_weight is 'much'; balanced, NAME=WEIGHT,NAME=WEIGHT or"),
+        (
+            ClassificationOptions,
+            {"class_weight": "much"},
+            "class_weight is 'much'; balanced, NAME=WEIGHT,NAME=WEIGHT or",
+        ),
         (ClassificationOptions, {"class_weight": "3"}, "class_weight is '3'; balanced"),
         (ClassificationOptions, {"class_weight": "a=2,b"}, "class_weight is 'a=2,b'"),
         (ClassificationOptions, {"class_weight": "a=-2"}, "class_weight is 'a=-2'"),

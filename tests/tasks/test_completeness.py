@@ -62,7 +62,11 @@ FILES: dict[str, tuple[str, str]] = {
     "classification": ("x.tsv", make_table("text", "label", rows=LABELED)),
     "multi-label-classification": (
         "x.tsv",
-        make_table("text", "label", rows=[(text, ("dull", "fine,great", "", "great")[i % 4]) for i, (text, _) in enumerate(LABELED)]),
+        make_table(
+            "text",
+            "label",
+            rows=[(text, ("dull", "fine,great", "", "great")[i % 4]) for i, (text, _) in enumerate(LABELED)],
+        ),
     ),
     "regression": (
         "x.tsv",
@@ -342,7 +346,7 @@ def serve(export: Path, request: dict[str, list[Any]]) -> dict[str, np.ndarray]:
 
 
 # The graphs of these exports are also those of other tasks, which are tested without --slow.
-SLOW_EXPORTS = ("regression", "reranking", "next-sentence", "pretraining")
+SLOW_EXPORTS = ("multi-label-classification", "regression", "reranking", "next-sentence", "pretraining")
 
 
 @pytest.mark.parametrize(

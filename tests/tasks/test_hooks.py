@@ -196,8 +196,8 @@ def test_options_belong_to_their_task(search: Search) -> None:
     assert search.options == SearchOptions()
     with pytest.raises(InputError, match=r"the options of the task search are 5; SearchOptions was expected"):
         get_task("search", 5)
-    with pytest.raises(InputError, match=r"the options of the task tagging are .*; the task has no options"):
-        get_task("tagging", SearchOptions())
+    with pytest.raises(InputError, match=r"the options of the task masked-lm are .*; the task has no options"):
+        get_task("masked-lm", SearchOptions())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -250,7 +250,7 @@ def test_the_command_passes_the_options(
     arguments = ["finetune", "x", "--train", "a", "--valid", "b", "--output", "c"]
     assert main([*arguments, "--task", "search", "--kind", "new", "--no-strict"]) == 0
     assert given["options"] == SearchOptions(kind="new", strict=False)
-    assert main([*arguments, "--task", "tagging"]) == 0
+    assert main([*arguments, "--task", "question-answering"]) == 0
     assert given["options"] is None
 
 

@@ -4,8 +4,10 @@ import dataclasses
 import json
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score
@@ -122,7 +124,10 @@ def test_a_label_that_does_not_occur_keeps_its_threshold() -> None:
 @pytest.mark.parametrize(
     ("thresholds", "message"),
     [
-        ({"dull": 0.5}, r"has the label 'dull', which the model does not have; its labels are 'funny', 'long', 'short'"),
+        (
+            {"dull": 0.5},
+            r"has the label 'dull', which the model does not have; its labels are 'funny', 'long', 'short'",
+        ),
         ({"long": 1.5}, r"has 1.5 for the label 'long'; a number from 0 to 1"),
         ({"long": float("nan")}, r"has nan for the label 'long'"),
         ({"long": True}, r"has True for the label 'long'"),
@@ -136,6 +141,22 @@ def test_bad_thresholds_are_refused(thresholds: Any, message: str) -> None:
         read_thresholds(config)
     with pytest.raises(InputError, match=r"some/model: label_thresholds in config\.json"):
         TASK.check_config(config, "some/model")
+
+
+def test_outputs_of_a_saved_model() -> None:
+    """The same labels and scores as those of predictions, with an empty name for each label that is not predicted."""
+    config = make_config(**{THRESHOLDS: {"funny": 0.25, "long": 0.7}})
+    logits = np.random.default_rng(7).normal(size=(11, 3)).astype(np.float32)
+    serving: Any = SimpleNamespace(
+        config=config, gather=lambda strings, indices: np.array(strings)[keras.ops.convert_to_numpy(indices)]
+    )
+    outputs = TASK.serve({"logits": keras.ops.convert_to_tensor(logits)}, serving)
+    predictions = make_predictions(logits, config)
+    assert outputs["labels"].tolist() == [
+        [name if name in prediction["labels"] else "" for name in NAMES] for prediction in predictions
+    ]
+    expected = [list(prediction["scores"].values()) for prediction in predictions]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(outputs["scores"]), expected, atol=1e-6)
 
 
 def test_targets_of_explanations() -> None:
@@ -187,8 +208,6 @@ def compute_pipeline_scores(directory: Path, texts: list[str]) -> list[dict[str,
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random BERT with a small vocabulary, without a head."""
-    import keras
-
     keras.utils.set_random_seed(6)
     words = sorted({word for text in COLUMNS["text"] for word in text.split()})
     tokenizer = BertTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words], do_lower_case=True)
@@ -241,11 +260,12 @@ def test_a_run_is_opened_by_transformers(checkpoint: Path, tmp_path: Path) -> No
         assert ours["scores"] == pytest.approx(theirs, abs=1e-5)
 
 
+@pytest.mark.slow  # `test_training_step.py` takes a step with a single label.
 def test_a_single_label_is_a_sigmoid_too(checkpoint: Path, tmp_path: Path) -> None:
     columns = {"text": COLUMNS["text"], "label": [["short"] if "short" in text else [] for text in COLUMNS["text"]]}
     metrics = train(checkpoint, tmp_path / "run", columns)
     assert metrics["labels"] == ["short"]
-    assert BertConfig.from_pretrained(tmp_path / "run").extra[THRESHOLDS] == {}
+    assert THRESHOLDS not in BertConfig.from_pretrained(tmp_path / "run").extra
     predictions = Predictor(tmp_path / "run").predict_texts(COLUMNS["text"])
     assert [set(prediction["labels"]) for prediction in predictions] == [
         {"short"} if prediction["scores"]["short"] >= 0.5 else set() for prediction in predictions

@@ -38,7 +38,10 @@ def config() -> BertConfig:
 @pytest.fixture
 def config_v2() -> BertConfig:
     columns = {"answers": [ALWAYS, NEVER]}
-    changes = {**TASK.make_config_changes(TASK.find_labels(columns)), "extra": TASK.make_config_extra(columns, max_length=23)}
+    changes = {
+        **TASK.make_config_changes(TASK.find_labels(columns)),
+        "extra": TASK.make_config_extra(columns, max_length=23),
+    }
     return BertConfig.preset("tiny", vocab_size=30522, **changes)
 
 

@@ -101,6 +101,8 @@ for case in [("classes", 4), ("classes", 8), ("tags", 4), ("pretraining", 3)]:
 def test_xla_on_tensorflow_is_refused() -> None:
     model = BertForSequenceClassification(make_config())
     model.compile("sgd", make_loss(), jit_compile=True)
-    with pytest.raises(InputError, match="compiled with jit_compile=True, Keras' default on GPUs; .* jit_compile=False"):
+    with pytest.raises(
+        InputError, match=r"compiled with jit_compile=True, Keras' default on GPUs; .* jit_compile=False"
+    ):
         accumulate(model, 2)
     accumulate(model, 1)

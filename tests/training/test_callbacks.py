@@ -31,6 +31,7 @@ from keras_bert_impl.training import (
     pretrain,
 )
 from keras_bert_impl.training.distribution import SINGLE_DEVICE, Distribution
+from keras_bert_impl.training.optimizers import make_optimizer
 
 STEPS, STEPS_PER_EPOCH = 11, 4
 
@@ -93,13 +94,17 @@ class AddMetric(keras.callbacks.Callback):
 
 
 def train(
-    directory: Path, *callbacks: Any, distribution: Distribution = SINGLE_DEVICE, **arguments: Any
+    directory: Path,
+    *callbacks: Any,
+    optimizer: Any = "adam",
+    distribution: Distribution = SINGLE_DEVICE,
+    **arguments: Any,
 ) -> keras.Model:
     """Trains for 11 steps in epochs of 4."""
     keras.utils.set_random_seed(1)
     inputs = {"x": keras.Input((3,), name="x")}
     model = keras.Model(inputs, {"y": keras.layers.Dense(1, name="y")(inputs["x"])})
-    model.compile("adam", loss={"y": "mse"})
+    model.compile(optimizer, loss={"y": "mse"})
     arguments = {"steps": STEPS, "steps_per_epoch": STEPS_PER_EPOCH, "verbose": 0, "callbacks": callbacks, **arguments}
     states = SaveStates(directory, SavingSettings(minutes=0), distribution=distribution)
     fit_with_resume(model, Rows(), states=states, **arguments)
@@ -132,6 +137,18 @@ def test_the_state_of_callbacks_is_resumed(tmp_path: Path) -> None:
     assert resumed.steps == STEPS
 
 
+@pytest.mark.parametrize("name", ["adafactor", "lion"])
+def test_other_optimizers_are_resumed_exactly(tmp_path: Path, name: str) -> None:
+    settings = FineTuningSettings(optimizer=name, learning_rate=0.1, schedule="inverse-sqrt")
+    models = [train(tmp_path / "complete", optimizer=make_optimizer(settings, steps=STEPS))]
+    with pytest.raises(Interrupted):
+        train(tmp_path / "states", Recorder(6), optimizer=make_optimizer(settings, steps=STEPS))
+    models.append(train(tmp_path / "states", Recorder(), optimizer=make_optimizer(settings, steps=STEPS)))
+    complete, resumed = ([*model.weights, *model.optimizer.variables] for model in models)
+    for one, other in zip(complete, resumed, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
+
+
 def test_other_callbacks_may_differ_when_a_run_is_resumed(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         train(tmp_path, Recorder(6))
@@ -146,7 +163,10 @@ def test_other_callbacks_may_differ_when_a_run_is_resumed(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("callbacks", "message"),
     [
-        ([keras.callbacks.TerminateOnNaN], "callbacks contains <class .*TerminateOnNaN'>, which is not a Keras callback"),
+        (
+            [keras.callbacks.TerminateOnNaN],
+            "callbacks contains <class .*TerminateOnNaN'>, which is not a Keras callback",
+        ),
         (keras.callbacks.TerminateOnNaN(), "callbacks is <.*TerminateOnNaN.*>; a list of Keras callbacks was expected"),
     ],
 )
@@ -168,6 +188,7 @@ def read_curves(directory: Path) -> dict[str, tuple[list[int], list[float]]]:
     }
 
 
+@pytest.mark.slow
 def test_a_resumed_run_in_tensorboard(small_bert: Path, snippets: Path, tmp_path: Path) -> None:
     settings = FineTuningSettings(
         epochs=3, batch_size=32, learning_rate=1e-3, max_length=29, schedule="cosine", warmup=0.2
@@ -228,6 +249,7 @@ def test_the_option_tensorboard(small_bert: Path, snippets: Path, tmp_path: Path
     assert read_curves(tmp_path / "finetune" / "train")["batch_loss"][0] == list(range(1, 17))
 
 
+@pytest.mark.slow
 def test_pretraining_takes_callbacks(tmp_path: Path) -> None:
     """One of them ends it early."""
 
@@ -240,9 +262,7 @@ def test_pretraining_takes_callbacks(tmp_path: Path) -> None:
     recorder = Recorder()
     settings = PretrainingSettings(batch_size=8, report_every=2, held_out=0.2)
     common: dict[str, Any] = {"objective": Objective(max_length=37), "settings": settings, "log": lambda line: None}
-    metrics = pretrain(
-        corpus.directory, output=tmp_path / "run", steps=9, callbacks=[Stop(), recorder], **common
-    )
+    metrics = pretrain(corpus.directory, output=tmp_path / "run", steps=9, callbacks=[Stop(), recorder], **common)
     assert recorder.calls == ["begin", 0, "end"]
     assert (metrics["steps"], recorder.steps) == (2, 2)
     assert "val_loss" in recorder.end_logs

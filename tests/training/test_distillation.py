@@ -91,16 +91,14 @@ def test_the_divergences_are_those_of_torch(temperature: float) -> None:
         assert float(loss(teacher, student, weights)) == pytest.approx(float(loss(teacher[:4], student[:4])), rel=1e-5)
 
 
-@pytest.mark.parametrize("hidden_weight", [0.0, 0.7])
+@pytest.mark.parametrize("hidden_weight", [0.0, pytest.param(0.7, marks=pytest.mark.slow)])
 def test_steps_equal_those_of_torch(
     teacher: Path, student: Path, rows: dict[str, list[str]], tmp_path: Path, hidden_weight: float
 ) -> None:
     settings = FineTuningSettings(epochs=1, batch_size=8, learning_rate=1e-3, warmup=0.0, max_length=29, seed=11)
     distillation = DistillationSettings(temperature=3.0, alpha=0.6, hidden_weight=hidden_weight)
     arguments: dict[str, Any] = {"train": rows, "valid": rows, "teacher": teacher, "log": lambda line: None}
-    metrics = finetune(
-        student, **arguments, output=tmp_path / "run", settings=settings, distillation=distillation
-    )
+    metrics = finetune(student, **arguments, output=tmp_path / "run", settings=settings, distillation=distillation)
     batches = make_batches(student, rows, settings)
     start = safetensors.numpy.load_file(student / "model.safetensors")
     weights = dataclasses.asdict(distillation)
@@ -120,7 +118,9 @@ def test_steps_equal_those_of_torch(
     assert "| alpha | 0.6 |" in card
     assert str(teacher) not in card
 
-    # Accumulated parts of a batch have the same loss.
+    # Accumulated parts of a batch have the same loss. Slow, because it compiles another step.
+    if not hidden_weight:
+        return
     settings = dataclasses.replace(settings, accumulate=2)
     parts = finetune(student, **arguments, output=tmp_path / "parts", settings=settings, distillation=distillation)
     np.testing.assert_allclose(parts["training_loss"]["loss"], losses, rtol=1e-3)
@@ -187,35 +187,49 @@ def train_with_torch(
     return {name: parameter.detach().numpy() for name, parameter in model.named_parameters()}, losses
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.* texts are longer than:UserWarning")
 def test_a_student_learns_from_texts_without_labels(
-    teacher: Path, small_bert: Path, snippets: Path, film_texts: list[str], tmp_path: Path
+    sentiment_run: Path, small_bert: Path, snippets: Path, film_texts: list[str], tmp_path: Path
 ) -> None:
-    """Its probabilities are nearer to those of the teacher than the same ones for every text."""
-    texts = film_texts[:64]
+    """Its probabilities follow those of the teacher."""
+    texts = film_texts[:61]
     (tmp_path / "texts.tsv").write_text("\n".join(["text", *texts]), encoding="utf-8")
-    settings = ["--epochs", "12", "--batch-size", "16", "--learning-rate", "3e-3", "--max-length", "64"]
-    files = ["--train", str(tmp_path / "texts.tsv"), "--valid", str(snippets / "valid.tsv")]
-    options = ["--teacher", str(teacher), "--alpha", "1", "--temperature", "1", "--dropout", "0"]
+    settings = ["--epochs", "20", "--batch-size", "8", "--learning-rate", "3e-3", "--max-length", "29"]
+    # The same texts, so that the best epoch is the one that learned most.
+    files = ["--train", str(tmp_path / "texts.tsv"), "--valid", str(snippets / "train.tsv")]
+    options = ["--teacher", str(sentiment_run), "--alpha", "1", "--temperature", "1", "--dropout", "0"]
     run = tmp_path / "run"
     assert main(["finetune", str(small_bert), *files, "--output", str(run), *settings, *options]) == 0
-    assert json.loads((run / "metrics.json").read_text())["labels"] == ["positive", "negative"]
+    assert json.loads((run / "metrics.json").read_text())["labels"] == ["negative", "positive"]
     wanted, learned = (
-        np.array([prediction["scores"]["positive"] for prediction in Predictor(model).predict_texts(texts)])
-        for model in (teacher, run)
+        np.array(
+            [prediction["scores"]["positive"] for prediction in Predictor(model, max_length=29).predict_texts(texts)]
+        )
+        for model in (sentiment_run, run)
     )
-    assert wanted.std() > 0.05  # Otherwise there is nothing to learn.
-    assert np.abs(learned - wanted).mean() < 0.5 * np.abs(wanted - wanted.mean()).mean()
+    assert np.corrcoef(learned, wanted)[0, 1] > 0.8
 
 
-@pytest.mark.parametrize("task", ["masked-lm", "tagging", "regression", "reranking", "multiple-choice"])
-def test_outputs_of_the_teacher_are_labels(
-    task: str, small_bert: Path, film_texts: list[str], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(
+    "task",
+    [
+        *("masked-lm", "tagging"),
+        *(
+            pytest.param(task, marks=pytest.mark.slow)
+            for task in ("regression", "reranking", "multiple-choice", "multi-label-classification")
+        ),
+    ],
+)
+def test_outputs_of_the_teacher_are_labels(task: str, small_bert: Path, film_texts: list[str], tmp_path: Path) -> None:
     """For each task: the labels of a batch are the outputs of the teacher for its inputs."""
     columns = make_examples(task, film_texts, tmp_path)
     spec, tokenizer = TASKS[task], BertTokenizer.from_pretrained(small_bert)
     config = BertConfig.from_pretrained(small_bert)
-    changes = {**spec.make_config_changes(spec.find_labels(columns)), "extra": spec.make_config_extra(columns, max_length=23)}
+    changes = {
+        **spec.make_config_changes(spec.find_labels(columns)),
+        "extra": spec.make_config_extra(columns, max_length=23),
+    }
     keras.utils.set_random_seed(3)
     model = spec.model_class(dataclasses.replace(config, **changes))
     model.save_pretrained(tmp_path / "teacher")
@@ -224,7 +238,7 @@ def test_outputs_of_the_teacher_are_labels(
     features = taught.encode(columns, tokenizer, model.config, max_length=31)
     batches = taught.make_batches(features, 3, seed=1, epochs=1)
     trainable = taught.make_trainable(model, features)
-    trainable.compile("sgd", **taught.make_compile_arguments(features))
+    trainable.compile("sgd", **taught.make_compile_arguments(features, model.config))
     specs = batches.get_spec()[1]
     for k in range(len(batches)):
         inputs, labels, weights = batches[k]
@@ -249,9 +263,15 @@ def make_examples(task: str, texts: list[str], directory: Path) -> dict[str, lis
         return {"text": texts[:7], "label": texts[:7]}
     if task == "multiple-choice":
         return {"text": texts[:7], "choices": [texts[n : n + 3] for n in range(7)], "label": [1, 0, 2, 1, 1, 0, 2]}
+    if task == "multi-label-classification":
+        return {
+            "text": texts[:7],
+            "label": [["dull"], [], ["long", "short"], ["short"], [], ["dull", "long"], ["long"]],
+        }
     return {"text": texts[:7], "text_pair": texts[7:14], "label": list("0110010")}
 
 
+@pytest.mark.slow
 def test_a_masked_word_student(small_bert: Path, film_texts: list[str], tmp_path: Path) -> None:
     """With alpha 1 the loss falls towards 0, below the entropy of the labels."""
     config = dataclasses.replace(BertConfig.from_pretrained(small_bert), **WITHOUT_DROPOUT)
@@ -287,7 +307,8 @@ class SignalAt(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-@pytest.mark.parametrize("hidden_weight", [0.0, pytest.param(0.5, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("hidden_weight", [0.0, 0.5])
 def test_a_resumed_run_ends_with_the_same_weights(
     teacher: Path, small_bert: Path, rows: dict[str, list[str]], tmp_path: Path, hidden_weight: float
 ) -> None:

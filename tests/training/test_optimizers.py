@@ -111,7 +111,7 @@ def train_with_torch(
     start: dict[str, np.ndarray],
     gradients: list[dict[str, np.ndarray]],
     *,
-    decayed: tuple[str, ...],
+    decays: dict[str, float],
     warmup_steps: int,
     factors: dict[str, float],
     optimizer: str = "AdamW",
@@ -123,7 +123,7 @@ def train_with_torch(
 
     parameters = {name: torch.nn.Parameter(torch.tensor(value)) for name, value in start.items()}
     groups = [
-        {"params": [value], "weight_decay": 0.1 if name in decayed else 0.0, "lr": 1e-2 * factors.get(name, 1.0)}
+        {"params": [value], "weight_decay": decays.get(name, 0.0), "lr": 1e-2 * factors.get(name, 1.0)}
         for name, value in parameters.items()
     ]
     optimizer = getattr(torch.optim, optimizer)(groups, lr=1e-2, **options)
@@ -137,8 +137,9 @@ def train_with_torch(
     return {name: parameter.detach().numpy() for name, parameter in parameters.items()}
 
 
-# The class in torch, and its options that differ.
-TORCH = {adamw: ("AdamW", {"eps": 1e-8}), adafactor: ("Adafactor", {"eps": (1e-30, 1e-3)})}
+# The class in torch, its options that differ, and the weight decay. In torch, Adafactor's rate is relative to the size
+# of the weights before their decay, in Keras after it.
+TORCH = {adamw: ("AdamW", {"eps": 1e-8}, 0.1), adafactor: ("Adafactor", {"eps": (1e-30, 1e-3)}, 0.0)}
 
 
 @pytest.mark.parametrize("factors", [{}, {"embeddings": 0.25, "kernel": 0.5, "gamma": 0.5}], ids=["one rate", "layers"])
@@ -151,13 +152,13 @@ def test_steps_equal_those_of_torch(make: Callable[..., Any], factors: dict[str,
     gradients = [{name: size * generator.normal(size=shape) for name, shape in SHAPES.items()} for size in sizes]
 
     variables = [keras.Variable(value, name=name, dtype="float32") for name, value in start.items()]
-    ours = make(learning_rate=1e-2, steps=STEPS, warmup=0.3, weight_decay=0.1, clip_norm=1.5)
+    name, options, decay = TORCH[make]
+    ours = make(learning_rate=1e-2, steps=STEPS, warmup=0.3, weight_decay=decay, clip_norm=1.5)
     ours.rate_factors = {id(variable): factors.get(variable.name, 1.0) for variable in variables}
-    name, options = TORCH[make]
     theirs = train_with_torch(
         start,
         gradients,
-        decayed=DECAYED,
+        decays=dict.fromkeys(DECAYED, decay),
         warmup_steps=round(0.3 * STEPS),
         factors=factors,
         optimizer=name,
@@ -212,13 +213,14 @@ def list_decayed_parameters(**sizes: int) -> set[str]:
     return set(transformers.trainer_pt_utils.get_parameter_names(model, [torch.nn.LayerNorm], names))
 
 
-def test_decay_changes_the_weights_that_transformers_decays() -> None:
+@pytest.mark.parametrize("make", [adamw, adafactor, lion])
+def test_decay_changes_the_weights_that_transformers_decays(make: Callable[..., Any]) -> None:
     """With gradients of zero only weight decay changes a weight."""
     config = BertConfig.preset("tiny", vocab_size=99, max_position_embeddings=17, hidden_dropout_prob=0.0)
     model = BertForSequenceClassification(config)
     for variable in model.trainable_variables:
         variable.assign(keras.ops.ones_like(variable))
-    optimizer = adamw(learning_rate=1.0, steps=2, warmup=0.0, weight_decay=0.25)
+    optimizer = make(learning_rate=1.0, steps=2, warmup=0.0, weight_decay=0.25)
     optimizer.apply(
         [keras.ops.zeros_like(variable) for variable in model.trainable_variables], model.trainable_variables
     )

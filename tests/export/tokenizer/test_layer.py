@@ -53,6 +53,13 @@ def test_in_a_dataset() -> None:
     assert_equal(batches[1], TOKENIZER(TEXTS[2:4], PAIRS[2:4], max_length=9))
 
 
+def test_in_a_functional_model() -> None:
+    model, classifier = make_text_model()
+    expected = classifier.predict(TOKENIZER(TEXTS, max_length=9), verbose=0)["logits"]
+    np.testing.assert_allclose(model(tf.constant(TEXTS))["logits"], expected, atol=1e-5)
+
+
+@pytest.mark.slow
 def test_a_functional_model_is_trained_saved_and_exported(tmp_path: Path) -> None:
     model, classifier = make_text_model()
     model.compile("sgd", {"logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True)})
@@ -69,8 +76,8 @@ def test_a_functional_model_is_trained_saved_and_exported(tmp_path: Path) -> Non
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     np.testing.assert_allclose(np.array(output.split()[-10:], float), expected.ravel(), atol=1e-5)
     model.export(tmp_path / "export", verbose=False)
-    served = tf.saved_model.load(tmp_path / "export").serve(tf.constant(TEXTS))
-    np.testing.assert_allclose(served["logits"], expected, atol=1e-5)
+    loaded = tf.saved_model.load(tmp_path / "export")
+    np.testing.assert_allclose(loaded.serve(tf.constant(TEXTS))["logits"], expected, atol=1e-5)
 
 
 def test_it_is_restored_from_its_configuration() -> None:
@@ -85,7 +92,9 @@ def test_bad_input() -> None:
         BertTokenizerLayer("bert")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="max_length is 2; at least 3"):
         BertTokenizerLayer(TOKENIZER, max_length=2)
-    with pytest.raises(InputError, match=r'dtype int32; strings \[batch\] were expected. Use keras.Input\(\(\), dtype="s'):
+    with pytest.raises(
+        InputError, match=r'dtype int32; strings \[batch\] were expected. Use keras.Input\(\(\), dtype="s'
+    ):
         BertTokenizerLayer(TOKENIZER)(keras.Input((), dtype="int32"))
 
 
@@ -99,6 +108,6 @@ def test_other_backends_are_refused() -> None:
     command, environment = [sys.executable, "-c", code], {**os.environ, "KERAS_BACKEND": "jax"}
     output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert output == (
-        "a tokenizer inside a model is made of operations on strings, which need TensorFlow, but Keras uses the backend "
-        "jax. Set KERAS_BACKEND=tensorflow.\n"
+        "a tokenizer inside a model is made of operations on strings, which need TensorFlow, but Keras uses the "
+        "backend jax. Set KERAS_BACKEND=tensorflow.\n"
     )
