@@ -128,8 +128,8 @@ def prepare(arguments):
     job = JOBS[arguments.job]
     spec = get_task(job.task)
     train, valid = job.read(arguments.data)
-    train = {name: values[: arguments.limit] for name, values in train.items()}
     changes = spec.make_config_changes(spec.find_labels(train))
+    train = {name: values[: arguments.limit] for name, values in train.items()}
     config = dataclasses.replace(BertConfig.from_pretrained(arguments.checkpoint), **changes)
     tokenizer = BertTokenizer.from_pretrained(arguments.checkpoint)
     encoded = [spec.encode(columns, tokenizer, config, max_length=job.max_length) for columns in (train, valid)]

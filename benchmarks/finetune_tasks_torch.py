@@ -72,10 +72,9 @@ def make_labels(labels, weights=None):
     if "start_logits" in labels:
         return to_tensors({"start_positions": labels["start_logits"], "end_positions": labels["end_logits"]})
     values = labels["logits"]
-    if weights is not None:
-        values = np.where(weights["logits"] > 0, values, -100)
-    is_class = np.issubdtype(values.dtype, np.integer)
-    return {"labels": torch.from_numpy(values.astype(np.int64 if is_class else np.float32))}
+    if not np.issubdtype(values.dtype, np.integer):
+        return {"labels": torch.from_numpy(values)}
+    return to_tensors({"labels": values if weights is None else np.where(weights["logits"] > 0, values, -100)})
 
 
 if __name__ == "__main__":
