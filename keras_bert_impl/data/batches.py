@@ -100,6 +100,11 @@ class Features:
     def __len__(self) -> int:
         return len(self.example)
 
+    @property
+    def is_first_row(self) -> np.ndarray:
+        """Whether a row is the first of its example, whose rows follow one another: bool ``[rows]``."""
+        return np.diff(self.example, prepend=-1) > 0
+
     def count_examples(self) -> int:
         """Returns the number of examples, which have one row each, or several."""
         return int(self.example.max(initial=-1)) + 1

@@ -31,7 +31,7 @@ class DocumentFeatures(Features):
     @classmethod
     def group(cls, features: Features) -> "DocumentFeatures":
         """Groups rows by their examples; the labels and weights of an example are those of its first row."""
-        starts = np.flatnonzero(np.diff(features.example, prepend=-1))
+        starts = np.flatnonzero(features.is_first_row)
         labels, weights = (
             {name: values[starts] for name, values in part.items()}  # type: ignore[index]  # There are no Ragged ones.
             for part in (features.labels, features.weights)

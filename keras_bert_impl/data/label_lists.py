@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.data.labels import make_key, make_label, parse_label_list
-from keras_bert_impl.data.tables import iterate_rows
+from keras_bert_impl.data.tables import iterate_rows, make_column_error
 from keras_bert_impl.errors import InputError
 
 
@@ -81,8 +81,5 @@ def _read_flag(record: Mapping[str, Any], name: str, *, location: str) -> bool:
 
 def _take(record: Mapping[str, Any], name: str, *, location: str) -> Any:
     if name not in record:
-        raise InputError(
-            f"{location}: there is no column {name!r}; the columns are {', '.join(map(repr, record))}. Say which of "
-            "them contain the labels."
-        )
+        raise make_column_error(record, [name], "contain the labels", location=location)
     return record[name]

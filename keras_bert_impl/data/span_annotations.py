@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from keras_bert_impl.data.tables import Records, check_text, read_lines, read_records
+from keras_bert_impl.data.tables import Records, check_text, make_column_error, read_lines, read_records
 from keras_bert_impl.data.tag_schemes import Entity, make_tags
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import parse_json
@@ -119,12 +119,10 @@ def _flatten_task(record: Mapping[str, Any], location: str, *, labeled: bool) ->
 
 def _take(record: Mapping[str, Any], chosen: str | None, usual: tuple[str, ...], location: str, content: str) -> Any:
     """Returns the column that the user named, or the first of the usual ones."""
-    name = next((name for name in ((chosen,) if chosen else usual) if name in record), None)
+    names = (chosen,) if chosen else usual
+    name = next((name for name in names if name in record), None)
     if name is None:
-        raise InputError(
-            f"{location}: there is no column {' or '.join(map(repr, (chosen,) if chosen else usual))}; the columns are "
-            f"{', '.join(map(repr, record))}. Say which of them contains {content}."
-        )
+        raise make_column_error(record, names, f"contains {content}", location=location)
     return record[name]
 
 

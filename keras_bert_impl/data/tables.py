@@ -5,7 +5,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -258,13 +258,18 @@ def take_fields(record: Mapping[str, Any], names: Mapping[str, str], *, location
     example = {"location": location}
     for role, name in names.items():
         if name not in record:
-            raise InputError(
-                f"{location}: there is no column {name!r}; the columns are {', '.join(map(repr, record))}. "
-                f"Say which of them contains the {role}."
-            )
+            raise make_column_error(record, [name], f"contains the {role}", location=location)
         check = _CHECKS.get(role, check_text)
         example[role] = check(record[name], name=name, location=location)
     return example
+
+
+def make_column_error(record: Iterable[str], names: Sequence[str], content: str, *, location: str) -> InputError:
+    """Returns the error for a record that has none of the columns ``names``; one that it has should be named."""
+    return InputError(
+        f"{location}: there is no column {' or '.join(map(repr, names))}; the columns are "
+        f"{', '.join(map(repr, record))}. Say which of them {content}."
+    )
 
 
 def make_empty_error(path: str | Path) -> InputError:

@@ -249,11 +249,9 @@ class TextEncoder:
             )
         if examples.weights is not None:
             features = _add_weights(features, examples.weights[features.example])
-        return (
-            features
-            if class_weight is None
-            else _add_class_weights(features, class_weight, list(config.id2label.values()))
-        )
+        if class_weight is None:
+            return features
+        return _add_class_weights(features, class_weight, self.task.list_label_names(config))
 
     # -- datasets
 

@@ -250,6 +250,7 @@ class Task(abc.ABC):
     ) -> Iterator[dict[str, Any]]:
         self._check_columns(columns)
         path = data if isinstance(data, str | os.PathLike | MemoryTable) else MemoryTable(data, name=name)
+        # Readers take a `MemoryTable` too.
         return self.read_examples(path, labeled=labeled, **columns)  # type: ignore[arg-type]
 
     def _check_columns(self, columns: Mapping[str, str]) -> None:

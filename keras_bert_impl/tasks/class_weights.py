@@ -38,7 +38,7 @@ def add_class_weights(features: Features, class_weight: str | Mapping[str, float
     else:
         is_counted = own > 0
         if not isinstance(labels, Ragged):
-            is_counted &= np.diff(features.example, prepend=-1) > 0  # A long text has several rows with its label.
+            is_counted &= features.is_first_row  # A long text has several rows with its label.
         by_class = compute_balanced_weights(ids[is_counted], len(names))
     weighted = (own * by_class[ids]).astype(np.float32)
     values = Ragged(weighted, labels.offsets) if isinstance(labels, Ragged) else weighted

@@ -133,7 +133,7 @@ class MultiLabelClassification(SequenceTask):
         if features is not None and config is not None:
             names = list(config.id2label.values())
             labels: Any = features.labels["logits"]
-            has_label = labels[np.diff(features.example, prepend=-1) > 0]  # A long text has several rows.
+            has_label = labels[features.is_first_row]  # A long text has several rows.
             arguments["loss"]["logits"].pos_weight = compute_pos_weights(self.options.pos_weight, has_label, names)
         return arguments
 

@@ -20,7 +20,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.models.student import HIDDEN_STATES, Student
 from keras_bert_impl.ops.compiled import compile_inference
 from keras_bert_impl.tasks import Task, find_task, open_task
-from keras_bert_impl.tasks.encoding import check_fit
+from keras_bert_impl.tasks.encoding import check_fit, format_names
 from keras_bert_impl.tasks.losses import make_squared_error
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training.distribution import Distribution
@@ -178,8 +178,8 @@ class DistilledTask:
         own, names = (list(self.task.list_label_names(each)) for each in (config, teacher))
         if sorted(own) != sorted(names) and not len(own) == len(names) == 1:  # A single number needs no name.
             raise InputError(
-                f"the teacher {name} has the {len(names)} labels {_list_names(names)}; the training data has the "
-                f"{len(own)} labels {_list_names(own)}. Choose a teacher that was trained with the same labels, or "
+                f"the teacher {name} has the {len(names)} labels {format_names(names)}; the training data has the "
+                f"{len(own)} labels {format_names(own)}. Choose a teacher that was trained with the same labels, or "
                 "correct the names in its config.json."
             )
         if names and len(names) > 1:
@@ -241,7 +241,3 @@ class DistilledTask:
 def _name_label(output: str) -> str:
     """Returns the name of the label that is the teacher's output of this name."""
     return f"teacher_{output}"
-
-
-def _list_names(names: list[str]) -> str:
-    return ", ".join(map(repr, names[:20])) + (", …" if len(names) > 20 else "")

@@ -32,7 +32,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def decay(self, step: Any) -> Any:
         """The factor of the decay at a step; 1 in the warm-up."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not define its decay")
 
     def compute_fraction_left(self, step: Any) -> Any:
         """The fraction of the steps after the warm-up that are left; 1 in the warm-up, 0 after the last step."""
