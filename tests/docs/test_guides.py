@@ -26,23 +26,22 @@ FINE_TUNING = (DOCS / "guides" / "fine-tuning.md").read_text(encoding="utf-8")
 SMALL_BUDGETS = (DOCS / "guides" / "small-budgets.md").read_text(encoding="utf-8")
 SERVING = (DOCS / "guides" / "serving.md").read_text(encoding="utf-8")
 SEARCH = (DOCS / "guides" / "semantic-search.md").read_text(encoding="utf-8")
-SMALL_BUDGETS = (DOCS / "guides" / "small-budgets.md").read_text(encoding="utf-8")
 INTERPRETATION = (DOCS / "guides" / "interpretation.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.* texts are longer than:UserWarning")
-def test_fine_tuning(
-    tmp_path: Path,
-    small_bert: Path,
-    snippets: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+@pytest.fixture
+def guide_directory(tmp_path: Path, small_bert: Path, snippets: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory of a reader: a small checkpoint named as in the guides, ``train.tsv`` and ``valid.tsv``."""
     shutil.copytree(small_bert, tmp_path / "all-MiniLM-L6-v2")
     for name in ("train", "valid"):
         shutil.copy(snippets / f"{name}.tsv", tmp_path)
     monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.* texts are longer than:UserWarning")
+def test_fine_tuning(guide_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     topics = [("A short comedy.", ["short", "funny"]), ("It is long.", []), ("A short story.", ["short"])]
     rows = [json.dumps({"text": text, "label": labels}) for text, labels in topics * 4]
     Path("topics.jsonl").write_text("\n".join(rows), encoding="utf-8")
@@ -54,7 +53,7 @@ def test_fine_tuning(
     for command in shown:
         assert main(command) == 0, command
     for name in re.findall(r"^      ([\w.]+)(?:, ([\w.]+))?", FINE_TUNING, flags=re.M):
-        assert all((tmp_path / "runs" / "sentiment" / part).is_file() for part in name if part), name
+        assert all((guide_directory / "runs" / "sentiment" / part).is_file() for part in name if part), name
     capsys.readouterr()
     first, in_memory, _, *with_strings, with_ids = extract_blocks(FINE_TUNING)
     names: dict[str, Any] = {}
@@ -71,19 +70,11 @@ def test_fine_tuning(
 
 
 @pytest.mark.filterwarnings("ignore:.* is deprecated:DeprecationWarning")  # KerasTuner's, of Python's threads.
-def test_the_search_for_settings(
-    tmp_path: Path,
-    small_bert: Path,
-    snippets: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_search_for_settings(guide_directory: Path, snippets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With a few rows; the search that is run again has nothing to do."""
     pytest.importorskip("keras_tuner", reason="needs the package keras-tuner")
-    shutil.copytree(small_bert, tmp_path / "all-MiniLM-L6-v2")
     for name in ("train", "valid"):
-        shutil.copy(snippets / "test.tsv", tmp_path / f"{name}.tsv")
-    monkeypatch.chdir(tmp_path)
+        shutil.copy(snippets / "test.tsv", guide_directory / f"{name}.tsv")
     (code,) = (block for block in extract_blocks(FINE_TUNING) if "keras_tuner" in block)
     for _ in range(2):
         exec(compile(code, "fine-tuning.md", "exec"), {})
@@ -104,11 +95,8 @@ def test_the_fine_tuning_guide_lists_the_defaults() -> None:
 
 
 @pytest.mark.slow
-def test_small_budgets(tmp_path: Path, small_bert: Path, snippets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(small_bert, tmp_path / "all-MiniLM-L6-v2")
-    for name in ("train", "valid"):
-        shutil.copy(snippets / f"{name}.tsv", tmp_path)
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("guide_directory")
+def test_small_budgets() -> None:
     before, _ = SMALL_BUDGETS.split("## Distillation")  # See `test_distillation`.
     shown = extract_commands(before.replace("--freeze-layers 4", "--freeze-layers 2"))
     assert [command[0] for command in shown] == ["finetune"] * 3 + ["predict", "convert"]
@@ -140,17 +128,8 @@ def test_the_fine_tuning_guide_lists_the_tasks() -> None:
 
 
 @pytest.mark.slow
-def test_distillation(
-    tmp_path: Path,
-    small_bert: Path,
-    snippets: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    shutil.copytree(small_bert, tmp_path / "all-MiniLM-L6-v2")
-    for name in ("train", "valid"):
-        shutil.copy(snippets / f"{name}.tsv", tmp_path)
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("guide_directory")
+def test_distillation(capsys: pytest.CaptureFixture[str]) -> None:
     section = SMALL_BUDGETS.split("\n## Distillation\n")[1].split("\n## ")[0]
     shown = extract_commands(section)
     assert [command[0] for command in shown] == ["finetune", "shrink", "finetune"]
