@@ -212,6 +212,16 @@ def read_pixels(page: Any, selector: str) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4).astype(int)
 
 
+def change_media(page: Any, query: str, **media: str) -> None:
+    """Emulates a medium; returns when the page has painted for it: this listener is called after those of the page."""
+    page.evaluate(
+        "query => { window.changed = new Promise(done => matchMedia(query).addEventListener('change', () => done())) }",
+        query,
+    )
+    page.emulate_media(**media)
+    page.evaluate("window.changed")
+
+
 def find_map(page: Any, layer: int, column: str) -> Any:
     return page.locator(f".maps [aria-label='layer {layer}, {column}']")
 
@@ -612,15 +622,12 @@ def test_maps_follow_the_color_scheme_and_print(show: Callable[..., Any]) -> Non
     page = show(make_page())
     selector = ".maps [aria-label='layer 1, head 1'] canvas"
     light = read_pixels(page, selector)
-    a_frame = "new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
-    page.emulate_media(color_scheme="dark")
-    page.evaluate(a_frame)
+    change_media(page, "(prefers-color-scheme: dark)", color_scheme="dark")
     dark = read_pixels(page, selector)
     # The darkest pixel is now the lightest.
     assert light.sum(-1).argmin() == dark.sum(-1).argmax()
     assert dark.mean() < light.mean()
-    page.emulate_media(media="print")
-    page.evaluate(a_frame)
+    change_media(page, "print", media="print")
     assert (read_pixels(page, selector) == light).all()
     assert not page.is_visible("#layer")
 
