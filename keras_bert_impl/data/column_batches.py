@@ -57,7 +57,7 @@ class ColumnBatches(LengthBatches):
     duplicate would be a false negative. Then an epoch shuffles the examples, and puts them into its batches in turn,
     each into the next batch that has none of its texts; so the batches have about the same size. If a text is in more
     examples than there are batches, there are more, smaller batches. An example that fits nowhere is left out of the
-    epoch.
+    epoch. The examples of a batch are sorted by length.
 
     Args:
         features: the examples.
@@ -142,7 +142,7 @@ class ColumnBatches(LengthBatches):
             return super()._order_rows(epoch)
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.features))
         batches = _spread(order, self._texts, self.per_epoch, max_size=self.batch_size)
-        return [np.array(batch) for batch in batches]
+        return [np.array(sorted(batch, key=self._row_lengths.__getitem__)) for batch in batches]
 
 
 def _count_most_frequent(texts: np.ndarray) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 from keras import ops
 
 from keras_bert_impl.models.wrapper import TrainingWrapper
+from keras_bert_impl.ops.trimming import apply_in_groups
 
 
 class SentenceColumns(TrainingWrapper):
@@ -18,6 +19,8 @@ class SentenceColumns(TrainingWrapper):
         columns: the number of columns.
         is_merged: whether the columns are padded to the same length and computed as one batch, which is faster for
             texts of similar length.
+        groups: the number of groups of rows that are computed without each other's padding, for batches whose rows are
+            sorted by length.
 
     Inputs:
         those of the embedder for each column: ``input_ids_0``, ``attention_mask_0`` …, ``input_ids_1`` …
@@ -34,10 +37,12 @@ class SentenceColumns(TrainingWrapper):
     (1, 2, 128)
     """
 
-    def __init__(self, embedder: Any, columns: int, *, is_merged: bool = False, **kwargs: Any) -> None:
+    def __init__(self, embedder: Any, columns: int, *, is_merged: bool = False, groups: int = 1, **kwargs: Any) -> None:
         super().__init__(embedder, **kwargs)
         self.columns = columns
         self.is_merged = is_merged
+        self.groups = groups
+        self.supports_jit = groups == 1  # XLA needs constant shapes.
 
     def call(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
         """Returns the vectors of all columns."""
@@ -55,4 +60,7 @@ class SentenceColumns(TrainingWrapper):
         return {"sentence_embedding": ops.reshape(vectors, (-1, self.columns, vectors.shape[-1]))}
 
     def _embed(self, inputs: dict[str, Any], training: bool | None) -> Any:
-        return self.wrapped(inputs, training=training)["sentence_embedding"]
+        def embed(inputs: dict[str, Any]) -> Any:
+            return self.wrapped(inputs, training=training)["sentence_embedding"]
+
+        return embed(inputs) if self.groups == 1 else apply_in_groups(embed, inputs, self.groups, training=training)

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 _OUTPUT = "sentence_embedding"
 # The number of documents in the ranking of each query.
 _RANKED = max(k for counts in CUTOFFS.values() for k in counts)
+# Groups of rows by length in batches that are not chosen by length: with 3, XQuAD's paragraphs have 27 % fewer tokens.
+_GROUPS = 3
 # What to do if a model has no prompt for documents, but one of another name.
 _PROMPT_ADVICE = (
     "Add 'document' to config_sentence_transformers.json, or give finetune the option --document-prompt, which may be "
@@ -233,7 +235,7 @@ class Embedding(TextTask):
         from keras_bert_impl.models.sentence_columns import SentenceColumns
 
         examples = self._make_examples(features)
-        self._choose_loss(features)
+        groups = _GROUPS if self._has_random_batches(features) else 1
         dimensions, sizes = model.settings.count_dimensions(model.config.hidden_size), self.options.matryoshka_dims
         if sizes and sizes[0] > dimensions:
             raise InputError(
@@ -245,7 +247,7 @@ class Embedding(TextTask):
                 f"trained. Add {dimensions} if they are used.",
                 stacklevel=2,
             )
-        return SentenceColumns(model, examples.columns.shape[1], is_merged=examples.is_merged)
+        return SentenceColumns(model, examples.columns.shape[1], is_merged=examples.is_merged, groups=groups)
 
     def make_batches(
         self, features: Features, batch_size: int, *, seed: int, epochs: int, lengths: tuple[int, ...] = ()
@@ -255,7 +257,7 @@ class Embedding(TextTask):
         Raises:
             InputError: the batches have no negatives.
         """
-        examples, unique = self._make_examples(features), self._choose_loss(features) == "multiple-negatives"
+        examples, unique = self._make_examples(features), self._has_random_batches(features)
         batches = ColumnBatches(examples, batch_size, seed=seed, epochs=epochs, lengths=lengths, unique=unique)
         if unique and examples.columns.shape[1] == 2 and len(examples) < 1.5 * batches.per_epoch:
             problem = f"batch_size is {batch_size}"
@@ -282,6 +284,10 @@ class Embedding(TextTask):
             return settings.prompts["query"], document
         default = settings.prompts[settings.default_prompt_name] if settings.default_prompt_name else ""
         return default, default
+
+    def _has_random_batches(self, features: Features) -> bool:
+        """Whether the batches are not chosen by length, because the texts of a batch are negatives of each other."""
+        return self._choose_loss(features) == "multiple-negatives"
 
     def _choose_loss(self, features: Features | None) -> str:
         from keras_bert_impl.tasks.contrastive import choose_loss

@@ -96,6 +96,7 @@ def test_no_text_is_twice_in_a_batch(batch_size: int, seed: int) -> None:
         for each in rows:
             assert 1 < len(each) <= batch_size
             assert len(np.unique(texts[each])) == 2 * len(each)
+            assert (np.diff(batches.features.lengths[each]) >= 0).all()
         used = np.concatenate(rows)
         assert len(np.unique(used)) == len(used) == 119 - batches.count_left_out(epoch)
         assert batches.count_left_out(epoch) <= 2

@@ -26,7 +26,6 @@ from keras_bert_impl.errors import InputError, Interrupted
 from keras_bert_impl.models.sentence_columns import SentenceColumns
 from keras_bert_impl.training import SaveStates, SavingSettings, accumulate, adamw, fit_with_resume
 from keras_bert_impl.training.distribution.base import Backend, join_rows, split_rows
-from keras_bert_impl.training.distribution.tensorflow import cut_padding
 
 JAX = {"KERAS_BACKEND": "jax"}
 RANKING = "MultipleNegativesRankingLoss"
@@ -169,17 +168,6 @@ def test_rows_are_split_and_joined() -> None:
     split = split_rows({"x": rows}, 3)["x"]
     np.testing.assert_array_equal(split[1], rows[1::3])
     np.testing.assert_array_equal(join_rows({"x": split})["x"], rows)
-
-
-def test_parts_are_cut_to_their_longest_rows() -> None:
-    mask = tf.constant([[1, 1, 0, 0, 0], [1, 1, 1, 0, 0]])
-    part = {"input_ids_0": mask * 7, "attention_mask_0": mask, "attention_mask_1": mask[:, :2]}
-    assert {name: values.shape[1] for name, values in cut_padding(part).items()} == {
-        "input_ids_0": 3,
-        "attention_mask_0": 3,
-        "attention_mask_1": 2,
-    }
-    assert cut_padding({"input_ids_0": mask})["input_ids_0"].shape[1] == 5
 
 
 def test_losses_that_are_sums_over_rows_use_plain_accumulation() -> None:

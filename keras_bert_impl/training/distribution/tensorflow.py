@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.ops.trimming import cut_padding
 from keras_bert_impl.training.distribution import LOST_WORKER, Distribution
 from keras_bert_impl.training.distribution.base import (
     Backend,
@@ -331,15 +332,6 @@ def _run_in_parts(model: keras.Model, x: Any, *, parts: int) -> tuple[Any, _Comp
 
     array, _ = loop(write_output, tf.TensorArray(tf.float32, parts))
     return keras.tree.pack_sequence_as(structure[0], [filling.cut(join_rows(array.stack()))]), compute_vjp
-
-
-def cut_padding(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Cuts inputs ``[rows, length]`` to the longest row, if there are attention masks among them."""
-    lengths = [tf.reduce_sum(mask, axis=1) for name, mask in inputs.items() if name.startswith("attention_mask")]
-    if not lengths:
-        return dict(inputs)
-    longest = tf.maximum(tf.reduce_max(tf.concat(lengths, axis=0)), 1)
-    return {name: values[:, :longest] for name, values in inputs.items()}
 
 
 def _add_gradient(total: Any, gradient: Any) -> Any:
