@@ -90,7 +90,10 @@ def _make_inference(contents: ExportContents) -> tuple[Callable[[Any, Tensors], 
     def trace(model: Any) -> Any:
         def call(inputs: Tensors) -> Tensors:
             values = [(variable, weight.value()) for variable, weight in quantized]
-            with keras.StatelessScope(state_mapping=values), use_variants("inference", merged.prepared):
+            with (
+                keras.StatelessScope(state_mapping=values),
+                use_variants("fused", "inference", prepared=merged.prepared),
+            ):
                 outputs = model(inputs, training=False)
             # Clients cannot read bfloat16.
             return tf.nest.map_structure(lambda value: tf.cast(value, tf.float32), outputs)

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_bert_impl.config import BertConfig
+from keras_bert_impl.ops.dense import dense
 from keras_bert_impl.ops.layer_norm import layer_norm
 from keras_bert_impl.ops.logits import matmul_in_blocks
 
@@ -68,7 +69,8 @@ class BertResidual(BertBaseLayer):
         self.dropout = self._make_dropout(self.config.hidden_dropout_prob)
 
     def call(self, hidden_states: Any, input_tensor: Any) -> Any:
-        return self.LayerNorm(self.dropout(self.dense(hidden_states)) + input_tensor)
+        outputs = dense(self.dense, hidden_states, residual=input_tensor, dropout=self.dropout)
+        return self.LayerNorm(outputs)
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")

@@ -9,6 +9,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.layers.base import BertBaseLayer, BertResidual, Config, gather_positions, make_initializer
 from keras_bert_impl.ops.activations import get_activation
 from keras_bert_impl.ops.attention import self_attention
+from keras_bert_impl.ops.dense import dense
 from keras_bert_impl.ops.rematerialization import rematerialize
 
 
@@ -170,7 +171,7 @@ class BertIntermediate(BertBaseLayer):
         self.activation = get_activation(self.config.hidden_act)
 
     def call(self, hidden_states: Any) -> Any:
-        return self.activation(self.dense(hidden_states))
+        return dense(self.dense, hidden_states, activation=self.activation)
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_bert_impl.layers.base import BertBaseLayer, Config, gather_positions, make_logits_dense
 from keras_bert_impl.ops.activations import get_activation
+from keras_bert_impl.ops.dense import dense
 from keras_bert_impl.ops.logits import matmul_in_blocks
 
 
@@ -21,7 +22,7 @@ class BertPredictionHeadTransform(BertBaseLayer):
         self.LayerNorm = self._make_layer_norm()
 
     def call(self, hidden_states: Any) -> Any:
-        return self.LayerNorm(self.activation(self.dense(hidden_states)))
+        return self.LayerNorm(dense(self.dense, hidden_states, activation=self.activation))
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_impl")

@@ -61,6 +61,14 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "swish": keras.activations.silu,
 }
 
+# The activations that oneDNN computes together with a matrix product, by the names of TensorFlow's fused operations.
+FUSED_ACTIVATIONS: dict[Callable[[Any], Any], str] = {
+    **{ACTIVATIONS[name]: "GeluExact" for name in EXACT_GELUS},
+    _tanh_gelu: "GeluApproximate",
+    ACTIVATIONS["relu"]: "Relu",
+    ACTIVATIONS["tanh"]: "Tanh",
+}
+
 
 def get_activation(hidden_act: str) -> Callable[[Any], Any]:
     """Returns the function that a ``hidden_act`` names; raises ``InputError`` if there is none."""

@@ -12,8 +12,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_bert_impl.ops.dense import dense
 from keras_bert_impl.ops.rematerialization import recompute_in_backward
-from keras_bert_impl.ops.variants import choose, get_prepared
+from keras_bert_impl.ops.variants import choose
 
 Projections = Sequence[keras.layers.Dense]
 
@@ -39,8 +40,8 @@ def _self_attention(
     hidden_size = hidden_states.shape[-1]
     asking, queries = (hidden_states, length) if query_states is None else (query_states, 1)
 
-    def project(dense: keras.layers.Dense, states: Any, tokens: Any) -> Any:
-        return ops.reshape(dense(states), (batch, tokens, num_heads, hidden_size // num_heads))
+    def project(layer: keras.layers.Dense, states: Any, tokens: Any) -> Any:
+        return ops.reshape(dense(layer, states), (batch, tokens, num_heads, hidden_size // num_heads))
 
     flat = ops.reshape(hidden_states, (-1, hidden_size))  # [B * T, H]: TensorFlow fuses dense layers on rank 2 only.
     query = project(projections[0], ops.reshape(asking, (-1, hidden_size)), queries)  # [B, Q, N, S]
@@ -114,10 +115,9 @@ def _merged_self_attention(
     """One product for query, key and value on TensorFlow, with the weights that `merge_projections` prepared."""
     import tensorflow as tf
 
-    kernel, bias = get_prepared(projections[0])
     hidden_size = hidden_states.shape[-1]
     batch, length = tf.shape(attention_bias)[0], tf.shape(attention_bias)[3]
-    projected = tf.nn.bias_add(tf.matmul(tf.reshape(hidden_states, [-1, hidden_size]), kernel.value()), bias.value())
+    projected = dense(projections[0], tf.reshape(hidden_states, [-1, hidden_size]))
     projected = tf.reshape(projected, tf.stack([batch, length, 3, num_heads, hidden_size // num_heads]))
     query, key, value = tf.unstack(tf.transpose(projected, [2, 0, 3, 1, 4]))  # [B, N, T, S]
     query = query if query_states is None else query[:, :, :1]
@@ -134,7 +134,7 @@ def merge_projections(projections: Projections, *, num_heads: int) -> list[np.nd
     """
     scales = (1 / math.sqrt(projections[0].units // num_heads), 1, 1)
     merged = []
-    for weights in ([dense.kernel for dense in projections], [dense.bias for dense in projections]):
+    for weights in ([layer.kernel for layer in projections], [layer.bias for layer in projections]):
         arrays = [ops.convert_to_numpy(weight) for weight in weights]
         scaled = [(a * np.float32(scale)).astype(a.dtype) for a, scale in zip(arrays, scales, strict=True)]
         merged.append(np.concatenate(scaled, axis=-1))

@@ -5,6 +5,7 @@ from typing import Any
 
 from keras import ops
 
+from keras_bert_impl.ops.onednn import can_run, emit
 from keras_bert_impl.ops.rematerialization import recompute_in_backward
 from keras_bert_impl.ops.variants import choose
 
@@ -64,34 +65,22 @@ def _fused_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
 
 
 def _emit_fused_layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
-    import tensorflow as tf
-
-    inputs = [tf.cast(value, x.dtype) for value in (x, gamma, beta)]
-    attributes = {
-        "T": tf.compat.v1.AttrValue(type=x.dtype.as_datatype_enum),
-        "epsilon": tf.compat.v1.AttrValue(f=epsilon),
-    }
-    graph = tf.compat.v1.get_default_graph()
-    (result,) = graph._create_op_internal(
-        "_MklLayerNorm", inputs, dtypes=[x.dtype], name="layer_norm", attrs=attributes
-    ).outputs
+    inputs = [x, ops.cast(gamma, x.dtype), ops.cast(beta, x.dtype)]
+    result = emit("_MklLayerNorm", inputs, x.dtype, T=x.dtype, epsilon=epsilon)
     result.set_shape(x.shape)
     return result
 
 
 @functools.cache
 def _has_fused_kernel(dtype: Any) -> bool:
-    """Whether this TensorFlow was built with oneDNN, and computes on a CPU that oneDNN supports for this dtype."""
+    """Whether this TensorFlow and this machine run the operation in this dtype."""
     import tensorflow as tf
 
-    if dtype not in (tf.float32, tf.bfloat16, tf.float16) or tf.config.list_logical_devices("GPU"):
+    if dtype not in (tf.float32, tf.bfloat16, tf.float16):
         return False
-    with tf.init_scope():  # Outside of the graph that is being traced.
-        try:
-            vectors = tf.ones([2, 384], dtype)
-            tf.function(lambda: _emit_fused_layer_norm(vectors, vectors[0], vectors[0], 1e-12), autograph=False)()
-        # In this order: TensorFlow lacks the operation, the processor is not supported, or a later TensorFlow renamed
-        # the function that creates operations. Other errors are faults of this module.
-        except (RuntimeError, tf.errors.OpError, AttributeError):
-            return False
-    return True
+
+    def run() -> Any:
+        vectors = tf.ones([2, 384], dtype)
+        return _emit_fused_layer_norm(vectors, vectors[0], vectors[0], 1e-12)
+
+    return can_run(run)

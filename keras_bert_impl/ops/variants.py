@@ -3,7 +3,8 @@
 An operation has a plain form and a table of variants with these keys: ``"tensorflow"``, ``"jax"`` and ``"torch"`` for
 inference on a backend; ``"tensorflow training"`` and so on for training; ``"inference"`` for SavedModels, with weights
 that the export prepared; ``"portable"`` for the form that the converters to ONNX, OpenVINO and LiteRT recognize;
-``"fused"`` for functions without gradients that TensorFlow runs in this process.
+``"fused"`` for functions without gradients on TensorFlow, with operations that not every TensorFlow has; ``"int8"`` for
+products in integers.
 """
 
 import contextlib
@@ -13,29 +14,33 @@ from typing import Any
 
 import keras
 
-_scope: ContextVar[tuple[str | None, Mapping[int, Any]]] = ContextVar("scope", default=(None, {}))
+_scope: ContextVar[tuple[tuple[str, ...], Mapping[int, Any]]] = ContextVar("scope", default=((), {}))
 
 
 def choose(plain: Callable[..., Any], variants: Mapping[str, Callable[..., Any]], *, training: Any = False) -> Any:
-    """Returns the variant for the current purpose, otherwise for the backend; ``plain`` if the table has neither."""
+    """Returns the variant for the first of the current purposes that has one; without purposes for the backend.
+
+    If the table has none, it is ``plain``.
+    """
     backend = keras.backend.backend()
-    key = _scope.get()[0] or (f"{backend} training" if training else backend)
-    return variants.get(key, plain)
+    keys = _scope.get()[0] or (f"{backend} training" if training else backend,)
+    return next((variants[key] for key in keys if key in variants), plain)
 
 
 @contextlib.contextmanager
-def use_variants(purpose: str, prepared: Mapping[int, Any] | None = None) -> Iterator[None]:
-    """Makes all operations use the variants for ``"inference"``, ``"portable"`` or ``"fused"``.
+def use_variants(*purposes: str, prepared: Mapping[int, Any] | None = None) -> Iterator[None]:
+    """Makes all operations use the variants for ``"inference"``, ``"portable"``, ``"fused"`` or ``"int8"``.
 
-    ``prepared`` has the weights that a variant uses in place of a layer's own, by the ``id`` of the layer.
+    Of several purposes, an operation uses the first for which it has a variant. ``prepared`` has the weights that a
+    variant uses in place of a layer's own, by the ``id`` of the layer.
     """
-    token = _scope.set((purpose, prepared or {}))
+    token = _scope.set((purposes, prepared or {}))
     try:
         yield
     finally:
         _scope.reset(token)
 
 
-def get_prepared(layer: Any) -> Any:
-    """Returns the weights that were prepared for a layer."""
-    return _scope.get()[1][id(layer)]
+def find_prepared(layer: Any) -> Any:
+    """Returns the weights that were prepared for a layer; None if there are none."""
+    return _scope.get()[1].get(id(layer))
