@@ -25,13 +25,20 @@ def add_verbs(verbs: Any) -> None:
         "--precision",
         choices=PRECISIONS,
         default="float32",
-        help="bfloat16 for weights and arithmetic, int8 for weights (default: %(default)s)",
+        help="bfloat16 for weights and arithmetic, int8 for weights and products, int8-weights for small files "
+        "(default: %(default)s)",
     )
     export.add_argument("--data", metavar="F", help="a file with labels: compare the task's metric before and after")
     export.add_argument(
         "--force", action="store_true", help=f"keep an export even if its metric decreases by more than {MAX_DECREASE}"
     )
     export.add_argument("--attentions", action="store_true", help="add a signature with attention maps")
+    export.add_argument(
+        "--no-fused",
+        dest="fused",
+        action="store_false",
+        help="a SavedModel without oneDNN's operations, for processors other than x86 (slower)",
+    )
     add_task_options(export)
     export.set_defaults(run=_export)
 
@@ -58,6 +65,7 @@ def _export(options: argparse.Namespace) -> int:
         max_length=options.max_length,
         allow_no_answer=options.allow_no_answer,
         attentions=options.attentions,
+        fused=options.fused,
         data=options.data,
         columns=collect_columns(options),
         force=options.force,

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.export.formats import EXTRA
 from keras_bert_impl.export.graphs.vectors import list_prompts
+from keras_bert_impl.export.saved_model import ONEDNN, ONEDNN_ADVICE, describe_missing_kernel, list_operations
 from keras_bert_impl.export.warmup import NAME, make_prediction_log, make_warmup_inputs
 from keras_bert_impl.tasks.encoding import POOLING_MASK, count_prompt_tokens
 from keras_bert_impl.tasks.windows import count_first, get_windows
@@ -67,29 +67,31 @@ def check_export(directory: str | Path) -> Iterator[Check]:
     yield Check(
         "location", is_version, f"version {directory.absolute().name}" if is_version else "not a version number"
     )
-    unknown, count = _find_unknown_operations(path)
-    details = f"not in TensorFlow: {', '.join(unknown)}" if unknown else f"{count} kinds, all in TensorFlow"
+    used = list_operations(path)
+    unknown, onednn = sorted(filter(_is_unknown, used)), sorted(used & set(ONEDNN))
+    details = f"not in TensorFlow: {', '.join(unknown)}" if unknown else f"{len(used)} kinds, all in TensorFlow"
     yield Check("operations", not unknown, details)
     loaded = tf.saved_model.load(str(directory))
     names = ", ".join(sorted(loaded.signatures))
     requests = list(make_warmup_inputs(loaded.signatures))
-    for signature, inputs in requests:
-        loaded.signatures[signature](**inputs)
+    try:
+        for signature, inputs in requests:
+            loaded.signatures[signature](**inputs)
+    except tf.errors.OpError as error:
+        if not onednn:
+            raise
+        yield Check("oneDNN", False, f"{describe_missing_kernel(error)}. {ONEDNN_ADVICE}")
+        return
+    if onednn:
+        yield Check("oneDNN", True, f"{', '.join(onednn)} were run")
     yield Check("signatures", "serving_default" in loaded.signatures, f"{names}: {len(requests)} requests were run")
     yield _check_warmup(directory / EXTRA / NAME, directory.absolute().parent.name, requests)
     if check := _check_tokenizer(directory, loaded):
         yield check
 
 
-def _find_unknown_operations(path: Path) -> tuple[list[str], int]:
-    """Returns the graph's operations that are not in TensorFlow, and the number of kinds of operations."""
-    content = saved_model_pb2.SavedModel.FromString(path.read_bytes())
-    used: set[str] = set()
-    for graph in (meta.graph_def for meta in content.meta_graphs):
-        defined = {function.signature.name for function in graph.library.function}
-        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-        used |= {node.op for node in nodes} - defined
-    return sorted(operation for operation in used if not hasattr(tf.raw_ops, operation)), len(used)
+def _is_unknown(operation: str) -> bool:
+    return not hasattr(tf.raw_ops, operation) and operation not in ONEDNN
 
 
 def _check_warmup(path: Path, model: str, requests: list[tuple[str, dict[str, Any]]]) -> Check:

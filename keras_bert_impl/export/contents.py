@@ -7,8 +7,13 @@ import numpy as np
 
 from keras_bert_impl.checkpoints.sentence_settings import SentenceSettings
 from keras_bert_impl.config import BertConfig
+from keras_bert_impl.data.tables import read_table
+from keras_bert_impl.files import SNIPPETS
 from keras_bert_impl.tasks import Task
 from keras_bert_impl.tokenization import BertTokenizer
+
+# The number of texts of a sample.
+_SAMPLE = 64
 
 
 @dataclass(frozen=True)
@@ -22,8 +27,9 @@ class ExportContents:
         tokenizer: its tokenizer.
         name: the name of the export, which is the model's name on a server.
         max_length: the maximum length of a row in tokens.
-        precision: ``float32``, ``bfloat16`` or ``int8``.
+        precision: one of `keras_bert_impl.export.formats.PRECISIONS`.
         attentions: whether to add a signature with attention maps.
+        fused: whether the graph may have oneDNN's operations.
     """
 
     model: Any
@@ -34,6 +40,7 @@ class ExportContents:
     max_length: int
     precision: str
     attentions: bool
+    fused: bool = True
 
     @property
     def input_shape(self) -> list[None]:
@@ -49,6 +56,11 @@ class ExportContents:
     def prompts(self) -> dict[str, str]:
         """The prompts of an embedding model that are not empty, by name."""
         return {name: text for name, text in self.settings.prompts.items() if text}
+
+    def make_sample(self) -> dict[str, np.ndarray]:
+        """The model's inputs for film snippets, which show how large values inside the model become."""
+        texts = read_table(SNIPPETS / "train.tsv")["text"][:_SAMPLE]
+        return self.shape_inputs(self.tokenizer(texts, truncation=True, max_length=self.max_length))
 
     def shape_inputs(self, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Tokenized rows ``[batch, length]`` as all inputs in their shapes, each row as a single choice.

@@ -55,6 +55,7 @@ def export_model(
     max_length: int | None = None,
     allow_no_answer: bool | None = None,
     attentions: bool = False,
+    fused: bool = True,
     data: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
     force: bool = False,
@@ -69,10 +70,13 @@ def export_model(
             Serving expects.
         task: a name in ``TASKS``; None takes the task that the configuration names.
         format: a name in `FORMATS`.
-        precision: ``float32``; ``bfloat16`` for weights and arithmetic; ``int8`` for weights.
+        precision: ``float32``; ``bfloat16`` for weights and arithmetic; ``int8`` for weights and products;
+            ``int8-weights`` for files with weights of 8 bits and arithmetic in float32.
         max_length: the maximum length of a row in tokens; None: as many as the model allows.
         allow_no_answer: for question answering, whether a question may have no answer; None: as the configuration says.
         attentions: whether to add a signature ``attentions`` to a SavedModel.
+        fused: whether a SavedModel may have oneDNN's fused operations, which TensorFlow runs on x86 processors only;
+            False: it runs everywhere, but slower. Where TensorFlow lacks them, the export has none.
         data: a file with labels, on which the task's metric is computed before and after.
         columns: names of its columns, by the keywords of the task's ``file_columns``.
         force: whether to keep an export whose metric decreases by more than ``MAX_DECREASE`` in ``export/formats.py``.
@@ -97,6 +101,8 @@ def export_model(
         raise InputError(f"attention maps are a signature of a SavedModel; the format {format} has one signature.")
     require_empty(directory)
     require_tensorflow("exports need")
+    if kind.takes_text and precision == "int8":
+        _require_int8(fused)
     served, config, tokenizer = open_task(source, task, allow_no_answer=allow_no_answer)
     served.require("export")
     if task is not None:
@@ -108,7 +114,7 @@ def export_model(
     reference = served.load_model(source)
     model = served.load_model(source, dtype="bfloat16") if precision == "bfloat16" else reference
     name = directory.absolute().parent.name if kind.takes_text else directory.name
-    contents = ExportContents(model, served, config, tokenizer, name, length, precision, attentions)
+    contents = ExportContents(model, served, config, tokenizer, name, length, precision, attentions, fused)
     with create_directory(directory) as temporary:
         _write(contents, kind, temporary)
         difference, size = _compare(kind.open(temporary / kind.file), reference, contents)
@@ -126,6 +132,21 @@ def export_model(
                 "nothing was written. Choose another precision, or keep the export with --force."
             )
     return ExportReport(directory, difference, metric, before, after)
+
+
+def _require_int8(fused: bool) -> None:
+    """Raises ``InputError`` unless TensorFlow computes products in integers."""
+    from keras_bert_impl.ops.dense import has_int8_kernel
+
+    if not fused:
+        raise InputError(
+            "precision is int8, whose products are operations of oneDNN, and --no-fused was given. Choose int8-weights."
+        )
+    if not has_int8_kernel():
+        raise InputError(
+            "precision is int8, but this TensorFlow has no products in integers on this machine: they are a part of "
+            "oneDNN, on x86 processors. Choose int8-weights, or export on such a machine."
+        )
 
 
 def _write(contents: ExportContents, kind: Format, directory: Path) -> None:

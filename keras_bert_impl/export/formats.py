@@ -67,7 +67,7 @@ FORMATS = {
     "saved_model": Format(
         "saved_model",
         "saved_model.pb",
-        ("float32", "bfloat16", "int8"),
+        ("float32", "bfloat16", "int8", "int8-weights"),
         takes_text=True,
         framework="tensorflow",
         extra=EXTRA,
@@ -76,7 +76,7 @@ FORMATS = {
     "openvino": Format("openvino", "model.xml", ("float32",)),
     "litert": Format("litert", "model.tflite", ("float32", "int8")),
 }
-PRECISIONS = ("float32", "bfloat16", "int8")
+PRECISIONS = ("float32", "bfloat16", "int8", "int8-weights")
 
 # The maximum decrease of the task's metric that is accepted without force.
 MAX_DECREASE = 0.005

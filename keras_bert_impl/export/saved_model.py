@@ -14,7 +14,7 @@ from keras_bert_impl.tasks.base import PredictFunction
 
 _PAGE = """# {name}
 
-Made by keras_bert_impl. A TensorFlow SavedModel that takes raw text; TensorFlow 2 and TF Serving 2 can run it.
+Made by keras_bert_impl. A TensorFlow SavedModel that takes raw text; TensorFlow 2 and TF Serving 2 can run it{where}.
 In the directory that contains the versions:
 
     docker run -p 8500:8500 -p 8501:8501 \\
@@ -54,6 +54,14 @@ print({{name: tf.make_ndarray(tensor).tolist() for name, tensor in response.outp
 |---|---|---|
 {signatures}
 {prompts}"""
+
+# The operations of `keras_bert_impl.ops.onednn` that an export may have.
+ONEDNN = ("_FusedMatMul", "_MklLayerNorm", "_QuantizedMatMul")
+_REQUIREMENT = " on x86 processors\n(for others, export it with `--no-fused`)"
+ONEDNN_ADVICE = (
+    "The export has operations of oneDNN, for TensorFlow on x86 processors without TF_ENABLE_ONEDNN_OPTS=0. For "
+    "others, export the model with --no-fused."
+)
 
 # Longer lists are vectors, of which the README shows the beginning.
 _MAX_SHOWN = 24
@@ -96,7 +104,7 @@ def open(path: Path) -> PredictFunction:
     """Opens a SavedModel without Keras, and returns its signature over ids.
 
     Raises:
-        InputError: TensorFlow is not installed.
+        InputError: TensorFlow is not installed; or, when the signature is called, lacks an operation.
     """
     try:
         import tensorflow as tf
@@ -105,11 +113,34 @@ def open(path: Path) -> PredictFunction:
     loaded = tf.saved_model.load(str(path.parent))
 
     def run(inputs: dict[str, Any]) -> dict[str, Any]:
-        # Uses `loaded`, because the signature alone does not keep a reference to the variables.
-        outputs = loaded.signatures["ids"](**{name: tf.constant(value) for name, value in inputs.items()})
+        tensors = {name: tf.constant(value) for name, value in inputs.items()}
+        try:
+            # Uses `loaded`, because the signature alone does not keep a reference to the variables.
+            outputs = loaded.signatures["ids"](**tensors)
+        except (tf.errors.UnimplementedError, tf.errors.NotFoundError) as error:
+            raise InputError(f"{path.parent}: {describe_missing_kernel(error)}. {ONEDNN_ADVICE}") from error
         return {name: value.numpy() for name, value in outputs.items()}
 
     return run
+
+
+def describe_missing_kernel(error: Any) -> str:
+    """Returns the part of TensorFlow's message that says which operation it lacks."""
+    lines = [line.strip().rstrip(".") for line in error.message.splitlines()]
+    return next((line for line in lines if "not implemented" in line or "OpKernel" in line), lines[0])[:200]
+
+
+def list_operations(path: Path) -> set[str]:
+    """Returns the names of the operations in a ``saved_model.pb``."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    content = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    used: set[str] = set()
+    for graph in (meta.graph_def for meta in content.meta_graphs):
+        defined = {function.signature.name for function in graph.library.function}
+        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+        used |= {node.op for node in nodes} - defined
+    return used
 
 
 def make_guide(contents: ExportContents, path: Path) -> str:
@@ -125,6 +156,7 @@ def make_guide(contents: ExportContents, path: Path) -> str:
     response = {key: _to_plain(outputs[key].numpy()[0]) for key in sorted(outputs)}
     return _PAGE.format(
         name=contents.name,
+        where=_REQUIREMENT if list_operations(path) & set(ONEDNN) else "",
         body=shlex.quote(json.dumps({"instances": [example]}, ensure_ascii=False)),
         response=_format_response(response),
         inputs="\n".join(

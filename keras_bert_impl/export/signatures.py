@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_bert_impl.export.contents import ExportContents
 from keras_bert_impl.export.graphs import int8
 from keras_bert_impl.export.graphs.base import TEXT, Endpoint, ServedModel, Tensors
-from keras_bert_impl.export.graphs.inference_weights import prepare_inference_weights
+from keras_bert_impl.export.graphs.inference_weights import prepare_inference_weights, prepare_int8_weights
 from keras_bert_impl.export.tokenizer.in_graph import InGraphTokenizer
 from keras_bert_impl.ops.variants import use_variants
 
@@ -75,14 +75,20 @@ def _make_inference(contents: ExportContents) -> tuple[Callable[[Any, Tensors], 
     stored: list[Any] = []
 
     def store(values: np.ndarray, axis: int = 0) -> Any:
-        stored.append(int8.store(values, axis) if contents.precision == "int8" else tf.Variable(values))
+        stored.append(int8.store(values, axis) if contents.precision == "int8-weights" else tf.Variable(values))
         return stored[-1]
 
-    merged = prepare_inference_weights(contents.model, store)
+    if contents.precision == "int8":
+        merged = prepare_int8_weights(contents.model, store, contents.make_sample())
+        purposes = ["int8"]
+    else:
+        merged = prepare_inference_weights(contents.model, store)
+        purposes = []
+    purposes += ["fused", "inference"] if contents.fused else ["inference"]
     quantized = [
         (variable, store(keras.ops.convert_to_numpy(variable), axis=int(variable.name == "embeddings")))
         for variable in contents.model.weights
-        if contents.precision == "int8" and id(variable) not in merged.replaced
+        if contents.precision == "int8-weights" and id(variable) not in merged.replaced
     ]
 
     # One traced function per model, so that all signatures share its graph.
@@ -92,7 +98,7 @@ def _make_inference(contents: ExportContents) -> tuple[Callable[[Any, Tensors], 
             values = [(variable, weight.value()) for variable, weight in quantized]
             with (
                 keras.StatelessScope(state_mapping=values),
-                use_variants("fused", "inference", prepared=merged.prepared),
+                use_variants(*purposes, prepared=merged.prepared),
             ):
                 outputs = model(inputs, training=False)
             # Clients cannot read bfloat16.

@@ -10,6 +10,7 @@ from keras_bert_impl.layers.base import BertBaseLayer, BertResidual, Config, gat
 from keras_bert_impl.ops.activations import get_activation
 from keras_bert_impl.ops.attention import self_attention
 from keras_bert_impl.ops.dense import dense
+from keras_bert_impl.ops.embedding import embed
 from keras_bert_impl.ops.rematerialization import rematerialize
 
 
@@ -53,7 +54,7 @@ class BertEmbeddings(BertBaseLayer):
             position_ids = ops.arange(length, dtype="int32")  # [length], the same for each row
         if token_type_ids is None:
             token_type_ids = ops.zeros((1, 1), dtype="int32")  # one vector for all tokens
-        hidden_states = self.word_embeddings(input_ids) + self.position_embeddings(position_ids)
+        hidden_states = embed(self.word_embeddings, input_ids) + self.position_embeddings(position_ids)
         return self.dropout(self.LayerNorm(hidden_states + self.token_type_embeddings(token_type_ids)))
 
 

@@ -69,6 +69,9 @@ FUSED_ACTIVATIONS: dict[Callable[[Any], Any], str] = {
     ACTIVATIONS["tanh"]: "Tanh",
 }
 
+# The smallest values of activations that are not below them.
+LOWEST = {**dict.fromkeys((*EXACT_GELUS, *TANH_GELUS), -0.17005), "relu": 0.0, "relu6": 0.0, "sigmoid": 0.0}
+
 
 def get_activation(hidden_act: str) -> Callable[[Any], Any]:
     """Returns the function that a ``hidden_act`` names; raises ``InputError`` if there is none."""

@@ -13,19 +13,22 @@ from keras_bert_impl.ops.variants import choose, find_prepared
 
 
 class Int8Kernel(NamedTuple):
-    """The weights of a dense layer for products in integers.
+    """The weights of a dense layer for products in integers: ``(x * scale + shift) @ kernel + bias``.
 
     Attributes:
-        integers: int8 ``[inputs, outputs]``, or ``[outputs, inputs]`` if ``is_transposed``.
-        largest: float32 ``[outputs]``, for each output the absolute value that 127 stands for.
+        integers: int8 ``[inputs, outputs]``.
+        largest: float32 ``[outputs]``, the absolute value of each output's weights that 127 stands for.
         bias: float32 ``[outputs]``.
-        is_transposed: see ``integers``.
+        scale: float32 ``[inputs]``, which makes the ranges of the inputs similar; the kernel is divided by it.
+        shift: float32 ``[inputs]``, which makes all inputs positive, so that they have 256 levels; None: they have a
+            sign. The bias compensates for it.
     """
 
     integers: Any
     largest: Any
     bias: Any
-    is_transposed: bool = False
+    scale: Any
+    shift: Any = None
 
 
 def dense(
@@ -44,8 +47,13 @@ def dense(
     Returns:
         ``[..., outputs]``.
     """
-    compute = choose(_dense, {"int8": _int8_dense, "fused": _fused_dense, "inference": _inference_dense})
-    return compute(layer, x, activation, residual, dropout)
+    variants = {
+        "calibration": _recording_dense,
+        "int8": _int8_dense,
+        "fused": _fused_dense,
+        "inference": _inference_dense,
+    }
+    return choose(_dense, variants)(layer, x, activation, residual, dropout)
 
 
 def _dense(layer: keras.layers.Dense, x: Any, activation: Any, residual: Any, dropout: Any) -> Any:
@@ -114,18 +122,22 @@ def _int8_dense(layer: keras.layers.Dense, x: Any, activation: Any, residual: An
 
 
 def multiply_int8(x: Any, kernel: Int8Kernel, *, activation: Any = None, residual: Any = None) -> Any:
-    """Multiplies ``x`` ``[rows, inputs]`` by a kernel in integers, then computes in the dtype of ``x``."""
+    """Multiplies ``x`` ``[rows, inputs]`` by a kernel in integers, with results in the dtype of ``x``."""
     import tensorflow as tf
 
+    dtype = x.dtype
     fused, more, activation = _list_fused(activation, residual)
-    largest_x = tf.reduce_max(tf.abs(x := tf.cast(x, tf.float32) if (dtype := x.dtype) != tf.float32 else x))
+    x = tf.cast(x, tf.float32) * kernel.scale.value()
+    if kernel.shift is not None:
+        x += kernel.shift.value()
+    largest_x = tf.reduce_max(tf.abs(x) if kernel.shift is None else x)
     integers, *x_range = tf.raw_ops.QuantizeV2(
         input=x,
-        min_range=-largest_x,
+        min_range=-largest_x if kernel.shift is None else tf.zeros([]),
         max_range=largest_x,
-        T=tf.qint8,
+        T=tf.qint8 if kernel.shift is None else tf.quint8,
         mode="SCALED",
-        narrow_range=True,
+        narrow_range=kernel.shift is None,
         round_mode="HALF_TO_EVEN",
     )
     largest = kernel.largest.value()
@@ -139,12 +151,11 @@ def multiply_int8(x: Any, kernel: Int8Kernel, *, activation: Any = None, residua
         Thost_inputs=[tf.float32] * len(host),
         Tdevice_outputs=[dtype],
         Thost_outputs=[],
-        T1=tf.qint8,
+        T1=integers.dtype,
         T2=tf.qint8,
         Tbias=tf.float32,
         U=dtype if more else tf.float32,
         Tout=dtype,
-        transpose_b=kernel.is_transposed,
         fused_ops=[*fused, "Dequantize"],
     )
     outputs.set_shape([x.shape[0], kernel.bias.shape[0]])
@@ -152,16 +163,22 @@ def multiply_int8(x: Any, kernel: Int8Kernel, *, activation: Any = None, residua
 
 
 @functools.cache
-def has_int8_kernel(dtype: Any) -> bool:
-    """Whether this TensorFlow and this machine run the product in integers, with results in this dtype."""
+def has_int8_kernel() -> bool:
+    """Whether this TensorFlow and this machine run the product in integers."""
     import tensorflow as tf
 
-    kernel = Int8Kernel(*(tf.Variable(value) for value in (np.ones((16, 16), np.int8), *np.ones((2, 16), np.float32))))
+    kernel = Int8Kernel(*map(tf.Variable, (np.ones((16, 16), np.int8), *np.ones((4, 16), np.float32))))
 
     def run() -> Any:
-        return multiply_int8(tf.ones([2, 16], dtype), kernel, activation=ACTIVATIONS["gelu"])
+        return multiply_int8(tf.ones([2, 16]), kernel, activation=ACTIVATIONS["gelu"])
 
     return can_run(run)
+
+
+def _recording_dense(layer: keras.layers.Dense, x: Any, *arguments: Any) -> Any:
+    """Adds the largest absolute value of each input to the list that was prepared for the layer."""
+    find_prepared(layer).append(np.abs(ops.convert_to_numpy(x)).max(axis=0))
+    return _dense(layer, x, *arguments)
 
 
 def _list_fused(activation: Any, residual: Any) -> tuple[list[str], list[Any], Any]:

@@ -47,6 +47,6 @@ def _to_attribute(value: Any) -> Any:
         entries = [entry.encode() if key == "s" else entry.as_datatype_enum for entry in value]
         return tf.compat.v1.AttrValue(list=tf.compat.v1.AttrValue.ListValue(**{key: entries}))
     keys = {bool: "b", int: "i", float: "f", str: "s"}
-    if key := keys.get(type(value)):
-        return tf.compat.v1.AttrValue(**{key: value.encode() if key == "s" else value})
+    if type(value) in keys:
+        return tf.compat.v1.AttrValue(**{keys[type(value)]: value.encode() if isinstance(value, str) else value})
     return tf.compat.v1.AttrValue(type=value.as_datatype_enum)

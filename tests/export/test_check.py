@@ -17,7 +17,7 @@ def test_an_export_passes(sentiment_export: Path, capsys: pytest.CaptureFixture[
     assert main(["serve-check", str(sentiment_export)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [
-        ["ok", name] for name in ("location", "operations", "signatures", "warm-up", "tokenizer")
+        ["ok", name] for name in ("location", "operations", "oneDNN", "signatures", "warm-up", "tokenizer")
     ]
     assert max(map(len, lines)) <= 80
 

@@ -96,7 +96,7 @@ def test_int8_gives_the_logits_of_rounded_weights(
     sentiment_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(int8, "_MIN_SIZE", 1)
-    directory = export_model(sentiment_run, tmp_path / "x" / "1", precision="int8").directory
+    directory = export_model(sentiment_run, tmp_path / "x" / "1", precision="int8-weights").directory
     inputs = BertTokenizer.from_pretrained(sentiment_run)(TEXTS)
     exact = compute_logits(sentiment_run, inputs)
     expected = compute_int8_logits(sentiment_run, inputs)
@@ -175,7 +175,15 @@ def test_an_export_whose_metric_falls_is_refused_unless_forced(
     rows = [f"{text}\t{answer['label']}\n" for text, answer in found[len(found) // 2 :]]
     data = tmp_path / "certain.tsv"
     data.write_text("text\tlabel\n" + "".join(rows), encoding="utf-8")
-    arguments = ["export", str(sentiment_run), str(tmp_path / "x" / "1"), "--precision", "int8", "--data", str(data)]
+    arguments = [
+        "export",
+        str(sentiment_run),
+        str(tmp_path / "x" / "1"),
+        "--precision",
+        "int8-weights",
+        "--data",
+        str(data),
+    ]
     monkeypatch.setattr(int8, "_MIN_SIZE", 1)
     assert main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -237,14 +237,16 @@ def test_the_gate_on_spearman(
     directory: Callable[[str], Path], similarities: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(int8, "_MIN_SIZE", 1)
-    exported = export_model(directory("dense"), tmp_path / "x" / "1", precision="int8", data=similarities, force=True)
+    exported = export_model(
+        directory("dense"), tmp_path / "x" / "1", precision="int8-weights", data=similarities, force=True
+    )
     assert exported.metric == "spearman"
     assert exported.before == pytest.approx(1, abs=1e-4)
     assert 0.95 < exported.after <= 1
     # So few levels that the model is broken.
     monkeypatch.setattr(int8, "_LARGEST", 0.2)
     with pytest.raises(InputError, match=r"spearman on .*sts\.tsv decreases from 1\.0000 to .*, by more than 0\.005"):
-        export_model(directory("dense"), tmp_path / "y" / "1", precision="int8", data=similarities)
+        export_model(directory("dense"), tmp_path / "y" / "1", precision="int8-weights", data=similarities)
     assert not (tmp_path / "y").exists()
 
 

@@ -1,13 +1,27 @@
 """The weights that the inference variants of operations use in place of those of the layers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from keras_bert_impl.layers import BertSelfAttention
+from keras_bert_impl.layers import BertIntermediate, BertOutput, BertPredictionHeadTransform, BertSelfAttention
+from keras_bert_impl.layers.base import BertResidual
+from keras_bert_impl.ops.activations import LOWEST
 from keras_bert_impl.ops.attention import merge_projections
+from keras_bert_impl.ops.dense import Int8Kernel
+from keras_bert_impl.ops.embedding import Int8Rows
+from keras_bert_impl.ops.variants import use_variants
+
+# The layers with a large dense layer, whose attribute is `dense`.
+_WITH_DENSE = (BertIntermediate, BertResidual, BertPredictionHeadTransform)
+
+# The exponent of the ranges of inputs in SmoothQuant; the vectors of all-MiniLM-L6-v2 differ least at 0.75.
+_SMOOTHING = 0.75
+_TINY = 1e-5
+
+Store = Callable[[np.ndarray], Any]
 
 
 class InferenceWeights(NamedTuple):
@@ -22,7 +36,7 @@ class InferenceWeights(NamedTuple):
     replaced: set[int]
 
 
-def prepare_inference_weights(model: keras.Model, store: Callable[[np.ndarray], Any]) -> InferenceWeights:
+def prepare_inference_weights(model: keras.Model, store: Store) -> InferenceWeights:
     """Merges the projections of each attention layer of a model.
 
     Args:
@@ -37,3 +51,75 @@ def prepare_inference_weights(model: keras.Model, store: Callable[[np.ndarray], 
             weights.prepared[id(layer.query)] = [store(values) for values in merged]
             weights.replaced.update(id(weight) for dense in projections for weight in dense.weights)
     return weights
+
+
+def prepare_int8_weights(model: keras.Model, store: Store, inputs: Mapping[str, np.ndarray]) -> InferenceWeights:
+    """Makes integers of the word embeddings and of the dense layers of all blocks, with merged projections.
+
+    The inputs of a dense layer have one range for all rows and features, so a few features with large values cost the
+    others their precision. Therefore inputs are scaled, and the kernel by the inverse (SmoothQuant, section 4 of
+    https://arxiv.org/abs/2211.10438).
+
+    Args:
+        model: the model, in float32.
+        store: a function that makes a variable from an array; the variable has a method ``value``.
+        inputs: inputs of the model, from texts, which show how large the inputs of each layer are.
+    """
+    weights = InferenceWeights({}, set())
+    ranges = _find_ranges(model, inputs)
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Embedding) and layer.name == "word_embeddings":
+            integers, largest = _quantize(keras.ops.convert_to_numpy(layer.embeddings), axis=1)
+            weights.prepared[id(layer)] = Int8Rows(store(integers), store(largest / 127))
+            weights.replaced.add(id(layer.embeddings))
+            continue
+        owners, lowest = _list_dense(layer), None
+        if isinstance(layer, BertSelfAttention):
+            kernel, bias = merge_projections(owners, num_heads=layer.config.num_attention_heads)
+        elif owners:
+            kernel, bias = map(keras.ops.convert_to_numpy, layer.dense.weights)
+            lowest = LOWEST.get(layer.config.hidden_act) if isinstance(layer, BertOutput) else None
+        else:
+            continue
+        prepared = _make_int8_kernel(kernel, bias, ranges[id(owners[0])], lowest)
+        weights.prepared[id(owners[0])] = Int8Kernel(*(value if value is None else store(value) for value in prepared))
+        weights.replaced.update(id(weight) for owner in owners for weight in owner.weights)
+    return weights
+
+
+def _list_dense(layer: keras.layers.Layer) -> list[keras.layers.Dense]:
+    """Returns the dense layers of a part of a block that are computed in integers."""
+    if isinstance(layer, BertSelfAttention):
+        return [layer.query, layer.key, layer.value]
+    return [layer.dense] if isinstance(layer, _WITH_DENSE) else []
+
+
+def _find_ranges(model: keras.Model, inputs: Mapping[str, np.ndarray]) -> dict[int, np.ndarray]:
+    """Returns the largest absolute value of each input of each dense layer, by the ``id`` of the layer."""
+    recorded: dict[int, list[np.ndarray]] = {
+        id(dense): [] for layer in model._flatten_layers() for dense in _list_dense(layer)
+    }
+    with use_variants("calibration", prepared=recorded):
+        model(dict(inputs), training=False)
+    return {key: np.max(values, axis=0) for key, values in recorded.items()}
+
+
+def _make_int8_kernel(
+    kernel: np.ndarray, bias: np.ndarray, largest_inputs: np.ndarray, lowest: float | None
+) -> tuple[np.ndarray | None, ...]:
+    """Returns the values of an `Int8Kernel`."""
+    largest_weights = np.abs(kernel).max(axis=1)
+    factors = np.maximum(largest_inputs, _TINY) ** _SMOOTHING / np.maximum(largest_weights, _TINY) ** (1 - _SMOOTHING)
+    integers, largest = _quantize(kernel * factors[:, None], axis=0)
+    scale = (1 / factors).astype(np.float32)
+    if lowest is None:
+        return integers, largest, bias, scale, None
+    shift = -lowest * scale
+    bias = bias - shift.astype(np.float64) @ (integers * (largest.astype(np.float64) / 127))
+    return integers, largest, bias.astype(np.float32), scale, shift
+
+
+def _quantize(values: np.ndarray, *, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns values as int8, and for each column (axis 0) or row (axis 1) the float32 value that 127 stands for."""
+    largest = np.maximum(np.abs(values).max(axis, keepdims=True), np.finfo(np.float32).tiny)
+    return np.rint(values / (largest / 127)).astype(np.int8), largest.squeeze(axis).astype(np.float32)
