@@ -12,13 +12,15 @@ from keras_bert_impl.cli.options import (
     add_run_options,
     add_settings,
     add_source,
+    add_teacher_options,
     collect_columns,
+    collect_distillation,
     collect_settings,
     make_run_arguments,
 )
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks import TASK_OPTIONS, TASKS, get_options_class
-from keras_bert_impl.training.settings import DistillationSettings, FineTuningSettings
+from keras_bert_impl.training.settings import FineTuningSettings
 
 
 def add_verbs(verbs: Any) -> None:
@@ -53,9 +55,7 @@ def add_verbs(verbs: Any) -> None:
         help="column of the training file with the weight of each row (default: none)",
     )
     add_settings(finetune.add_argument_group("settings"), FineTuningSettings)
-    group = finetune.add_argument_group("distillation: a smaller model learns from a larger one")
-    group.add_argument("--teacher", metavar="DIR", help="the larger model, fine-tuned for the same task and labels")
-    add_settings(group, DistillationSettings)
+    add_teacher_options(finetune, help="the larger model, fine-tuned for the same task and labels")
     for tasks, fields in _group_task_options().items():
         group = finetune.add_argument_group(f"options of the {_describe_tasks(tasks)}")
         add_settings(group, get_options_class(tasks[0]), only=fields)
@@ -101,11 +101,7 @@ def _finetune(options: argparse.Namespace) -> int:
     if options.valid and hasattr(options, "valid_fraction"):
         raise InputError("--valid and --valid-fraction were given; only one of them was expected. Omit the other.")
     task_options = _collect_task_options(options)
-    given = collect_settings(options, DistillationSettings)
-    if given and options.teacher is None:
-        name = next(iter(given)).replace("_", "-")
-        raise InputError(f"--{name} is an option of distillation, which needs a teacher. Add --teacher, or omit it.")
-    distillation = DistillationSettings(**given) if given else None
+    distillation = collect_distillation(options)
     start_framework(strategy=options.strategy)
     from keras_bert_impl.training.fine_tuning import finetune
 

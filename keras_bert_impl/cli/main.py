@@ -34,6 +34,7 @@ VERBS = {
     "attention": "interpret",
     "attribute": "interpret",
     "train-vocab": "pretrain",
+    "grow-vocab": "pretrain",
     "prepare": "pretrain",
     "pretrain": "pretrain",
 }

@@ -13,7 +13,7 @@ from typing import Any
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks import TASKS
-from keras_bert_impl.training.settings import SavingSettings
+from keras_bert_impl.training.settings import DistillationSettings, SavingSettings
 
 # The options of `SavingSettings`, whose names say what is saved.
 _SAVING = {"minutes": "save_minutes", "steps": "save_steps", "keep": "keep_states"}
@@ -87,6 +87,26 @@ def collect_settings(
     """Returns the fields of a dataclass whose options were given."""
     dests = {field.name: (names or {}).get(field.name, field.name) for field in dataclasses.fields(settings)}
     return {field: getattr(options, dest) for field, dest in dests.items() if hasattr(options, dest)}
+
+
+def add_teacher_options(verb: argparse.ArgumentParser, *, help: str) -> None:
+    """Adds the options of distillation; ``help`` says what the teacher must be."""
+    group = verb.add_argument_group("distillation: a smaller model learns from a larger one")
+    group.add_argument("--teacher", metavar="DIR", help=help)
+    add_settings(group, DistillationSettings)
+
+
+def collect_distillation(options: argparse.Namespace) -> DistillationSettings | None:
+    """Returns the settings of distillation that were given; None if there are none.
+
+    Raises:
+        InputError: there are some, but no teacher.
+    """
+    given = collect_settings(options, DistillationSettings)
+    if given and options.teacher is None:
+        name = next(iter(given)).replace("_", "-")
+        raise InputError(f"--{name} is an option of distillation, which needs a teacher. Add --teacher, or omit it.")
+    return DistillationSettings(**given) if given else None
 
 
 def add_run_options(verb: argparse.ArgumentParser) -> None:

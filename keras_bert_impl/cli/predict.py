@@ -30,6 +30,12 @@ def add_verbs(verbs: Any) -> None:
         "and qrels/*.tsv (BEIR's layout)",
     )
     add_task_options(evaluate)
+    evaluate.add_argument("--mask-seed", type=int, metavar="N", help="for masked-lm: seed of the masks (default: 1)")
+    evaluate.add_argument(
+        "--each-token",
+        action="store_true",
+        help="for masked-lm: mask each token in turn, for the pseudo-perplexity, which takes many times as long",
+    )
     evaluate.set_defaults(run=_evaluate)
 
     predict = verbs.add_parser(
@@ -62,6 +68,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     from keras_bert_impl.data.tables import count_examples
 
     predictor = _load_predictor(options)
+    if options.each_token or options.mask_seed is not None:
+        predictor.task = predictor.task.choose_masks(seed=options.mask_seed, each_token=options.each_token)
     columns = predictor.task.read_file(options.data, columns=collect_columns(options))
     examples = count_examples(columns, name=options.data)
     print(json.dumps({"examples": examples, **predictor.score(columns)}, indent=2))

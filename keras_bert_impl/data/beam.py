@@ -36,6 +36,7 @@ def prepare_with_beam(
     options: Sequence[str] = (),
     language: str = "en",
     text_field: str = "text",
+    line_by_line: bool = False,
     strict: bool = False,
     shard_size: int = UNIT,
 ) -> dict[str, Any]:
@@ -52,6 +53,7 @@ def prepare_with_beam(
             options the pipeline runs on this machine.
         language: the language whose rules split sentences.
         text_field: the field of JSONL objects and data sets that contains the text.
+        line_by_line: whether each line of a text file is a document.
         strict: whether a line that is not UTF-8 is an error; otherwise such lines are left out, with a warning that
             counts them.
         shard_size: the number of characters of a shard; a long last document can exceed it.
@@ -78,15 +80,17 @@ def prepare_with_beam(
     sources = list_sources(corpus)
     parts = group_files([file for source in sources for file in _find_files(source)], size=shard_size)
 
+    reading: dict[str, Any] = {"strict": strict, "text_field": text_field, "line_by_line": line_by_line}
+
     def read(part: Part) -> Iterator[Unit | str]:
         # Runners report errors in different ways, so the message is passed on as data.
         try:
-            yield from read_units(part, strict=strict, text_field=text_field, size=shard_size, open_file=_open)
+            yield from read_units(part, **reading, size=shard_size, open_file=_open)
         except InputError as error:
             yield str(error)
 
     maker = ShardMaker(tokenizer, language)
-    facts = {"corpus": sources, "language": language}
+    facts = {"corpus": sources, "language": language, **({"line_by_line": True} if line_by_line else {})}
     with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
         _ = (
             pipeline

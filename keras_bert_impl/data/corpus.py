@@ -151,6 +151,7 @@ def read_units(
     *,
     strict: bool = False,
     text_field: str = "text",
+    line_by_line: bool = False,
     size: int = UNIT,
     open_file: OpenFile = open_local,
 ) -> Iterator[Unit]:
@@ -160,6 +161,7 @@ def read_units(
         part: the part.
         strict: whether a line that is not UTF-8 is an error; otherwise it is left out and counted.
         text_field: the field of JSONL objects, or the feature of data sets, that contains the text of a document.
+        line_by_line: whether each line of a text file is a document; otherwise an empty line ends a document.
         size: the minimum number of characters of a unit, except for the last of the part.
         open_file: opens a file of the part.
 
@@ -169,7 +171,8 @@ def read_units(
     documents: list[Document] = []
     characters = number = 0
     counts = ReadCounts()
-    for document in read_documents(part, strict=strict, text_field=text_field, open_file=open_file, counts=counts):
+    options: dict[str, Any] = {"strict": strict, "text_field": text_field, "line_by_line": line_by_line}
+    for document in read_documents(part, **options, open_file=open_file, counts=counts):
         documents.append(document)
         characters += sum(map(len, document))
         if characters >= size:
@@ -226,6 +229,7 @@ def read_documents(
     *,
     strict: bool = False,
     text_field: str = "text",
+    line_by_line: bool = False,
     open_file: OpenFile = open_local,
     counts: ReadCounts | None = None,
 ) -> Iterator[Document]:
@@ -239,6 +243,8 @@ def read_documents(
         if ".jsonl" in Path(file).suffixes:
             records = ((location, _parse_object(line, location)) for location, line in lines if line.strip())
             yield from _split_records(records, text_field, counts, strict=strict)
+        elif line_by_line:
+            yield from ([line.strip()] for _, line in lines if line.strip())
         else:
             yield from _split_documents(line for _, line in lines)
 

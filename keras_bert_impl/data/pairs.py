@@ -1,4 +1,4 @@
-"""Pairs of segments for next-sentence prediction, drawn from a corpus many at a time."""
+"""Sequences of one or two segments, drawn from a corpus many at a time: chunks, or pairs for next sentences."""
 
 import dataclasses
 
@@ -10,13 +10,13 @@ from keras_bert_impl.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """Pairs of segments; each segment is a range of a corpus' tokens. All arrays are int64.
+    """Pairs of segments, or single segments; each is a range of a corpus' tokens. All arrays are int64.
 
     Attributes:
-        start: ``[2, pairs]``, the first token of the first and the second segments.
-        length: ``[2, pairs]``, their lengths in tokens, at least one.
+        start: ``[2, pairs]``, the first token of the first and the second segments; ``[1, pairs]`` for single ones.
+        length: of the same shape, their lengths in tokens, at least one.
         label: ``[pairs]``, 0 where the second segment follows the first in the text, 1 where it is from another
-            document.
+            document, or there is none.
     """
 
     start: np.ndarray
@@ -31,10 +31,13 @@ class Pairs:
         return Pairs(self.start[:, pairs], self.length[:, pairs], self.label[pairs])
 
     def truncate(self, generator: np.random.Generator, max_tokens: np.ndarray | int) -> "Pairs":
-        """Truncates each pair to ``max_tokens`` tokens, two or more.
+        """Truncates each pair to ``max_tokens`` tokens, two or more; a single segment to one or more.
 
-        The longer segment is truncated first. How much is cut at its start and how much at its end is random.
+        The longer segment of a pair is truncated first. How much is cut at its start and how much at its end is random.
         """
+        if len(self.length) == 1:
+            length = np.minimum(self.length, max_tokens)
+            return Pairs(self.start + generator.integers(0, self.length - length + 1), length, self.label)
         first, second = self.length
         first = np.minimum(first, np.maximum(max_tokens - second, (max_tokens + 1) // 2))
         length = np.stack([first, np.minimum(second, max_tokens - first)])
@@ -125,3 +128,30 @@ class PairSampler:
             np.stack([begin, second_begin]), np.stack([length, self._sentences[second_stop] - second_begin]), label
         )
         return pairs.truncate(generator, tokens)
+
+
+class ChunkSampler:
+    """Cuts each document into chunks of a given number of tokens, for masked LM alone; the last one may be shorter.
+
+    Args:
+        corpus: the corpus.
+        documents: ``[documents]``, the numbers of the documents to draw from.
+        tokens: the length of a chunk.
+    """
+
+    def __init__(self, corpus: TokenCorpus, documents: np.ndarray, *, tokens: int) -> None:
+        starts = corpus.sentence_starts[corpus.document_starts]
+        begin, end = starts[documents], starts[documents + 1]
+        counts = -(-(end - begin) // tokens)
+        document = np.repeat(np.arange(len(documents)), counts)
+        number = np.arange(len(document)) - np.repeat(np.cumsum(counts) - counts, counts)
+        self._start = begin[document] + number * tokens
+        self._length = np.minimum(tokens, end[document] - self._start)
+
+    def __len__(self) -> int:
+        """The number of chunks."""
+        return len(self._start)
+
+    def draw(self, generator: np.random.Generator, chunks: np.ndarray, *, short: float) -> Pairs:
+        """Returns these chunks; nothing is random. For the arguments see `PairSampler.draw`."""
+        return Pairs(self._start[None, chunks], self._length[None, chunks], np.zeros(len(chunks), np.int64))

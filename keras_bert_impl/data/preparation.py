@@ -41,6 +41,7 @@ def prepare(
     *,
     language: str = "en",
     text_field: str = "text",
+    line_by_line: bool = False,
     strict: bool = False,
     shard_size: int = UNIT,
     workers: int | None = None,
@@ -59,6 +60,7 @@ def prepare(
         output: the directory to write; must be new or empty.
         language: the language whose rules split sentences.
         text_field: the field of JSONL objects and data sets that contains the text.
+        line_by_line: whether each line of a text file is a document.
         strict: whether a line that is not UTF-8 is an error; otherwise such lines are left out, with a warning that
             counts them.
         shard_size: the number of characters of a shard; a long last document can exceed it.
@@ -87,11 +89,12 @@ def prepare(
     if not isinstance(tokenizer, BertTokenizer):
         tokenizer = BertTokenizer.from_pretrained(tokenizer)
     parts = find_parts(corpus, size=shard_size)
-    settings = format_settings(tokenizer, language=language, text_field=text_field, shard_size=shard_size)
+    reading: dict[str, Any] = {"text_field": text_field, **({"line_by_line": True} if line_by_line else {})}
+    settings = format_settings(tokenizer, language=language, **reading, shard_size=shard_size)
     infos: list[ShardInfo] = []
     broken = read = documents = tokens = 0
     total = sum(part.size for part in parts)
-    units = (unit for part in parts for unit in read_units(part, strict=strict, text_field=text_field, size=shard_size))
+    units = (unit for part in parts for unit in read_units(part, strict=strict, **reading, size=shard_size))
     with create_directory(Path(output), keep=_has_shards) as work:
         _check_same_settings(work, settings)
         maker = ShardMaker(tokenizer, language)
@@ -103,7 +106,8 @@ def prepare(
                 progress(documents, tokens, read, total)
         if broken:
             warn_of_broken_lines(broken)
-        manifest = make_manifest(infos, tokenizer, corpus=list_sources(corpus), language=language, broken_lines=broken)
+        facts = {"language": language, **({"line_by_line": True} if line_by_line else {}), "broken_lines": broken}
+        manifest = make_manifest(infos, tokenizer, corpus=list_sources(corpus), **facts)
         finish_shards(work, manifest, tokenizer)
     # Removed last, so that a preparation which was interrupted just before can be continued.
     (Path(output) / _SETTINGS).unlink(missing_ok=True)

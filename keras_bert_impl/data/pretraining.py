@@ -1,4 +1,4 @@
-"""Batches for pretraining: pairs of segments with masked words, made from a corpus on request."""
+"""Batches for pretraining: sequences with masked words, made from a corpus on request."""
 
 import math
 from typing import Any
@@ -8,23 +8,22 @@ import numpy as np
 from keras_bert_impl.data.masking import choose_masked, mask_tokens
 from keras_bert_impl.data.objective import Objective
 from keras_bert_impl.data.packing import pack
-from keras_bert_impl.data.pairs import Pairs, PairSampler
+from keras_bert_impl.data.pairs import ChunkSampler, Pairs, PairSampler
 from keras_bert_impl.data.shards import TokenCorpus
 from keras_bert_impl.errors import InputError
 
-# [CLS] a [SEP] b [SEP]
-_SPECIAL = 3
-# Packed batches draw more tokens than they contain, by this factor; pairs that do not fit are omitted.
+# Packed batches draw more tokens than they contain, by this factor; sequences that do not fit are omitted.
 _SURPLUS = 1.1
-# Pairs that the mean length is estimated from.
+# Sequences that the mean length is estimated from.
 _SAMPLED_PAIRS = 4096
 
 
 class PretrainingBatches:
     """Batches as a random-access source: batch ``k`` depends on ``seed`` and ``k`` only, in every process.
 
-    Every epoch visits the chunks of all documents (see `PairSampler`) in another order. Which words are masked, and
-    which pairs are consecutive, is drawn again each time. Packed rows omit some random pairs that do not fit.
+    Every epoch visits the chunks of all documents (see `PairSampler` and `ChunkSampler`) in another order. Which words
+    are masked, and which pairs are consecutive, is drawn again each time. Packed rows omit some random sequences that
+    do not fit.
 
     Args:
         corpus: the corpus.
@@ -39,11 +38,12 @@ class PretrainingBatches:
         ``input_ids``, ``token_type_ids``, ``attention_mask`` ``[batch_size, max_length]`` and ``masked_lm_positions``
         ``[batch_size, predictions]``; for packed rows also ``position_ids``, ``sequence_ids`` and
         ``next_sentence_positions`` ``[batch_size, sequences]``. Labels are the original ids of the masked tokens, and
-        0 for consecutive segments or 1; weights are 1 where there is something to predict, otherwise 0.
+        0 for consecutive segments or 1; weights are 1 where there is something to predict, otherwise 0. For masked LM
+        alone, the names are those of `BertForMaskedLM`, without what belongs to the next sentence.
 
     Attributes:
         per_epoch: the number of batches that visit every chunk once.
-        pairable: the fraction of chunks that can be pairs of consecutive segments.
+        pairable: the fraction of chunks that can be pairs of consecutive segments; 1 if there are no pairs.
 
     Raises:
         InputError: there are too few documents, or fewer chunks than a batch needs.
@@ -65,16 +65,18 @@ class PretrainingBatches:
         self.seed = seed
         self.steps = steps
         documents = np.arange(corpus.documents) if documents is None else documents
-        self._sampler = PairSampler(corpus, documents, tokens=objective.max_length - _SPECIAL)
+        self._special = 3 if objective.has_pairs else 2  # [CLS] a [SEP] b [SEP], or [CLS] a [SEP]
+        make_sampler = PairSampler if objective.has_pairs else ChunkSampler
+        self._sampler = make_sampler(corpus, documents, tokens=objective.max_length - self._special)
         self._chunks_per_batch = self._count_chunks_per_batch()
         self.per_epoch = len(self._sampler) // self._chunks_per_batch
         if not self.per_epoch:
             raise InputError(
-                f"{corpus.directory}: {len(documents):,} documents give {len(self._sampler):,} pairs of "
-                f"{objective.max_length} tokens; a batch needs {self._chunks_per_batch:,}. "
-                "Choose smaller batches or more text."
+                f"{corpus.directory}: {len(documents):,} documents give {len(self._sampler):,} "
+                f"{'pairs' if objective.has_pairs else 'chunks'} of {objective.max_length} tokens; a batch needs "
+                f"{self._chunks_per_batch:,}. Choose smaller batches or more text."
             )
-        self.pairable = self._sampler.pairable
+        self.pairable = self._sampler.pairable if isinstance(self._sampler, PairSampler) else 1.0
         tokenizer = corpus.tokenizer
         special = tokenizer.special_token_ids
         self._cls, self._sep, self._mask = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.mask_token_id
@@ -99,7 +101,7 @@ class PretrainingBatches:
         drawn = self._sampler.draw(
             np.random.default_rng(0), np.arange(0, len(self._sampler), every), short=self.objective.short_fraction
         )
-        mean = drawn.length.sum() / len(drawn) + _SPECIAL
+        mean = drawn.length.sum() / len(drawn) + self._special
         return math.ceil(self.batch_size * min(self.objective.sequences, self.objective.max_length / mean * _SURPLUS))
 
     def __getitem__(self, k: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -110,11 +112,11 @@ class PretrainingBatches:
         pairs = self._sampler.draw(generator, self._select_chunks(k), short=objective.short_fraction)
         row = np.arange(len(pairs))
         if objective.packing:
-            lengths = pairs.length.sum(axis=0) + _SPECIAL
+            lengths = pairs.length.sum(axis=0) + self._special
             packed, row, length = pack(
                 lengths, rows=self.batch_size, row_length=objective.max_length, max_sequences=objective.sequences
             )
-            pairs = pairs.take(packed).truncate(generator, length - _SPECIAL)
+            pairs = pairs.take(packed).truncate(generator, length - self._special)
         rows = _Rows(self, pairs, row)
         chosen = choose_masked(
             generator,
@@ -126,30 +128,25 @@ class PretrainingBatches:
         # The chosen positions first, in their order.
         positions = np.argsort(~chosen, axis=1, kind="stable")[:, : objective.predictions].astype(np.int32)
         is_prediction = np.take_along_axis(chosen, positions, axis=1)
-        masked = mask_tokens(generator, rows.ids, chosen, mask_id=self._mask, random_ids=self._random_ids)
+        masked_ids = mask_tokens(generator, rows.ids, chosen, mask_id=self._mask, random_ids=self._random_ids)
         inputs = {
-            "input_ids": masked,
+            "input_ids": masked_ids,
             "token_type_ids": rows.types,
             "attention_mask": (rows.sequence > 0).astype(np.int32),
             "masked_lm_positions": np.where(is_prediction, positions, 0),
         }
-        labels = {
-            "prediction_logits": np.where(is_prediction, np.take_along_axis(rows.ids, positions, axis=1), 0),
-            "seq_relationship_logits": rows.label,
-        }
-        weights = {
-            "prediction_logits": is_prediction.astype(np.float32),
-            "seq_relationship_logits": rows.is_sequence.astype(np.float32),
-        }
+        masked = objective.masked_output
+        labels = {masked: np.where(is_prediction, np.take_along_axis(rows.ids, positions, axis=1), 0)}
+        weights = {masked: is_prediction.astype(np.float32)}
         if objective.packing:
-            inputs |= {
-                "position_ids": rows.position,
-                "sequence_ids": rows.sequence,
-                "next_sentence_positions": rows.cls_position,
-            }
-        else:
-            labels["seq_relationship_logits"] = rows.label[:, 0]
-            weights["seq_relationship_logits"] = weights["seq_relationship_logits"][:, 0]
+            inputs |= {"position_ids": rows.position, "sequence_ids": rows.sequence}
+        if objective.has_pairs:
+            # One column if rows are not packed.
+            sequences = slice(None) if objective.packing else 0
+            labels["seq_relationship_logits"] = rows.label[:, sequences]
+            weights["seq_relationship_logits"] = rows.is_sequence[:, sequences].astype(np.float32)
+            if objective.packing:
+                inputs["next_sentence_positions"] = rows.cls_position
         return inputs, labels, weights
 
     def _select_chunks(self, k: int) -> np.ndarray:
@@ -168,7 +165,9 @@ class PretrainingBatches:
 
 
 class _Rows:
-    """Sequences ``[CLS] a [SEP] b [SEP]`` arranged in rows; all arrays are ``[rows, length]`` or ``[rows, sequences]``.
+    """Sequences ``[CLS] a [SEP] b [SEP]`` or ``[CLS] a [SEP]`` arranged in rows.
+
+    All arrays are ``[rows, length]`` or ``[rows, sequences]``.
 
     Args:
         batches: the batches, for their tokens and sizes.
@@ -178,8 +177,8 @@ class _Rows:
 
     def __init__(self, batches: PretrainingBatches, pairs: Pairs, row: np.ndarray) -> None:
         rows, row_length = batches.batch_size, batches.objective.max_length
-        first, second = pairs.length
-        total = first + second + _SPECIAL
+        first = pairs.length[0]
+        total = pairs.length.sum(axis=0) + batches._special
         ends = np.cumsum(total)
         # Where each sequence starts in its row, and its number in the row.
         row_start = np.searchsorted(row, np.arange(rows))

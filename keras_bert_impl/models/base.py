@@ -19,6 +19,7 @@ from keras_bert_impl.layers import BertAttentionBias, BertEmbeddings, BertEncode
 from keras_bert_impl.models.cache import CACHE
 from keras_bert_impl.models.lora import LoraMixin
 from keras_bert_impl.models.multi_worker import MultiWorkerMixin
+from keras_bert_impl.models.resizing import ResizeMixin
 from keras_bert_impl.models.texts import TextsMixin, holds_strings
 from keras_bert_impl.models.tree import format_tree
 from keras_bert_impl.sources import ADAPTER_MODEL_CONFIG, Source, open_source
@@ -40,7 +41,7 @@ class _PrecomputedEmbeddings:
         return self._output
 
 
-class BertPreTrainedModel(TextsMixin, LoraMixin, MultiWorkerMixin, keras.Model):
+class BertPreTrainedModel(TextsMixin, LoraMixin, ResizeMixin, MultiWorkerMixin, keras.Model):
     """A functional Keras model constructed from a ``BertConfig``.
 
     A subclass defines its inputs, the layers of its head (``make_head``) and how they connect (``connect``). All inputs

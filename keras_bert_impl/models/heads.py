@@ -121,6 +121,17 @@ def find_head_classes(names: Iterable[str], architectures: Sequence[str] = ()) -
     return classes
 
 
+def find_model_with(model_class: type[BertPreTrainedModel], source: Source) -> type[BertPreTrainedModel]:
+    """Returns the class of a checkpoint if it has the heads of ``model_class`` and more; else ``model_class``.
+
+    Raises:
+        InputError: the checkpoint cannot be read.
+    """
+    found = find_model_class(source)
+    prefixes = HEADS[model_class.__name__].prefixes
+    return found if set(prefixes) <= set(HEADS[found.__name__].prefixes) else model_class
+
+
 def find_model_class(source: Source) -> type[BertPreTrainedModel]:
     """Returns the class that uses the largest part of a checkpoint: that of its first head, or the backbone.
 

@@ -388,6 +388,18 @@ class Task(abc.ABC):
         """
         raise InputError(f"the model is for {self.name}; 'no answer' is an option of question answering. Omit it.")
 
+    def choose_masks(self, *, seed: int | None = None, each_token: bool = False) -> "Task":
+        """Returns the task with other masks of the texts that it is evaluated on.
+
+        Args:
+            seed: the seed of the masks; None: as it is.
+            each_token: whether each token is masked in turn.
+
+        Raises:
+            InputError: the task is not masked LM.
+        """
+        raise InputError(f"the model is for {self.name}; masks are options of the task masked-lm. Omit them.")
+
     def reduce(
         self, outputs: Outputs, inputs: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray] | None = None
     ) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -55,14 +55,15 @@ class MaskedLM(Task):
     Args:
         top_k: the number of tokens predicted for each ``[MASK]``.
         seed: the seed of the masks.
+        each_token: whether each token is masked in turn instead, the others unchanged, for the pseudo-perplexity.
 
-    Source: https://arxiv.org/abs/1810.04805, section 3.1.
+    Sources: https://arxiv.org/abs/1810.04805, section 3.1, and https://arxiv.org/abs/1910.14659 for pseudo-perplexity.
     """
 
     name: ClassVar[str] = "masked-lm"
     model_name: ClassVar[str] = "BertForMaskedLM"
     main_metric: ClassVar[str] = "accuracy"
-    lower_is_better: ClassVar[frozenset[str]] = frozenset({"loss", "perplexity"})
+    lower_is_better: ClassVar[frozenset[str]] = frozenset({"loss", "perplexity", "pseudo_perplexity"})
     graph: ClassVar[str] = "masks"
     file_columns: ClassVar[tuple[str, ...]] = ("text",)
     text_columns: ClassVar[tuple[str, ...]] = ("text",)
@@ -71,11 +72,18 @@ class MaskedLM(Task):
     # The output with the logits over the vocabulary.
     output: ClassVar[str] = "logits"
 
-    def __init__(self, top_k: int = 5, *, seed: int = 1) -> None:
+    def __init__(self, top_k: int = 5, *, seed: int = 1, each_token: bool = False) -> None:
         if top_k < 1:
             raise InputError(f"top_k is {top_k}; an integer above 0 was expected.")
+        if seed < 0:
+            raise InputError(f"the seed of masks is {seed}; an integer from 0 was expected.")
         self.top_k = top_k
         self.seed = seed
+        self.each_token = each_token
+
+    def choose_masks(self, *, seed: int | None = None, each_token: bool = False) -> Self:
+        """Returns the task with other masks, see the class."""
+        return type(self)(self.top_k, seed=self.seed if seed is None else seed, each_token=each_token)
 
     def list_label_names(self, config: BertConfig) -> Sequence[str]:
         """Returns no names: the logits are those of tokens."""
@@ -153,6 +161,8 @@ class MaskedLM(Task):
         self, texts: Sequence[str], tokenizer: BertTokenizer, vocabulary: Sequence[str], max_length: int
     ) -> MaskedFeatures:
         rows = tokenizer(list(texts), padding=False, max_length=max_length, return_overflowing=True)
+        if self.each_token:
+            return self._mask_each_token(rows, tokenizer, vocabulary)
         inputs = make_model_inputs(rows, tokenizer)
         ids = inputs["input_ids"]
         special = tokenizer.special_token_ids
@@ -179,6 +189,30 @@ class MaskedLM(Task):
             example=np.asarray(rows["overflow_to_sample_mapping"]),
             vocabulary=vocabulary,
             counts=counts,
+        )
+
+    def _mask_each_token(
+        self, rows: Mapping[str, Any], tokenizer: BertTokenizer, vocabulary: Sequence[str]
+    ) -> MaskedFeatures:
+        """Makes a row for each token of the rows that is not special, with ``[MASK]`` in its place."""
+        special = tokenizer.special_token_ids
+        places = [(row, i) for row, ids in enumerate(rows["input_ids"]) for i in np.flatnonzero(~np.isin(ids, special))]
+        masked = []
+        for row, i in places:
+            ids = rows["input_ids"][row].copy()
+            ids[i] = tokenizer.mask_token_id
+            masked.append(ids)
+        types = [rows["token_type_ids"][row] for row, _ in places]
+        true = np.array([rows["input_ids"][row][i] for row, i in places], np.int32).reshape(-1, 1)
+        positions = np.array([i for _, i in places], np.int32).reshape(-1, 1)
+        inputs = make_model_inputs({"input_ids": masked, "token_type_ids": types}, tokenizer)
+        return MaskedFeatures(
+            {**inputs, "masked_lm_positions": positions},  # type: ignore[dict-item]
+            {self.output: true},
+            {self.output: np.ones(true.shape, np.float32)},
+            example=np.asarray(rows["overflow_to_sample_mapping"])[[row for row, _ in places]],
+            vocabulary=vocabulary,
+            counts=np.ones(len(places), np.int32),
         )
 
     def make_loss(self) -> dict[str, Any]:
@@ -248,6 +282,8 @@ class MaskedLM(Task):
     def score(self, predictions: list[Prediction], columns: Columns) -> dict[str, float]:
         """``accuracy``, the fraction of masked tokens predicted first; ``loss``, their cross entropy; ``perplexity``.
 
+        If each token is masked in turn, the latter is ``pseudo_perplexity``.
+
         Raises:
             InputError: the texts have no tokens that could be masked.
         """
@@ -256,7 +292,8 @@ class MaskedLM(Task):
             raise InputError("none of the texts has a word that could be masked; give texts with words.")
         loss = -float(np.mean([mask["log_probability"] for mask in masks]))
         accuracy = float(np.mean([mask["tokens"][0] == mask["label"] for mask in masks]))
-        return {"accuracy": accuracy, "loss": loss, "perplexity": float(np.exp(loss))}
+        name = "pseudo_perplexity" if self.each_token else "perplexity"
+        return {"accuracy": accuracy, "loss": loss, name: float(np.exp(loss))}
 
     def serve(self, outputs: Outputs, serving: Serving) -> dict[str, Any]:
         """``tokens``, strings ``[batch, masks, k]``, most likely first, and ``scores``, their probabilities."""

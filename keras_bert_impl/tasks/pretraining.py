@@ -1,5 +1,6 @@
 """Pretraining: masked words and the next sentence, both heads of the paper."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -54,6 +55,12 @@ class Pretraining(MaskedLM):
 
         return {self.output: MeanCrossEntropy(), _NEXT_SENTENCE: MeanCrossEntropy()}
 
+    def make_teacher_losses(self, temperature: float) -> dict[str, Any]:
+        """Returns the divergence of the probabilities of each head."""
+        from keras_bert_impl.tasks.losses import SoftenedKLDivergence
+
+        return {name: SoftenedKLDivergence(temperature) for name in (self.output, _NEXT_SENTENCE)}
+
     def make_metrics(self) -> dict[str, Any]:
         """Perplexity or cross entropy, and the fraction of correct predictions, of each head."""
         from keras_bert_impl.tasks.losses import CrossEntropy, make_accuracy
@@ -90,12 +97,19 @@ class Pretraining(MaskedLM):
 
 
 def summarize_logs(logs: Mapping[str, Any]) -> dict[str, float]:
-    """Returns the metrics of Keras' logs under shorter names, such as ``masked_loss`` and ``perplexity``."""
-    perplexity = float(logs["prediction_logits_perplexity"])
-    return {
+    """Returns the metrics of Keras' logs under shorter names, such as ``masked_loss`` and ``perplexity``.
+
+    Those of the next sentence are missing if the model has the masked-LM head alone.
+    """
+    # Keras omits the name of the output if there is only one.
+    (masked,) = (name.removesuffix("perplexity") for name in logs if re.search("^(?!val_).*perplexity$", name))
+    perplexity = float(logs[f"{masked}perplexity"])
+    summary = {
         "masked_loss": float(np.log(perplexity)),
         "perplexity": perplexity,
-        "masked_accuracy": float(logs["prediction_logits_accuracy"]),
-        "next_sentence_loss": float(logs["seq_relationship_logits_cross_entropy"]),
-        "next_sentence_accuracy": float(logs["seq_relationship_logits_accuracy"]),
+        "masked_accuracy": float(logs[f"{masked}accuracy"]),
     }
+    if f"{_NEXT_SENTENCE}_accuracy" in logs:
+        summary["next_sentence_loss"] = float(logs[f"{_NEXT_SENTENCE}_cross_entropy"])
+        summary["next_sentence_accuracy"] = float(logs[f"{_NEXT_SENTENCE}_accuracy"])
+    return summary

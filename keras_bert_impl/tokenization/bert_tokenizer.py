@@ -12,6 +12,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import Source, open_source
 from keras_bert_impl.tokenization import pretrained
 from keras_bert_impl.tokenization.encoding import EncodedRows, build_backend, encode, list_texts
+from keras_bert_impl.tokenization.growth import GrowthMixin
 from keras_bert_impl.tokenization.pretrained import looks_cased, sort_by_id
 
 Texts = str | Sequence[str] | Sequence[Sequence[str]]
@@ -19,11 +20,11 @@ Truncation = Literal["longest_first", "only_first", "only_second"] | bool
 Padding = Literal["longest", "max_length"] | bool
 
 
-class BertTokenizer:
+class BertTokenizer(GrowthMixin):
     """BERT's tokenizer: clean-up, splitting into words, WordPiece, special tokens, truncation and padding.
 
-    It returns the same ids as transformers for the same vocabulary and settings. It has no mutable state, so several
-    threads can use one tokenizer.
+    It returns the same ids as transformers for the same vocabulary and settings. Only `add_tokens` and `add_words`
+    change it, so several threads can use one tokenizer.
 
     Args:
         vocabulary: tokens in id order, or a dictionary from token to id.
@@ -135,7 +136,7 @@ class BertTokenizer:
         pretrained.write_files(
             Path(directory),
             backend_json=self.backend_tokenizer.to_str(pretty=True),
-            vocabulary=self.vocabulary[: self.backend_tokenizer.get_vocab_size(with_added_tokens=False)],
+            vocabulary=self._get_pieces(),
             settings=self.settings,
         )
 
@@ -306,8 +307,7 @@ class BertTokenizer:
     @property
     def special_token_ids(self) -> list[int]:
         """The ids of the special tokens, including special added tokens, ascending."""
-        added = self.backend_tokenizer.get_added_tokens_decoder()
-        return sorted(id for id, token in added.items() if token.special)
+        return [id for id, token in self._get_added_tokens().items() if token.special]
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ made. So the teacher is not a part of the trained model, and training, resume an
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from keras_bert_impl.config import BertConfig, map_layers
 from keras_bert_impl.data.batches import Features, LengthBatches, Ragged, Values
+from keras_bert_impl.data.pretraining import PretrainingBatches
 from keras_bert_impl.data.shards import fingerprint
 from keras_bert_impl.data.tables import Columns
 from keras_bert_impl.errors import InputError
@@ -51,6 +52,42 @@ class TaughtFeatures(Features):
         return inputs, {**dict(*labels), **self.teach(inputs)}, weights
 
 
+class TaughtBatches:
+    """Batches of pretraining whose labels include outputs of a teacher that are computed when a batch is made.
+
+    Args:
+        batches: the batches.
+        teach: function from the inputs of a batch to further labels.
+        sources: for each of these labels, the label of the batch whose weights it has; other labels have the weight 1
+            for tokens and 0 for padding.
+    """
+
+    def __init__(
+        self,
+        batches: PretrainingBatches,
+        teach: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]],
+        sources: Mapping[str, str],
+    ) -> None:
+        self.batches = batches
+        self.batch_size = batches.batch_size
+        self._teach = teach
+        self._sources = sources
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, k: int) -> tuple[dict[str, np.ndarray], ...]:
+        inputs, labels, weights = self.batches[k]
+        taught = self._teach(inputs)
+        tokens = inputs["attention_mask"].astype(np.float32)
+        further = {name: weights.get(self._sources.get(name, ""), tokens) for name in taught}
+        return inputs, {**labels, **taught}, {**weights, **further}
+
+    def get_spec(self) -> tuple[dict[str, tuple[tuple[int | None, ...], Any]], ...]:
+        """Shapes and dtypes of all batches."""
+        return tuple({name: (value.shape, value.dtype) for name, value in part.items()} for part in self[0])
+
+
 class DistilledTask:
     """A task whose training data has the outputs of a teacher as additional labels. All else is the task's own.
 
@@ -85,6 +122,23 @@ class DistilledTask:
             )
         self._order: Any = slice(None)  # The numbers of the teacher's labels, in the order of the student's.
         self._layers: list[int] = []  # The numbers of the teacher's hidden states that the student learns.
+
+    @classmethod
+    def make(
+        cls, task: Task, teacher: str | Path | None, settings: DistillationSettings | None
+    ) -> "DistilledTask | None":
+        """Returns the task that is learned from the teacher too; None if there is no teacher.
+
+        Raises:
+            InputError: there are settings, but no teacher; or the teacher cannot be used.
+        """
+        if teacher is not None:
+            return cls(task, teacher, settings or DistillationSettings())
+        if settings is not None:
+            raise InputError(
+                "there are settings of distillation, but no teacher. Name a teacher, or omit the settings."
+            )
+        return None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.task, name)
@@ -145,21 +199,43 @@ class DistilledTask:
 
     def make_trainable(self, model: Any, features: Features) -> Student:
         """Returns the student with an output for each label."""
+        return self.make_student(model, features.labels)
+
+    def make_student(self, model: Any, labels: Iterable[str]) -> Student:
+        """Returns the student with outputs for these labels, and for those of the teacher."""
         if self.settings.hidden_weight:
             model = model.with_outputs(output_hidden_states=True)
-        own = {name: name for name in features.labels}
+        own = {name: name for name in labels}
         return Student(model, own | {_name_label(name): name for name in self._losses})
 
-    def make_compile_arguments(self, features: Features, config: BertConfig) -> dict[str, Any]:
-        """The losses and metrics of the task, and the losses of distillation."""
+    def make_compile_arguments(
+        self, features: Features | None = None, config: BertConfig | None = None
+    ) -> dict[str, Any]:
+        """The losses and metrics of the task, and the losses of distillation; for pretraining without arguments."""
         arguments = self.task.make_compile_arguments(features, config)
-        losses, metrics = (arguments[name] if features.labels else {} for name in ("loss", "weighted_metrics"))
+        has_labels = features is None or features.labels
+        losses, metrics = (arguments[name] if has_labels else {} for name in ("loss", "weighted_metrics"))
         weights = dict.fromkeys(losses, 1 - self.settings.alpha)
         losses = losses | {_name_label(name): loss for name, loss in self._losses.items()}
         weights |= {_name_label(name): self.settings.alpha for name in self._losses}
         if self.settings.hidden_weight:
             losses[HIDDEN_STATES], weights[HIDDEN_STATES] = make_squared_error(), self.settings.hidden_weight
         return {**arguments, "loss": losses, "loss_weights": weights, "weighted_metrics": metrics}
+
+    def teach_batches(self, batches: PretrainingBatches, config: BertConfig) -> TaughtBatches:
+        """Returns batches of pretraining with the outputs of the teacher among the labels.
+
+        Args:
+            batches: the batches.
+            config: the configuration of the student.
+
+        Raises:
+            InputError: the teacher cannot read them.
+        """
+        objective, tokenizer = batches.objective, batches.corpus.tokenizer
+        self._check(tokenizer, config, max_length=objective.max_length, pairs=objective.has_pairs)
+        teach = functools.partial(self._compute_labels, compile_inference(self.teacher))
+        return TaughtBatches(batches, teach, {_name_label(name): name for name in self._losses})
 
     # -- the teacher
 

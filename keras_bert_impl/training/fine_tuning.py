@@ -96,7 +96,7 @@ def finetune(
     settings, spec = settings or FineTuningSettings(), get_task(task, options)
     spec.require("finetune")
     check_callbacks(callbacks)
-    taught = _add_teacher(spec, teacher, distillation)
+    taught = DistilledTask.make(spec, teacher, distillation)
     if taught is not None:
         spec = cast(Task, taught)
     opened = open_source(source)
@@ -239,15 +239,6 @@ def finetune(
             tokenizer=tokenizer,
             card=lambda metrics, name: make_model_card(metrics, name=name, main_metric=metric, note=spec.card_note),
         )
-
-
-def _add_teacher(spec: Task, teacher: str | Path | None, settings: DistillationSettings | None) -> DistilledTask | None:
-    """Returns the task that is learned from the teacher too; None if there is no teacher."""
-    if teacher is not None:
-        return DistilledTask(spec, teacher, settings or DistillationSettings())
-    if settings is not None:
-        raise InputError("there are settings of distillation, but no teacher. Name a teacher, or omit the settings.")
-    return None
 
 
 def _make_config_changes(

@@ -1,5 +1,6 @@
 """Pretraining: from shards to the directory of a run."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,20 +9,19 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus
-from keras_bert_impl.data.shards import fingerprint
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import to_json
-from keras_bert_impl.models import BertForPreTraining
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.pretraining import summarize_logs
-from keras_bert_impl.tokenization import BertTokenizer
+from keras_bert_impl.training.distillation import DistilledTask
 from keras_bert_impl.training.distribution import get_backend, start_strategy
+from keras_bert_impl.training.published import choose_defaults
 from keras_bert_impl.training.report import make_pretraining_card, save_pretraining_curves
 from keras_bert_impl.training.run import ENDLESS, Clock, Run, check_callbacks
 from keras_bert_impl.training.schedules import make_schedule
-from keras_bert_impl.training.settings import PRECISIONS, PretrainingSettings, SavingSettings
+from keras_bert_impl.training.settings import DistillationSettings, PretrainingSettings, SavingSettings
+from keras_bert_impl.training.starting_model import copy_weights, count_old_tokens, make_model, select_heads
 from keras_bert_impl.training.states import compute_checksum
 
 # Warn if a smaller fraction of the examples can be real next sentences.
@@ -44,29 +44,40 @@ def pretrain(
     resume: bool = False,
     strategy: str | None = None,
     devices: int | None = None,
+    teacher: str | Path | None = None,
+    distillation: DistillationSettings | None = None,
     command: str | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     log: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Pretrains a BERT on prepared shards and writes the directory of the run.
+    """Pretrains a BERT on prepared shards, or continues from a checkpoint, and writes the directory of the run.
 
     The directory contains the model (``config.json``, ``model.safetensors``, the tokenizer), ``metrics.json``,
     ``learning_curve.png`` and a model card ``README.md``. It has a temporary name until it is complete.
+
+    With the objective ``mlm``, masked LM alone adapts a checkpoint to a domain. The model is saved as
+    ``BertForMaskedLM``; if the checkpoint has a next-sentence head too, as ``BertForPreTraining``, with this head and
+    the pooler unchanged.
 
     Args:
         shards: a directory that `keras_bert_impl.data.prepare` wrote.
         output: the directory; must be new or empty.
         preset: the size, tiny to large.
-        init: a checkpoint to start from instead, with the same vocabulary: for the second of two phases.
+        init: a checkpoint to start from instead. A head that it lacks is new. The tokenizer of the shards must be its
+            own, or its own with more tokens: then its vocabulary grows, see `resize_token_embeddings`.
         steps: number of training steps.
         minutes: minutes of training, evaluations included, instead of ``steps``; the learning-rate schedule follows the
             time.
         objective: the settings of the examples.
-        settings: the training settings.
+        settings: the training settings; None: the defaults, which are others for ``mlm`` from a checkpoint: the
+            learning rate 5e-5, a warm-up of 0.1, and the dropout of the checkpoint.
         saving: how often the state is saved, to resume an interrupted run.
         resume: whether an interrupted run is continued; the ``minutes`` of its earlier sessions count.
         strategy: devices to train on, see `start_strategy`; ``batch_size`` is the total of all.
         devices: number of devices of this process.
+        teacher: a larger model with the same heads and the same tokenizer: its outputs are learned too, which is
+            knowledge distillation.
+        distillation: the settings of distillation; None: the defaults.
         command: the command line, for the model card.
         callbacks: further callbacks of ``fit``, see `fit_with_resume`; an epoch is the steps between two evaluations.
         log: function that prints a line about the progress.
@@ -85,7 +96,10 @@ def pretrain(
     if len(durations) != 1 or durations[0] <= 0:
         raise InputError(f"steps is {steps} and minutes is {minutes}; exactly one of them was expected, above 0.")
     check_callbacks(callbacks)
-    objective, settings = objective or Objective(), settings or PretrainingSettings()
+    objective = objective or Objective()
+    settings = settings or choose_defaults(objective.kind, init).settings
+    task = TASKS[objective.task]
+    taught = DistilledTask.make(task, teacher, distillation)
     corpus = TokenCorpus(shards)
     corpus_checksum = compute_checksum({}, to_json(corpus.manifest))
     request: dict[str, Any] = {
@@ -95,6 +109,7 @@ def pretrain(
         "corpus": {name: value for name, value in corpus.manifest.items() if name != "shards"}
         | {"checksum": corpus_checksum},
         **({"steps": steps} if steps else {}),
+        **({"distillation": taught.request} if taught else {}),
     }
     run = Run(output, settings=settings, request=request, resume=resume)
     if metrics := run.load_finished():
@@ -103,6 +118,9 @@ def pretrain(
     with start_strategy(strategy, devices=devices) as distribution, run.open(distribution):
         if minutes and distribution.processes > 1:
             raise InputError("minutes was given for several processes, whose clocks differ. Give steps instead.")
+        if taught:
+            taught.check_distribution(distribution)
+        old_tokens = corpus.tokenizer.vocab_size if init is None else count_old_tokens(corpus.tokenizer, init)
         documents, held_out = corpus.split_documents(settings.held_out, seed=settings.seed)
         common: dict[str, Any] = {"batch_size": settings.batch_size, "objective": objective}
         batches = PretrainingBatches(corpus, documents=documents, steps=ENDLESS, seed=settings.seed, **common)
@@ -113,7 +131,18 @@ def pretrain(
 
         keras.utils.set_random_seed(settings.seed)
         with distribution.scope():
-            model = _make_model(corpus.tokenizer, preset, init, objective=objective, settings=settings, log=log)
+            saved = make_model(
+                task,
+                corpus.tokenizer,
+                preset,
+                init,
+                objective=objective,
+                settings=settings,
+                old_tokens=old_tokens,
+                log=log,
+            )
+            model = select_heads(saved, task)
+            trained = taught.make_student(model, task.make_loss()) if taught else model
         log(f"{model.count_params():,} weights; {corpus.manifest['tokens']:,} tokens")
         log(f"{len(documents):,} documents for training, {len(held_out):,} held out")
         if batches.pairable < _MIN_PAIRABLE:
@@ -121,24 +150,33 @@ def pretrain(
             log("one sentence. The metrics of next-sentence prediction are not reliable.")
         clock = Clock()
         progress = ProgressTable(log, batches, clock)
+        identity = {**objective.to_dict(), "steps": steps, "minutes": minutes}
+        checksums = {"corpus": corpus_checksum}
+        if taught:
+            identity |= dataclasses.asdict(taught.settings)
+            checksums["teacher"] = taught.compute_checksum()
         timed = [TimedRate(settings, clock, seconds=60 * minutes)] if minutes else []
         run.train(
-            model,
-            batches,
-            losses=TASKS["pretraining"].make_compile_arguments(),
+            trained,
+            taught.teach_batches(batches, model.config) if taught else batches,
+            losses=(taught or task).make_compile_arguments(),
             steps=steps,
             steps_per_epoch=settings.report_every,
-            identity={**objective.to_dict(), "steps": steps, "minutes": minutes},
-            checksums={"corpus": corpus_checksum},
+            identity=identity,
+            checksums=checksums,
             stateful={"report": progress, "clock": clock},
             callbacks=[progress, *timed, *callbacks],
             saving=saving,
             verbose=0,
-            **distribution.make_validation_arguments(evaluated),
+            **distribution.make_validation_arguments(
+                taught.teach_batches(evaluated, model.config) if taught else evaluated
+            ),
         )
         if not distribution.is_chief:
             return {}
-        model.save_pretrained(run.directory)
+        if saved is not model:
+            copy_weights(model, saved)
+        saved.save_pretrained(run.directory)
         save_pretraining_curves(run.directory / "learning_curve.png", progress.history)
         return run.finish(
             {
@@ -165,40 +203,6 @@ def make_held_out_batches(
     return batches
 
 
-def _make_model(
-    tokenizer: BertTokenizer,
-    preset: str,
-    init: str | Path | None,
-    *,
-    objective: Objective,
-    settings: PretrainingSettings,
-    log: Callable[[str], None],
-) -> BertForPreTraining:
-    policy = PRECISIONS[settings.precision]
-    changes: dict[str, Any] = settings.make_config_changes()
-    if init is None:
-        config = BertConfig.preset(
-            preset,
-            vocab_size=tokenizer.vocab_size,
-            pad_token_id=tokenizer.pad_token_id,
-            max_position_embeddings=max(512, objective.max_length),
-            **changes,
-        )
-        return BertForPreTraining(config, dtype=policy)
-    if fingerprint(BertTokenizer.from_pretrained(init)) != fingerprint(tokenizer):
-        raise InputError(
-            f"{init} and the shards have different tokenizers. Prepare the corpus with --tokenizer {init}."
-        )
-    model = BertForPreTraining.from_pretrained(init, dtype=policy, **changes)
-    log(str(model.load_report))
-    if model.config.max_position_embeddings < objective.max_length:
-        raise InputError(
-            f"max_length is {objective.max_length}, but {init} has {model.config.max_position_embeddings} positions. "
-            "Choose a smaller max_length."
-        )
-    return model
-
-
 class ProgressTable(keras.callbacks.Callback):
     """Logs a line of a table after each evaluation, and records the history.
 
@@ -223,6 +227,10 @@ class ProgressTable(keras.callbacks.Callback):
         self.steps = 0
         self.history: list[dict[str, Any]] = []
         self._has_header = False
+        # For each head, the title and the width of its columns.
+        self._heads = {"masked": ("masked", 11)}
+        if batches.objective.has_pairs:
+            self._heads["next_sentence"] = ("next", 9)
 
     def state_dict(self) -> dict[str, Any]:
         """Steps and history."""
@@ -238,10 +246,11 @@ class ProgressTable(keras.callbacks.Callback):
         if self._has_header:
             return
         self._has_header = True
-        self.log(f"{'':26}{'training loss':>20}{'held out: loss and accuracy':>33}")
-        self.log(
-            f"{'step':>8}{'minutes':>9}{'epochs':>8}{'masked':>11}{'next':>9}{'masked':>11}{'acc.':>7}{'next':>9}{'acc.':>7}"
-        )
+        train = "".join(f"{title:>{width}}" for title, width in self._heads.values())
+        held_out = "".join(f"{title:>{width}}{'acc.':>7}" for title, width in self._heads.values())
+        titles = ("training loss", "held out: loss and accuracy") if len(self._heads) > 1 else ("training", "held out")
+        self.log(f"{'':26}{titles[0]:>{len(train)}}{titles[1]:>{len(held_out) - 1}}")
+        self.log(f"{'step':>8}{'minutes':>9}{'epochs':>8}{train}{held_out}")
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Counts the steps."""
@@ -260,12 +269,12 @@ class ProgressTable(keras.callbacks.Callback):
             )
         minutes = self.clock.seconds / 60
         self.history.append({"step": self.steps, "minutes": round(minutes, 2), "train": train, "held_out": held_out})
-        self.log(
-            f"{self.steps:8,}{minutes:9.1f}{self.steps / self.batches.per_epoch:8.2f}"
-            f"{train['masked_loss']:11.3f}{train['next_sentence_loss']:9.3f}"
-            f"{held_out['masked_loss']:11.3f}{held_out['masked_accuracy']:7.1%}"
-            f"{held_out['next_sentence_loss']:9.3f}{held_out['next_sentence_accuracy']:7.1%}"
-        )
+        columns = [f"{self.steps:8,}{minutes:9.1f}{self.steps / self.batches.per_epoch:8.2f}"]
+        for name, (_, width) in self._heads.items():
+            columns.append(f"{train[f'{name}_loss']:{width}.3f}")
+        for name, (_, width) in self._heads.items():
+            columns.append(f"{held_out[f'{name}_loss']:{width}.3f}{held_out[f'{name}_accuracy']:7.1%}")
+        self.log("".join(columns))
 
 
 class TimedRate(keras.callbacks.Callback):

@@ -44,6 +44,30 @@ class Recipe:
         )
 
 
+# Without a recipe: from scratch, and for masked LM alone from a checkpoint, which adapts it to a domain. The latter has
+# a learning rate of fine-tuning, packed rows because texts may be short, and the dropout of the checkpoint.
+_DEFAULTS = Recipe(None, Objective(), PretrainingSettings(), source="")
+_ADAPTATION = Recipe(
+    None,
+    Objective(kind="mlm", packing=True),
+    PretrainingSettings(learning_rate=5e-5, warmup=0.1, dropout=None),
+    source="",
+)
+
+
+def choose_defaults(kind: str, init: Any) -> Recipe:
+    """Returns the settings that apply without a recipe.
+
+    Args:
+        kind: what is learned, see `Objective`.
+        init: the checkpoint that training starts from; None: new weights.
+
+    >>> choose_defaults("mlm", "bert-tiny-novels").settings.learning_rate
+    5e-05
+    """
+    return _ADAPTATION if kind == "mlm" and init is not None else _DEFAULTS
+
+
 # The paper's million steps: 90 % with short rows, 10,000 steps of warm-up, no whole-word masking.
 _PAPER = "Devlin et al. 2018, appendix A.2, https://arxiv.org/abs/1810.04805"
 _LAMB = "the two phases of BERT-large in 64,000 and 32,000 rows, https://github.com/NVIDIA/DeepLearningExamples"

@@ -87,16 +87,17 @@ def save_learning_curve(
 
 
 def save_pretraining_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
-    """Plots the losses of both objectives over time, of training and held-out documents.
+    """Plots the loss of each objective over time, of training and held-out documents.
 
     Args:
         path: the PNG file to write.
         history: for each evaluation ``minutes``, and the metrics ``train`` and ``held_out``.
     """
     minutes = [entry["minutes"] for entry in history]
-    plot, both = make_figure(8, 3.2, columns=2)
     panels = {"masked_loss": "Masked words: cross entropy", "next_sentence_loss": "Next sentence: cross entropy"}
-    for axes, (name, title) in zip(both, panels.items(), strict=True):
+    panels = {name: title for name, title in panels.items() if name in history[0]["held_out"]}
+    plot, columns = make_figure(8, 3.2, columns=len(panels))
+    for axes, (name, title) in zip(columns, panels.items(), strict=True):
         for part, label, color in (("train", "training", _BLUE), ("held_out", "held out", _ORANGE)):
             values = [entry[part][name] for entry in history]
             axes.plot(minutes, values, color=color, marker=".", markersize=4, label=label)
@@ -143,14 +144,8 @@ def make_model_card(metrics: Mapping[str, Any], *, name: str, main_metric: str, 
         for split in splits
     ]
     versions, base = metrics["versions"], find_public_name(metrics["source"])
-    lesson = dict(metrics.get("distillation", {}))
-    teacher = find_public_name(lesson.pop("teacher")) if lesson else ""
-    learned = (
-        f"\n\nIt also learned the outputs of the teacher `{teacher}` (knowledge distillation), with the temperature "
-        f"{lesson['temperature']:g} and the weight alpha {lesson['alpha']:g}."
-        if lesson
-        else ""
-    )
+    learned = _describe_teacher(metrics)
+    lesson = {name: value for name, value in metrics.get("distillation", {}).items() if name != "teacher"}
     chosen = {**metrics["settings"], **metrics.get("options", {}), **lesson}
     settings = "\n".join(f"| {key} | {value} |" for key, value in chosen.items())
     labels = "".join(f"- `{label}`\n" for label in metrics["labels"])
@@ -204,6 +199,17 @@ it there (`keras-bert evaluate {name} --data FILE`).
 """
 
 
+def _describe_teacher(metrics: Mapping[str, Any]) -> str:
+    """Returns the paragraph about the teacher; empty if there was none."""
+    lesson = metrics.get("distillation")
+    if not lesson:
+        return ""
+    return (
+        f"\n\nIt also learned the outputs of the teacher `{find_public_name(lesson['teacher'])}` (knowledge "
+        f"distillation), with the temperature {lesson['temperature']:g} and the weight alpha {lesson['alpha']:g}."
+    )
+
+
 def make_pretraining_card(metrics: Mapping[str, Any], *, name: str) -> str:
     """Returns the model card of a pretrained model.
 
@@ -216,24 +222,33 @@ def make_pretraining_card(metrics: Mapping[str, Any], *, name: str) -> str:
         f"| {key} | {value} |" for part in ("objective", "settings") for key, value in metrics[part].items()
     )
     origin = f"from `{find_public_name(metrics['init'])}`" if metrics["init"] else f"of the size {metrics['preset']}"
+    base = f"base_model: {find_public_name(metrics['init'])}\n" if metrics["init"] else ""
+    learned, following, try_following = "masked words", "", ""
+    if "next_sentence_accuracy" in held_out:
+        learned += " and next sentences"
+        following = f"| next sentence: accuracy | {held_out['next_sentence_accuracy']:.4f} |\n"
+        try_following = f'    keras-bert next-sentence {name} "He shut the door." "Then he sat down."\n'
+    documents = "Each line is a document." if corpus.get("line_by_line") else "A document ends at an empty line."
+    taught = _describe_teacher(metrics)
     return f"""---
 library_name: keras
 tags:
 - bert
 - keras
 - fill-mask
----
+{base}---
 
 # {name}
 
-A BERT {origin}, pretrained on masked words and next sentences for {metrics["steps"]:,} steps in
-{metrics["minutes"]:.0f} minutes, with keras_bert_impl {versions["keras_bert_impl"]} on {versions["backend"]}.
+A BERT {origin}, pretrained on {learned} for {metrics["steps"]:,} steps in
+{metrics["minutes"]:.0f} minutes, with keras_bert_impl {versions["keras_bert_impl"]} on {versions["backend"]}.{taught}
 
 ## Data
 
 {corpus["tokens"]:,} tokens in {corpus["sentences"]:,} sentences and {corpus["documents"]:,} documents from
-{", ".join(f"`{Path(source).name}`" for source in corpus["corpus"])}. A document ends at an empty line.
-{held_out["documents"]:,} of the documents were held out: the first ones of
+{", ".join(f"`{Path(source).name}`" for source in corpus["corpus"])}. {documents}
+{held_out["documents"]:,} of the documents were
+held out: the first ones of
 `numpy.random.default_rng({metrics["settings"]["seed"]}).permutation({corpus["documents"]})`. The metrics are computed
 on at most 100 batches of them.
 
@@ -246,8 +261,7 @@ on at most 100 batches of them.
 | masked tokens: accuracy | {held_out["masked_accuracy"]:.4f} |
 | masked tokens: perplexity | {held_out["perplexity"]:.2f} |
 | masked tokens: cross entropy | {held_out["masked_loss"]:.4f} |
-| next sentence: accuracy | {held_out["next_sentence_accuracy"]:.4f} |
-
+{following}
 ![learning curve](learning_curve.png)
 
 ## Settings
@@ -259,8 +273,7 @@ on at most 100 batches of them.
 ## Use
 
     keras-bert fill-mask {name} "The [MASK] crossed the river."
-    keras-bert next-sentence {name} "He shut the door." "Then he sat down."
-    keras-bert finetune {name} --train FILE --valid FILE --output DIR
+{try_following}    keras-bert finetune {name} --train FILE --valid FILE --output DIR
 
 transformers can load this directory too.
 """

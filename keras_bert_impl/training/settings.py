@@ -176,6 +176,8 @@ class PretrainingSettings(TrainingSettings):
     All settings of `TrainingSettings`, and:
 
     Args:
+        learning_rate: peak learning rate; the default for masked LM alone from a checkpoint is 5e-05, with a warm-up of
+            0.1 and the dropout of the checkpoint.
         held_out: fraction of the documents that are held out for evaluation.
         report_every: number of steps between evaluations.
 

@@ -129,6 +129,49 @@ CASES = [
         {"a.jsonl": '{"body": "good"}\n'},
     ),
     Case(
+        "more words: none that are frequent",
+        "grow-vocab bert --corpus a.txt --output new/bert",
+        r"no word occurs at least 5 times in the texts and has several pieces",
+        {"a.txt": "zygomorphic\n" * 4},
+    ),
+    Case(
+        "more words: no size",
+        "grow-vocab bert --corpus a.txt --output new/bert --size 0",
+        r"size is 0; an integer above 0 was expected",
+        {"a.txt": "zygomorphic\n" * 9},
+    ),
+    Case(
+        "more words: other content",
+        "grow-vocab bert --corpus a.txt --output new",
+        r"new exists and is not empty",
+        {"a.txt": "zygomorphic\n" * 9, "new/kept": ""},
+    ),
+    *(
+        Case(
+            f"more words: {name}",
+            "grow-vocab bert --words words.txt --output new/bert",
+            message,
+            {"words.txt": f"zygomorphic\n{word}\n"},
+        )
+        for name, word, message in (
+            ("there already", "good", r"'good' is already in the vocabulary, with the id \d+\. Omit it"),
+            ("special", "[MASK]", r"'\[MASK\]' is already a special token, with the id 4"),
+            ("empty", " ", r"the added token '' is empty"),
+            ("twice", "zygomorphic", r"'zygomorphic' is added twice"),
+            ("several", "two words", r"'two words' is not a word of this tokenizer, which reads it as 'two words'"),
+        )
+    ),
+    Case(
+        "pretrain: distillation without a teacher",
+        "pretrain shards --output new --steps 1 --alpha 0.5",
+        r"--alpha is an option of distillation, which needs a teacher",
+    ),
+    Case(
+        "evaluate: masks of another task",
+        "evaluate run --data valid.tsv --each-token",
+        r"the model is for classification; masks are options of the task masked-lm\. Omit them",
+    ),
+    Case(
         "vocabulary: too small",
         "train-vocab a.txt --size 50 --output new",
         r"size is 50; more than 104",

@@ -36,7 +36,7 @@ from keras_bert_impl.training.schedules import SCHEDULES
 VERBS = (
     *("quickstart", "convert", "shrink", "verify", "finetune", "evaluate", "predict", "fill-mask", "next-sentence"),
     *("embed", "rank", "mine-negatives"),
-    *("export", "serve-check", "similar", "attention", "attribute", "train-vocab", "prepare", "pretrain"),
+    *("export", "serve-check", "similar", "attention", "attribute", "train-vocab", "grow-vocab", "prepare", "pretrain"),
 )
 
 # Prints the help of all verbs, then the imported modules.
@@ -113,6 +113,7 @@ def test_choices_are_those_of_the_tables(verb: str, option: str, table: Mapping[
         ("finetune", SavingSettings),
         ("pretrain", PretrainingSettings),
         ("pretrain", Objective),
+        ("pretrain", DistillationSettings),
         ("mine-negatives", MiningSettings),
     ],
 )
@@ -120,6 +121,7 @@ def test_each_setting_has_an_option_whose_help_shows_the_default(verb: str, sett
     names = {
         SavingSettings: {"minutes": "save_minutes", "steps": "save_steps", "keep": "keep_states"},
         MiningSettings: {"output_format": "format"},
+        Objective: {"kind": "objective"},
     }.get(settings, {})
     actions = {action.dest: action for action in make_verb_parsers()[verb]._actions}
     for field in dataclasses.fields(settings):

@@ -69,6 +69,49 @@ def test_options_override_a_recipe(run: Run, place: Path, tmp_path: Path) -> Non
     assert (settings["optimizer"], settings["learning_rate"], settings["batch_size"]) == ("lamb", 4e-3, 4)
 
 
+def test_a_checkpoint_with_more_words_is_adapted(run: Run, place: Path, tmp_path: Path, film_texts: list[str]) -> None:
+    """``grow-vocab``, ``prepare``, ``pretrain --objective mlm`` and ``evaluate``."""
+    (tmp_path / "lines.txt").write_text("\n".join(film_texts[800:900]), encoding="utf-8")
+    arguments = ["--corpus", tmp_path / "lines.txt", "--size", "12", "--min-count", "3"]
+    ran = run("grow-vocab", place / "model", *arguments, "--output", tmp_path / "grown")
+    assert (ran.code, ran.err) == (0, "")
+    lines = ran.out.splitlines()
+    assert re.fullmatch(r" +\d+ × \w+  \(\w+( ##\w+)+\)", lines[0])
+    assert re.fullmatch(r"12 words, which save \d+ tokens in these texts, written to \S+grown", lines[-1])
+    assert len(lines) == 12
+    (tmp_path / "words.txt").write_text("zygomorphic\nsitcoms\n", encoding="utf-8")
+    ran = run("grow-vocab", place / "model", "--words", tmp_path / "words.txt", "--output", tmp_path / "given")
+    assert (ran.code, ran.out) == (0, f"2 words written to {tmp_path / 'given'}\n")
+    vocabulary = (tmp_path / "given" / "vocab.txt").read_text("utf-8").split("\n")
+    assert vocabulary[900:] == ["zygomorphic", "sitcoms", ""]
+    options = ["--line-by-line", "--workers", "1", "--tokenizer", tmp_path / "grown"]
+    ran = run("prepare", tmp_path / "lines.txt", *options, "--output", tmp_path / "shards")
+    assert ran.out.startswith("100 documents, ")
+    ran = run(
+        "pretrain", tmp_path / "shards", "--init", tmp_path / "grown", "--objective", "mlm", "--steps", "1",
+        "--batch-size", "4", "--max-length", "32", "--held-out", "0.3", "--output", tmp_path / "run",
+    )  # fmt: skip
+    assert (ran.code, ran.err) == (0, "")
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["objective"]["packing"] is True
+    settings = metrics["settings"]
+    assert (settings["learning_rate"], settings["warmup"], settings["dropout"]) == (5e-5, 0.1, None)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["vocab_size"], config["architectures"]) == (912, ["BertForPreTraining"])
+    data = ["--task", "masked-lm", "--data", tmp_path / "lines.txt"]
+    first, again, other = (run("evaluate", tmp_path / "run", *data, "--mask-seed", seed).out for seed in "778")
+    assert first == again != other
+    assert json.loads(first).keys() == {"examples", "accuracy", "loss", "perplexity"}
+    # Shards with fewer words than the checkpoint has.
+    ran = run("pretrain", place / "shards", "--init", tmp_path / "run", "--objective", "mlm", "--steps", "1",
+              "--output", tmp_path / "none")  # fmt: skip
+    assert ran.code == 2
+    assert re.fullmatch(r"keras-bert: error: \S+run and the shards have different tokenizers\. .*\n", ran.err)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("lines.txt", "words.txt", "grown", "given", "shards", "run")
+    }
+
+
 def test_fill_mask(run: Run, place: Path) -> None:
     ran = run("fill-mask", place / "model", "a [MASK] film with a [MASK] story", "--top-k", "3")
     assert (ran.code, ran.err) == (0, "")

@@ -25,6 +25,13 @@ def test_a_text_file(tmp_path: Path) -> None:
     assert read_all_documents(tmp_path / "a.txt") == DOCUMENTS
 
 
+def test_each_line_is_a_document(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(TEXT.encode())
+    (tmp_path / "b.jsonl").write_text(json.dumps({"text": "Five.\nSix."}))
+    lines = [[line] for document in DOCUMENTS for line in document]
+    assert read_all_documents(tmp_path, line_by_line=True) == [*lines, ["Five.", "Six."]]
+
+
 def test_a_gzip_file_with_any_name(tmp_path: Path) -> None:
     (tmp_path / "a.text").write_bytes(gzip.compress(TEXT.encode()))
     assert read_all_documents(tmp_path / "a.text") == DOCUMENTS

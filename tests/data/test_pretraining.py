@@ -118,6 +118,37 @@ def test_predictions(corpus: TokenCorpus, packing: bool) -> None:
     assert abs(kept / chosen - 0.1) < 4 * 0.3 / np.sqrt(chosen) + 1 / WORDS
 
 
+@pytest.mark.parametrize("packing", [False, True])
+def test_masked_lm_alone(corpus: TokenCorpus, packing: bool) -> None:
+    """Rows of ``[CLS] a [SEP]``; an epoch has every token of the corpus once, unless rows are packed."""
+    source = make_batches(corpus, kind="mlm", packing=packing)
+    names = {"input_ids", "token_type_ids", "attention_mask", "masked_lm_positions"}
+    names |= {"position_ids", "sequence_ids"} if packing else set()
+    visited = []
+    for k in range(source.per_epoch):
+        inputs, labels, weights = source[k]
+        assert (inputs.keys(), labels.keys(), weights.keys()) == (names, {"logits"}, {"logits"})
+        row, slot = np.nonzero(weights["logits"])
+        ids = inputs["input_ids"].copy()
+        ids[row, inputs["masked_lm_positions"][row, slot]] = labels["logits"][row, slot]
+        assert not inputs["token_type_ids"].any()
+        numbers = inputs["sequence_ids"] if packing else inputs["attention_mask"]
+        np.testing.assert_array_equal(inputs["attention_mask"], numbers > 0)
+        for number, tokens in zip(numbers, ids, strict=True):
+            assert not tokens[number == 0].any()
+            for i in range(1, number.max() + 1):
+                sequence = tokens[number == i]
+                assert (sequence[0], sequence[-1]) == (CLS, SEP)
+                assert (np.diff(sequence[1:-1]) % WORDS == 1).all()
+                assert 1 <= len(sequence) - 2 <= LENGTH - 2
+                visited.append(sequence[1:-1])
+    counts = np.bincount(np.concatenate(visited), minlength=len(SPECIAL) + WORDS)[len(SPECIAL) :]
+    total = np.bincount(np.concatenate(corpus._tokens))[len(SPECIAL) :]
+    assert (counts <= total).all()
+    # The last chunks of an epoch do not fill a batch; packed rows omit sequences that do not fit.
+    assert total.sum() - counts.sum() < (0.15 * total.sum() if packing else BATCH * LENGTH)
+
+
 def test_special_tokens_in_the_corpus_are_not_predicted(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path, documents=40, sentences=(4, 20), tokens=(3, 11))
     corpus._tokens = [np.where(tokens % 5 == 0, tokens % 4, tokens) for tokens in corpus._tokens]
@@ -133,11 +164,11 @@ def test_rows_are_full_on_long_documents(tmp_path: Path) -> None:
     assert np.mean([source[k][0]["attention_mask"].mean() for k in range(50)]) > 0.98
 
 
-@pytest.mark.parametrize("packing", [False, True])
-def test_a_batch_depends_on_seed_and_number_alone(corpus: TokenCorpus, packing: bool) -> None:
+@pytest.mark.parametrize(("kind", "packing"), [("mlm-nsp", False), ("mlm-nsp", True), ("mlm", True)])
+def test_a_batch_depends_on_seed_and_number_alone(corpus: TokenCorpus, kind: str, packing: bool) -> None:
     """The same in other processes, in any order, over several epochs."""
     numbers = [0, 131, 7, 64, 199]
-    source = make_batches(corpus, packing=packing)
+    source = make_batches(corpus, kind=kind, packing=packing)
     expected = [serialize_batch(source, k) for k in numbers]
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         others = list(pool.map(serialize_batch, itertools.repeat(source), reversed(numbers)))
@@ -146,7 +177,7 @@ def test_a_batch_depends_on_seed_and_number_alone(corpus: TokenCorpus, packing: 
     assert source.per_epoch < 131  # Several epochs were compared.
     for k, batch in zip(range(60, 66), iter(to_grain(source, start=60)), strict=False):
         np.testing.assert_array_equal(batch[0]["input_ids"], source[k][0]["input_ids"])
-    other = make_batches(corpus, packing=packing, seed=2)
+    other = make_batches(corpus, kind=kind, packing=packing, seed=2)
     assert (other[0][0]["input_ids"] != source[0][0]["input_ids"]).any()
 
 
@@ -178,6 +209,7 @@ def test_only_the_selected_documents(corpus: TokenCorpus) -> None:
         ({"masked_fraction": 1.5}, "masked_fraction is 1.5; a fraction from 0 to 1"),
         ({"short_fraction": -1}, "short_fraction is -1"),
         ({"max_predictions": 0}, "max_predictions is 0; 1 to max_length"),
+        ({"kind": "clm"}, "kind is 'clm'; mlm-nsp or mlm was expected"),
     ],
 )
 def test_objectives_out_of_range(changes: dict[str, Any], message: str) -> None:
@@ -195,8 +227,11 @@ def test_names_of_settings_on_disk() -> None:
         "short_share": 0.3,
         "packing": False,
     }
+    assert Objective(kind="mlm").to_dict()["kind"] == "mlm"
 
 
 def test_too_little_text_for_a_batch(corpus: TokenCorpus) -> None:
     with pytest.raises(InputError, match=r"pairs of 128 tokens; a batch needs 9,999"):
         PretrainingBatches(corpus, batch_size=9999, steps=1)
+    with pytest.raises(InputError, match=r"chunks of 128 tokens; a batch needs 9,999"):
+        PretrainingBatches(corpus, batch_size=9999, objective=Objective(kind="mlm"), steps=1)

@@ -20,6 +20,7 @@ PIPES: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 PRETRAINING = (GUIDES / "pretraining.md").read_text(encoding="utf-8")
 SCALING = (GUIDES / "scaling.md").read_text(encoding="utf-8")
+ADAPTATION = (GUIDES / "adaptation.md").read_text(encoding="utf-8")
 
 
 # Replacements that make the commands of the guide run in seconds.
@@ -60,6 +61,37 @@ def test_pretraining(tmp_path: Path, film_texts: list[str], monkeypatch: pytest.
     (block,) = extract_blocks(make_smaller(PRETRAINING))
     exec(compile(block, "pretraining.md", "exec"), {})
     assert Path("runs/by-hand/model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_adaptation(tmp_path: Path, film_texts: list[str], snippets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "reviews.txt").write_text("\n".join(film_texts[:300]), encoding="utf-8")
+    (tmp_path / "held-out.txt").write_text("\n".join(film_texts[300:310]), encoding="utf-8")
+    for name in ("train", "valid"):
+        shutil.copy(snippets / f"{name}.tsv", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    page = ADAPTATION.replace("--steps 2000", "--steps 2 --batch-size 4 --max-length 32 --held-out 0.2")
+    shown = extract_commands(page.replace("--output runs/sentiment", "--output runs/sentiment --epochs 1"))
+    verbs = "prepare pretrain evaluate evaluate finetune evaluate evaluate grow-vocab prepare pretrain shrink pretrain"
+    assert [command[0] for command in shown] == verbs.split()
+    for command in shown:
+        assert main(command) == 0, command
+    (block,) = extract_blocks(page)
+    exec(compile(block, "adaptation.md", "exec"), {})
+    assert main(["predict", "with-more-words", "A sitcom from New York"]) == 0
+
+
+def test_the_guide_lists_the_defaults_of_adaptation() -> None:
+    from keras_bert_impl.training.published import choose_defaults
+
+    rows = re.findall(r"^\| `--([a-z-]+)` \| ([^|]+) \| ([^|]+) \|", ADAPTATION, flags=re.MULTILINE)
+    assert len(rows) == 4
+    words = {"yes": True, "no": False, "the checkpoint's": None}
+    for name, *values in rows:
+        for value, init in zip(values, ("bert", None), strict=True):
+            recipe = choose_defaults("mlm", init)
+            default = {**vars(recipe.settings), **vars(recipe.objective)}[name.replace("-", "_")]
+            assert (words[value] if value in words else float(value)) == default, name
 
 
 def test_the_guide_lists_the_recipes_of_the_package() -> None:

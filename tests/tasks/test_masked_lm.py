@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import transformers_models
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.prediction import Predictor
+from keras_bert_impl.sources import open_source
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.masked_lm import MaskedLM
 from keras_bert_impl.tokenization import BertTokenizer
@@ -59,6 +62,48 @@ def test_long_texts_are_split_for_training_and_truncated_for_prediction(letters:
     assert asked.counts.tolist() == [1, 0]
 
 
+def test_each_token_is_masked_in_turn(letters: BertTokenizer) -> None:
+    task = MaskedLM().choose_masks(each_token=True)
+    columns = {"text": [TEXT * 2, "", "a b"], "label": [TEXT * 2, "", "a b"]}
+    features = task.encode(columns, letters, CONFIG, max_length=32)
+    rows = letters([TEXT * 2, "", "a b"], padding=False, max_length=32, return_overflowing=True)["input_ids"]
+    tokens = [(row, i) for row in rows for i in range(1, len(row) - 1)]
+    assert features.example.tolist() == [0] * 40 + [2] * 2
+    assert features.counts.tolist() == [1] * 42
+    for number, (row, i) in enumerate(tokens):
+        expected = row.tolist()
+        expected[i] = letters.mask_token_id
+        assert features.inputs["input_ids"][number].tolist() == expected
+        assert features.inputs["masked_lm_positions"][number].tolist() == [i]
+        assert features.labels["logits"][number].tolist() == [row[i]]
+    scores = task.score([{"masks": [{"tokens": ["a"], "label": "a", "log_probability": -2.0}]}], columns)
+    assert scores == {"accuracy": 1.0, "loss": 2.0, "pseudo_perplexity": pytest.approx(np.exp(2))}
+
+
+def test_pseudo_perplexity_is_that_of_transformers(film_texts: list[str]) -> None:
+    """The weights of a bundled model, in float32 and in float64 sums."""
+    texts = film_texts[:2]
+    directory = open_source("bert-tiny-novels").directory
+    assert directory is not None
+    scores = Predictor(directory, task=MaskedLM(each_token=True)).score({"text": texts})
+    tokenizer = BertTokenizer.from_pretrained(directory)
+    losses = []
+    for text in texts:
+        inputs = tokenizer([text])
+        count = inputs["input_ids"].shape[1] - 2
+        rows = {name: np.repeat(values, count, axis=0) for name, values in inputs.items()}
+        at = np.arange(count), np.arange(1, count + 1)
+        true = rows["input_ids"][at].copy()
+        rows["input_ids"][at] = tokenizer.mask_token_id
+        outputs = transformers_models.compute_outputs(
+            "BertForMaskedLM", directory, rows, allow_extra=True, changes={"dtype": "float32"}
+        )
+        logits = outputs["logits"][at].astype("float64")
+        losses += (np.log(np.exp(logits).sum(-1)) - logits[np.arange(count), true]).tolist()
+    assert scores["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+    assert scores["pseudo_perplexity"] == pytest.approx(np.exp(np.mean(losses)), rel=1e-4)
+
+
 def draw_outputs(features: Any, generator: np.random.Generator) -> dict[str, np.ndarray]:
     return {"logits": generator.normal(size=(*features.inputs["masked_lm_positions"].shape, 90)).astype(np.float32) * 3}
 
@@ -105,3 +150,7 @@ def test_what_cannot_be_used(letters: BertTokenizer) -> None:
         TASK.score([{"masks": []}], {"text": [""], "label": [""]})
     with pytest.raises(InputError, match="top_k is 0; an integer above 0 was expected"):
         MaskedLM(0)
+    with pytest.raises(InputError, match="the seed of masks is -1"):
+        TASK.choose_masks(seed=-1)
+    with pytest.raises(InputError, match="the model is for classification; masks are options of the task masked-lm"):
+        TASKS["classification"].choose_masks(each_token=True)

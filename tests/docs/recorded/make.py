@@ -9,6 +9,7 @@ Each page has its own environment (Python 3.11):
     sentence-transformers pip install "sentence-transformers[train]==6.2.0"
     keras-hub             pip install tensorflow keras-hub
     pytorch-transformers  pip install torch pytorch-transformers==1.2.0 safetensors
+    run-mlm               pip install torch "transformers>=5"
     d2l                   pip install --no-deps d2l==1.0.3; pip install torch pandas requests ipython matplotlib
                           matplotlib-inline scipy pillow
 """
@@ -46,6 +47,7 @@ LIBRARIES = {
     "sentence-transformers": ("sentence_transformers", "transformers", "torch"),
     "keras-hub": ("keras_hub", "keras", "tensorflow"),
     "pytorch-transformers": ("pytorch_transformers", "torch"),
+    "run-mlm": ("transformers", "torch"),
     "d2l": ("d2l", "torch"),
 }
 

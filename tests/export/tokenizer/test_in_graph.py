@@ -140,6 +140,14 @@ def test_added_tokens(minilm: Path, added: list[Any]) -> None:
     assert find_differences(tokenizer, texts) == []
 
 
+def test_more_words(minilm: Path, texts: list[str]) -> None:
+    tokenizer = BertTokenizer.from_pretrained(minilm)
+    tokenizer.add_words(["filmmak", "tollywood", "chloroquine", "ꜳ"])
+    tokenizer.add_tokens(["New York", "tolly", "<e1>"])
+    more = ["Filmmaking in New  York, NEW YORK: Tollywood, tollywoods <e1>chloroquine <E1> ꜳ xꜳ tolly", *texts]
+    assert find_differences(tokenizer, more) == []
+
+
 def test_special_tokens_at_any_id_and_of_any_spelling() -> None:
     words = ["film", "<pad>", "##s", "good", "<s>", "?", "unk", "</s>", "<mask>"]
     names = {"pad_token": "<pad>", "unk_token": "unk", "cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"}
