@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from keras_bert_impl.config import BertConfig
     from keras_bert_impl.export.tokenizer.layer import BertTokenizerLayer
     from keras_bert_impl.models import (
+        AutoModel,
         BertForMaskedLM,
         BertForMultipleChoice,
         BertForNextSentencePrediction,
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
         BertForTokenClassification,
         BertModel,
     )
-    from keras_bert_impl.tokenization import BertTokenizer
+    from keras_bert_impl.tokenization import AutoTokenizer, BertTokenizer
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AutoModel",
+    "AutoTokenizer",
     "BertConfig",
     "BertForMaskedLM",
     "BertForMultipleChoice",
@@ -42,6 +45,7 @@ __all__ = [
 # Where the public names that are not model classes are. Modules are imported at first use, so that commands that need
 # no model start fast.
 _MODULES = {
+    "AutoTokenizer": "tokenization",
     "BertConfig": "config",
     "BertTokenizer": "tokenization",
     "BertTokenizerLayer": "export.tokenizer.layer",

@@ -140,7 +140,7 @@ class BertConfig:
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}: "
                 "the heads divide the hidden size equally."
             )
-        labels = self.id2label
+        labels = _read_names(self.id2label)
         if sorted(labels) != list(range(len(labels))) or not all(isinstance(name, str) for name in labels.values()):
             raise InputError(f"id2label is {dict(labels)}; a name for each of the ids 0, 1, 2 … was expected.")
         object.__setattr__(self, "id2label", dict(sorted(labels.items())))
@@ -203,8 +203,23 @@ class BertConfig:
         return cls(**fields, id2label=labels, extra=values)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path | Source, *, revision: str | None = None) -> "BertConfig":
-        """Reads the configuration of a directory, a bundled model or a hub name, or a JSON file itself.
+    def from_pretrained(
+        cls,
+        source: str | Path | Source,
+        *,
+        revision: str | None = None,
+        subfolder: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+    ) -> "BertConfig":
+        """Reads a configuration.
+
+        Args:
+            source: a directory, a bundled model, a hub name, or a JSON file itself.
+            revision: branch, tag or commit of a hub name.
+            subfolder: the folder of the files in a directory or in a repository of the hub.
+            token: the access token for the hub; None: that of ``HF_TOKEN`` or of ``hf auth login``.
+            cache_dir: the directory of downloads; None: the cache of huggingface_hub.
 
         Raises:
             InputError: the source or its configuration is missing, or it is not that of a supported BERT.
@@ -212,7 +227,7 @@ class BertConfig:
         if isinstance(source, str | Path) and Path(source).suffix == ".json" and Path(source).is_file():
             path, values = Path(source), read_json(Path(source))
         else:
-            opened = open_source(source, revision=revision)
+            opened = open_source(source, revision, subfolder=subfolder, token=token, cache_dir=cache_dir)
             path = opened.get_config()
             values = read_json(path)
             values |= _read_adapter_changes(opened, path, values)
@@ -245,13 +260,12 @@ def _read_adapter_changes(source: Source, path: Path, values: Mapping[str, Any])
 
     PEFT does not write a configuration, so the number of labels is that of the classifier in the adapter.
     """
-    if source.base is None or source.directory is None or path.name == ADAPTER_MODEL_CONFIG:
+    if source.base is None or path.name == ADAPTER_MODEL_CONFIG:
         return {}
     changes: dict[str, Any] = {}
     if source.adapter_task in ADAPTER_TASKS:
         changes["architectures"] = [ADAPTER_TASKS[source.adapter_task]]
-    weights = source.directory / "adapter_model.safetensors"
-    if weights.is_file():
+    if weights := source.find_own_file("adapter_model.safetensors"):
         from keras_bert_impl.tensor_files import read_safetensors
 
         bias = read_safetensors(weights).tensors.get("base_model.model.classifier.bias")
@@ -283,12 +297,7 @@ def _read_labels(id2label: Any, num_labels: Any) -> dict[int, str]:
         raise InputError(f"num_labels is {num_labels!r}; an integer above 0 was expected.")
     if id2label is None:
         return _make_label_names(2 if num_labels is None else num_labels)
-    if not isinstance(id2label, Mapping):
-        raise InputError(f"id2label is {id2label!r}; an object of ids and names was expected.")
-    try:
-        labels = {int(number): name for number, name in id2label.items()}
-    except ValueError as error:
-        raise InputError(f"id2label has the keys {list(id2label)}; integers were expected.") from error
+    labels = _read_names(id2label)
     if num_labels is not None and num_labels != len(labels):
         warnings.warn(
             f"num_labels is {num_labels}, but id2label has {len(labels)} labels: {num_labels} labels are used, "
@@ -297,6 +306,24 @@ def _read_labels(id2label: Any, num_labels: Any) -> dict[int, str]:
         )
         return _make_label_names(num_labels)
     return dict(sorted(labels.items()))
+
+
+def _read_names(id2label: Any) -> dict[int, Any]:
+    """Returns the names of labels by their ids, from any of the forms that occur in files.
+
+    These are a list of names; an object of ids and names, which may be numbers too; and an object of names and ids.
+    """
+    if isinstance(id2label, list | tuple):
+        id2label = dict(enumerate(id2label))
+    if not isinstance(id2label, Mapping):
+        raise InputError(f"id2label is {id2label!r}; an object of ids and names was expected.")
+    try:
+        labels = {int(number): name for number, name in id2label.items()}
+    except ValueError as error:
+        if not all(map(_is_int, id2label.values())):
+            raise InputError(f"id2label has the keys {list(id2label)}; integers were expected.") from error
+        labels = {number: name for name, number in id2label.items()}
+    return {number: str(name) if _is_int(name) else name for number, name in labels.items()}
 
 
 def _is_int(value: Any) -> bool:

@@ -26,13 +26,13 @@ _CHUNK_SIZE = 1 << 24
 
 
 def read_text(path: Path) -> str:
-    """Reads a UTF-8 file.
+    """Reads a UTF-8 file, without the byte-order mark that it may start with.
 
     Raises:
         InputError: the file is missing, cannot be read, or is not UTF-8 (the message names the byte and the line).
     """
     try:
-        return path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise make_utf8_error(path, error, line=line) from error

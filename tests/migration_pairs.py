@@ -111,13 +111,18 @@ def run(page: str, side: str) -> list[dict[str, np.ndarray]]:
     """
     names: dict[str, Any] = {"__name__": page}
     if side == "ours":
-        for script in _SCRIPT.findall(read_page(page)):
-            subprocess.run([sys.executable, "-c", script], check=True)
+        run_scripts(page)
     values = []
     for pair in read_pairs(page):
         exec(compile(getattr(pair, side), f"{page}.md, {pair.title}, {side}", "exec"), names)
         values.append({name: to_array(names[name]) for name in pair.same})
     return values
+
+
+def run_scripts(page: str) -> None:
+    """Runs the scripts of a page."""
+    for script in _SCRIPT.findall(read_page(page)):
+        subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def compute_fingerprint(page: str) -> str:

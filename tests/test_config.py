@@ -115,6 +115,21 @@ def test_labels_are_in_the_order_of_their_ids() -> None:
     assert list(config.id2label.values()) == ["bad", "good", "better"]
 
 
+@pytest.mark.parametrize(
+    ("id2label", "names"),
+    [
+        (["bad", "good"], ["bad", "good"]),
+        ({"0": 3, "1": 5}, ["3", "5"]),
+        ([3, 5], ["3", "5"]),
+        ({"good": 1, "bad": 0}, ["bad", "good"]),
+    ],
+)
+def test_other_forms_of_id2label(id2label: Any, names: list[str], tmp_path: Path) -> None:
+    for config in (BertConfig.from_dict({**SIZES, "id2label": id2label}), BertConfig(**SIZES, id2label=id2label)):
+        assert config.id2label == dict(enumerate(names))
+        assert config.to_dict()["id2label"] == dict(enumerate(names))
+
+
 def test_num_labels_and_a_shorter_id2label_give_a_warning() -> None:
     values = {**SIZES, "num_labels": 50, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}}
     with pytest.warns(UserWarning, match="num_labels is 50, but id2label has 2 labels: 50 labels are used"):
@@ -146,10 +161,11 @@ def test_num_labels_alone() -> None:
         ({"pad_token_id": 99}, "pad_token_id is 99; an id of the vocabulary, 0 to 98"),
         ({"problem_type": 1}, "problem_type is 1; null or a string was expected"),
         ({"num_labels": 0}, "num_labels is 0"),
-        ({"id2label": ["a", "b"]}, r"id2label is \['a', 'b'\]; an object"),
+        ({"id2label": "ab"}, r"id2label is 'ab'; an object"),
         ({"id2label": {"zero": "a"}}, r"id2label has the keys \['zero'\]; integers were expected"),
         ({"id2label": {"0": "a", "2": "b"}}, "a name for each of the ids 0, 1, 2"),
-        ({"id2label": {"0": 1}}, "a name for each of the ids"),
+        ({"id2label": {"0": 1.5}}, "a name for each of the ids"),
+        ({"id2label": {"bad": 1, "good": 1}}, "a name for each of the ids"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type 'relative_key' is not supported"),
         ({"model_type": "roberta"}, "model_type 'roberta' is not supported"),
         ({"is_decoder": True}, "is_decoder True is not supported"),

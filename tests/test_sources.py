@@ -113,6 +113,28 @@ def test_a_revision_of_a_directory(directory: Path) -> None:
         open_source(directory, "v2")
 
 
+def test_a_subfolder_of_a_directory(directory: Path) -> None:
+    folder = directory / "runs" / "best"
+    folder.mkdir(parents=True)
+    (folder / "vocab.txt").write_text("vocab.txt")
+    source = open_source(directory, subfolder="runs/best/")
+    assert source.find_file("vocab.txt") == folder / "vocab.txt"
+    assert source.find_file("config.json") is None
+    for other in ("runs/worst", "../runs", "notes.md"):
+        with pytest.raises(InputError, match=r"has no folder|a folder inside of"):
+            open_source(directory, subfolder=other)
+
+
+def test_options_for_an_open_source(directory: Path) -> None:
+    source = open_source("org/model", "v2", subfolder="a", token="secret", cache_dir="/cache")
+    assert open_source(source) is source
+    assert (str(source), Path(source)) == ("org/model", Path("org/model"))
+    assert "secret" not in repr(source)
+    for options in ({"revision": "v3"}, {"subfolder": "b"}, {"token": "other"}, {"cache_dir": "/other"}):
+        with pytest.raises(InputError, match=r"org/model is opened already\. Give the options"):
+            open_source(source, **options)
+
+
 # Opens a source and prints, for each file, its content, None if it is absent, or the error.
 CLIENT = """
 import json, sys
@@ -175,7 +197,7 @@ def test_errors_of_the_hub_are_explained(files: dict[str, Path], tmp_path: Path)
         (offline,) = run_client(hub.endpoint, tmp_path, "org/model", "", "config.json", HF_HUB_OFFLINE="1")
     assert unknown == (
         f"InputError: org/unknown is neither a directory on this machine nor a model on {hub.endpoint}. Check the "
-        "spelling; if it is private, log in with `hf auth login`."
+        "spelling; if it is private, log in with `hf auth login`, or give a token."
     )
     assert revision is not None
     assert "org/model has no revision 'v9'" in revision

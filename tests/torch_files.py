@@ -1,10 +1,13 @@
 """Files that torch writes, and files that torch would not write, for functions that run in the torch process."""
 
+import argparse
+import datetime
 import io
 import os
 import pickle
+import random
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +64,24 @@ def make_training_checkpoint(key: str) -> dict[str, Any]:
     }
 
 
+def make_lightning_checkpoint(key: str) -> dict[str, Any]:
+    """Returns a checkpoint with the objects that training frameworks put next to the tensors."""
+    steps = defaultdict(dict, {1: {"step": 2}})
+    steps[7]["exp_avg"] = torch.ones(3)
+    return {
+        "hyper_parameters": argparse.Namespace(rate=1e-3, path=Path("/data"), layers=(1, 2)),
+        "callbacks": {"best": np.float64(0.5), "scores": np.arange(4.0), "seen": {1, 2}, "names": frozenset("ab")},
+        "optimizer_states": [{"state": steps}],
+        "lr_schedulers": [{"milestones": Counter({30: 1}), "last": deque([1.0], maxlen=3)}],
+        "device": torch.device("cpu"),
+        "dtype": torch.float32,
+        "random": {"python": random.Random(1).getstate(), "numpy": np.random.RandomState(1).get_state()},
+        "bytes": b"\x00\xff",
+        "written": datetime.datetime(2026, 1, 2),
+        key: OrderedDict(make_small_tensors()),
+    }
+
+
 class UnpicklingCall:
     """An object whose unpickling calls ``function`` with ``arguments``."""
 
@@ -79,6 +100,10 @@ ATTACKS: dict[str, Callable[[str], Any]] = {
     "eval": lambda marker: {"a": UnpicklingCall(eval, f"open({marker!r}, 'w')")},
     "partial": lambda marker: {"a": UnpicklingCall(__import__, "os")},
     "getattr": lambda marker: {"a": UnpicklingCall(getattr, UnpicklingCall(__import__, "os"), "system")},
+    "as settings": lambda marker: {
+        "hyper_parameters": argparse.Namespace(a=UnpicklingCall(os.system, f"touch {marker}")),
+        "state_dict": {"a": torch.zeros(2)},
+    },
     "as attributes": lambda marker: {"a": UnpicklingCall(torch.nn.Linear, 2, 3)},
 }
 

@@ -13,11 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from keras_bert_impl.checkpoints.names import DECODER_BIAS, find_path, find_torch_name, list_names, to_torch_name
+from keras_bert_impl.checkpoints.names import (
+    DECODER_BIAS,
+    find_path,
+    find_torch_name,
+    list_names,
+    to_torch_name,
+    to_torch_names,
+)
 from keras_bert_impl.checkpoints.weight_files import read_tensor_file, write_tensors
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import read_json, to_json, write_text
-from keras_bert_impl.sources import ADAPTER_CONFIG
+from keras_bert_impl.sources import ADAPTER_CONFIG, Source, locate_files
 
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _PREFIX = "base_model.model."
@@ -124,22 +131,25 @@ def find_module(path: str) -> str:
     return found[1].removesuffix(".weight")
 
 
-def read_adapter(directory: Path) -> Adapter:
-    """Reads a directory that PEFT or this package wrote.
+def read_adapter(source: str | Path | Source) -> Adapter:
+    """Reads the files that PEFT or this package wrote.
 
     Args:
-        directory: contains ``adapter_config.json`` and the tensors.
+        source: a directory with ``adapter_config.json`` and the tensors, a hub name, or an opened source.
 
     Raises:
         InputError: a file is missing or damaged; the adapter is not LoRA, is of a kind that is not supported, or has a
             tensor that no BERT has.
     """
-    path = directory / ADAPTER_CONFIG
+    opened = locate_files(source)
+    path = opened.find_own_file(ADAPTER_CONFIG)
+    if path is None:
+        raise InputError(f"{opened.name} has no {ADAPTER_CONFIG}: it is not an adapter. Check the path.")
     config = read_json(path)
     _check_config(config, path)
-    file = next((directory / name for name in _WEIGHTS if (directory / name).is_file()), None)
+    file = next(filter(None, map(opened.find_own_file, _WEIGHTS)), None)
     if file is None:
-        raise InputError(f"{directory} has {ADAPTER_CONFIG}, but none of {', '.join(_WEIGHTS)}. Copy it there too.")
+        raise InputError(f"{opened.name} has {ADAPTER_CONFIG}, but none of {', '.join(_WEIGHTS)}. Copy it there too.")
     matrices: dict[str, dict[str, np.ndarray]] = {}
     tensors: dict[str, np.ndarray] = {}
     for key, tensor in read_tensor_file(file).items():
@@ -162,7 +172,7 @@ def read_adapter(directory: Path) -> Adapter:
         raise InputError(f"{file} contains no LoRA: no tensor's name ends with {_A}.")
     targets = config.get("target_modules")
     is_complete = isinstance(targets, list) and not any(config.get(key) for key in _SELECTIONS)
-    return Adapter(str(directory), lora, tensors, tuple(map(str, targets)) if is_complete and targets else ())
+    return Adapter(opened.name, lora, tensors, tuple(map(str, targets)) if is_complete and targets else ())
 
 
 def _check_config(config: Mapping[str, Any], path: Path) -> None:
@@ -223,8 +233,9 @@ def merge_adapter(tensors: Mapping[str, np.ndarray], adapter: Adapter, *, base: 
         InputError: the adapter belongs to another base.
     """
     keys, transposed, shapes = {}, {}, {}
+    names = to_torch_names(tensors.keys(), source=base)
     for key, tensor in tensors.items():
-        if found := find_path(to_torch_name(key)):
+        if found := find_path(names[key]):
             row, path = found
             is_transposed = row.is_transposed(key)
             keys[path], transposed[path] = key, is_transposed

@@ -3,18 +3,21 @@
 import collections
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
+from keras_bert_impl.checkpoints.head_labels import HeadLabels
 from keras_bert_impl.checkpoints.names import (
     DECODER_BIAS,
     IGNORED,
+    WORD_EMBEDDINGS,
     find_path,
     find_torch_name,
+    find_wrappers,
     list_names,
-    to_torch_name,
+    to_torch_names,
 )
 from keras_bert_impl.errors import InputError
 
@@ -37,6 +40,7 @@ class LoadReport:
 
     ``loaded``: the file's tensor is in the model. ``newly initialized``: the file has no such tensor, so the weight is
     random. ``ignored``: not loaded on purpose, for the given reason. ``unexpected``: BERT has no such tensor.
+    ``wrappers`` are what was removed from the names in the file, such as ``module.``.
 
     >>> report = LoadReport("demo", (Entry("pooler.dense.bias", "loaded", (32,)),))
     >>> print(report)
@@ -46,6 +50,7 @@ class LoadReport:
 
     source: str
     entries: tuple[Entry, ...]
+    wrappers: tuple[str, ...] = ()
 
     def list_names(self, status: Status) -> list[str]:
         """Returns the names of the tensors with this status."""
@@ -56,9 +61,11 @@ class LoadReport:
         numbers = sum(_count_elements(entry.shape) for entry in loaded)
         tensors = "tensor" if len(loaded) == 1 else "tensors"
         lines = [self.source, f"  {len(loaded)} {tensors} loaded, {numbers:,} parameters"]
+        if self.wrappers:
+            lines.append(f"  names read without {' and '.join(self.wrappers)}")
         groups: dict[tuple[Status, str], list[Entry]] = collections.defaultdict(list)
         for entry in self.entries:
-            if entry.status != "loaded":
+            if entry.status != "loaded" or entry.reason:
                 groups[entry.status, entry.reason].append(entry)
         for (status, reason), entries in groups.items():
             lines.append(f"  {len(entries)} {status}" + (f": {reason}" if reason else ""))
@@ -86,13 +93,15 @@ def _format_shape(shape: tuple[int, ...]) -> str:
     return "×".join(str(length) for length in shape) or "scalar"
 
 
-_WORDS = "embeddings.word_embeddings.weight"
 _BIAS = "cls.predictions.bias"
 _DECODER = "cls.predictions.decoder.weight"
 # Second names of the word embeddings and of the bias if the decoder is tied: PyTorch models list them, files do not.
 TIED = (_DECODER, DECODER_BIAS)
 # A checkpoint must contain the weights of these layers; heads may be missing.
 _BACKBONE = ("embeddings/", "encoder/")
+
+# The layers whose rows are those of the labels.
+_LABELED = ("classifier/",)
 
 # Why the tensor of a head, or of the pooler, is ignored by a model without it.
 NO_SUCH_HEAD = "this model has no such head"
@@ -104,6 +113,8 @@ def match_tensors(
     *,
     source: str,
     new_heads: bool = False,
+    file_labels: Sequence[str] = (),
+    labels: Sequence[str] = (),
 ) -> tuple[dict[str, np.ndarray], LoadReport]:
     """Finds the array of each variable of a model.
 
@@ -111,22 +122,32 @@ def match_tensors(
         tensors: the arrays of a file by their names, in any of the published spellings.
         shapes: the shape of each variable of the model, by its path.
         source: the name of the file, for messages.
-        new_heads: whether a head with another shape is newly initialized, as for new labels. False: it is an error.
+        new_heads: whether a head for other labels is newly initialized. False: if its shape differs, it is an error;
+            otherwise the head is loaded, with a warning.
+        file_labels: the names of the labels in the file's configuration; empty if they are not known.
+        labels: the names of the model's labels. If they are those of the file in another order, the rows of the head
+            get this order.
 
     Returns:
         The arrays by the variables' paths, in the variables' shapes, and the report.
 
     Raises:
-        InputError: a tensor of the embeddings or the encoder is missing, or has another shape than the variable.
+        InputError: a tensor of the embeddings or the encoder is missing, or has another shape than the variable; or
+            the file contains several BERTs.
+
+    Warns:
+        UserWarning: a head for other labels is loaded.
     """
     arrays: dict[str, np.ndarray] = {}
     entries: list[Entry] = []
     reasons: dict[str, str] = {}
     spellings: dict[str, str] = {}
-    for key in tensors:
-        spellings.setdefault(to_torch_name(key), key)
+    names = to_torch_names(tensors.keys(), source=source)
+    for key, name in names.items():
+        spellings.setdefault(name, key)
+    head = HeadLabels(file_labels, labels)
     for key, tensor in tensors.items():
-        name = to_torch_name(key)
+        name = names[key]
         shape = tuple(tensor.shape)
         reason = _find_ignored_reason(name, spellings, tensors, shapes)
         if reason is not None:
@@ -153,10 +174,17 @@ def match_tensors(
                 f"{source}: {key} has the shape {list(shape)}; the configuration needs {list(expected)}. "
                 "The configuration and the weights belong to different models."
             )
-        arrays[path] = array
-        entries.append(Entry(key, "loaded", shape))
+        is_labeled = path.startswith(_LABELED) and head.fits(array)
+        if is_labeled and head.are_others and new_heads:
+            reasons[path] = head.describe_new_head()
+            continue
+        arrays[path] = head.order_rows(array) if is_labeled else array
+        entries.append(Entry(key, "loaded", shape, head.reason if is_labeled else ""))
+    if head.are_others and any(path.startswith(_LABELED) for path in arrays):
+        head.warn(source)
     entries += _report_missing(arrays, shapes, reasons, source)
-    return arrays, LoadReport(source=source, entries=tuple(entries))
+    wrappers = find_wrappers(tensors.keys(), source=source)
+    return arrays, LoadReport(source=source, entries=tuple(entries), wrappers=tuple(wrappers))
 
 
 def make_state_dict(arrays: Mapping[str, np.ndarray], *, prefix: str, num_hidden_layers: int) -> dict[str, np.ndarray]:
@@ -184,7 +212,7 @@ def make_state_dict(arrays: Mapping[str, np.ndarray], *, prefix: str, num_hidden
         result[(prefix if is_backbone else "") + name] = np.ascontiguousarray(array)
     if _BIAS in result:
         if _DECODER not in result:
-            result[_DECODER] = result[prefix + _WORDS]
+            result[_DECODER] = result[prefix + WORD_EMBEDDINGS]
         result[DECODER_BIAS] = result[_BIAS]
     return result
 
@@ -197,7 +225,7 @@ def _find_ignored_reason(
         if re.fullmatch(pattern, name):
             return reason
     if name == _DECODER and "cls/predictions/bias" in shapes and "cls/predictions/decoder/kernel" not in shapes:
-        words = spellings.get(_WORDS)
+        words = spellings.get(WORD_EMBEDDINGS)
         if words is not None and not np.array_equal(tensors[words], tensors[spellings[name]]):
             return "tied to the word embeddings by the configuration, although the file's tensor differs from them"
         return "tied to the word embeddings"

@@ -2,7 +2,9 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+
+from keras_bert_impl.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +87,12 @@ ROWS: tuple[NameRow, ...] = (
     *(row for number in range(MAX_SENTENCE_DENSE) for row in _make_sentence_rows(number)),
 )
 
+# The name of the tensor that every BERT has.
+WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
+
+# What torch.compile, FSDP and activation checkpointing put between the parts of names.
+_INSERTED = re.compile(r"(?:(?<=\.)|^)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+
 # If a file has this bias of the decoder, PyTorch adds it; the name in the table is an older spelling.
 DECODER_BIAS = "cls.predictions.decoder.bias"
 
@@ -116,6 +124,58 @@ def to_torch_name(key: str) -> str:
     for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
         if key.endswith("LayerNorm" + old):
             key = key.removesuffix(old) + new
+    return key
+
+
+def to_torch_names(keys: Collection[str], *, source: str = "the file") -> dict[str, str]:
+    """Converts all tensor names of a file to PyTorch names, without what wrappers of the model added to them.
+
+    Args:
+        keys: the names, in any published spelling.
+        source: the name of the file, for messages.
+
+    Raises:
+        InputError: the file contains several BERTs.
+
+    >>> to_torch_names(["module.bert.embeddings.word_embeddings.weight", "module.classifier.bias"])
+    {'module.bert.embeddings.word_embeddings.weight': 'embeddings.word_embeddings.weight',
+     'module.classifier.bias': 'classifier.bias'}
+    """
+    prefix, _ = _find_prefix(keys, source)
+    return {key: to_torch_name(_unwrap(key, prefix)) for key in keys}
+
+
+def find_wrappers(keys: Collection[str], *, source: str = "the file") -> list[str]:
+    """Returns what `to_torch_names` removes from the names of a file: a common prefix, and parts of names.
+
+    >>> find_wrappers(["module._orig_mod.bert.embeddings.word_embeddings.weight"])
+    ['module.', '_orig_mod.']
+    """
+    prefix, parts = _find_prefix(keys, source)
+    return [*([prefix] if prefix else []), *parts]
+
+
+def _find_prefix(keys: Collection[str], source: str) -> tuple[str, list[str]]:
+    """Returns what wrappers put before ``bert.`` or ``embeddings.``, and the parts that they put anywhere."""
+    names = [_INSERTED.sub("", key) for key in keys if f".{_INSERTED.sub('', key)}".endswith(f".{WORD_EMBEDDINGS}")]
+    wrapped = {f".{name.removesuffix(WORD_EMBEDDINGS)}".removesuffix(".bert.").strip(".") for name in names}
+    if len(wrapped) > 1 and "" not in wrapped:
+        listed = " and ".join(repr(f"{prefix}.") for prefix in sorted(wrapped))
+        raise InputError(
+            f"{source} contains several BERTs, whose names start with {listed}; one was expected. Save the state_dict "
+            "of one of them alone."
+        )
+    prefix = "" if "" in wrapped or not wrapped else f"{wrapped.pop()}."
+    return prefix, list(dict.fromkeys(part for key in keys for part in _INSERTED.findall(key)))
+
+
+def _unwrap(key: str, prefix: str) -> str:
+    """Removes a prefix from a name; if it has only the first parts of the prefix, as a head may, those."""
+    key = _INSERTED.sub("", key)
+    for part in prefix.split(".")[:-1]:
+        if not key.startswith(f"{part}."):
+            break
+        key = key.removeprefix(f"{part}.")
     return key
 
 

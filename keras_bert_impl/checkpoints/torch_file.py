@@ -22,14 +22,14 @@ _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 
 # Training scripts often save more than the weights; then the weights are under one of these keys.
-_NESTED = ("state_dict", "model_state_dict", "model")
+_NESTED = ("state_dict", "model_state_dict", "model", "module")
 
 # A pickle's value, and the bytes of each storage that it refers to.
 _Content = tuple[Any, dict[str, memoryview]]
 
 
 def read_torch(path: Path) -> dict[str, np.ndarray]:
-    """Reads the state dict in a ``.bin``, ``.pt`` or ``.pth`` file: mapped and read-only, in the file's dtypes.
+    """Reads the state dict in a file that ``torch.save`` wrote: mapped and read-only, in the file's dtypes.
 
     Raises:
         InputError: the file is truncated or damaged, contains no state dict, or would run code if torch loaded it.
@@ -47,12 +47,15 @@ def _find_state_dict(content: Any, *, path: Path) -> dict[str, Tensor]:
     """Returns the named tensors of a file, which may also contain other things."""
     if not isinstance(content, dict):
         raise InputError(f"{path} contains a {type(content).__name__}; a state dict (names to tensors) was expected.")
-    nested = next((content[key] for key in _NESTED if isinstance(content.get(key), dict)), content)
-    state = {name: value for name, value in nested.items() if isinstance(value, Tensor) and isinstance(name, str)}
-    if not state:
-        keys = ", ".join(repr(key) for key in list(nested)[:8]) or "an empty dictionary"
-        raise InputError(f"{path} contains no named tensors, only {keys}; a state dict was expected.")
-    return state
+    for part in (*(content.get(key) for key in _NESTED), content):
+        if isinstance(part, dict) and (state := _select_tensors(part)):
+            return state
+    keys = ", ".join(repr(key) for key in list(content)[:8]) or "an empty dictionary"
+    raise InputError(f"{path} contains no named tensors, only {keys}; a state dict was expected.")
+
+
+def _select_tensors(values: dict[Any, Any]) -> dict[str, Tensor]:
+    return {name: value for name, value in values.items() if isinstance(value, Tensor) and isinstance(name, str)}
 
 
 def _view_array(tensor: Tensor, data: memoryview, *, name: str, path: Path) -> np.ndarray:

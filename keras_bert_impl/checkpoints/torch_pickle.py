@@ -2,8 +2,11 @@
 
 A pickle is a program for a small stack machine, and unpickling it runs any function that it names. Here `pickletools`
 splits it into instructions, and the machine below executes only the instructions that `torch.save` writes for tensors.
-The result describes tensors; `torch_file.py` finds their data. The standard `pickle.Unpickler` with a restricted
-`find_class` would not be enough: a few bytes can make it allocate gigabytes (memo indices), and BUILD changes objects.
+The result describes tensors; `torch_file.py` finds their data. Training scripts save more than tensors, such as states
+of optimizers and settings: objects of the types in ``_SKIPPED`` are not made, and `SKIPPED` takes their place.
+
+The standard `pickle.Unpickler` with a restricted `find_class` would not be enough: a few bytes can make it allocate
+gigabytes (memo indices), and BUILD changes objects.
 """
 
 import io
@@ -54,6 +57,13 @@ class Pickle(NamedTuple):
 
     value: Any
     storages: dict[str, Storage]
+
+
+class _Skipped:
+    """Takes the place of an object that is data, but not a tensor; whatever is put into it is dropped."""
+
+
+SKIPPED = _Skipped()
 
 
 class _RefusedError(Exception):
@@ -130,12 +140,19 @@ class _Machine:
 
     def call(self, _: object) -> None:
         function, arguments = self.pop_many(2)
-        self.push(_CALLS[_check_type(_Name, function)](*arguments))
+        self.push(SKIPPED if function is SKIPPED else _CALLS[_check_type(_Name, function)](*arguments))
+
+    def make_object(self, _: object) -> None:
+        kind, _arguments = self.pop_many(2)
+        if kind is not SKIPPED:
+            raise _RefusedError(f"an object of {kind!r}")
+        self.push(SKIPPED)
 
     def build(self, _: object) -> None:
         # Attributes of a state dict (`_metadata`) are not tensors.
         self.pop()
-        _check_type(dict, self.stack[-1])
+        if self.stack[-1] is not SKIPPED:
+            _check_type(dict, self.stack[-1])
 
     def load_storage(self, _: object) -> None:
         # A sixth entry, in the older format only, makes it a view of another storage; torch has long written None.
@@ -148,17 +165,29 @@ class _Machine:
         self.push(storage)
 
     def append(self, items: Iterable[Any]) -> None:
-        _check_type(list, self.stack[-1]).extend(items)
+        if self.stack[-1] is not SKIPPED:
+            _check_type(list, self.stack[-1]).extend(items)
+
+    def add(self, _: object) -> None:
+        self.pop_marked()
+        _check_type(_Skipped, self.stack[-1])
+
+    def make_frozen_set(self, _: object) -> None:
+        self.pop_marked()
+        self.push(SKIPPED)
 
     def update(self, items: list[Any]) -> None:
-        _check_type(dict, self.stack[-1]).update(_make_dict(zip(items[::2], items[1::2], strict=True)))
+        if self.stack[-1] is not SKIPPED:
+            _check_type(dict, self.stack[-1]).update(_make_dict(zip(items[::2], items[1::2], strict=True)))
 
 
 class _Name(str):
     """A name from ``STORAGES`` or ``_CALLS``: its own class distinguishes it from the strings in a pickle."""
 
 
-def _check_name(name: str) -> _Name:
+def _check_name(name: str) -> _Name | _Skipped:
+    if name in _SKIPPED_NAMES:
+        return SKIPPED
     if name not in STORAGES and name not in _CALLS:
         raise _RefusedError(repr(name))
     return _Name(name)
@@ -192,11 +221,50 @@ def _make_parameter(data: Tensor, *_: Any) -> Tensor:
 
 _CALLS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _make_dict,
+    "collections.defaultdict": lambda *_: {},
     "torch.Size": lambda sizes: tuple(_check_type(tuple, sizes)),
     "torch._utils._rebuild_tensor": _make_tensor,
     "torch._utils._rebuild_tensor_v2": _make_tensor,
     "torch._utils._rebuild_parameter": _make_parameter,
 }
+
+_BUILTINS = (
+    "bool",
+    "bytearray",
+    "bytes",
+    "complex",
+    "dict",
+    "float",
+    "frozenset",
+    "int",
+    "list",
+    "range",
+    "set",
+    "str",
+)
+_PATHS = ("Path", "PosixPath", "PurePosixPath", "WindowsPath")
+
+# Types of settings, metrics and states of optimizers, by module. No object of them is made.
+_SKIPPED: dict[str, tuple[str, ...]] = {
+    "builtins": _BUILTINS,
+    "__builtin__": _BUILTINS,  # The name in pickles of protocol 2.
+    "_codecs": ("encode",),  # Bytes in pickles of protocol 2.
+    "argparse": ("Namespace",),
+    "collections": ("Counter", "deque"),
+    "datetime": ("date", "datetime", "timedelta"),
+    "lightning.fabric.utilities.data": ("AttributeDict",),
+    "numpy": ("dtype", "ndarray"),
+    "numpy._core.multiarray": ("_reconstruct", "scalar"),
+    "numpy._core.numeric": ("_frombuffer",),
+    "numpy.core.multiarray": ("_reconstruct", "scalar"),
+    "numpy.core.numeric": ("_frombuffer",),
+    "pathlib": _PATHS,
+    "pathlib._local": _PATHS,
+    "pytorch_lightning.utilities.parsing": ("AttributeDict",),
+    "torch": ("bfloat16", "bool", "device", "float16", "float32", "float64", "int32", "int64", "uint8"),
+    "types": ("SimpleNamespace",),
+}
+_SKIPPED_NAMES = frozenset(f"{module}.{name}" for module, names in _SKIPPED.items() for name in names)
 
 _Instruction = Callable[[_Machine, Any], None]
 
@@ -204,11 +272,15 @@ _INSTRUCTIONS: dict[str, _Instruction] = {
     **dict.fromkeys(("PROTO", "FRAME", "STOP"), lambda machine, _: None),
     **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"), _Machine.push),
     **dict.fromkeys(("BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"), _Machine.push),
+    **dict.fromkeys(("SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"), _Machine.push),
     "NONE": lambda machine, _: machine.push(None),
     "NEWTRUE": lambda machine, _: machine.push(True),
     "NEWFALSE": lambda machine, _: machine.push(False),
     "EMPTY_DICT": lambda machine, _: machine.push({}),
     "EMPTY_LIST": lambda machine, _: machine.push([]),
+    "EMPTY_SET": lambda machine, _: machine.push(SKIPPED),
+    "ADDITEMS": _Machine.add,
+    "FROZENSET": _Machine.make_frozen_set,
     "EMPTY_TUPLE": lambda machine, _: machine.push(()),
     "TUPLE1": lambda machine, _: machine.push(tuple(machine.pop_many(1))),
     "TUPLE2": lambda machine, _: machine.push(tuple(machine.pop_many(2))),
@@ -226,5 +298,6 @@ _INSTRUCTIONS: dict[str, _Instruction] = {
     "STACK_GLOBAL": _Machine.push_stacked_name,
     "BINPERSID": _Machine.load_storage,
     "REDUCE": _Machine.call,
+    "NEWOBJ": _Machine.make_object,
     "BUILD": _Machine.build,
 }

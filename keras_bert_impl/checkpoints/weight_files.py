@@ -38,6 +38,7 @@ READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
     ".bin": _read_torch,
     ".pt": _read_torch,
     ".pth": _read_torch,
+    ".ckpt": _read_torch,
     ".index": _read_tf1,
 }
 
@@ -69,10 +70,10 @@ def read_tensors(source: Source) -> dict[str, np.ndarray]:
         >>> tensors["pooler.dense.bias"]
         array([0., 0., 0.], dtype=float32)
     """
-    if source.base is not None and source.directory is not None:
+    if source.base is not None:
         from keras_bert_impl.checkpoints.adapters import merge_adapter, read_adapter
 
-        return merge_adapter(read_tensors(source.base), read_adapter(source.directory), base=source.base.name)
+        return merge_adapter(read_tensors(source.base), read_adapter(source), base=source.base.name)
     path = source.weights or _find_weights(source)
     tensors = _read_shards(path, source) if path.suffix == ".json" else _read_file(path, source)
     return {name: _to_float32(array) for name, array in tensors.items()}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
-from keras_bert_impl.cli.options import add_source
+from keras_bert_impl.cli.options import add_source, add_token, get_source
 from keras_bert_impl.config import PRESETS
 from keras_bert_impl.sources import WEIGHTS_DTYPES
 
@@ -22,7 +22,6 @@ def add_verbs(verbs: Any) -> None:
     )
     add_source(convert, "source", kinds="directory, weights file")
     convert.add_argument("directory", type=Path, help="directory to write; must be new or empty")
-    convert.add_argument("--revision", help="branch, tag or commit of a hub name")
     convert.add_argument("--base", help="base model of an adapter (default: the one that the adapter names)")
     convert.add_argument("--strict", action="store_true", help="fail if the file has unexpected tensors")
     convert.add_argument("--all", action="store_true", help="print one line per tensor")
@@ -63,15 +62,29 @@ def add_verbs(verbs: Any) -> None:
     add_source(verify, "source", kinds="directory, weights file")
     verify.set_defaults(run=_verify)
 
+    push = verbs.add_parser(
+        "push",
+        help="upload a model to the hub",
+        description="Uploads the model, the tokenizer and the model card in a directory, in one commit. The metrics of "
+        "a run become metadata of the card. The repository is created if it does not exist.",
+    )
+    push.add_argument("directory", type=Path, help="directory of a run, of a checkpoint or of an adapter")
+    push.add_argument("name", help="name on the hub: ORGANIZATION/NAME")
+    push.add_argument("--private", action="store_true", default=None, help="make a new repository private")
+    push.add_argument("--revision", metavar="NAME", help="branch, created if needed (default: main)")
+    push.add_argument("--message", default="Upload model", help="message of the commit (default: %(default)s)")
+    push.add_argument("--create-pr", action="store_true", help="open a pull request instead of changing the branch")
+    add_token(push)
+    push.set_defaults(run=_push)
+
 
 def _convert(options: argparse.Namespace) -> int:
     start_framework()
     from keras_bert_impl.recipes.convert import convert
 
     report = convert(
-        options.source,
+        get_source(options, "source"),
         options.directory,
-        revision=options.revision,
         strict=options.strict,
         cased=options.cased,
         dtype=options.dtype,
@@ -86,10 +99,28 @@ def _shrink(options: argparse.Namespace) -> int:
     start_framework()
     from keras_bert_impl.recipes.shrink import shrink
 
-    model = shrink(options.source, options.directory, size=options.size, layers=options.layers, seed=options.seed)
+    model = shrink(
+        get_source(options, "source"), options.directory, size=options.size, layers=options.layers, seed=options.seed
+    )
     config = model.config
     print(f"{config.num_hidden_layers} layers, hidden size {config.hidden_size}, {model.count_params():,} weights")
     print(f"written to {options.directory}")
+    return 0
+
+
+def _push(options: argparse.Namespace) -> int:
+    from keras_bert_impl.recipes.push import push
+
+    address = push(
+        options.directory,
+        options.name,
+        private=options.private,
+        revision=options.revision,
+        token=options.token,
+        commit_message=options.message,
+        create_pr=options.create_pr,
+    )
+    print(f"uploaded: {address}")
     return 0
 
 
@@ -97,7 +128,7 @@ def _verify(options: argparse.Namespace) -> int:
     start_framework()
     from keras_bert_impl.interop.verify import verify
 
-    verification = verify(options.source)
+    verification = verify(get_source(options, "source"))
     print(verification)
     if not verification.passed:
         print("keras-bert: the outputs differ", file=sys.stderr)

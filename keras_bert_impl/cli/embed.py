@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
-from keras_bert_impl.cli.options import add_source, iterate_standard_input, read_standard_input
+from keras_bert_impl.cli.options import add_source, get_source, iterate_standard_input, read_standard_input
 from keras_bert_impl.errors import InputError
 
 # The precisions of `encode`, which is not imported here, so that --help stays fast.
@@ -67,7 +67,7 @@ def _embed(options: argparse.Namespace) -> int:
     from keras_bert_impl.prediction.vector_files import encode_file
 
     dtype = "bfloat16" if options.precision == "bfloat16" else None
-    model = BertForSentenceEmbedding.from_pretrained(options.model, dtype=dtype)
+    model = BertForSentenceEmbedding.from_pretrained(get_source(options), dtype=dtype)
     texts: Iterable[str] = options.texts or iterate_standard_input()
     if options.file:
         texts = iterate_texts(options.file, column=options.column or "text")

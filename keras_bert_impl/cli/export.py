@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
-from keras_bert_impl.cli.options import add_source, add_task_options, collect_columns
+from keras_bert_impl.cli.options import add_source, add_task_options, collect_columns, get_source
 from keras_bert_impl.export.formats import FORMATS, MAX_DECREASE, PRECISIONS
 
 
@@ -57,7 +57,7 @@ def _export(options: argparse.Namespace) -> int:
     from keras_bert_impl.export import export_model
 
     exported = export_model(
-        options.model,
+        get_source(options),
         options.directory,
         task=options.task,
         format=options.format,

@@ -16,6 +16,7 @@ from keras_bert_impl.cli.options import (
     collect_columns,
     collect_distillation,
     collect_settings,
+    get_source,
     make_run_arguments,
 )
 from keras_bert_impl.errors import InputError
@@ -106,7 +107,7 @@ def _finetune(options: argparse.Namespace) -> int:
     from keras_bert_impl.training.fine_tuning import finetune
 
     metrics = finetune(
-        options.source,
+        get_source(options, "source"),
         task=options.task,
         train=options.train,
         valid=options.valid,
@@ -115,7 +116,7 @@ def _finetune(options: argparse.Namespace) -> int:
         settings=FineTuningSettings(**collect_settings(options, FineTuningSettings)),
         columns=collect_columns(options),
         options=task_options,
-        teacher=options.teacher,
+        teacher=get_source(options, "teacher"),
         distillation=distillation,
         **make_run_arguments(options),
     )

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
-from keras_bert_impl.cli.options import add_source
+from keras_bert_impl.cli.options import add_source, get_source
 from keras_bert_impl.errors import InputError
 
 
@@ -52,7 +52,7 @@ def add_verbs(verbs: Any) -> None:
     attribute.set_defaults(run=_attribute)
 
 
-def _load(source: str) -> tuple[Any, Any]:
+def _load(source: Any) -> tuple[Any, Any]:
     start_framework()
     from keras_bert_impl.models.heads import find_model_class
     from keras_bert_impl.sources import open_source
@@ -66,7 +66,7 @@ def _compare_vectors(options: argparse.Namespace) -> int:
     texts, senses = _read_texts(options)
     if options.layers_picture and senses is None:
         raise InputError("--layers-picture compares senses: give a file with the columns text and sense, not texts.")
-    model, tokenizer = _load(options.model)
+    model, tokenizer = _load(get_source(options))
     from keras_bert_impl.interpret import compute_word_vectors
 
     vectors = compute_word_vectors(model, tokenizer, texts, options.word)
@@ -92,7 +92,7 @@ def _read_texts(options: argparse.Namespace) -> tuple[list[str], list[str] | Non
 
 
 def _write_attention(options: argparse.Namespace) -> int:
-    model, tokenizer = _load(options.model)
+    model, tokenizer = _load(get_source(options))
     from keras_bert_impl.interpret import attend
 
     attend(model, tokenizer, options.text, options.pair).save(options.output)
@@ -101,7 +101,7 @@ def _write_attention(options: argparse.Namespace) -> int:
 
 
 def _attribute(options: argparse.Namespace) -> int:
-    model, tokenizer = _load(options.model)
+    model, tokenizer = _load(get_source(options))
     from keras_bert_impl.interpret import attribute
 
     attribution = attribute(model, tokenizer, options.text, options.pair, target=options.target, steps=options.steps)

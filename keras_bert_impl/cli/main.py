@@ -20,6 +20,7 @@ VERBS = {
     "convert": "checkpoint",
     "shrink": "checkpoint",
     "verify": "checkpoint",
+    "push": "checkpoint",
     "finetune": "finetune",
     "evaluate": "predict",
     "predict": "predict",
@@ -72,10 +73,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code: 0, 2 for invalid input, or that of the command."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = make_parser(*arguments[:1]).parse_args(arguments)
-    options.command = shlex.join(["keras-bert", *arguments])
+    options.command = format_command(arguments, getattr(options, "token", None))
     with warnings.catch_warnings():
         warnings.showwarning = _make_warning_printer()
         return _run(options)
+
+
+def format_command(arguments: Sequence[str], token: str | None = None) -> str:
+    """Formats a command for model cards, without the access token in it.
+
+    >>> format_command(["pretrain", "shards", "--init", "me/bert", "--token=hf_x"], "hf_x")
+    'keras-bert pretrain shards --init me/bert --token=TOKEN'
+    """
+    shown = [argument.replace(token, "TOKEN") for argument in arguments] if token else arguments
+    return shlex.join(["keras-bert", *shown])
 
 
 def _run(options: argparse.Namespace) -> int:

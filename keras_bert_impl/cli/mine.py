@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
-from keras_bert_impl.cli.options import add_settings, add_source, collect_settings
+from keras_bert_impl.cli.options import add_settings, add_source, collect_settings, get_source
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.mining import MiningSettings
 
@@ -49,13 +49,13 @@ def _mine(options: argparse.Namespace) -> int:
 
     columns = {"text": options.text_column, "text_pair": options.pair_column}
     mined = mine_file(
-        BertForSentenceEmbedding.from_pretrained(options.model),
+        BertForSentenceEmbedding.from_pretrained(get_source(options)),
         options.pairs,
         options.output,
         columns={role: name for role, name in columns.items() if name is not None},
         corpus=options.corpus,
         corpus_column=options.corpus_column or "text",
-        reranker=Reranker(options.reranker) if options.reranker else None,
+        reranker=Reranker(get_source(options, "reranker")) if options.reranker else None,
         settings=settings,
     )
     print(f"{len(mined):,} queries; examples written to {options.output}")

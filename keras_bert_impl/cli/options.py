@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.sources import open_source
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.training.settings import DistillationSettings, SavingSettings
 
 # The options of `SavingSettings`, whose names say what is saved.
 _SAVING = {"minutes": "save_minutes", "steps": "save_steps", "keep": "keep_states"}
+# Options that name a second model.
+_SECOND = ("teacher", "embedder", "reranker")
 # The number of bytes of standard input that are read at once; a pipe has at most 64 KiB.
 _BLOCK = 1 << 18
 
@@ -161,8 +164,37 @@ def _make_callbacks(options: argparse.Namespace) -> list[Any]:
 
 
 def add_source(verb: argparse.ArgumentParser, name: str = "model", *, kinds: str = "directory") -> None:
-    """Adds the argument for a model or checkpoint; ``kinds`` are the paths that it can be."""
+    """Adds the argument for a model or checkpoint, and the options of the hub; ``kinds`` are the paths it can be."""
     verb.add_argument(name, help=f"{kinds}, bundled model or hub name")
+    add_hub_options(verb)
+
+
+def add_hub_options(verb: argparse.ArgumentParser) -> None:
+    """Adds the options that say where on the hub a model is; `get_source` reads them."""
+    hub = verb.add_argument_group("models on the hub")
+    hub.add_argument("--revision", metavar="NAME", help="branch, tag or commit (default: the main branch)")
+    hub.add_argument("--subfolder", metavar="DIR", help="folder of the model in its repository, or in the directory")
+    add_token(hub)
+    hub.add_argument("--cache-dir", metavar="DIR", help="directory of downloads (default: that of huggingface_hub)")
+
+
+def add_token(group: Any) -> None:
+    """Adds the option of the hub's access token."""
+    group.add_argument("--token", help="access token (default: the variable HF_TOKEN, or that of 'hf auth login')")
+
+
+def get_source(options: argparse.Namespace, name: str = "model") -> Any:
+    """Returns the source that an argument names: as it was given, or opened with the options of the hub.
+
+    ``--revision`` and ``--subfolder`` belong to the first argument of a command; a second model, such as a teacher, has
+    the token and the cache only.
+    """
+    given = getattr(options, name)
+    second = ("revision", "subfolder") if name in _SECOND else ()
+    hub = {key: getattr(options, key) for key in ("revision", "subfolder", "token", "cache_dir") if key not in second}
+    if given is None or not any(hub.values()):
+        return given
+    return open_source(given, **hub)
 
 
 def add_task_options(verb: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from keras_bert_impl.cli.main import start_framework
-from keras_bert_impl.cli.options import add_source, add_task_options, collect_columns, read_standard_input
+from keras_bert_impl.cli.options import add_source, add_task_options, collect_columns, get_source, read_standard_input
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.progress import ProgressBar
 
@@ -114,15 +114,14 @@ def _show_progress(predictions: Iterator[dict[str, Any]]) -> Iterator[dict[str, 
 
 
 def _load_predictor(options: argparse.Namespace) -> Any:
-    start_runtime(options.model)
+    source = get_source(options)
+    start_runtime(source)
     from keras_bert_impl.prediction import Predictor
 
-    return Predictor(
-        options.model, task=options.task, max_length=options.max_length, allow_no_answer=options.allow_no_answer
-    )
+    return Predictor(source, task=options.task, max_length=options.max_length, allow_no_answer=options.allow_no_answer)
 
 
-def start_runtime(source: str) -> None:
+def start_runtime(source: Any) -> None:
     """Imports the framework that runs a model or an export, if it needs one."""
     from keras_bert_impl.export import find_format
 
@@ -136,7 +135,7 @@ def _fill_mask(options: argparse.Namespace) -> int:
     start_framework()
     from keras_bert_impl.prediction import fill_mask
 
-    masks = fill_mask(options.model, [options.text], top_k=options.top_k)[0]
+    masks = fill_mask(get_source(options), [options.text], top_k=options.top_k)[0]
     for number, mask in enumerate(masks, 1):
         if len(masks) > 1:
             print(f"[MASK] {number}")
@@ -149,6 +148,6 @@ def _predict_next_sentence(options: argparse.Namespace) -> int:
     start_framework()
     from keras_bert_impl.prediction import next_sentence
 
-    [probability] = next_sentence(options.model, [options.first], [options.second])
+    [probability] = next_sentence(get_source(options), [options.first], [options.second])
     print(f"{probability:.1%}: the second text follows the first")
     return 0

@@ -10,12 +10,14 @@ from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
 from keras_bert_impl.cli.options import (
+    add_hub_options,
     add_run_options,
     add_settings,
     add_source,
     add_teacher_options,
     collect_distillation,
     collect_settings,
+    get_source,
     make_run_arguments,
 )
 from keras_bert_impl.config import PRESETS
@@ -108,6 +110,7 @@ def add_verbs(verbs: Any) -> None:
     add_settings(pretrain.add_argument_group("settings of the training examples"), Objective, _OBJECTIVE)
     add_teacher_options(pretrain, help="the larger model, with the same heads and the same tokenizer")
     add_run_options(pretrain)
+    add_hub_options(pretrain)
     pretrain.set_defaults(run=_pretrain)
 
 
@@ -211,7 +214,7 @@ def _pretrain(options: argparse.Namespace) -> int:
         options.shards,
         output=options.output,
         preset=options.preset,
-        init=options.init,
+        init=get_source(options, "init"),
         steps=steps,
         minutes=options.minutes,
         objective=recipe.objective,

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
-from keras_bert_impl.cli.options import add_source
+from keras_bert_impl.cli.options import add_source, get_source
 from keras_bert_impl.cli.predict import start_runtime
 from keras_bert_impl.errors import InputError
 
@@ -52,18 +52,19 @@ def _rank(options: argparse.Namespace) -> int:
             raise InputError(f"{name} is {number}; a number above 0 was expected.")
     if options.top and not options.embedder:
         raise InputError(f"--top {options.top} is for --embedder, which was not given. Add it.")
-    start_runtime(options.model)
+    source = get_source(options)
+    start_runtime(source)
     from keras_bert_impl.data.tables import iterate_texts
     from keras_bert_impl.prediction.ranking import Reranker
 
     passages = iterate_texts(options.file, column=options.column)
-    reranker = Reranker(options.model, max_length=options.max_length)
+    reranker = Reranker(source, max_length=options.max_length)
     arguments: dict[str, Any] = {"top_k": options.top_k, "return_documents": True}
     if options.embedder:
         start_framework()  # The cross-encoder may be an export, which needs no framework.
         from keras_bert_impl.models import BertForSentenceEmbedding
 
-        arguments["embedder"] = BertForSentenceEmbedding.from_pretrained(options.embedder)
+        arguments["embedder"] = BertForSentenceEmbedding.from_pretrained(get_source(options, "embedder"))
         if options.top:
             arguments["top"] = options.top
     for entry in reranker.rank(options.query, passages, **arguments):

@@ -15,6 +15,7 @@ from keras_bert_impl.export.formats import MAX_DECREASE, Format, get_format
 from keras_bert_impl.export.saved_model import check_version
 from keras_bert_impl.files import SNIPPETS, create_directory, require_empty, to_json, write_text
 from keras_bert_impl.prediction.predictor import Predictor
+from keras_bert_impl.sources import Source
 from keras_bert_impl.tasks import open_task
 from keras_bert_impl.tasks.base import PredictFunction
 from keras_bert_impl.tasks.encoding import check_fit
@@ -46,7 +47,7 @@ class ExportReport:
 
 
 def export_model(
-    source: str | Path,
+    source: str | Path | Source,
     directory: str | Path,
     *,
     task: str | None = None,
@@ -172,7 +173,7 @@ def _compare(run: PredictFunction, reference: Any, contents: ExportContents) -> 
 
 
 def _evaluate(
-    source: str | Path, export: Path, data: str | Path, columns: Mapping[str, str], contents: ExportContents
+    source: str | Path | Source, export: Path, data: str | Path, columns: Mapping[str, str], contents: ExportContents
 ) -> tuple[str, float, float]:
     """Returns the task's main metric: its name, the model's value and the export's."""
     before, after = (Predictor(path, task=contents.task, max_length=contents.max_length) for path in (source, export))

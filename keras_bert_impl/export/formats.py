@@ -1,6 +1,7 @@
 """The table of export formats. Each format is a module with functions that write, open and document an export."""
 
 import importlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ PRECISIONS = ("float32", "bfloat16", "int8", "int8-weights")
 MAX_DECREASE = 0.005
 
 
-def find_format(path: str | Path) -> Format | None:
+def find_format(path: str | os.PathLike[str]) -> Format | None:
     """Returns the format of the export in a directory; None if the directory is not an export."""
     return next((format for format in FORMATS.values() if (Path(path) / format.file).is_file()), None)
 

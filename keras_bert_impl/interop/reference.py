@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_bert_impl.checkpoints.names import to_torch_name
+from keras_bert_impl.checkpoints.names import find_wrappers, to_torch_names
 from keras_bert_impl.checkpoints.weight_files import TRANSFORMERS_WEIGHTS, read_tensors
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
@@ -86,6 +86,10 @@ def _load(name: str, source: Source) -> tuple[Any, Any]:
     if not source.weights and not any(source.find_file(name) for name in TRANSFORMERS_WEIGHTS):
         raise InputError(f"transformers finds none of {', '.join(TRANSFORMERS_WEIGHTS)} in {source.name}. {_ADVICE}")
     state = _read(source.weights) if source.weights else _read_merged(name, source) if source.base else None
+    if find_wrappers((state or read_tensors(source)).keys(), source=source.name):
+        raise InputError(
+            f"transformers does not read {source.name}, because the names are those of a wrapper. {_ADVICE}"
+        )
     float32 = getattr(transformers, name).from_pretrained(
         None if state else _find_directory(source),
         config=_load_config(source),
@@ -132,9 +136,11 @@ def _read_merged(name: str, source: Source) -> dict[str, Any]:
     tensors = read_tensors(source)
     if any("/" in key for key in tensors):
         raise InputError(f"The base of {source.name} is a TensorFlow 1 checkpoint. {_ADVICE}")
-    named = {to_torch_name(key): tensor for key, tensor in tensors.items()}
     backbone = ("embeddings.", "encoder.", "pooler.")
-    return {(prefix if key.startswith(backbone) else "") + key: torch.tensor(tensor) for key, tensor in named.items()}
+    return {
+        (prefix if name.startswith(backbone) else "") + name: torch.tensor(tensors[key])
+        for key, name in to_torch_names(tensors.keys(), source=source.name).items()
+    }
 
 
 def _read(weights: Path) -> dict[str, Any]:
@@ -143,6 +149,6 @@ def _read(weights: Path) -> dict[str, Any]:
         from safetensors.torch import load_file
 
         return load_file(weights)
-    if weights.suffix in (".bin", ".pt", ".pth"):
+    if weights.suffix in (".bin", ".pt", ".pth", ".ckpt"):
         return torch.load(weights, map_location="cpu", weights_only=True)
     raise InputError(f"transformers cannot read {weights}. {_ADVICE}")

@@ -39,7 +39,9 @@ _SENTENCE_REFERENCE = "keras_bert_impl.interop.sentence_reference"
 _POOLER = {"pooler.dense.weight", "pooler.dense.bias"}
 
 
-def verify(source: str | Path, texts: Sequence[str] | None = None, *, revision: str | None = None) -> Verification:
+def verify(
+    source: str | Path | Source, texts: Sequence[str] | None = None, *, revision: str | None = None
+) -> Verification:
     """Compares this package with transformers on torch, on one checkpoint; each reads the files with its own code.
 
     The backbone and every head in the checkpoint run on texts, on pairs of texts and on rows of random ids, with

@@ -1,5 +1,6 @@
 """BERT as functional Keras models, one class for each head."""
 
+from keras_bert_impl.models.auto import AutoModel
 from keras_bert_impl.models.base import BertPreTrainedModel
 from keras_bert_impl.models.bert import BertModel
 from keras_bert_impl.models.classification import (
@@ -16,6 +17,7 @@ from keras_bert_impl.models.pretraining import (
 from keras_bert_impl.models.sentence_embedding import BertForSentenceEmbedding
 
 __all__ = [
+    "AutoModel",
     "BertForMaskedLM",
     "BertForMultipleChoice",
     "BertForNextSentencePrediction",

@@ -17,6 +17,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import make_directory, to_json, write_text
 from keras_bert_impl.layers import BertAttentionBias, BertEmbeddings, BertEncoder, BertPooler
 from keras_bert_impl.models.cache import CACHE
+from keras_bert_impl.models.hub import HubMixin
 from keras_bert_impl.models.lora import LoraMixin
 from keras_bert_impl.models.multi_worker import MultiWorkerMixin
 from keras_bert_impl.models.resizing import ResizeMixin
@@ -41,7 +42,7 @@ class _PrecomputedEmbeddings:
         return self._output
 
 
-class BertPreTrainedModel(TextsMixin, LoraMixin, ResizeMixin, MultiWorkerMixin, keras.Model):
+class BertPreTrainedModel(TextsMixin, LoraMixin, ResizeMixin, HubMixin, MultiWorkerMixin, keras.Model):
     """A functional Keras model constructed from a ``BertConfig``.
 
     A subclass defines its inputs, the layers of its head (``make_head``) and how they connect (``connect``). All inputs
@@ -206,6 +207,13 @@ class BertPreTrainedModel(TextsMixin, LoraMixin, ResizeMixin, MultiWorkerMixin, 
         """Reads the tokenizer of a checkpoint."""
         return BertTokenizer.from_pretrained(source)
 
+    def _has_tokenizer(self) -> bool:
+        """Whether the model has a tokenizer, without reading it."""
+        source = self._source
+        return self._tokenizer is not None or (
+            source is not None and any(map(source.find_file, ("tokenizer.json", "vocab.txt")))
+        )
+
     @property
     def input_spec(self) -> None:
         """None: Keras would require the optional inputs; ``call`` checks the inputs instead."""
@@ -269,6 +277,9 @@ class BertPreTrainedModel(TextsMixin, LoraMixin, ResizeMixin, MultiWorkerMixin, 
         source: str | Path | Source,
         *,
         revision: str | None = None,
+        subfolder: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
         strict: bool = False,
         new_heads: bool = False,
         output_hidden_states: bool = False,
@@ -280,10 +291,13 @@ class BertPreTrainedModel(TextsMixin, LoraMixin, ResizeMixin, MultiWorkerMixin, 
 
         Args:
             source: a directory, a weights file, the name of a bundled model, or a hub name, tried in this order.
-            revision: branch, tag or commit of a hub repository.
+            revision: branch, tag or commit of a hub name.
+            subfolder: the folder of the files in a directory or in a repository of the hub.
+            token: the access token for the hub; None: that of ``HF_TOKEN`` or of ``hf auth login``.
+            cache_dir: the directory of downloads; None: the cache of huggingface_hub.
             strict: whether a tensor that no BERT model uses is an error.
-            new_heads: whether a head whose shape differs from the configuration's gets new weights instead of being
-                refused, as when fine-tuning a classifier for other labels.
+            new_heads: whether a head for other labels gets new weights, as when fine-tuning a classifier for them.
+                False: a head with another number of labels is refused; one with other names is loaded with a warning.
             output_hidden_states: see the class.
             output_attentions: see the class.
             dtype: see the class.
@@ -295,7 +309,7 @@ class BertPreTrainedModel(TextsMixin, LoraMixin, ResizeMixin, MultiWorkerMixin, 
         >>> model = BertModel.from_pretrained("bert-base-uncased")  # doctest: +SKIP
         >>> print(model.load_report)  # doctest: +SKIP
         """
-        opened = open_source(source, revision=revision)
+        opened = open_source(source, revision, subfolder=subfolder, token=token, cache_dir=cache_dir)
         config = dataclasses.replace(BertConfig.from_pretrained(opened), **config_changes)
         model = cls(config, output_hidden_states=output_hidden_states, output_attentions=output_attentions, dtype=dtype)
         model.load_pretrained(opened, strict=strict, new_heads=new_heads)
@@ -316,6 +330,8 @@ class BertPreTrainedModel(TextsMixin, LoraMixin, ResizeMixin, MultiWorkerMixin, 
             {path: tuple(variable.shape) for path, variable in variables.items()},
             source=opened.name,
             new_heads=new_heads,
+            file_labels=tuple(BertConfig.from_pretrained(opened).id2label.values()) if opened.find_config() else (),
+            labels=tuple(self.config.id2label.values()),
         )
         if strict and report.list_names("unexpected"):
             raise InputError(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from keras_bert_impl.checkpoints.names import to_torch_name
+from keras_bert_impl.checkpoints.names import to_torch_names
 from keras_bert_impl.checkpoints.sentence_modules import is_sentence_directory
 from keras_bert_impl.checkpoints.weight_files import read_tensors
 from keras_bert_impl.config import BertConfig
@@ -107,7 +107,7 @@ def find_head_classes(names: Iterable[str], architectures: Sequence[str] = ()) -
     >>> [model.__name__ for model in find_head_classes(names, ["BertForTokenClassification"])]
     ['BertForMaskedLM', 'BertForTokenClassification']
     """
-    remaining = {to_torch_name(name) for name in names}
+    remaining = set(to_torch_names(list(names)).values())
     has_pooler = any(name.startswith("pooler.") for name in remaining)
     # Classes that share a prefix: the one that the configuration names comes first. The sort is stable.
     shared = [head.prefixes for head in HEADS.values()]

@@ -16,6 +16,7 @@ from keras import ops
 from keras_bert_impl.checkpoints.adapters import LoraMatrices, find_module, matches, merge_adapter, read_adapter
 from keras_bert_impl.checkpoints.matching import match_tensors
 from keras_bert_impl.errors import InputError, join_names
+from keras_bert_impl.sources import Source
 
 if TYPE_CHECKING:
     from keras import Model as _Base
@@ -75,14 +76,14 @@ class LoraMixin(_Base):
                 _add_lora(layers[path], rank, scaled)
         self.train_function = None  # `fit` traces it again.
 
-    def load_adapter(self, directory: str | Path) -> None:
+    def load_adapter(self, source: str | Path | Source) -> None:
         """Loads an adapter that PEFT or ``save_adapter`` wrote, into its base model.
 
         LoRA in the blocks remains apart from the weights, as after `enable_lora`. ``from_pretrained`` of the same
-        directory merges it instead.
+        source merges it instead.
 
         Args:
-            directory: a directory with ``adapter_config.json``.
+            source: a directory with ``adapter_config.json``, or a hub name.
 
         Raises:
             InputError: the adapter is damaged, not supported or made for another base model; or this model has LoRA
@@ -91,7 +92,7 @@ class LoraMixin(_Base):
         >>> model = BertForSequenceClassification.from_pretrained("bert-base-uncased")  # doctest: +SKIP
         >>> model.load_adapter("runs/sentiment/adapter")  # doctest: +SKIP
         """
-        adapter, layers = read_adapter(Path(directory)), self._find_layers_for_lora()
+        adapter, layers = read_adapter(source), self._find_layers_for_lora()
         variables, name = self.find_checkpoint_variables(), f"this {type(self).__name__}"
         shapes = {path: tuple(variable.shape) for path, variable in variables.items()}
         adapter.check_base(shapes, name)

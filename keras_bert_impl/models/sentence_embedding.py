@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_bert_impl import __version__
 from keras_bert_impl.checkpoints.matching import LoadReport
-from keras_bert_impl.checkpoints.names import to_torch_name
+from keras_bert_impl.checkpoints.names import to_torch_names
 from keras_bert_impl.checkpoints.sentence_modules import read_dense_tensors, read_settings, write_modules
 from keras_bert_impl.checkpoints.sentence_settings import CONFIG_KEY, SentenceSettings
 from keras_bert_impl.checkpoints.weight_files import cast_checked
@@ -102,6 +102,9 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
         source: str | Path | Source,
         *,
         revision: str | None = None,
+        subfolder: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
         pooling: str | None = None,
         normalize: bool | None = None,
         **options: Any,
@@ -110,7 +113,10 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
 
         Args:
             source: a directory of sentence-transformers, or any other checkpoint of a BERT, which gets mean pooling.
-            revision: branch, tag or commit of a hub repository.
+            revision: branch, tag or commit of a hub name.
+            subfolder: the folder of the files in a directory or in a repository of the hub.
+            token: the access token for the hub; None: that of ``HF_TOKEN`` or of ``hf auth login``.
+            cache_dir: the directory of downloads; None: the cache of huggingface_hub.
             pooling: a pooling mode, such as ``cls``; None: as the directory says.
             normalize: whether vectors are L2-normalized; None: as the directory says.
             **options: see ``BertPreTrainedModel.from_pretrained``.
@@ -125,7 +131,7 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
         >>> model.encode(["A sentence.", "Another one."]).shape  # doctest: +SKIP
         (2, 384)
         """
-        opened = open_source(source, revision=revision)
+        opened = open_source(source, revision, subfolder=subfolder, token=token, cache_dir=cache_dir)
         config = BertConfig.from_pretrained(opened)
         extra = options.pop("extra", config.extra)
         if CONFIG_KEY not in extra:
@@ -141,10 +147,9 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
         The pooler is not part of this model, but ``save_pretrained`` writes it back, so it counts as loaded.
         """
         report = super().load_pretrained(source, strict=strict, new_heads=new_heads)
+        names = to_torch_names([entry.name for entry in report.entries], source=report.source)
         entries = [
-            dataclasses.replace(entry, status="loaded", reason="")
-            if to_torch_name(entry.name) in self._pooler
-            else entry
+            dataclasses.replace(entry, status="loaded", reason="") if names[entry.name] in self._pooler else entry
             for entry in report.entries
         ]
         self.load_report = dataclasses.replace(report, entries=tuple(entries))
@@ -152,7 +157,7 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
 
     def _read_tensors(self, source: Source) -> dict[str, np.ndarray]:
         tensors = super()._read_tensors(source)
-        names = {key: to_torch_name(key) for key in tensors if "/" not in key}
+        names = to_torch_names([key for key in tensors if "/" not in key], source=source.name)
         self._pooler = {name: np.array(tensors[key]) for key, name in names.items() if name.startswith("pooler.")}
         return {**tensors, **read_dense_tensors(source)}
 
@@ -176,13 +181,6 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
             assert self.tokenizer is not None
             self.tokenizer.save_pretrained(directory)
         write_modules(directory, self.settings, dense, hidden_size=self.config.hidden_size, version=__version__)
-
-    def _has_tokenizer(self) -> bool:
-        """Whether the model has a tokenizer, without reading it."""
-        source = self._source
-        return self._tokenizer is not None or (
-            source is not None and any(map(source.find_file, ("tokenizer.json", "vocab.txt")))
-        )
 
     @property
     def _adapter_class(self) -> str:

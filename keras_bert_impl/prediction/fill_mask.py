@@ -6,10 +6,11 @@ from typing import Any
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.prediction.predictor import Predictor
+from keras_bert_impl.sources import Source
 from keras_bert_impl.tasks.masked_lm import MaskedLM
 
 
-def fill_mask(source: str | Path, texts: Sequence[str], *, top_k: int = 5) -> list[list[dict[str, Any]]]:
+def fill_mask(source: str | Path | Source, texts: Sequence[str], *, top_k: int = 5) -> list[list[dict[str, Any]]]:
     """Predicts the most likely tokens for each ``[MASK]`` of texts.
 
     Args:

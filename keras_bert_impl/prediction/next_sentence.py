@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_bert_impl.prediction.predictor import Predictor
+from keras_bert_impl.sources import Source
 from keras_bert_impl.tasks.next_sentence import IS_NEXT
 
 
-def next_sentence(source: str | Path, firsts: Sequence[str], seconds: Sequence[str]) -> list[float]:
+def next_sentence(source: str | Path | Source, firsts: Sequence[str], seconds: Sequence[str]) -> list[float]:
     """Predicts the probability that each second text follows its first text.
 
     Args:

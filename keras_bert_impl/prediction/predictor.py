@@ -8,6 +8,7 @@ from typing import Any
 from keras_bert_impl.data.batches import Features
 from keras_bert_impl.data.feed import get_batch_lengths
 from keras_bert_impl.data.tables import Columns
+from keras_bert_impl.sources import Source
 from keras_bert_impl.tasks import Task, open_task
 from keras_bert_impl.tasks.base import PredictFunction
 
@@ -21,7 +22,7 @@ class Predictor:
     An export is run by its own runtime, without Keras.
 
     Args:
-        source: the directory of a run or of an export, or any source of a checkpoint.
+        source: the directory of a run or of an export, or any source of a checkpoint; see `open_source`.
         task: a task, or its name in ``TASKS``; None takes the one that the configuration names. Another head of the
             same checkpoint may serve another task.
         max_length: the maximum length of a row in tokens; None: as many as the model allows, or the length of the
@@ -39,7 +40,7 @@ class Predictor:
 
     def __init__(
         self,
-        source: str | Path,
+        source: str | Path | Source,
         *,
         task: str | Task | None = None,
         max_length: int | None = None,

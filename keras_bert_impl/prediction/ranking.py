@@ -12,6 +12,7 @@ import numpy as np
 from keras_bert_impl.data.tables import Columns, check_texts, iterate_chunks
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.prediction.predictor import CHUNK_SIZE, Predictor
+from keras_bert_impl.sources import Source
 
 if TYPE_CHECKING:
     from keras_bert_impl.models import BertForSentenceEmbedding
@@ -35,7 +36,7 @@ class Reranker:
     [{'corpus_id': 1, 'score': 9.2}]
     """
 
-    def __init__(self, source: str | Path, *, max_length: int | None = None) -> None:
+    def __init__(self, source: str | Path | Source, *, max_length: int | None = None) -> None:
         self._predictor = Predictor(source, task="reranking", max_length=max_length)
 
     def predict(self, pairs: Iterable[Sequence[str]]) -> np.ndarray:

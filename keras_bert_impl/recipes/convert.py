@@ -7,13 +7,13 @@ from keras_bert_impl.checkpoints.matching import LoadReport
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.files import create_directory
 from keras_bert_impl.models.heads import find_model_class
-from keras_bert_impl.sources import open_source
+from keras_bert_impl.sources import Source, open_source
 from keras_bert_impl.tasks.reranking_keys import read_activation
 from keras_bert_impl.tokenization import BertTokenizer
 
 
 def convert(
-    source: str | Path,
+    source: str | Path | Source,
     directory: str | Path,
     *,
     revision: str | None = None,

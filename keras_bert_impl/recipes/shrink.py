@@ -23,7 +23,12 @@ _KEPT = ("vocab_size", "pad_token_id", "max_position_embeddings", "type_vocab_si
 
 
 def shrink(
-    source: str | Path, directory: str | Path, *, size: str | None = None, layers: int | None = None, seed: int = 1
+    source: str | Path | Source,
+    directory: str | Path,
+    *,
+    size: str | None = None,
+    layers: int | None = None,
+    seed: int = 1,
 ) -> Any:
     """Makes a smaller BERT with the tokenizer of a checkpoint.
 

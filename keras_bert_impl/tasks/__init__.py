@@ -118,11 +118,29 @@ def find_task(config: "BertConfig", architectures: Sequence[str] | None = None) 
     for task in TASKS.values():
         if set(task.architectures) & set(names) and task.fits(config):
             return task
+    if not names:
+        raise InputError(
+            "config.json does not name the class of the model (architectures), so its task is not known. Name "
+            f"the task (--task, or task in Python): {', '.join(TASKS)}."
+        )
     facts = f"architectures {', '.join(names) or 'none'}, problem_type {config.problem_type or 'none'}"
     raise InputError(
         f"the configuration fits no task ({facts}). Name the task if you know it: {', '.join(TASKS)}; or train a model "
         "with 'keras-bert finetune'."
     )
+
+
+def find_pipeline_tag(config: "BertConfig", architectures: Sequence[str] | None = None) -> str | None:
+    """Returns the hub's name of the task that a model was made for, see `find_task`; None if no task fits.
+
+    >>> from keras_bert_impl import BertConfig
+    >>> find_pipeline_tag(BertConfig(), ["BertForTokenClassification"])
+    'token-classification'
+    """
+    try:
+        return find_task(config, architectures).pipeline_tag
+    except InputError:
+        return None
 
 
 def open_task(
@@ -153,7 +171,10 @@ def open_task(
     # A cross-encoder is recognized by its activation, which version 6 of sentence-transformers saves in another file
     # than config.json.
     config = read_activation(opened, BertConfig.from_pretrained(opened))
-    task = get_task(task) if isinstance(task, str) else task or find_task(config)
+    try:
+        task = get_task(task) if isinstance(task, str) else task or find_task(config)
+    except InputError as error:
+        raise InputError(f"{opened.name}: {error}") from error
     config = task.read_config(opened, config)
     if allow_no_answer is not None:
         config = task.allow_no_answer(config, allow_no_answer)

@@ -86,6 +86,7 @@ class Task(abc.ABC):
         main_metric: the metric of `score` that selects the best checkpoint.
         lower_is_better: the metrics of `score` that are better if they are lower; of all others, higher is better.
         graph: the kind of graph that serves the task in a SavedModel, a module in `keras_bert_impl.export.graphs`.
+        pipeline_tag: the hub's name of the task, for the metadata of model cards; None if it has none.
         per_token: whether the outputs have an entry per token.
         needs_pair: whether an example always has two texts.
         predicts_label: whether the prediction for a single text is one ``label``, with the ``scores`` of all labels.
@@ -115,6 +116,7 @@ class Task(abc.ABC):
     main_metric: ClassVar[str]
     lower_is_better: ClassVar[frozenset[str]] = frozenset()
     graph: ClassVar[str]
+    pipeline_tag: ClassVar[str | None] = None
     per_token: ClassVar[bool] = False
     needs_pair: ClassVar[bool] = False
     predicts_label: ClassVar[bool] = False

@@ -55,6 +55,7 @@ class SequenceTask(TextTask):
 
     model_name: ClassVar[str] = "BertForSequenceClassification"
     graph: ClassVar[str] = "sequence"
+    pipeline_tag: ClassVar[str | None] = "text-classification"
     file_columns: ClassVar[tuple[str, ...]] = (*TextTask.file_columns, "weight")
     teacher_replaces_labels: ClassVar[bool] = True
     config_keys: ClassVar[tuple[str, ...]] = (WINDOWS_KEY,)

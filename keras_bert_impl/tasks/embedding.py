@@ -83,6 +83,7 @@ class Embedding(TextTask):
     model_name: ClassVar[str] = "BertForSentenceEmbedding"
     main_metric: ClassVar[str] = "spearman"
     graph: ClassVar[str] = "vectors"
+    pipeline_tag: ClassVar[str | None] = "sentence-similarity"
     config_keys: ClassVar[tuple[str, ...]] = (CONFIG_KEY,)
     card_note: ClassVar[str] = "sentence-transformers and transformers can load this directory too."
     refusals: ClassVar[Mapping[str, str]] = {

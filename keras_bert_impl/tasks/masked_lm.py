@@ -65,6 +65,7 @@ class MaskedLM(Task):
     main_metric: ClassVar[str] = "accuracy"
     lower_is_better: ClassVar[frozenset[str]] = frozenset({"loss", "perplexity", "pseudo_perplexity"})
     graph: ClassVar[str] = "masks"
+    pipeline_tag: ClassVar[str | None] = "fill-mask"
     file_columns: ClassVar[tuple[str, ...]] = ("text",)
     text_columns: ClassVar[tuple[str, ...]] = ("text",)
     labels_are_texts: ClassVar[bool] = True

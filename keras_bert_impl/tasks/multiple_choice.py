@@ -44,6 +44,7 @@ class MultipleChoice(Task):
     model_name: ClassVar[str] = "BertForMultipleChoice"
     main_metric: ClassVar[str] = "accuracy"
     graph: ClassVar[str] = "choices"
+    pipeline_tag: ClassVar[str | None] = "multiple-choice"
     needs_pair: ClassVar[bool] = True
     file_columns: ClassVar[tuple[str, ...]] = ("text", "label")
     text_columns: ClassVar[tuple[str, ...]] = ("text", "choices")

@@ -32,6 +32,7 @@ class Pretraining(MaskedLM):
     """
 
     name: ClassVar[str] = "pretraining"
+    pipeline_tag: ClassVar[str | None] = "fill-mask"
     model_name: ClassVar[str] = "BertForPreTraining"
     file_columns: ClassVar[tuple[str, ...]] = ("text", "text_pair")
     text_columns: ClassVar[tuple[str, ...]] = ("text", "text_pair")

@@ -49,6 +49,7 @@ class QuestionAnswering(Task):
     main_metric: ClassVar[str] = "f1"
     config_keys: ClassVar[tuple[str, ...]] = (NO_ANSWER_KEY,)
     graph: ClassVar[str] = "span"
+    pipeline_tag: ClassVar[str | None] = "question-answering"
     group_column: ClassVar[str] = "context"
     per_token: ClassVar[bool] = True
     needs_pair: ClassVar[bool] = True

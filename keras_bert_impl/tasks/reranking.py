@@ -35,6 +35,7 @@ class Reranking(SequenceTask):
     """
 
     name: ClassVar[str] = "reranking"
+    pipeline_tag: ClassVar[str | None] = "text-ranking"
     main_metric: ClassVar[str] = "ndcg@10"
     needs_pair: ClassVar[bool] = True
     file_columns: ClassVar[tuple[str, ...]] = TextTask.file_columns

@@ -44,6 +44,7 @@ class Tagging(Task):
     model_name: ClassVar[str] = "BertForTokenClassification"
     main_metric: ClassVar[str] = "f1"
     graph: ClassVar[str] = "words"
+    pipeline_tag: ClassVar[str | None] = "token-classification"
     per_token: ClassVar[bool] = True
     file_columns: ClassVar[tuple[str, ...]] = ("text", "label")
     group_column: ClassVar[str] = "words"

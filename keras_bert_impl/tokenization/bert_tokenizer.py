@@ -93,7 +93,16 @@ class BertTokenizer(GrowthMixin):
         self.mask_token_id = self.convert_tokens_to_ids(mask_token)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path | Source, *, revision: str | None = None, **overrides: Any) -> Self:
+    def from_pretrained(
+        cls,
+        source: str | Path | Source,
+        *,
+        revision: str | None = None,
+        subfolder: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        **overrides: Any,
+    ) -> Self:
         """Reads the tokenizer of a checkpoint.
 
         It reads ``tokenizer.json``, or ``vocab.txt`` if there is none. A setting is read from the first of these that
@@ -104,12 +113,15 @@ class BertTokenizer(GrowthMixin):
         Args:
             source: a directory, the name of a bundled model, a hub name, or an opened source.
             revision: branch, tag or commit of a hub name.
+            subfolder: the folder of the files in a directory or in a repository of the hub.
+            token: the access token for the hub; None: that of ``HF_TOKEN`` or of ``hf auth login``.
+            cache_dir: the directory of downloads; None: the cache of huggingface_hub.
             **overrides: arguments of the constructor, which take precedence over the files.
 
         Raises:
             InputError: the source has neither file, or one that cannot be used.
         """
-        opened = open_source(source, revision=revision)
+        opened = open_source(source, revision, subfolder=subfolder, token=token, cache_dir=cache_dir)
         arguments = pretrained.read_arguments(opened) | overrides
         try:
             tokenizer = cls(**arguments)

@@ -16,7 +16,7 @@ from keras_bert_impl.data.splitting import split_off
 from keras_bert_impl.data.tables import Columns, count_examples
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.ops.compiled import compile_inference
-from keras_bert_impl.sources import open_source
+from keras_bert_impl.sources import Source, open_source
 from keras_bert_impl.tasks import Task, get_task, list_foreign_keys, open_task
 from keras_bert_impl.tasks.base import Prediction
 from keras_bert_impl.tasks.encoding import check_fit
@@ -34,7 +34,7 @@ ADAPTER = "adapter"
 
 
 def finetune(
-    source: str | Path,
+    source: str | Path | Source,
     *,
     task: str = "classification",
     train: Any,
@@ -61,7 +61,7 @@ def finetune(
     ``model.safetensors`` the merged weights.
 
     Args:
-        source: a directory, a weights file, a bundled model, or a hub name.
+        source: a directory, a weights file, a bundled model, a hub name, or an opened source.
         task: a name in ``TASKS``.
         train: training data: a file, or data in memory (a data frame, a data set, columns, or a list of dictionaries;
             see `keras_bert_impl.data.MemoryTable`).
@@ -124,6 +124,7 @@ def finetune(
         "source": str(source),
         "data": {name: compute_checksum({}, _to_text(values)) for name, values in data.items()},
     }
+    request |= {name: value for name in ("revision", "subfolder") if (value := getattr(opened, name))}
     if valid is None:
         request["split"] = {"valid_fraction": settings.valid_fraction, "seed": settings.seed}
     chosen = _list_changes(spec.options)

@@ -97,6 +97,14 @@ def test_finds_the_state_dict_in_a_training_checkpoint(tmp_path: Path, form: str
     assert_same(read_torch(tmp_path / "last.pt"), expected)
 
 
+@pytest.mark.parametrize("protocol", [2, 5])
+@pytest.mark.parametrize("key", ["state_dict", "module"])
+def test_skips_what_training_frameworks_save(tmp_path: Path, protocol: int, key: str) -> None:
+    path = tmp_path / "last.ckpt"
+    expected = save_tensors(path, content="make_lightning_checkpoint", new_format=True, protocol=protocol, key=key)
+    assert_same(read_torch(path), expected)
+
+
 def test_real_files_of_the_older_format(rxn: Path) -> None:
     for path in sorted(rxn.glob("**/pytorch_model.bin")):
         assert_same(read_torch(path), load_with_torch(path, weights_only=True))

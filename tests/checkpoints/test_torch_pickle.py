@@ -1,15 +1,17 @@
 """Pickles, byte by byte: the instructions that the reader executes, and those that it refuses."""
 
+import argparse
 import io
 import pickle
 import resource
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from keras_bert_impl.checkpoints.torch_pickle import Storage, Tensor, read_pickle
+from keras_bert_impl.checkpoints.torch_pickle import SKIPPED, Storage, Tensor, read_pickle
 from keras_bert_impl.errors import InputError
 
 PATH = Path("model.bin")
@@ -35,6 +37,22 @@ def test_a_pickle_of_python_2() -> None:
     result = read(b"\x80\x02ccollections\nOrderedDict\n(]](U\x06weight" + tensor + b"eatR.")
     storage = Storage("12", np.dtype("<f4"), 6)
     assert result == {"weight": Tensor(storage, 0, (2, 3), (3, 1))}
+
+
+class Settings(argparse.Namespace):
+    pass
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize(
+    "value",
+    [argparse.Namespace(a=[1]), {1, 2}, frozenset("ab"), np.float32(2.5), np.arange(3), Path("x"), Counter("aab")],
+    ids=lambda value: type(value).__name__,
+)
+def test_data_that_is_skipped(protocol: int, value: Any) -> None:
+    assert read(pickle.dumps({"a": value, "b": [value, 1]}, protocol=protocol)) == {"a": SKIPPED, "b": [SKIPPED, 1]}
+    with pytest.raises(InputError, match="refused"):
+        read(pickle.dumps({"a": value, "b": Settings(c=value)}, protocol=protocol))
 
 
 def test_the_stream_is_after_the_pickle() -> None:

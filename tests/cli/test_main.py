@@ -34,8 +34,8 @@ from keras_bert_impl.training.optimizers import OPTIMIZERS
 from keras_bert_impl.training.schedules import SCHEDULES
 
 VERBS = (
-    *("quickstart", "convert", "shrink", "verify", "finetune", "evaluate", "predict", "fill-mask", "next-sentence"),
-    *("embed", "rank", "mine-negatives"),
+    *("quickstart", "convert", "shrink", "verify", "push", "finetune", "evaluate", "predict", "fill-mask"),
+    *("next-sentence", "embed", "rank", "mine-negatives"),
     *("export", "serve-check", "similar", "attention", "attribute", "train-vocab", "grow-vocab", "prepare", "pretrain"),
 )
 

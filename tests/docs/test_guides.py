@@ -1,19 +1,24 @@
-"""Runs the code of the start page and of the guides about fine-tuning, semantic search, serving and interpretation."""
+"""Runs the code of the start page and of the guides about fine-tuning, search, serving, the hub and views."""
 
 import ast
 import dataclasses
+import inspect
 import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hub_server import Hub, make_environment, serve
 from page_code import extract_blocks, extract_commands
 from sentence_models import make_directory
 
+from keras_bert_impl import BertModel
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.options import LOSSES, EmbeddingOptions
@@ -26,6 +31,7 @@ FINE_TUNING = (DOCS / "guides" / "fine-tuning.md").read_text(encoding="utf-8")
 SMALL_BUDGETS = (DOCS / "guides" / "small-budgets.md").read_text(encoding="utf-8")
 SERVING = (DOCS / "guides" / "serving.md").read_text(encoding="utf-8")
 SEARCH = (DOCS / "guides" / "semantic-search.md").read_text(encoding="utf-8")
+HUB = (DOCS / "guides" / "hub.md").read_text(encoding="utf-8")
 INTERPRETATION = (DOCS / "guides" / "interpretation.md").read_text(encoding="utf-8")
 
 
@@ -253,6 +259,45 @@ def test_the_request_of_the_serving_guide_is_answered(serving: Path) -> None:
     assert (method, address) == ("POST", "http://localhost:8501/v1/models/sentiment:predict")
     answer = Service(serving / "saved_models" / "sentiment" / "1").answer_rest(body)
     assert answer["predictions"][0]["label"] in {"negative", "positive"}
+
+
+@pytest.mark.slow
+def test_the_hub(sentiment_run: Path, tmp_path: Path) -> None:
+    """The guide uploads a run, opens it by its name, and uploads it again from Python."""
+    shutil.copytree(sentiment_run, tmp_path / "runs" / "sentiment")
+    *opening, uploading = extract_blocks(HUB)
+    predict, push = extract_commands(HUB)
+    assert (predict[0], push[0]) == ("predict", "push")
+    with serve(Hub({}, tokens={"hf_writer": True}, root=tmp_path / "hub")) as hub:
+        clients = [
+            subprocess.run(
+                [sys.executable, *command],
+                env=make_environment(hub, tmp_path, HF_TOKEN="hf_writer"),
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+            )
+            for command in (
+                ["-m", "keras_bert_impl.cli.main", *push],
+                ["-m", "keras_bert_impl.cli.main", *predict],
+                ["-c", "\n".join([*opening, uploading])],
+            )
+        ]
+    assert [client.returncode for client in clients] == [0, 0, 0], [client.stderr for client in clients]
+    outputs = [client.stdout for client in clients]
+    assert outputs[0].startswith("uploaded: ")
+    assert (tmp_path / "downloads").is_dir()
+    first, *_, label = outputs[2].splitlines()
+    assert (first, label) == ("BertForSequenceClassification", json.loads(outputs[1])["label"])
+    card = hub.models["my-organization/sentiment"]["main"] / "README.md"
+    assert "value: 0.93" in card.read_text(encoding="utf-8")
+
+
+def test_the_guide_of_the_hub_lists_the_options_of_the_hub() -> None:
+    rows = re.findall(r"^\| `--([a-z-]+)` \| `(\w+)` \|", HUB, flags=re.M)
+    assert all(option.replace("-", "_") == argument for option, argument in rows)
+    parameters = inspect.signature(BertModel.from_pretrained).parameters
+    assert [argument for _, argument in rows] == list(parameters)[1:5]
 
 
 @pytest.mark.slow

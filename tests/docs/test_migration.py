@@ -49,7 +49,15 @@ def compare(page: str, ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.n
 
 
 def test_all_pages_are_recorded() -> None:
-    assert PAGES == ["d2l", "keras-hub", "pytorch-transformers", "run-mlm", "sentence-transformers", "transformers-4"]
+    assert PAGES == [
+        "d2l",
+        "keras-hub",
+        "pytorch-scripts",
+        "pytorch-transformers",
+        "run-mlm",
+        "sentence-transformers",
+        "transformers-4",
+    ]
     assert {path.stem for path in RECORDED.glob("*.npz")} == set(PAGES)
     assert sum(path.stat().st_size for path in RECORDED.rglob("*") if path.is_file()) < 200_000
 

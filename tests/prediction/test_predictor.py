@@ -105,7 +105,9 @@ def test_a_model_without_the_weights_of_the_task_is_refused(small_bert: Path, tm
         (tmp_path / path.name).symlink_to(path)
     (tmp_path / "config.json").unlink()
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(InputError, match=r"fits no task \(architectures none, .*Name the task .*: classification"):
+    with pytest.raises(
+        InputError, match=r"does not name the class of the model .*Name the task \(--task, .*: classification"
+    ):
         Predictor(tmp_path)
     assert Predictor(tmp_path, task="embedding").predict_texts(["good"])[0].keys() == {"embedding"}
 

@@ -218,6 +218,28 @@ def test_a_finished_run_is_trained_further(sentiment_run: Path, snippets: Path, 
     assert metrics["valid"]["accuracy"] == pytest.approx(1 - read_metrics(sentiment_run)["valid"]["accuracy"])
 
 
+def test_a_finished_run_is_trained_for_other_labels_of_the_same_number(
+    sentiment_run: Path, snippets: Path, tmp_path: Path
+) -> None:
+    """With a learning rate close to zero: only the head is new."""
+    columns = read_table(snippets / "train.tsv")
+    data = {**columns, "label": ["long" if len(text) > 80 else "short" for text in columns["text"]]}
+    settings = FineTuningSettings(epochs=1, batch_size=32, learning_rate=1e-12, max_length=29)
+    lines: list[str] = []
+    metrics = finetune(
+        sentiment_run, train=data, valid=data, output=tmp_path / "run", settings=settings, log=lines.append
+    )
+    assert metrics["labels"] == ["long", "short"]
+    assert any("2 newly initialized: the file's head is for the labels negative, positive" in line for line in lines)
+    before, after = (
+        safetensors.numpy.load_file(run / "model.safetensors") for run in (sentiment_run, tmp_path / "run")
+    )
+    for name, value in before.items():
+        is_same = np.allclose(after[name], value, atol=1e-9)
+        assert is_same == (not name.startswith("classifier")) or name == "classifier.bias", name
+    assert not np.allclose(after["classifier.bias"], before["classifier.bias"], atol=1e-9)
+
+
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_in_another_process(
     sentiment_run: Path, small_bert: Path, snippets: Path, tmp_path: Path

@@ -8,6 +8,7 @@ Each page has its own environment (Python 3.11):
     transformers-4        pip install transformers==4.52.4 tensorflow tf-keras
     sentence-transformers pip install "sentence-transformers[train]==6.2.0"
     keras-hub             pip install tensorflow keras-hub
+    pytorch-scripts       pip install torch transformers==5.24.0
     pytorch-transformers  pip install torch pytorch-transformers==1.2.0 safetensors
     run-mlm               pip install torch "transformers>=5"
     d2l                   pip install --no-deps d2l==1.0.3; pip install torch pandas requests ipython matplotlib
@@ -26,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from migration_pairs import RECORDED, compute_fingerprint, copy_files, flatten, make_sentence_models, run
+from migration_pairs import RECORDED, compute_fingerprint, copy_files, flatten, make_sentence_models, run, run_scripts
 
 # All different, so that a swapped axis fails.
 SIZES = {
@@ -46,6 +47,7 @@ LIBRARIES = {
     "transformers-4": ("transformers", "tensorflow", "tf_keras"),
     "sentence-transformers": ("sentence_transformers", "transformers", "torch"),
     "keras-hub": ("keras_hub", "keras", "tensorflow"),
+    "pytorch-scripts": ("transformers", "torch"),
     "pytorch-transformers": ("pytorch_transformers", "torch"),
     "run-mlm": ("transformers", "torch"),
     "d2l": ("d2l", "torch"),
@@ -136,6 +138,11 @@ def prepare_pytorch_transformers() -> None:
     torch.save(load_file("my-bert/model.safetensors"), "my-bert/pytorch_model.bin")
 
 
+def prepare_pytorch_scripts() -> None:
+    """Writes the files of the scripts on the page."""
+    run_scripts("pytorch-scripts")
+
+
 def prepare_d2l() -> None:
     """Replaces torchvision, which the book imports for images and its BERT does not need, by empty modules."""
     torchvision = types.ModuleType("torchvision")
@@ -149,6 +156,7 @@ def prepare_sentence_transformers() -> None:
 
 
 PREPARE = {
+    "pytorch-scripts": prepare_pytorch_scripts,
     "pytorch-transformers": prepare_pytorch_transformers,
     "sentence-transformers": prepare_sentence_transformers,
     "d2l": prepare_d2l,
