@@ -8,6 +8,7 @@ from typing import Any
 
 from keras_bert_impl.errors import InputError, check_field
 from keras_bert_impl.files import read_json, to_json
+from keras_bert_impl.keras_formats import convert_config, read_config
 from keras_bert_impl.sources import ADAPTER_MODEL_CONFIG, Source, open_source
 
 # Layers, hidden size and heads of the sizes that Turc et al. 2019 (arXiv:1908.08962) and Devlin et al. 2018 published.
@@ -225,11 +226,11 @@ class BertConfig:
             InputError: the source or its configuration is missing, or it is not that of a supported BERT.
         """
         if isinstance(source, str | Path) and Path(source).suffix == ".json" and Path(source).is_file():
-            path, values = Path(source), read_json(Path(source))
+            path = Path(source)
+            values = convert_config(read_json(path), Source(str(path), directory=path.parent), path)
         else:
             opened = open_source(source, revision, subfolder=subfolder, token=token, cache_dir=cache_dir)
-            path = opened.get_config()
-            values = read_json(path)
+            path, values = read_config(opened)
             values |= _read_adapter_changes(opened, path, values)
         try:
             return cls.from_dict(values)

@@ -22,14 +22,8 @@ _CONFIG_NAMES = ("config.json", "bert_config.json")
 
 # `.pt`, `.pth` and `.ckpt` (of Lightning) are other names for the format of `pytorch_model.bin`.
 WEIGHTS_SUFFIXES = (
-    ".safetensors",
-    ".bin",
-    ".pt",
-    ".pth",
-    ".ckpt",
-    ".safetensors.index.json",
-    ".bin.index.json",
-    ".index",
+    *(".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".keras", ".msgpack", ".index"),
+    *(".safetensors.index.json", ".bin.index.json", ".h5.index.json", ".msgpack.index.json"),
 )
 
 # A directory with this file is an adapter: it contains changes of a base model, which the file names.
@@ -42,7 +36,7 @@ ADAPTER_MODEL_CONFIG = "model_config.json"
 _SENTENCE_FILES = ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")
 
 # A name with such an ending is a path. Other endings may be hub names, which can contain dots ("model-v1.5").
-_PATH_SUFFIXES = (*WEIGHTS_SUFFIXES, ".json", ".txt", ".h5", ".keras", ".msgpack", ".onnx", ".zip", ".gz")
+_PATH_SUFFIXES = (*WEIGHTS_SUFFIXES, ".json", ".txt", ".onnx", ".zip", ".gz")
 
 # The dtypes that weights can be written in, and their names in safetensors files.
 WEIGHTS_DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
@@ -189,7 +183,8 @@ class Source:
                 f"{self.name} has the files of the BERT in the folder {TRANSFORMER_FOLDER}, which is read from "
                 f"directories only. Download it (hf download {self.name} --local-dir DIRECTORY) and name the directory."
             )
-        raise InputError(f"{self.name} has neither {' nor '.join(_CONFIG_NAMES)}: it is not a BERT checkpoint.")
+        advice = " Copy the config.json of the model next to it." if self.weights else ""
+        raise InputError(f"{self.name} has neither {' nor '.join(_CONFIG_NAMES)}: it is not a BERT checkpoint.{advice}")
 
     def list_files(self) -> list[str]:
         """Returns the names of all files, for messages; empty for a model on the hub."""

@@ -13,6 +13,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 MIGRATION = ROOT / "docs" / "migration"
 RECORDED = ROOT / "tests" / "docs" / "recorded"
+TF_CHECKPOINTS = ROOT / "tests" / "checkpoints" / "recorded" / "tensorflow.tar.xz"
 
 _PAIR = re.compile(
     r"""^\#\#\ (?P<title>[^\n]+)\n
@@ -69,6 +72,9 @@ def copy_files(directory: Path) -> None:
     """Copies the checkpoints that the pages use into a directory."""
     shutil.copytree(RECORDED / "my-bert", directory / "my-bert")
     shutil.copy(RECORDED / "bert.params", directory)
+    with tempfile.TemporaryDirectory() as temporary, tarfile.open(TF_CHECKPOINTS) as archive:
+        archive.extractall(temporary, filter="data")
+        shutil.copytree(Path(temporary) / "BertForSequenceClassification", directory / "my-tf-bert")
 
 
 def make_sentence_models(directory: Path) -> None:

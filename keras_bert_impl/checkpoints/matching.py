@@ -40,7 +40,8 @@ class LoadReport:
 
     ``loaded``: the file's tensor is in the model. ``newly initialized``: the file has no such tensor, so the weight is
     random. ``ignored``: not loaded on purpose, for the given reason. ``unexpected``: BERT has no such tensor.
-    ``wrappers`` are what was removed from the names in the file, such as ``module.``.
+    ``wrappers`` are what was removed from the names in the file, such as ``module.``. ``notes`` say where the model
+    that wrote the file differs from BERT.
 
     >>> report = LoadReport("demo", (Entry("pooler.dense.bias", "loaded", (32,)),))
     >>> print(report)
@@ -51,6 +52,7 @@ class LoadReport:
     source: str
     entries: tuple[Entry, ...]
     wrappers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def list_names(self, status: Status) -> list[str]:
         """Returns the names of the tensors with this status."""
@@ -70,16 +72,20 @@ class LoadReport:
         for (status, reason), entries in groups.items():
             lines.append(f"  {len(entries)} {status}" + (f": {reason}" if reason else ""))
             lines += [f"    {entry.name}  {_format_shape(entry.shape)}" for entry in entries]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._format_notes()])
 
     def format_table(self) -> str:
         """One line per tensor, with its shape, its status and the reason."""
         width = max((len(entry.name) for entry in self.entries), default=0)
-        return "\n".join(
+        lines = [
             f"{entry.name:<{width}}  {_format_shape(entry.shape):<13} {entry.status}"
             + (f": {entry.reason}" if entry.reason else "")
             for entry in self.entries
-        )
+        ]
+        return "\n".join([*lines, *self._format_notes()])
+
+    def _format_notes(self) -> list[str]:
+        return [f"  note: {note}." for note in self.notes]
 
 
 def _count_elements(shape: tuple[int, ...]) -> int:

@@ -27,7 +27,10 @@ class NameRow:
 
     def is_transposed(self, key: str) -> bool:
         """Whether a file's array is the transpose of the variable; ``key`` is its name in the file."""
-        return self.tf1_transposed if "/" in key or key.startswith("output_") else self.torch_transposed
+        if "/" in key or key.startswith("output_"):
+            # TFBert, Flax and Keras name a kernel `kernel` and do not transpose it.
+            return self.tf1_transposed and key.endswith("output_weights")
+        return self.torch_transposed
 
 
 def _make_dense_rows(
@@ -103,9 +106,19 @@ IGNORED: dict[str, str] = {
     r".*/adam_[mv]": "a slot of the optimizer",
     r"global_step": "the training step counter",
     r"_CHECKPOINTABLE_OBJECT_GRAPH|save_counter": "bookkeeping of TensorFlow",
+    r"optimizer/.*": "a variable of the optimizer",
+    r".*/seed_generator/.*": "the state of a random generator",
 }
 
 _LAYER_NUMBER = re.compile(r"(encoder[./]layer[._])(\d+)([./])")
+
+# How names in `tf_model.h5` and in Flax's files begin, and how those in the table do.
+_BEGINNINGS = {
+    "encoder/layer_._": "encoder/layer_",
+    "encoder/layer/": "encoder/layer_",
+    "mlm___cls/": "cls/",
+    "nsp___cls/": "cls/",
+}
 
 
 def to_torch_name(key: str) -> str:
@@ -115,11 +128,16 @@ def to_torch_name(key: str) -> str:
     'encoder.layer.11.output.LayerNorm.weight'
     >>> to_torch_name("bert/encoder/layer_11/output/LayerNorm/gamma")
     'encoder.layer.11.output.LayerNorm.weight'
+    >>> to_torch_name("bert/encoder/layer/11/output/LayerNorm/scale")
+    'encoder.layer.11.output.LayerNorm.weight'
     """
-    if "/" in key or key in _TF1_TO_TORCH:
+    if "/" in key or key in _WITH_SLASHES:
         key = key.removeprefix("bert/")
+        for theirs, ours in _BEGINNINGS.items():
+            if key.startswith(theirs):
+                key = ours + key.removeprefix(theirs)
         number, template = _split_layer_number(key)
-        return _TF1_TO_TORCH[template].replace("{i}", number) if template in _TF1_TO_TORCH else key
+        return _WITH_SLASHES[template].replace("{i}", number) if template in _WITH_SLASHES else key
     key = key.removeprefix("bert.")
     for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
         if key.endswith("LayerNorm" + old):
@@ -179,6 +197,19 @@ def _unwrap(key: str, prefix: str) -> str:
     return key
 
 
+def remove_scopes(key: str) -> str:
+    """Removes what comes before the part of a name in ``tf_model.h5`` that the table contains.
+
+    It is the name of a group, and that of the model, which each user chose.
+
+    >>> remove_scopes("bert/tf_bert_model_3/bert/pooler/dense/kernel:0")
+    'bert/pooler/dense/kernel'
+    """
+    parts = key.removesuffix(":0").split("/")
+    names = ("/".join(parts[start:]) for start in range(len(parts)))
+    return next((name for name in names if find_path(to_torch_name(name))), key)
+
+
 def find_path(torch: str) -> tuple[NameRow, str] | None:
     """Returns the row of a PyTorch name, and the path of the variable; None if the table does not contain the name."""
     number, template = _split_layer_number(torch)
@@ -208,6 +239,22 @@ def _split_layer_number(name: str) -> tuple[str, str]:
     return match[2], f"{match[1]}{{i}}{match[3]}{name[match.end() :]}"
 
 
+def _list_names_with_slashes(row: NameRow) -> Iterator[str]:
+    """Yields the names that end with those of variables: in TF1, here, in TFBert, and in Flax.
+
+    TFBert and Flax have the modules of this package, and other names for some of the variables.
+    """
+    if row.tf1:
+        yield row.tf1
+    yield row.path
+    module, _, variable = row.path.rpartition("/")
+    for other in _OTHER_VARIABLES.get(variable, ()):
+        yield f"{module}/{other}"
+
+
+# Names of variables in TFBert and in Flax.
+_OTHER_VARIABLES = {"embeddings": ("weight", "embedding"), "gamma": ("scale",), "beta": ("bias",)}
+
 _BY_TORCH = {row.torch: row for row in ROWS}
 _BY_PATH = {row.path: row for row in ROWS}
-_TF1_TO_TORCH = {row.tf1: row.torch for row in ROWS if row.tf1}
+_WITH_SLASHES = {name: row.torch for row in ROWS for name in _list_names_with_slashes(row)}

@@ -1,12 +1,15 @@
 """Reads and writes weights: every published format, and safetensors in one file or in several shards."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from keras_bert_impl.errors import InputError
+from keras_bert_impl.checkpoints.names import find_path, remove_scopes, to_torch_name
+from keras_bert_impl.errors import InputError, join_names
 from keras_bert_impl.files import read_json, to_json, write_text
+from keras_bert_impl.keras_formats import TASK_WEIGHTS, find_archive
 from keras_bert_impl.sources import WEIGHTS_DTYPES, Source
 from keras_bert_impl.tensor_files import DTYPES, read_safetensors, write_safetensors
 
@@ -17,7 +20,15 @@ TRANSFORMERS_WEIGHTS = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-WEIGHTS = (*TRANSFORMERS_WEIGHTS, "bert_model.ckpt.index")
+# All files that are looked for in a directory, in this order: those of transformers 4 follow, then those of KerasHub's
+# presets and of Keras, then Google's.
+_KERAS_WEIGHTS, _KERAS_INDEX = "model.weights.h5", "model.weights.json"
+WEIGHTS = (
+    *TRANSFORMERS_WEIGHTS,
+    *("tf_model.h5", "tf_model.h5.index.json", "flax_model.msgpack", "flax_model.msgpack.index.json"),
+    _KERAS_WEIGHTS,
+    "bert_model.ckpt.index",
+)
 
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
@@ -32,6 +43,24 @@ def _read_tf1(path: Path) -> dict[str, np.ndarray]:
     return read_tf1(path.with_suffix(""))
 
 
+def _read_h5(path: Path) -> dict[str, np.ndarray]:
+    from keras_bert_impl.checkpoints.h5_file import read_h5
+
+    return read_h5(path)
+
+
+def _read_keras(path: Path) -> dict[str, np.ndarray]:
+    from keras_bert_impl.checkpoints.h5_file import read_keras
+
+    return read_keras(path)
+
+
+def _read_flax(path: Path) -> dict[str, np.ndarray]:
+    from keras_bert_impl.checkpoints.flax_file import read_flax
+
+    return read_flax(path)
+
+
 # The formats of the files that `sources.WEIGHTS_SUFFIXES` lists.
 READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
     ".safetensors": lambda path: read_safetensors(path).tensors,
@@ -39,11 +68,13 @@ READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
     ".pt": _read_torch,
     ".pth": _read_torch,
     ".ckpt": _read_torch,
+    ".h5": _read_h5,
+    ".keras": _read_keras,
+    ".msgpack": _read_flax,
     ".index": _read_tf1,
 }
-
-# Weights files that only transformers 4 can read, and the option of `from_pretrained` that reads them.
-_OUTDATED = {"tf_model.h5": "from_tf=True", "flax_model.msgpack": "from_flax=True"}
+# The formats of shards.
+_SHARD_SUFFIXES = (".safetensors", ".bin", ".h5", ".msgpack")
 
 
 def read_tensors(source: Source) -> dict[str, np.ndarray]:
@@ -60,6 +91,9 @@ def read_tensors(source: Source) -> dict[str, np.ndarray]:
     Raises:
         InputError: there are no weights; a file is truncated, damaged or unsafe; or a shard is missing.
 
+    Warns:
+        UserWarning: a directory has weights in several files that differ.
+
     Example:
         >>> import numpy as np, tempfile
         >>> from keras_bert_impl.checkpoints.weight_files import write_tensors
@@ -74,7 +108,16 @@ def read_tensors(source: Source) -> dict[str, np.ndarray]:
         from keras_bert_impl.checkpoints.adapters import merge_adapter, read_adapter
 
         return merge_adapter(read_tensors(source.base), read_adapter(source), base=source.base.name)
-    path = source.weights or _find_weights(source)
+    if source.weights is not None:
+        return _read(source.weights, source)
+    path = _find_weights(source)
+    tensors = _read(path, source)
+    _compare_others(tensors, path, source)
+    return tensors
+
+
+def _read(path: Path, source: Source) -> dict[str, np.ndarray]:
+    """Returns the tensors of a file, or of the shards that an index names."""
     tensors = _read_shards(path, source) if path.suffix == ".json" else _read_file(path, source)
     return {name: _to_float32(array) for name, array in tensors.items()}
 
@@ -95,13 +138,24 @@ def _find_weights(source: Source) -> Path:
         path = source.find_file(name)
         if path is not None:
             return path
-    checkpoints = [name for name in source.list_files() if ".ckpt" in name and name.endswith(".index")]
-    if len(checkpoints) == 1 and source.directory:
-        return source.directory / checkpoints[0]
-    if checkpoints:
+    if (archive := find_archive(source)) is not None:
+        return archive
+    files = source.list_files()
+    if _KERAS_INDEX in files:
         raise InputError(
-            f"{source.name} contains several checkpoints: {', '.join(checkpoints)}. Name one of these files."
+            f"{source.name} has its weights in several files of Keras ({_KERAS_INDEX}), which are not read. Save them "
+            "in one: save_to_preset(…, max_shard_size=None)."
         )
+    for checkpoints in (
+        [name for name in files if ".ckpt" in name and name.endswith(".index")],
+        [name for name in files if name.endswith((".weights.h5", ".keras")) and name != TASK_WEIGHTS],
+    ):
+        if len(checkpoints) == 1 and source.directory:
+            return source.directory / checkpoints[0]
+        if checkpoints:
+            raise InputError(
+                f"{source.name} contains several checkpoints: {', '.join(checkpoints)}. Name one of these files."
+            )
     raise InputError(f"{source.name} has no weights: looked for {', '.join(WEIGHTS)}. {_give_advice(source)}")
 
 
@@ -109,11 +163,55 @@ def _give_advice(source: Source) -> str:
     """What a source without weights contains, and what to do."""
     if source.directory is None:
         return "The hub has none of these files, or they are not in the cache and the hub cannot be reached."
-    listing = source.list_files()
-    for name, option in _OUTDATED.items():
-        if name in listing:
-            return f"transformers 4 converts its {name}: AutoModel.from_pretrained(DIR, {option}).save_pretrained(OUT)."
-    return f"It contains {', '.join(listing[:20]) or 'no files'}. Name the directory or the file with the weights."
+    listing = ", ".join(source.list_files()[:20]) or "no files"
+    return f"It contains {listing}. Name the directory or the file with the weights."
+
+
+# The relative difference of numbers that were rounded to 16 bits in one of two files.
+_ROUNDING = 2.0**-8
+
+
+def _compare_others(tensors: Mapping[str, np.ndarray], path: Path, source: Source) -> None:
+    """Warns if a directory has other weights files that differ from the one that was read.
+
+    Compared are the shapes of all tensors with the same names, and the values of vectors: training changes all biases.
+    Google's files are not compared, because they need TensorFlow, which takes seconds to start.
+    """
+    for name in WEIGHTS if source.directory is not None else ():
+        other = source.find_file(name)
+        if other is None or other == path or READERS.get(other.suffix) is _read_tf1:
+            continue
+        difference = _find_difference(tensors, other, source)
+        if difference is not None:
+            warnings.warn(
+                f"{source.name} has weights in {path.name} and in {other.name}, which differ ({difference}): "
+                f"{path.name} is used. Remove the other, or name the file to read.",
+                stacklevel=2,
+            )
+
+
+def _find_difference(tensors: Mapping[str, np.ndarray], other: Path, source: Source) -> str | None:
+    """Returns the name of a tensor that differs in another file; None if there is none, or if it cannot be read."""
+    try:
+        expected = _arrange(_read(other, source))
+    except (InputError, OSError):
+        return None
+    for name, array in _arrange(tensors).items():
+        if name in expected and array.shape != expected[name].shape:
+            return name
+        if name in expected and array.ndim == 1 and not np.allclose(array, expected[name], rtol=_ROUNDING, atol=1e-6):
+            return name
+    return None
+
+
+def _arrange(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the tensors of BERT by their PyTorch names, in the layout of this package."""
+    rows = {key: find_path(to_torch_name(key)) for key in tensors}
+    return {
+        to_torch_name(key): tensors[key].T if row[0].is_transposed(key) else tensors[key]
+        for key, row in rows.items()
+        if row is not None
+    }
 
 
 def _read_file(path: Path, source: Source) -> dict[str, np.ndarray]:
@@ -121,7 +219,10 @@ def _read_file(path: Path, source: Source) -> dict[str, np.ndarray]:
     if path.suffix == ".index":
         # The values are in a second file; this call downloads it if the source is on the hub.
         source.find_file(f"{path.stem}.data-00000-of-00001")
-    return READERS[path.suffix](path)
+    tensors = READERS[path.suffix](path)
+    # A preset of KerasHub has the head in a second file.
+    task = source.find_file(TASK_WEIGHTS) if path.name == _KERAS_WEIGHTS else None
+    return tensors if task is None else {**READERS[task.suffix](task), **tensors}
 
 
 def _read_shards(path: Path, source: Source) -> dict[str, np.ndarray]:
@@ -129,6 +230,7 @@ def _read_shards(path: Path, source: Source) -> dict[str, np.ndarray]:
     weight_map = read_json(path).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise InputError(f"{path} has no object 'weight_map', which lists the file of each tensor.")
+    weight_map = {remove_scopes(name): shard for name, shard in weight_map.items()}
     tensors: dict[str, np.ndarray] = {}
     for shard in sorted(set(map(str, weight_map.values()))):
         names = {name for name, value in weight_map.items() if value == shard}
@@ -142,9 +244,9 @@ def _read_shards(path: Path, source: Source) -> dict[str, np.ndarray]:
 
 def _find_shard(shard: str, *, index: Path, source: Source) -> Path:
     """Returns the file of a shard, which must be next to its index: an untrusted index must not name other files."""
-    if Path(shard).name != shard or not shard.endswith((".safetensors", ".bin")):
+    if Path(shard).name != shard or not shard.endswith(_SHARD_SUFFIXES):
         raise InputError(
-            f"{index} names the shard {shard!r}; the bare name of a .safetensors or .bin file was expected."
+            f"{index} names the shard {shard!r}; the bare name of a {join_names(_SHARD_SUFFIXES)} file was expected."
         )
     path = source.find_file(shard)
     if path is None:

@@ -16,9 +16,10 @@ def add_verbs(verbs: Any) -> None:
     convert = verbs.add_parser(
         "convert",
         help="convert a checkpoint of any published format to the format of transformers, with a report",
-        description="Reads PyTorch (safetensors, .bin) or Google (TF1) weights and writes config.json, "
-        "model.safetensors and the tokenizer, which transformers and this package open. Merges an adapter of PEFT into "
-        "its base.",
+        description="Reads weights of PyTorch (safetensors, .bin), TensorFlow (tf_model.h5), Flax "
+        "(flax_model.msgpack), Keras (.keras, .weights.h5), KerasHub (presets) or Google (TF1), and writes "
+        "config.json, model.safetensors and the tokenizer, which transformers and this package open. Merges an adapter "
+        "of PEFT into its base.",
     )
     add_source(convert, "source", kinds="directory, weights file")
     convert.add_argument("directory", type=Path, help="directory to write; must be new or empty")

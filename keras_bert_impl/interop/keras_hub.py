@@ -10,40 +10,9 @@ import keras
 from keras_bert_impl.checkpoints.names import find_torch_name
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError, make_missing_error
+from keras_bert_impl.keras_formats import HIDDEN_ACT, LAYER_NORM_EPS, SIZES, find_layer
 from keras_bert_impl.models import BertModel, BertPreTrainedModel
 from keras_bert_impl.ops.activations import ACTIVATIONS, EXACT_GELUS, TANH_GELUS
-
-# Path of a layer in KerasHub: path of the same layer here. Their weights have the same names and the same layout, but
-# KerasHub's kernels and biases of attention have an axis for the heads.
-_LAYERS = {
-    "token_embedding": "embeddings/word_embeddings",
-    "position_embedding": "embeddings/position_embeddings",
-    "segment_embedding": "embeddings/token_type_embeddings",
-    "embeddings_layer_norm": "embeddings/LayerNorm",
-    "transformer_layer_{i}/self_attention_layer/query": "encoder/layer_{i}/attention/self/query",
-    "transformer_layer_{i}/self_attention_layer/key": "encoder/layer_{i}/attention/self/key",
-    "transformer_layer_{i}/self_attention_layer/value": "encoder/layer_{i}/attention/self/value",
-    "transformer_layer_{i}/self_attention_layer/attention_output": "encoder/layer_{i}/attention/output/dense",
-    "transformer_layer_{i}/self_attention_layer_norm": "encoder/layer_{i}/attention/output/LayerNorm",
-    "transformer_layer_{i}/feedforward_intermediate_dense": "encoder/layer_{i}/intermediate/dense",
-    "transformer_layer_{i}/feedforward_output_dense": "encoder/layer_{i}/output/dense",
-    "transformer_layer_{i}/feedforward_layer_norm": "encoder/layer_{i}/output/LayerNorm",
-    "pooled_dense": "pooler/dense",
-}
-
-# Key of ``config.json``: argument of ``BertBackbone``.
-_SIZES = {
-    "vocab_size": "vocabulary_size",
-    "hidden_size": "hidden_dim",
-    "num_hidden_layers": "num_layers",
-    "num_attention_heads": "num_heads",
-    "intermediate_size": "intermediate_dim",
-    "max_position_embeddings": "max_sequence_length",
-    "type_vocab_size": "num_segments",
-}
-
-# The epsilon of every layer norm in KerasHub's backbone; no argument changes it.
-_LAYER_NORM_EPS = 1e-12
 
 
 def to_keras_hub(model: BertPreTrainedModel, *, dropout: float | None = None) -> Any:
@@ -94,9 +63,9 @@ def to_keras_hub(model: BertPreTrainedModel, *, dropout: float | None = None) ->
     ((1, 3, 128), (1, 128))
     """
     library, config = _import_keras_hub(), model.config
-    if config.layer_norm_eps != _LAYER_NORM_EPS:
+    if config.layer_norm_eps != LAYER_NORM_EPS:
         raise InputError(
-            f"layer_norm_eps is {config.layer_norm_eps}; KerasHub's BertBackbone always uses {_LAYER_NORM_EPS}, so it "
+            f"layer_norm_eps is {config.layer_norm_eps}; KerasHub's BertBackbone always uses {LAYER_NORM_EPS}, so it "
             "would compute other values."
         )
     if dropout is None:
@@ -109,7 +78,7 @@ def to_keras_hub(model: BertPreTrainedModel, *, dropout: float | None = None) ->
             )
     ours = {variable.path: variable for variable in model.weights}
     _check_names(ours, f"the {type(model).__name__}")
-    sizes = {argument: getattr(config, key) for key, argument in _SIZES.items()}
+    sizes = {argument: getattr(config, key) for key, argument in SIZES.items()}
     backbone = library.models.BertBackbone(**sizes, dropout=dropout, dtype=model.embeddings.dtype_policy)
     set_hidden_act(backbone, config.hidden_act)
     theirs = _map_to_paths(backbone)
@@ -155,15 +124,15 @@ def from_keras_hub(backbone: Any, *, hidden_act: str | None = None, **config: An
         raise InputError(f"backbone is a {type(backbone).__name__}; a keras_hub BertBackbone was expected{inner}.")
     if hidden_act is None:
         hidden_act = _find_hidden_act(backbone)
-        if hidden_act == "gelu_new":
+        if hidden_act == HIDDEN_ACT:
             warnings.warn(
                 "The backbone computes GELU by tanh, as KerasHub does whatever the weights were trained with, so "
                 "hidden_act='gelu_new' is used. If the weights come from a PyTorch checkpoint, pass its hidden_act, "
                 "which is in its config.json (mostly 'gelu'); otherwise pass 'gelu_new' to hide this warning.",
                 stacklevel=2,
             )
-    known = {key: getattr(backbone, argument) for key, argument in _SIZES.items()}
-    known |= {"layer_norm_eps": _LAYER_NORM_EPS, "hidden_act": hidden_act}
+    known = {key: getattr(backbone, argument) for key, argument in SIZES.items()}
+    known |= {"layer_norm_eps": LAYER_NORM_EPS, "hidden_act": hidden_act}
     for key, value in known.items():
         if config.get(key, value) != value:
             raise InputError(f"{key} is {config[key]!r}; {value!r} was expected, the value of the backbone.")
@@ -228,13 +197,10 @@ def _find_hidden_act(backbone: Any) -> str:
 
 def _map_to_paths(backbone: Any) -> dict[str, keras.Variable]:
     """Returns the variables of a backbone by the paths of the same variables here."""
-    layers = {
-        theirs.format(i=i): ours.format(i=i) for i in range(backbone.num_layers) for theirs, ours in _LAYERS.items()
-    }
     variables = {}
     for variable in backbone.weights:
         layer, _, name = variable.path.rpartition("/")
-        variables[f"{layers[layer]}/{name}"] = variable
+        variables[f"{find_layer(layer) or layer}/{name}"] = variable
     return variables
 
 

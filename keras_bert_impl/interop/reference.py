@@ -135,7 +135,7 @@ def _read_merged(name: str, source: Source) -> dict[str, Any]:
     prefix = "" if name == "BertModel" else "bert."
     tensors = read_tensors(source)
     if any("/" in key for key in tensors):
-        raise InputError(f"The base of {source.name} is a TensorFlow 1 checkpoint. {_ADVICE}")
+        raise InputError(f"The base of {source.name} has weights that PyTorch cannot read. {_ADVICE}")
     backbone = ("embeddings.", "encoder.", "pooler.")
     return {
         (prefix if name.startswith(backbone) else "") + name: torch.tensor(tensors[key])

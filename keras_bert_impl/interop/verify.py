@@ -20,6 +20,7 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.interop import inputs
 from keras_bert_impl.interop.certificate import MAX_RESULT_DIFFERENCE, ComparedOutput, Differences, Verification
 from keras_bert_impl.interop.python_process import ProcessDiedError, PythonProcess
+from keras_bert_impl.keras_formats import is_preset
 from keras_bert_impl.models import (
     BertForSentenceEmbedding,
     BertForSequenceClassification,
@@ -64,6 +65,11 @@ def verify(
     (True, 1.3e-05)
     """
     opened = open_source(source, revision=revision)
+    if is_preset(opened):
+        raise InputError(
+            f"{opened.name} is a preset of KerasHub, which transformers cannot read. Run `keras-bert convert` and "
+            "verify its output; this checks everything except reading the original files."
+        )
     models = _load_models(opened)
     # A file of weights alone is not a model of sentence-transformers. An adapter is compared as a merged BERT.
     embedder = None

@@ -15,6 +15,7 @@ from keras_bert_impl.checkpoints.weight_files import FILE_DTYPES, cast_checked, 
 from keras_bert_impl.config import ADAPTER_TASKS, INPUTS, BertConfig
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import make_directory, to_json, write_text
+from keras_bert_impl.keras_formats import list_differences
 from keras_bert_impl.layers import BertAttentionBias, BertEmbeddings, BertEncoder, BertPooler
 from keras_bert_impl.models.cache import CACHE
 from keras_bert_impl.models.hub import HubMixin
@@ -341,8 +342,8 @@ class BertPreTrainedModel(TextsMixin, LoraMixin, ResizeMixin, HubMixin, MultiWor
         for path, array in arrays.items():
             variables[path].assign(array)
         self.reset_lora()
-        self.load_report = report
-        return report
+        self.load_report = dataclasses.replace(report, notes=list_differences(opened))
+        return self.load_report
 
     def _read_tensors(self, source: Source) -> dict[str, np.ndarray]:
         """Reads the tensors of a checkpoint, by their names in its files."""

@@ -140,7 +140,8 @@ def find_model_class(source: Source) -> type[BertPreTrainedModel]:
     Raises:
         InputError: the checkpoint cannot be read.
     """
-    if is_sentence_directory(source):
-        return BertForSentenceEmbedding
     architectures = BertConfig.from_pretrained(source).architectures
+    # The second: a `.keras` file. It has no tensor that only this class has.
+    if is_sentence_directory(source) or architectures == (BertForSentenceEmbedding.__name__,):
+        return BertForSentenceEmbedding
     return (find_head_classes(read_tensors(source), architectures) or [BertModel])[0]

@@ -12,6 +12,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from keras_bert_impl import files
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.keras_formats import find_archive, is_serialized, read_config, read_tokenizer
 from keras_bert_impl.sources import Source
 
 SETTINGS = {"do_lower_case": bool, "strip_accents": bool | None, "tokenize_chinese_chars": bool}
@@ -38,7 +39,8 @@ REQUIRED: dict[tuple[str, str], tuple[Any, ...]] = {
 def read_arguments(source: Source) -> dict[str, Any]:
     """Reads the constructor arguments of the `BertTokenizer` of a source.
 
-    ``tokenizer.json`` takes precedence over ``vocab.txt``, because only it contains added tokens with their flags.
+    ``tokenizer.json`` takes precedence over ``vocab.txt``, because only it contains added tokens with their flags. That
+    of a KerasHub preset has other content, and the vocabulary is in a file of its own.
     Settings in ``tokenizer_config.json`` take precedence over those in ``tokenizer.json``, as in transformers. The
     maximum length is that of ``tokenizer_config.json``, otherwise the model's number of positions.
 
@@ -48,7 +50,12 @@ def read_arguments(source: Source) -> dict[str, Any]:
     config = _read(source, "tokenizer_config.json")
     spellings = _read(source, "special_tokens_map.json") | config
     if path := source.find_file("tokenizer.json"):
-        arguments = read_tokenizer_json(path)
+        content = files.read_json(path)
+        if is_serialized(content):
+            vocabulary_path, arguments = read_tokenizer(content, source, path)
+            arguments["vocabulary"] = read_vocabulary(vocabulary_path)
+        else:
+            arguments = read_tokenizer_json(path)
     elif path := source.find_file("vocab.txt"):
         _check_class(source, config)
         vocabulary = read_vocabulary(path)
@@ -57,8 +64,8 @@ def read_arguments(source: Source) -> dict[str, Any]:
         raise InputError(f"{source.name} has neither tokenizer.json nor vocab.txt; a tokenizer needs one of them.")
     length = config.get("model_max_length", config.get("max_len"))
     if length is None or (isinstance(length, int | float) and length > NO_LIMIT):
-        model = source.find_config()
-        length = files.read_json(model).get("max_position_embeddings") if model else None
+        has_config = source.find_config() or find_archive(source)
+        length = read_config(source)[1].get("max_position_embeddings") if has_config else None
     return (
         arguments
         | {key: config[key] for key in SETTINGS if key in config}

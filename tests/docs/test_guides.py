@@ -1,4 +1,4 @@
-"""Runs the code of the start page and of the guides about fine-tuning, search, serving, the hub and views."""
+"""Runs the code of the start page and of the guides: checkpoints, fine-tuning, search, serving, the hub and views."""
 
 import ast
 import dataclasses
@@ -19,7 +19,9 @@ from page_code import extract_blocks, extract_commands
 from sentence_models import make_directory
 
 from keras_bert_impl import BertModel
+from keras_bert_impl.checkpoints.weight_files import WEIGHTS
 from keras_bert_impl.cli.main import main
+from keras_bert_impl.sources import WEIGHTS_SUFFIXES
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.options import LOSSES, EmbeddingOptions
 from keras_bert_impl.training import DistillationSettings, FineTuningSettings
@@ -27,12 +29,18 @@ from keras_bert_impl.training import DistillationSettings, FineTuningSettings
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 START = (DOCS / "index.md").read_text(encoding="utf-8")
+CHECKPOINTS = (DOCS / "guides" / "checkpoints.md").read_text(encoding="utf-8")
 FINE_TUNING = (DOCS / "guides" / "fine-tuning.md").read_text(encoding="utf-8")
 SMALL_BUDGETS = (DOCS / "guides" / "small-budgets.md").read_text(encoding="utf-8")
 SERVING = (DOCS / "guides" / "serving.md").read_text(encoding="utf-8")
 SEARCH = (DOCS / "guides" / "semantic-search.md").read_text(encoding="utf-8")
 HUB = (DOCS / "guides" / "hub.md").read_text(encoding="utf-8")
 INTERPRETATION = (DOCS / "guides" / "interpretation.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -43,6 +51,25 @@ def guide_directory(tmp_path: Path, small_bert: Path, snippets: Path, monkeypatc
         shutil.copy(snippets / f"{name}.tsv", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.mark.usefixtures("working_directory")
+def test_checkpoints(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = extract_blocks(CHECKPOINTS)
+    exec(compile(code, "checkpoints.md", "exec"), {})
+    report = capsys.readouterr().out
+    assert "2 newly initialized: not in the file\n    pooler.dense.weight" in report
+    assert "ignored: this model has no such head" in report
+    (command,) = extract_commands(CHECKPOINTS)
+    assert main(command) == 0
+    assert Path("converted/model.safetensors").is_file()
+
+
+def test_the_guide_of_checkpoints_lists_all_files_in_their_order() -> None:
+    listed = [CHECKPOINTS.find(f"`{name}`") for name in WEIGHTS]
+    assert -1 not in listed
+    assert listed == sorted(listed)
+    assert all(suffix in CHECKPOINTS for suffix in WEIGHTS_SUFFIXES)
 
 
 @pytest.mark.slow
