@@ -31,6 +31,8 @@ _LIBRARIES = (
     "onnxruntime",
     "openvino",
     "numpy",
+    "tokenizers",
+    "fugashi",
 )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_bert_impl.cli.main import start_framework
 from keras_bert_impl.cli.options import add_source, add_task_options, collect_columns, get_source
-from keras_bert_impl.export.formats import FORMATS, MAX_DECREASE, PRECISIONS
+from keras_bert_impl.export.formats import FORMATS, INPUTS, MAX_DECREASE, PRECISIONS
 
 
 def add_verbs(verbs: Any) -> None:
@@ -39,6 +39,12 @@ def add_verbs(verbs: Any) -> None:
         action="store_false",
         help="a SavedModel without oneDNN's operations, for processors other than x86 (slower)",
     )
+    export.add_argument(
+        "--inputs",
+        choices=INPUTS,
+        default="text",
+        help="what a SavedModel takes: text, words with a space between them, or ids (default: %(default)s)",
+    )
     add_task_options(export)
     export.set_defaults(run=_export)
 
@@ -66,6 +72,7 @@ def _export(options: argparse.Namespace) -> int:
         allow_no_answer=options.allow_no_answer,
         attentions=options.attentions,
         fused=options.fused,
+        inputs=options.inputs,
         data=options.data,
         columns=collect_columns(options),
         force=options.force,

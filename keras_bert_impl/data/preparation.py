@@ -28,7 +28,6 @@ from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import atomic_write, create_directory, read_text, to_json, write_text
 from keras_bert_impl.machine import count_cores
 from keras_bert_impl.tokenization import BertTokenizer
-from keras_bert_impl.tokenization.encoding import tokenize, without_special_token_matching
 
 # The settings of an unfinished preparation, a file next to its shards.
 _SETTINGS = "settings.json"
@@ -133,7 +132,7 @@ class ShardMaker:
     def __init__(self, tokenizer: BertTokenizer, language: str) -> None:
         self.tokenizer = tokenizer
         self.language = language
-        self._backend = without_special_token_matching(tokenizer.backend_tokenizer)
+        self._tokenizer = tokenizer.ignore_special_tokens()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A pickled Rust tokenizer loses its setting for special tokens, so it is made again.
@@ -147,7 +146,7 @@ class ShardMaker:
             of_document = [each for line in lines for each in split_sentences(line, language=self.language)]
             sentences += of_document
             per_document.append(len(of_document))
-        tokens = tokenize(self._backend, sentences, are_words=False, with_offsets=False)
+        tokens = self._tokenizer.tokenize_batch(sentences)
         # Some sentences have no tokens: those of control characters only.
         document = np.repeat(np.arange(len(per_document)), per_document)[tokens.lengths > 0]
         counts = np.bincount(document, minlength=len(per_document))

@@ -83,7 +83,7 @@ class PretrainingBatches:
         self._pad = tokenizer.pad_token_id
         self._is_maskable = ~np.isin(np.arange(tokenizer.vocab_size), special)
         self._random_ids = np.setdiff1d(np.arange(tokenizer.vocab_size), special).astype(np.int32)
-        continues = [token.startswith("##") for token in tokenizer.vocabulary]
+        continues = [tokenizer.continues_word(token) for token in tokenizer.vocabulary]
         self._is_word_start = ~np.array(continues) if objective.whole_words else np.ones(tokenizer.vocab_size, bool)
         self._epoch: tuple[int, np.ndarray] = (-1, np.empty(0))
 

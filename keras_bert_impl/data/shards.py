@@ -47,8 +47,7 @@ class ShardInfo:
 def fingerprint(tokenizer: BertTokenizer) -> str:
     """Computes a checksum of everything that determines the ids of a text."""
     added = tokenizer.backend_tokenizer.get_added_tokens_decoder()
-    settings = {name: value for name, value in tokenizer.settings.items() if name != "model_max_length"}
-    parts = [tokenizer.vocabulary, settings, [[id, repr(token)] for id, token in sorted(added.items())]]
+    parts = [tokenizer.vocabulary, tokenizer.rules, [[id, repr(token)] for id, token in sorted(added.items())]]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

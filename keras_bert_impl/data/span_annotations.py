@@ -13,7 +13,9 @@ from keras_bert_impl.files import parse_json
 
 # Chinese characters, which BERT's tokenizer splits into words of one character.
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002ceaf\U0002f800-\U0002fa1f"
-_WORD = re.compile(rf"[{_HAN}]|[^\W{_HAN}]+|[^\w\s]")
+# Japanese text changes between hiragana and katakana at most boundaries of words and names.
+_HIRAGANA, _KATAKANA = "\u3041-\u309f", "\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"
+_WORD = re.compile(rf"[{_HAN}]|[{_HIRAGANA}]+|[{_KATAKANA}]+|[^\W{_HAN}{_HIRAGANA}{_KATAKANA}]+|[^\w\s]")
 
 # Names of the columns, and of the fields of a span that is an object: those of Doccano, of Label Studio, of data sets
 # for transformers, and of predictions of this package.
@@ -28,13 +30,15 @@ _SPAN_FIELDS = {
 
 
 def split_words(text: str) -> tuple[list[str], list[tuple[int, int]]]:
-    """Splits a text into words and punctuation; each Chinese character is a word.
+    """Splits a text into words and punctuation; each Chinese character is a word, and kana are of one kind.
 
     Returns:
         the words, and the start and end of each in the text.
 
     >>> split_words("Ada, again")
     (['Ada', ',', 'again'], [(0, 3), (3, 4), (5, 10)])
+    >>> split_words("東京タワーで")[0]
+    ['東', '京', 'タワー', 'で']
     """
     matches = list(_WORD.finditer(text))
     return [match[0] for match in matches], [match.span() for match in matches]

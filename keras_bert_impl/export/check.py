@@ -126,7 +126,9 @@ def _check_tokenizer(directory: Path, loaded: Any) -> Check | None:
             positions = np.arange(batch["input_ids"].shape[1])
             batch[POOLING_MASK] = batch["attention_mask"] * (positions >= excluded).astype(np.int32)
         expected = ids(**{key: tf.constant(value) for key, value in batch.items()})[output].numpy()
-        outputs = loaded.signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})[output].numpy()
+        graph_inputs = {key: list(map(tokenizer.make_graph_text, value)) for key, value in inputs.items()}
+        outputs = loaded.signatures[name](**{key: tf.constant(value) for key, value in graph_inputs.items()})[output]
+        outputs = outputs.numpy()
         # The outputs for ids have all dimensions, even if the model truncates its vectors.
         expected = expected[..., : outputs.shape[-1]] if outputs.ndim > 1 else expected
         differences.append(np.abs(outputs - expected).max())

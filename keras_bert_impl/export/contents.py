@@ -29,6 +29,7 @@ class ExportContents:
         max_length: the maximum length of a row in tokens.
         precision: one of `keras_bert_impl.export.formats.PRECISIONS`.
         attentions: whether to add a signature with attention maps.
+        inputs: what the export takes: ``text``, ``words`` or ``ids``.
         fused: whether the graph may have oneDNN's operations.
     """
 
@@ -40,7 +41,8 @@ class ExportContents:
     max_length: int
     precision: str
     attentions: bool
-    fused: bool = True
+    inputs: str
+    fused: bool
 
     @property
     def input_shape(self) -> list[None]:

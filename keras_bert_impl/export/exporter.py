@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from keras_bert_impl.data.tables import read_table
-from keras_bert_impl.errors import InputError
+from keras_bert_impl.errors import InputError, join_names
 from keras_bert_impl.export.backend import require_tensorflow
 from keras_bert_impl.export.contents import ExportContents
-from keras_bert_impl.export.formats import MAX_DECREASE, Format, get_format
+from keras_bert_impl.export.formats import INPUTS, MAX_DECREASE, Format, get_format
 from keras_bert_impl.export.saved_model import check_version
 from keras_bert_impl.files import SNIPPETS, create_directory, require_empty, to_json, write_text
 from keras_bert_impl.prediction.predictor import Predictor
@@ -56,6 +56,7 @@ def export_model(
     max_length: int | None = None,
     allow_no_answer: bool | None = None,
     attentions: bool = False,
+    inputs: str = "text",
     fused: bool = True,
     data: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
@@ -76,6 +77,8 @@ def export_model(
         max_length: the maximum length of a row in tokens; None: as many as the model allows.
         allow_no_answer: for question answering, whether a question may have no answer; None: as the configuration says.
         attentions: whether to add a signature ``attentions`` to a SavedModel.
+        inputs: what a SavedModel takes: ``text``; ``words``, the words of a text with a space between them (see
+            `BertJapaneseTokenizer.split_words`); or ``ids``, as the other formats.
         fused: whether a SavedModel may have oneDNN's fused operations, which TensorFlow runs on x86 processors only;
             False: it runs everywhere, but slower. Where TensorFlow lacks them, the export has none.
         data: a file with labels, on which the task's metric is computed before and after.
@@ -96,10 +99,14 @@ def export_model(
     """
     directory = Path(directory)
     kind = get_format(format, precision)
+    if inputs not in INPUTS:
+        raise InputError(f"inputs is {inputs!r}; {join_names(INPUTS)} was expected.")
     if kind.takes_text:
         check_version(directory)
     elif attentions:
         raise InputError(f"attention maps are a signature of a SavedModel; the format {format} has one signature.")
+    else:
+        inputs = "ids"
     require_empty(directory)
     require_tensorflow("exports need")
     if kind.takes_text and precision == "int8":
@@ -110,12 +117,16 @@ def export_model(
         config = replace(config, extra={**config.extra, "architectures": [served.model_name]})
     length = served.resolve_max_length(config, tokenizer, max_length)
     check_fit(tokenizer, config, max_length=length, pairs=served.needs_pair)
+    if inputs != "ids":
+        tokenizer.check_in_graph(are_words=inputs == "words")
+    elif attentions:
+        raise InputError("attention maps are those of texts. Export with text as input, or without attentions.")
     tokenizer.model_max_length = length
     config = served.limit_length(config, length)
     reference = served.load_model(source)
     model = served.load_model(source, dtype="bfloat16") if precision == "bfloat16" else reference
     name = directory.absolute().parent.name if kind.takes_text else directory.name
-    contents = ExportContents(model, served, config, tokenizer, name, length, precision, attentions, fused)
+    contents = ExportContents(model, served, config, tokenizer, name, length, precision, attentions, inputs, fused)
     with create_directory(directory) as temporary:
         _write(contents, kind, temporary)
         difference, size = _compare(kind.open(temporary / kind.file), reference, contents)

@@ -78,6 +78,8 @@ FORMATS = {
     "litert": Format("litert", "model.tflite", ("float32", "int8")),
 }
 PRECISIONS = ("float32", "bfloat16", "int8", "int8-weights")
+# What a SavedModel takes; the other formats take ids.
+INPUTS = ("text", "words", "ids")
 
 # The maximum decrease of the task's metric that is accepted without force.
 MAX_DECREASE = 0.005

@@ -17,14 +17,24 @@ from keras_bert_impl.tasks.windows import get_windows
 _PAGE = """# {name}
 
 Made by keras_bert_impl, for {title}, in {precision}. The model takes token ids, because this format has no strings. The
-tokenizer is in `tokenizer.json`, for the `tokenizers` library, and the labels are in `config.json`.
+{tokenizer_files}, and the labels are in `config.json`.
 
-    pip install {package} tokenizers numpy
+    pip install {package} {tokenizer_package} numpy
 
 ```python
 import numpy as np
 {imports}
-from tokenizers import Tokenizer
+{tokenizer}{changes}{code}
+for name, values in outputs.items():
+    print(name, values.shape)
+```
+
+In the parent directory, `keras-bert predict {name} {arguments}` and `keras-bert evaluate` can run this
+export.
+"""
+
+
+_RUST_TOKENIZER = """from tokenizers import Tokenizer
 
 tokenizer = Tokenizer.from_file("tokenizer.json")
 tokenizer.enable_truncation({truncation})
@@ -36,13 +46,14 @@ inputs = {{
     "token_type_ids": np.array([row.type_ids for row in rows], np.int32){axis},
     "attention_mask": np.array([row.attention_mask for row in rows], np.int32){axis},
 }}
-{changes}{code}
-for name, values in outputs.items():
-    print(name, values.shape)
-```
+"""
+# For a class that the library lacks. A long text is truncated, also if the model reads windows.
+_PYTHON_TOKENIZER = """from keras_bert_impl import BertTokenizer
 
-In the parent directory, `keras-bert predict {name} {arguments}` and `keras-bert evaluate` can run this
-export.
+tokenizer = BertTokenizer.from_pretrained(".")
+{texts}
+rows = tokenizer({columns}, max_length={max_length})
+inputs = {{name: values{axis} for name, values in rows.items()}}
 """
 
 
@@ -126,6 +137,16 @@ outputs["logits"] = np.stack([logits.{pool}(axis=0) for logits in np.split(outpu
     if settings.truncate_dim:
         code += f'\noutputs["sentence_embedding"] = outputs["sentence_embedding"][:, :{settings.truncate_dim}]'
     first = "\t".join(texts[0]) if contents.task.needs_pair else texts[0]
+    is_rust = contents.tokenizer.is_rust
+    tokenizer = (_RUST_TOKENIZER if is_rust else _PYTHON_TOKENIZER).format(
+        truncation=truncation,
+        rows=rows,
+        pad_id=contents.tokenizer.pad_token_id,
+        texts=code_of_texts,
+        columns="*map(list, zip(*texts))" if contents.task.needs_pair else "texts",
+        max_length=contents.max_length,
+        axis="" if contents.model.input_rank == 2 else "[:, None]",
+    )
     return _PAGE.format(
         name=contents.name,
         title=title,
@@ -133,11 +154,11 @@ outputs["logits"] = np.stack([logits.{pool}(axis=0) for logits in np.split(outpu
         package=package,
         imports=imports,
         code=code,
-        truncation=truncation,
-        rows=rows,
-        pad_id=contents.tokenizer.pad_token_id,
-        texts=code_of_texts,
+        tokenizer=tokenizer,
+        tokenizer_files="tokenizer is in `tokenizer.json`, for the `tokenizers` library"
+        if is_rust
+        else "tokenizer is in `vocab.txt` and `tokenizer_config.json`",
+        tokenizer_package="tokenizers" if is_rust else "keras_bert_impl[japanese]",
         changes=changes,
-        axis="" if contents.model.input_rank == 2 else "[:, None]",
         arguments=f'"{first}"' if "\t" not in first else "$'" + first.replace("\t", "\\t") + "'",
     )

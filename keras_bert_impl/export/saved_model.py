@@ -14,7 +14,7 @@ from keras_bert_impl.tasks.base import PredictFunction
 
 _PAGE = """# {name}
 
-Made by keras_bert_impl. A TensorFlow SavedModel that takes raw text; TensorFlow 2 and TF Serving 2 can run it{where}.
+Made by keras_bert_impl. A TensorFlow SavedModel that takes {takes}; TensorFlow 2 and TF Serving 2 can run it{where}.
 In the directory that contains the versions:
 
     docker run -p 8500:8500 -p 8501:8501 \\
@@ -63,6 +63,13 @@ ONEDNN_ADVICE = (
     "others, export the model with --no-fused."
 )
 
+# What an export takes, in its README.
+_TAKES = {
+    "text": "raw text",
+    "words": "text that is split into words, with a space between them (`BertJapaneseTokenizer.split_words`)",
+    "ids": "the ids of the tokenizer in `assets.extra`",
+}
+
 # Longer lists are vectors, of which the README shows the beginning.
 _MAX_SHOWN = 24
 
@@ -77,7 +84,7 @@ def check_version(directory: Path) -> None:
 
 
 def write(contents: ExportContents, path: Path) -> None:
-    """Writes a SavedModel that takes raw text, which runs on TensorFlow without Keras and TF Text.
+    """Writes a SavedModel, with the tokenizer unless it takes ids, which runs on TensorFlow without Keras and TF Text.
 
     The signatures are those of `keras_bert_impl.export.signatures`. ``assets.extra`` contains the requests that TF
     Serving runs before a version receives traffic.
@@ -147,16 +154,15 @@ def make_guide(contents: ExportContents, path: Path) -> str:
     """Returns the README: how to serve the export, with an example request and its response."""
     import tensorflow as tf
 
-    from keras_bert_impl.export.signatures import find_graph
-
     loaded = tf.saved_model.load(str(path.parent))
     default = loaded.signatures["serving_default"]
-    example = {key: find_graph(contents).EXAMPLE[key] for key in default.structured_input_signature[1]}
+    example = _make_example(contents)
     outputs = default(**{key: tf.constant([value]) for key, value in example.items()})
     response = {key: _to_plain(outputs[key].numpy()[0]) for key in sorted(outputs)}
     return _PAGE.format(
         name=contents.name,
         where=_REQUIREMENT if list_operations(path) & set(ONEDNN) else "",
+        takes=_TAKES[contents.inputs],
         body=shlex.quote(json.dumps({"instances": [example]}, ensure_ascii=False)),
         response=_format_response(response),
         inputs="\n".join(
@@ -169,6 +175,20 @@ def make_guide(contents: ExportContents, path: Path) -> str:
         ),
         prompts=_format_prompts(contents),
     )
+
+
+def _make_example(contents: ExportContents) -> dict[str, Any]:
+    """Returns an example for the README, by argument of ``serving_default``."""
+    from keras_bert_impl.export.signatures import find_graph
+
+    example = find_graph(contents).EXAMPLE
+    if not contents.task.needs_pair:
+        example = {name: text for name, text in example.items() if name != "text_pair"}
+    if contents.inputs == "ids":
+        rows = contents.tokenizer(next(iter(example.values())))
+        return {name: array[0].tolist() for name, array in contents.shape_inputs(rows).items()}
+    join = contents.tokenizer.make_graph_text if contents.inputs == "words" else str
+    return {name: join(text) if isinstance(text, str) else list(map(join, text)) for name, text in example.items()}
 
 
 def _format_prompts(contents: ExportContents) -> str:

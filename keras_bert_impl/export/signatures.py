@@ -53,12 +53,14 @@ def make_signatures(contents: ExportContents) -> tuple[dict[str, Any], list[Any]
         run=functools.partial(run, contents.model),
         task=contents.task,
         tokenizer=contents.tokenizer,
-        in_graph=InGraphTokenizer(contents.tokenizer),
+        in_graph=None if contents.inputs == "ids" else InGraphTokenizer(contents.tokenizer),
         config=contents.config,
         max_length=contents.max_length,
         ids_spec=tf.TensorSpec(contents.input_shape, tf.int32),
     )
     endpoints = find_graph(contents).make_endpoints(served)
+    if contents.inputs == "ids":
+        endpoints = dict.fromkeys(("serving_default", "ids"), endpoints["ids"])
     if contents.attentions:
         run_with_attentions = functools.partial(run, contents.model.with_outputs(output_attentions=True))
         endpoints["attentions"] = make_attention_endpoint(dataclasses.replace(served, run=run_with_attentions))

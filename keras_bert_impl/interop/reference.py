@@ -69,10 +69,9 @@ def run(name: str, source: Source, inputs: dict[str, np.ndarray]) -> tuple[Array
 
 def tokenize(source: Source, columns: list[list[str]], *, max_length: int) -> dict[str, np.ndarray]:
     """Encodes texts, or pairs of texts as two columns, with the tokenizer that transformers finds in a source."""
-    encoded = _load_tokenizer(source)(
-        *columns, max_length=max_length, truncation=True, padding=True, return_tensors="np"
-    )
-    return dict(encoded)
+    # Not all classes return segments by themselves.
+    options = {"truncation": True, "padding": True, "return_tensors": "np", "return_token_type_ids": True}
+    return dict(_load_tokenizer(source)(*columns, max_length=max_length, **options))
 
 
 def list_versions() -> str:

@@ -59,7 +59,7 @@ class TextView(abc.ABC):
             prediction_title=self.heading,
             tokens=row.tokens,
             words=[(word.text, word.first, word.last) for word in row.words],
-            segments=row.inputs["token_type_ids"][0].tolist(),
+            segments=[word.segment for word in row.words for _ in range(word.first, word.last)],
             **parts,
         )
 

@@ -131,13 +131,13 @@ class QuestionAnswering(Task):
             max_length=max_length,
             stride=overlap,
             return_offsets=True,
+            return_text_ids=True,
             return_overflowing=True,
         )
         inputs = make_model_inputs(rows, tokenizer)
         example = rows["overflow_to_sample_mapping"]
-        in_context = inputs["token_type_ids"].flat == 1
+        in_context = np.concatenate(rows["text_ids"]) == 1
         offsets = inputs["input_ids"].offsets
-        in_context[offsets[1:] - 1] = False  # the last [SEP]
         characters = np.where(in_context[:, None], np.concatenate(rows["offset_mapping"]), -1)
         labels = _find_answer_tokens(columns["answers"], example, characters, offsets) if "answers" in columns else {}
         return Features(inputs, labels, {}, example=example, alignment={"characters": Ragged(characters, offsets)})

@@ -94,12 +94,13 @@ def encode_row(tokenizer: BertTokenizer, config: Any, text: str, text_pair: str 
     >>> [word.text for word in row.words], row.sum_per_word(np.arange(5)).tolist()
     (['[CLS]', 'Good', 'films', '[SEP]'], [0, 1, 5, 4])
     """
-    encoded = tokenizer(text, text_pair, truncation=False, return_offsets=True)
+    encoded = tokenizer(text, text_pair, truncation=False, return_offsets=True, return_text_ids=True)
     offsets = encoded.pop("offset_mapping")[0].tolist()
+    text_ids = encoded.pop("text_ids")[0].tolist()
+    segments = np.maximum(text_ids, encoded["token_type_ids"][0]).tolist()
     windows, count = get_windows(config), len(offsets)
     longest = min(config.max_position_embeddings, windows.length if windows else count)
     tokens = tokenizer.convert_ids_to_tokens(encoded["input_ids"][0])
-    segments = encoded["token_type_ids"][0].tolist()
     if count > longest:
         texts_shown = f"{text!r:.60}" if text_pair is None else f"{text!r:.60} with {text_pair!r:.60}"
         limit = f"reads windows of {longest} tokens, and a view shows one" if windows else f"has {longest} positions"
@@ -110,11 +111,14 @@ def encode_row(tokenizer: BertTokenizer, config: Any, text: str, text_pair: str 
     texts = (text, text_pair or "")
     words: list[Word] = []
     for position, (token, segment, (begin, end)) in enumerate(zip(tokens, segments, offsets, strict=True)):
-        if begin == end:
+        if text_ids[position] < 0:
             words.append(Word(token, position, position + 1, segment, -1, -1))
             continue
         last = words[-1]
-        if token.startswith("##") and last.end == begin and last.segment == segment:
+        # A token of SentencePiece that is a space has no characters, or those of the token after it.
+        continues = tokenizer.continues_word(token) or last.end == last.begin
+        if continues and not last.is_special and last.end >= begin and last.segment == segment:
+            end = max(last.end, end)
             words[-1] = Word(texts[segment][last.begin : end], last.first, position + 1, segment, last.begin, end)
         else:
             words.append(Word(texts[segment][begin:end], position, position + 1, segment, begin, end))

@@ -1,9 +1,9 @@
 """Arranges the tokens of texts in rows of a model's input: truncation, windows, special tokens, padding.
 
 All functions process complete batches. A *sample* is one text or a pair of texts. The tokens of all texts of a batch
-are concatenated in flat arrays. A *row* is the model's input: ``[CLS] a [SEP]`` or ``[CLS] a [SEP] b [SEP]``. A sample
-becomes one row, or several if the tokens that truncation removes become rows of their own. ``[samples, texts]`` has one
-or two columns.
+are concatenated in flat arrays. A *row* is the model's input: ``[CLS] a [SEP]`` or ``[CLS] a [SEP] b [SEP]``, or what
+else the `Template` says. A sample becomes one row, or several if the tokens that truncation removes become rows of
+their own. ``[samples, texts]`` has one or two columns.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,25 @@ import numpy as np
 
 from keras_bert_impl.errors import InputError
 
-# The number of special tokens around each text: [CLS] and [SEP] around the first, [SEP] after the second.
-SPECIAL_COUNTS = np.array([2, 1])
+
+@dataclass(frozen=True)
+class Template:
+    """The special tokens around texts: ``[CLS] a [SEP]``, and ``[CLS] a [SEP] b [SEP]`` for pairs.
+
+    Attributes:
+        separators: the number of ``[SEP]`` between the texts of a pair: 1, or 2 as in RoBERTa.
+        second_type: the segment of the second text and the tokens around it: 1, or 0 if the model has no segments.
+    """
+
+    separators: int = 1
+    second_type: int = 1
+
+    def count(self, texts: int) -> np.ndarray:
+        """Returns the number of special tokens around each of one or two texts."""
+        return np.array([2, self.separators])[:texts]
+
+
+BERT = Template()
 
 
 @dataclass(frozen=True)
@@ -21,19 +38,26 @@ class Rows:
     """Which tokens each row of the batch contains.
 
     Attributes:
+        template: the special tokens of a row.
         sample: ``[rows]``, the sample that a row belongs to.
         start: ``[rows, texts]``, where in the flat arrays the row's part of each text begins.
         length: ``[rows, texts]``, how many tokens of each text the row contains.
     """
 
+    template: Template
     sample: np.ndarray
     start: np.ndarray
     length: np.ndarray
 
     @property
+    def parts(self) -> np.ndarray:
+        """The lengths of the texts of each row in tokens, with their special tokens: ``[rows, texts]``."""
+        return self.length + self.template.count(self.length.shape[1])
+
+    @property
     def sizes(self) -> np.ndarray:
         """The lengths of the rows in tokens, special tokens included: ``[rows]``."""
-        return (self.length + SPECIAL_COUNTS[: self.length.shape[1]]).sum(axis=1)
+        return self.parts.sum(axis=1)
 
 
 def truncate(lengths: np.ndarray, *, max_tokens: int, strategy: str) -> np.ndarray:
@@ -73,15 +97,16 @@ def truncate(lengths: np.ndarray, *, max_tokens: int, strategy: str) -> np.ndarr
     return remaining
 
 
-def make_rows(lengths: np.ndarray, remaining: np.ndarray) -> Rows:
-    """One row per sample: the first ``remaining`` tokens of each text; both arguments are ``[samples, texts]``."""
-    return Rows(sample=np.arange(len(lengths)), start=_compute_starts(lengths), length=remaining)
+def make_rows(template: Template, lengths: np.ndarray, remaining: np.ndarray) -> Rows:
+    """One row per sample: the first ``remaining`` tokens of each text; both arrays are ``[samples, texts]``."""
+    return Rows(template, sample=np.arange(len(lengths)), start=_compute_starts(lengths), length=remaining)
 
 
-def make_sliding_windows(lengths: np.ndarray, window: np.ndarray, *, stride: int) -> Rows:
+def make_sliding_windows(template: Template, lengths: np.ndarray, window: np.ndarray, *, stride: int) -> Rows:
     """Makes rows that together contain every token: overlapping windows of equal size.
 
     Args:
+        template: the special tokens of a row.
         lengths: ``[samples, texts]``, the number of tokens of each text.
         window: ``[samples, texts]``, the size of a window; at most one text of a sample is longer than its window.
         stride: how many tokens of the previous window each window repeats.
@@ -102,6 +127,7 @@ def make_sliding_windows(lengths: np.ndarray, window: np.ndarray, *, stride: int
     sample = np.repeat(np.arange(len(lengths)), windows)
     skipped = (step * is_cut)[sample] * _concatenate_ranges(np.zeros_like(windows), windows)[:, None]
     return Rows(
+        template,
         sample=sample,
         start=_compute_starts(lengths)[sample] + skipped,
         length=np.minimum(window[sample], lengths[sample] - skipped),
@@ -116,12 +142,15 @@ class Layout:
         tokens: for each position with a token of a text, in order, the token's index in the flat arrays.
         is_token: ``[positions]``, whether a position contains a token of a text, not a special token.
         first: ``[rows]``, the first position of each row.
-        type_ids: ``[positions]``, 0 for the first text and its special tokens, 1 for the second.
+        text: ``[positions]``, the text that a token belongs to: 0, or 1 for the second one of a pair; -1 for special
+            tokens.
+        type_ids: ``[positions]``, the segments of the texts and of the special tokens around them.
     """
 
     tokens: np.ndarray
     is_token: np.ndarray
     first: np.ndarray
+    text: np.ndarray
     type_ids: np.ndarray
 
     def place(self, values: np.ndarray, *, special: int) -> np.ndarray:
@@ -133,17 +162,21 @@ class Layout:
 
 def lay_out(rows: Rows) -> Layout:
     """Computes the layout of rows with their special tokens."""
-    texts = rows.length.shape[1]
-    sizes = rows.length + SPECIAL_COUNTS[:texts]
+    sizes = rows.parts
     begin = _compute_starts(sizes)
     is_token = np.ones(sizes.sum(), bool)
-    is_token[begin[:, 0]] = False
+    # The special tokens before a text are one for the first text, and all but the last separator for the second.
+    for number, before in enumerate(rows.template.count(sizes.shape[1]) - 1):
+        is_token[begin[:, number : number + 1] + np.arange(before)] = False
     is_token[begin + sizes - 1] = False
+    text = np.repeat(np.tile(np.arange(sizes.shape[1], dtype=np.int32), len(sizes)), sizes.ravel())
+    types = np.array([0, rows.template.second_type], np.int32)
     return Layout(
         tokens=_concatenate_ranges(rows.start.ravel(), rows.length.ravel()),
         is_token=is_token,
         first=begin[:, 0],
-        type_ids=np.repeat(np.tile(np.arange(texts, dtype=np.int32), len(sizes)), sizes.ravel()),
+        text=np.where(is_token, text, np.int32(-1)),
+        type_ids=types[text],
     )
 
 

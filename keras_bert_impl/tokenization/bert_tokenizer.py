@@ -1,17 +1,18 @@
 """BERT's tokenizer: converts text to token ids and back."""
 
+import copy
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, overload
+from typing import Any, ClassVar, Literal, Self, cast, overload
 
 import numpy as np
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import AddedToken, Tokenizer, normalizers
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.sources import Source, open_source
-from keras_bert_impl.tokenization import pretrained
-from keras_bert_impl.tokenization.encoding import EncodedRows, build_backend, encode, list_texts
+from keras_bert_impl.tokenization import batching, encoding, pretrained
+from keras_bert_impl.tokenization.encoding import EncodedRows, FlatTokens, build_backend, encode, list_texts
 from keras_bert_impl.tokenization.growth import GrowthMixin
 from keras_bert_impl.tokenization.pretrained import looks_cased, sort_by_id
 
@@ -55,6 +56,15 @@ class BertTokenizer(GrowthMixin):
         'good films?'
     """
 
+    # The settings, which are arguments of the constructor, and their types.
+    setting_types: ClassVar[Mapping[str, Any]] = pretrained.TYPES
+    # The special tokens around texts.
+    template = batching.BERT
+    # Whether the Rust library tokenizes, so that ``tokenizer.json`` is complete.
+    is_rust: ClassVar[bool] = True
+    # Why the tokenizer cannot be part of a TensorFlow graph; empty if it can.
+    not_in_graph: ClassVar[str] = ""
+
     def __init__(
         self,
         vocabulary: Sequence[str] | Mapping[str, int],
@@ -79,18 +89,33 @@ class BertTokenizer(GrowthMixin):
         self.sep_token = sep_token
         self.mask_token = mask_token
         self.model_max_length = model_max_length
-        pretrained.check_types(self.settings)
-        self.backend_tokenizer: Tokenizer = build_backend(
+        pretrained.check_types(self.settings, self.setting_types)
+        backend = build_backend(
             sort_by_id(vocabulary),
-            settings=self.settings,
+            special={name: self.settings[name] for name in pretrained.SPECIAL_TOKENS},
             added_tokens=[AddedToken(token) if isinstance(token, str) else token for token in added_tokens],
+            normalizer=self._make_normalizer(),
         )
-        self.vocabulary = sort_by_id(self.backend_tokenizer.get_vocab())
-        self.pad_token_id = self.convert_tokens_to_ids(pad_token)
-        self.unk_token_id = self.convert_tokens_to_ids(unk_token)
-        self.cls_token_id = self.convert_tokens_to_ids(cls_token)
-        self.sep_token_id = self.convert_tokens_to_ids(sep_token)
-        self.mask_token_id = self.convert_tokens_to_ids(mask_token)
+        self._set_backend(backend)
+
+    def _make_normalizer(self) -> normalizers.Normalizer:
+        """Returns what changes the characters of a text before it is split into words."""
+        return normalizers.BertNormalizer(
+            clean_text=True,
+            handle_chinese_chars=self.tokenize_chinese_chars,
+            strip_accents=self.strip_accents,
+            lowercase=self.do_lower_case,
+        )
+
+    def _set_backend(self, backend: Tokenizer) -> None:
+        """Sets the Rust tokenizer, and what is derived from it."""
+        self.backend_tokenizer = backend
+        self.vocabulary = sort_by_id(backend.get_vocab())
+        self.unk_token_id = cast(int, backend.token_to_id(self.unk_token))
+        self.pad_token_id = self.convert_tokens_to_ids(self.pad_token)
+        self.cls_token_id = self.convert_tokens_to_ids(self.cls_token)
+        self.sep_token_id = self.convert_tokens_to_ids(self.sep_token)
+        self.mask_token_id = self.convert_tokens_to_ids(self.mask_token)
 
     @classmethod
     def from_pretrained(
@@ -104,6 +129,10 @@ class BertTokenizer(GrowthMixin):
         **overrides: Any,
     ) -> Self:
         """Reads the tokenizer of a checkpoint.
+
+        ``BertTokenizer.from_pretrained`` returns the tokenizer of the class that the files name: a
+        `BertJapaneseTokenizer`, or a `UnigramTokenizer` for the tokenizers of multilingual models. The following
+        describes the others.
 
         It reads ``tokenizer.json``, or ``vocab.txt`` if there is none. A setting is read from the first of these that
         contains it: the overrides, ``tokenizer_config.json``, ``tokenizer.json``, the constructor's defaults. So a bare
@@ -122,12 +151,17 @@ class BertTokenizer(GrowthMixin):
             InputError: the source has neither file, or one that cannot be used.
         """
         opened = open_source(source, revision, subfolder=subfolder, token=token, cache_dir=cache_dir)
-        arguments = pretrained.read_arguments(opened) | overrides
+        if cls is BertTokenizer:
+            from keras_bert_impl.tokenization.classes import find_tokenizer_class
+
+            if (named := find_tokenizer_class(opened)) is not BertTokenizer:
+                return cast(Self, named.from_pretrained(opened, **overrides))
+        arguments = cls._read_arguments(opened) | overrides
         try:
             tokenizer = cls(**arguments)
         except InputError as error:
             raise InputError(f"{opened.name}: {error}") from error
-        if "do_lower_case" not in arguments and looks_cased(tokenizer.vocabulary):
+        if "do_lower_case" not in arguments and tokenizer.do_lower_case and looks_cased(tokenizer.vocabulary):
             warnings.warn(
                 f"{opened.name} does not say whether it is cased, so text will be lower-cased, but many tokens of its "
                 "vocab.txt have capitals. Pass do_lower_case=False if it is cased, True if it is not (on the command "
@@ -135,6 +169,11 @@ class BertTokenizer(GrowthMixin):
                 stacklevel=2,
             )
         return tokenizer
+
+    @classmethod
+    def _read_arguments(cls, source: Source) -> dict[str, Any]:
+        """Reads the constructor's arguments from the files of a tokenizer."""
+        return pretrained.read_arguments(source)
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Writes ``vocab.txt``, ``tokenizer.json``, ``tokenizer_config.json`` and ``special_tokens_map.json``.
@@ -152,6 +191,10 @@ class BertTokenizer(GrowthMixin):
             settings=self.settings,
         )
 
+    def _get_pieces(self) -> list[str]:
+        """Returns the vocabulary without the tokens that were added after it."""
+        return self.vocabulary[: self.backend_tokenizer.get_vocab_size(with_added_tokens=False)]
+
     def __call__(
         self,
         text: str | Sequence[str] | Sequence[Sequence[str]],
@@ -164,6 +207,7 @@ class BertTokenizer(GrowthMixin):
         pad_to_multiple_of: int | None = None,
         is_split_into_words: bool = False,
         return_offsets: bool = False,
+        return_text_ids: bool = False,
         return_overflowing: bool = False,
     ) -> dict[str, Any]:
         """Encodes texts, or pairs of texts, as a model's input.
@@ -180,6 +224,7 @@ class BertTokenizer(GrowthMixin):
             pad_to_multiple_of: rounds the padded length up; a divisor of ``max_length`` if text is truncated.
             is_split_into_words: whether texts are lists of words.
             return_offsets: whether to add ``offset_mapping``.
+            return_text_ids: whether to add ``text_ids``.
             return_overflowing: whether the tokens that truncation removes become rows of their own.
 
         Returns:
@@ -190,6 +235,8 @@ class BertTokenizer(GrowthMixin):
             - ``attention_mask`` ``[rows, length]``: 0 for padding, otherwise 1;
             - ``offset_mapping`` ``[rows, length, 2]``: the first character of a token and the one after its last, in
               the original text (in the original word, if texts are lists of words); 0 0 for special tokens;
+            - ``text_ids`` ``[rows, length]``, with ``return_text_ids``: 0 for tokens of the first text, 1 for those of
+              the second, -1 for special tokens;
             - ``word_ids`` ``[rows, length]``, if texts are lists of words: the word's number, -1 for special tokens;
             - ``overflow_to_sample_mapping`` ``[rows]``, with ``return_overflowing``: the number of the text or pair.
 
@@ -219,6 +266,7 @@ class BertTokenizer(GrowthMixin):
             stride=stride,
             are_words=is_split_into_words,
             with_offsets=return_offsets,
+            with_text_ids=return_text_ids,
             with_overflow=return_overflowing,
         )
         min_length = length if padding == "max_length" else 0
@@ -256,13 +304,55 @@ class BertTokenizer(GrowthMixin):
         return {key: columns[key] for key in ("input_ids", "token_type_ids")}
 
     def _encode(self, text: Any, text_pair: Any, **options: Any) -> EncodedRows:
-        options |= {"cls_id": self.cls_token_id, "sep_id": self.sep_token_id}
-        return encode(self.backend_tokenizer, text, text_pair, **options)
+        options |= {"template": self.template, "cls_id": self.cls_token_id, "sep_id": self.sep_token_id}
+        return encode(self.tokenize_batch, text, text_pair, **options)
 
     def tokenize(self, text: str) -> list[str]:
         """Returns the tokens of one text, without special tokens around them."""
         texts, _ = list_texts([text])
-        return self.backend_tokenizer.encode_batch(texts, add_special_tokens=False)[0].tokens
+        return self.convert_ids_to_tokens(self.tokenize_batch(texts).ids)
+
+    def tokenize_batch(self, texts: Sequence, *, are_words: bool = False, with_offsets: bool = False) -> FlatTokens:
+        """Returns the tokens of texts, concatenated, without special tokens around them.
+
+        Args:
+            texts: strings, or lists of words.
+            are_words: whether texts are lists of words.
+            with_offsets: whether to return ``offsets`` and ``word_ids``, which takes time.
+        """
+        return encoding.tokenize(self.backend_tokenizer, texts, are_words=are_words, with_offsets=with_offsets)
+
+    def ignore_special_tokens(self) -> Self:
+        """Returns a copy that does not match special tokens: ``[SEP]`` in a text is tokenized like other text."""
+        tokenizer = copy.copy(self)
+        tokenizer._set_backend(encoding.without_special_token_matching(self.backend_tokenizer))
+        return tokenizer
+
+    def make_graph_text(self, text: str) -> str:
+        """Returns a text as an export of this tokenizer takes it."""
+        return text
+
+    def check_in_graph(self, *, are_words: bool = False) -> None:
+        """Raises ``InputError`` if the tokenizer cannot be part of a TensorFlow graph.
+
+        Args:
+            are_words: whether the graph takes text that is split into words already.
+        """
+        if self.not_in_graph and not (are_words and self._takes_words):
+            ways = "--inputs words or --inputs ids" if self._takes_words else "--inputs ids"
+            raise InputError(
+                f"A {type(self).__name__} cannot be part of a TensorFlow graph: {self.not_in_graph}. Export with "
+                f"{ways}, and tokenize in the program that calls the model."
+            )
+
+    @property
+    def _takes_words(self) -> bool:
+        """Whether a graph can compute the ids of words."""
+        return not self.not_in_graph
+
+    def continues_word(self, token: str) -> bool:
+        """Whether a token continues a word, and does not begin one."""
+        return token.startswith("##")
 
     def decode(self, ids: Sequence[int] | np.ndarray, *, skip_special_tokens: bool = True) -> str:
         """Returns the text of one row of ids: word pieces are joined, spaces before punctuation are removed.
@@ -324,8 +414,14 @@ class BertTokenizer(GrowthMixin):
     @property
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments besides the vocabulary and the added tokens."""
-        return {name: getattr(self, name) for name in pretrained.TYPES}
+        return {name: getattr(self, name) for name in self.setting_types}
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """What determines the ids of a text, besides the vocabulary and the added tokens."""
+        return {name: value for name, value in self.settings.items() if name != "model_max_length"}
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={self.settings[name]!r}" for name in pretrained.SETTINGS)
-        return f"BertTokenizer({self.vocab_size} tokens, {settings})"
+        shown = self.setting_types.keys() - pretrained.COMMON.keys()
+        settings = [f", {name}={value!r}" for name, value in self.settings.items() if name in shown]
+        return f"{type(self).__name__}({self.vocab_size} tokens{''.join(settings)})"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
@@ -11,19 +11,23 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import SURROGATE
 from keras_bert_impl.tokenization import batching
-from keras_bert_impl.tokenization.pretrained import SPECIAL_TOKENS
 
 
 def build_backend(
-    vocabulary: Sequence[str], *, settings: Mapping[str, Any], added_tokens: Sequence[AddedToken]
+    vocabulary: Sequence[str],
+    *,
+    special: Mapping[str, str],
+    added_tokens: Sequence[AddedToken],
+    normalizer: normalizers.Normalizer,
 ) -> Tokenizer:
     """Makes the Rust tokenizer; it neither pads nor truncates.
 
     Args:
         vocabulary: tokens in id order.
-        settings: the arguments of `BertTokenizer` for the normalizer and the spellings of the special tokens.
+        special: the spellings of the special tokens, by their names in `SPECIAL_TOKENS`.
         added_tokens: tokens that are found in text before it is split into words; new ones get the ids after the
             vocabulary.
+        normalizer: what changes the characters of a text before it is split into words.
 
     Raises:
         InputError: special tokens are neither in the vocabulary nor added (the message names all of them).
@@ -31,7 +35,6 @@ def build_backend(
     words = {token: id for id, token in enumerate(vocabulary)}
     added = [token.content for token in added_tokens]
     ids = {token: id for id, token in enumerate(dict.fromkeys([*vocabulary, *added]))}
-    special = {name: settings[name] for name in SPECIAL_TOKENS}
     # WordPiece itself needs the unknown token, so it must be in the vocabulary.
     missing = [name for name, token in special.items() if token not in (words if name == "unk_token" else ids)]
     if missing:
@@ -40,12 +43,7 @@ def build_backend(
             f"The vocabulary of {len(words)} tokens lacks {spellings}. If it has other spellings, pass {missing[0]}=…"
         )
     backend = Tokenizer(models.WordPiece(words, unk_token=special["unk_token"]))
-    backend.normalizer = normalizers.BertNormalizer(
-        clean_text=True,
-        handle_chinese_chars=settings["tokenize_chinese_chars"],
-        strip_accents=settings["strip_accents"],
-        lowercase=settings["do_lower_case"],
-    )
+    backend.normalizer = normalizer
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.decoder = decoders.WordPiece(prefix="##")
     backend.add_tokens([AddedToken(token, special=True) for token in special.values() if token not in added])
@@ -138,18 +136,26 @@ class EncodedRows:
         """Each column as an array ``[rows, length, …]``; the length is at least the minimum, and a multiple."""
         length = max(min_length, int(self.sizes.max(initial=0)))
         length += -length % multiple
-        fills = {"input_ids": pad_id, "word_ids": -1}
+        fills = {"input_ids": pad_id, "word_ids": -1, "text_ids": -1}
         return {
             key: batching.pad(values, self.sizes, length=length, fill=fills.get(key, 0))
             for key, values in self.columns.items()
         }
 
 
+class Tokenize(Protocol):
+    """Tokenizes texts, as `tokenize` does."""
+
+    def __call__(self, texts: Sequence, *, are_words: bool, with_offsets: bool) -> FlatTokens:
+        """Returns the tokens of texts."""
+
+
 def encode(
-    backend: Tokenizer,
+    tokenize: Tokenize,
     text: Any,
     text_pair: Any,
     *,
+    template: batching.Template,
     cls_id: int,
     sep_id: int,
     truncation: str | bool,
@@ -158,13 +164,14 @@ def encode(
     are_words: bool = False,
     with_offsets: bool = False,
     with_overflow: bool = False,
+    with_text_ids: bool = False,
 ) -> EncodedRows:
     """Tokenizes and truncates texts and adds special tokens; for the options see `BertTokenizer.__call__`."""
     if truncation not in STRATEGIES:
         raise InputError(f"truncation={truncation!r} is unknown; supported: {', '.join(map(repr, STRATEGIES))}.")
     strategy = STRATEGIES[truncation]
     texts, per_sample = list_texts(text, text_pair, are_words=are_words)
-    max_tokens = max_length - int(batching.SPECIAL_COUNTS[:per_sample].sum())
+    max_tokens = max_length - int(template.count(per_sample).sum())
     if strategy and max_tokens < 0:
         raise InputError(
             f"max_length={max_length} has no space for the {max_length - max_tokens} special tokens of a row. Choose "
@@ -175,13 +182,13 @@ def encode(
     if with_overflow and per_sample == 2 and strategy == "longest_first":
         raise InputError("Windows over pairs need truncation='only_first' or 'only_second', the text that is split.")
 
-    tokens = tokenize(backend, texts, are_words=are_words, with_offsets=with_offsets or are_words)
+    tokens = tokenize(texts, are_words=are_words, with_offsets=with_offsets or are_words)
     lengths = tokens.lengths.reshape(-1, per_sample)
     remaining = batching.truncate(lengths, max_tokens=max_tokens, strategy=strategy) if strategy else lengths
     if with_overflow:
-        rows = batching.make_sliding_windows(lengths, remaining, stride=stride)
+        rows = batching.make_sliding_windows(template, lengths, remaining, stride=stride)
     else:
-        rows = batching.make_rows(lengths, remaining)
+        rows = batching.make_rows(template, lengths, remaining)
     layout = batching.lay_out(rows)
 
     input_ids = layout.place(tokens.ids, special=sep_id)
@@ -193,6 +200,8 @@ def encode(
     }
     if with_offsets and tokens.offsets is not None:
         columns["offset_mapping"] = layout.place(tokens.offsets, special=0)
+    if with_text_ids:
+        columns["text_ids"] = layout.text
     if are_words and tokens.word_ids is not None:
         columns["word_ids"] = layout.place(tokens.word_ids, special=-1)
     return EncodedRows(columns, sizes=rows.sizes, sample=rows.sample)

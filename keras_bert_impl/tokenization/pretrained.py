@@ -17,9 +17,11 @@ from keras_bert_impl.sources import Source
 
 SETTINGS = {"do_lower_case": bool, "strip_accents": bool | None, "tokenize_chinese_chars": bool}
 SPECIAL_TOKENS = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-TYPES = {**SETTINGS, **dict.fromkeys(SPECIAL_TOKENS, str), "model_max_length": int}
+# The settings of every tokenizer, and all settings of a BERT tokenizer.
+COMMON = {**dict.fromkeys(SPECIAL_TOKENS, str), "model_max_length": int}
+TYPES = {**SETTINGS, **COMMON}
 
-# Classes whose vocab.txt is used with BERT's rules. Others (BertJapaneseTokenizer, …) find words in another way.
+# Classes whose vocab.txt is used with BERT's rules. Others (RoFormerTokenizer, …) find words in another way.
 CLASSES = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "PreTrainedTokenizer", "TokenizersBackend")
 
 # transformers writes 1e30 if no limit is known.
@@ -47,8 +49,6 @@ def read_arguments(source: Source) -> dict[str, Any]:
     Raises:
         InputError: the source has neither file, or one that cannot be used.
     """
-    config = _read(source, "tokenizer_config.json")
-    spellings = _read(source, "special_tokens_map.json") | config
     if path := source.find_file("tokenizer.json"):
         content = files.read_json(path)
         if is_serialized(content):
@@ -57,18 +57,34 @@ def read_arguments(source: Source) -> dict[str, Any]:
         else:
             arguments = read_tokenizer_json(path)
     elif path := source.find_file("vocab.txt"):
-        _check_class(source, config)
-        vocabulary = read_vocabulary(path)
-        arguments = {"vocabulary": vocabulary, "added_tokens": _read_added_tokens(source, vocabulary, spellings)}
+        _check_class(source)
+        arguments = read_vocabulary_arguments(source, path)
     else:
         raise InputError(f"{source.name} has neither tokenizer.json nor vocab.txt; a tokenizer needs one of them.")
+    return arguments | read_settings(source, TYPES)
+
+
+def read_vocabulary_arguments(source: Source, path: Path) -> dict[str, Any]:
+    """Reads the vocabulary in the ``vocab.txt`` of a source, and the tokens added to it.
+
+    Raises:
+        InputError: a file cannot be used.
+    """
+    vocabulary = read_vocabulary(path)
+    spellings = _read(source, "special_tokens_map.json") | _read(source, "tokenizer_config.json")
+    return {"vocabulary": vocabulary, "added_tokens": _read_added_tokens(source, vocabulary, spellings)}
+
+
+def read_settings(source: Source, names: Iterable[str]) -> dict[str, Any]:
+    """Reads the settings of a tokenizer: those with the given names, special tokens, and the maximum length."""
+    config = _read(source, "tokenizer_config.json")
+    spellings = _read(source, "special_tokens_map.json") | config
     length = config.get("model_max_length", config.get("max_len"))
     if length is None or (isinstance(length, int | float) and length > NO_LIMIT):
         has_config = source.find_config() or find_archive(source)
         length = read_config(source)[1].get("max_position_embeddings") if has_config else None
     return (
-        arguments
-        | {key: config[key] for key in SETTINGS if key in config}
+        {key: config[key] for key in names if key in config and key not in COMMON}
         | {key: _get_spelling(spellings[key]) for key in SPECIAL_TOKENS if spellings.get(key)}
         | ({} if length is None else {"model_max_length": length})
     )
@@ -111,28 +127,45 @@ def read_tokenizer_json(path: Path) -> dict[str, Any]:
     }
 
 
-def write_files(directory: Path, *, backend_json: str, vocabulary: list[str], settings: Mapping[str, Any]) -> None:
-    """Writes ``tokenizer.json``, ``vocab.txt`` and two files of settings, each completely or not at all.
+def write_files(
+    directory: Path,
+    *,
+    settings: Mapping[str, Any],
+    tokenizer_class: str = CLASSES[0],
+    backend_json: str | None = None,
+    vocabulary: Sequence[str] | None = None,
+    added_tokens: Mapping[int, AddedToken] | None = None,
+) -> None:
+    """Writes the files of a tokenizer, each completely or not at all.
 
     Args:
         directory: created if needed; files with the same names are replaced, others are not changed.
-        backend_json: the content of ``tokenizer.json``.
-        vocabulary: tokens in id order, without tokens added after it, which only ``tokenizer.json`` can contain.
         settings: the content of ``tokenizer_config.json`` without the class.
+        tokenizer_class: the class that transformers opens the files with.
+        backend_json: the content of ``tokenizer.json``; None if this class has no such file.
+        vocabulary: tokens in id order, without tokens added after it; None if this class has no ``vocab.txt``.
+        added_tokens: the special and added tokens by id, for a class without ``tokenizer.json``.
     """
     spellings = {key: settings[key] for key in SPECIAL_TOKENS}
-    files.write_text(directory / "vocab.txt", "".join(f"{token}\n" for token in vocabulary))
-    files.write_text(directory / "tokenizer.json", backend_json)
+    config = {"tokenizer_class": tokenizer_class, **settings}
+    if vocabulary is not None:
+        files.write_text(directory / "vocab.txt", "".join(f"{token}\n" for token in vocabulary))
+    if backend_json is not None:
+        files.write_text(directory / "tokenizer.json", backend_json)
+    if added_tokens is not None:
+        config["added_tokens_decoder"] = {
+            str(id): {"content": token.content, **{flag: getattr(token, flag) for flag in FLAGS}}
+            for id, token in sorted(added_tokens.items())
+        }
     files.write_text(directory / "special_tokens_map.json", files.to_json(spellings))
-    config = {"tokenizer_class": "BertTokenizer", **settings}
     files.write_text(directory / "tokenizer_config.json", files.to_json(config))
 
 
-def check_types(settings: Mapping[str, Any]) -> None:
+def check_types(settings: Mapping[str, Any], types: Mapping[str, Any]) -> None:
     """Raises ``InputError`` for a setting of a wrong type."""
     for name, value in settings.items():
-        if not isinstance(value, TYPES[name]):
-            expected = getattr(TYPES[name], "__name__", TYPES[name])
+        if not isinstance(value, types[name]):
+            expected = getattr(types[name], "__name__", types[name])
             raise InputError(f"{name} is {value!r} ({type(value).__name__}); {expected} was expected.")
 
 
@@ -147,8 +180,8 @@ def _get_spelling(token: Any) -> Any:
     return token.get("content") if isinstance(token, dict) else token
 
 
-def _check_class(source: Source, config: Mapping[str, Any]) -> None:
-    name = config.get("tokenizer_class") or CLASSES[0]
+def _check_class(source: Source) -> None:
+    name = _read(source, "tokenizer_config.json").get("tokenizer_class") or CLASSES[0]
     if str(name).removesuffix("Fast") not in CLASSES:
         raise InputError(
             f"{source.name}: tokenizer_config.json has tokenizer_class {name!r}, whose rules for vocab.txt are not "

@@ -1,6 +1,7 @@
 """The tokenizer of an embedding model."""
 
 from pathlib import Path
+from typing import Any
 
 from keras_bert_impl.sources import Source
 from keras_bert_impl.tokenization.bert_tokenizer import BertTokenizer
@@ -19,5 +20,8 @@ def open_sentence_tokenizer(source: str | Path | Source, *, do_lower_case: bool)
     tokenizer = BertTokenizer.from_pretrained(source)
     if tokenizer.do_lower_case or not do_lower_case:
         return tokenizer
-    strip_accents = bool(tokenizer.strip_accents)  # With None, a tokenizer that lower-cases removes accents.
-    return BertTokenizer.from_pretrained(source, do_lower_case=True, strip_accents=strip_accents)
+    # With None, a tokenizer that lower-cases removes accents.
+    accents: dict[str, Any] = (
+        {"strip_accents": bool(tokenizer.strip_accents)} if "strip_accents" in tokenizer.settings else {}
+    )
+    return BertTokenizer.from_pretrained(source, do_lower_case=True, **accents)

@@ -15,15 +15,19 @@ from typing import Any
 
 import pytest
 from hub_server import Hub, make_environment, serve
+from languages import JAPANESE, make_japanese_vocabulary
 from page_code import extract_blocks, extract_commands
 from sentence_models import make_directory
 
 from keras_bert_impl import BertModel
 from keras_bert_impl.checkpoints.weight_files import WEIGHTS
 from keras_bert_impl.cli.main import main
+from keras_bert_impl.config import BertConfig
+from keras_bert_impl.models import BertForSequenceClassification
 from keras_bert_impl.sources import WEIGHTS_SUFFIXES
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.options import LOSSES, EmbeddingOptions
+from keras_bert_impl.tokenization import BertJapaneseTokenizer
 from keras_bert_impl.training import DistillationSettings, FineTuningSettings
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +39,7 @@ SMALL_BUDGETS = (DOCS / "guides" / "small-budgets.md").read_text(encoding="utf-8
 SERVING = (DOCS / "guides" / "serving.md").read_text(encoding="utf-8")
 SEARCH = (DOCS / "guides" / "semantic-search.md").read_text(encoding="utf-8")
 HUB = (DOCS / "guides" / "hub.md").read_text(encoding="utf-8")
+LANGUAGES = (DOCS / "guides" / "languages.md").read_text(encoding="utf-8")
 INTERPRETATION = (DOCS / "guides" / "interpretation.md").read_text(encoding="utf-8")
 
 
@@ -100,6 +105,27 @@ def test_fine_tuning(guide_directory: Path, capsys: pytest.CaptureFixture[str]) 
     exec(compile(with_ids, "fine-tuning.md", "exec"), {})
     for run in ("with-strings", "with-fit"):
         assert main(["predict", f"runs/{run}", "A great film."]) == 0
+
+
+@pytest.mark.slow
+def test_other_languages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    vocabulary = make_japanese_vocabulary([*JAPANESE, "ネコは平成生まれ。とても面白い映画だった。退屈な"])
+    tokenizer = BertJapaneseTokenizer([*vocabulary, "ネコ", "平成"], word_tokenizer_type="mecab", model_max_length=61)
+    sizes = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 3, "intermediate_size": 17}
+    config = BertConfig(vocab_size=tokenizer.vocab_size, max_position_embeddings=61, **sizes)
+    BertForSequenceClassification(config).save_pretrained("japanese-sentiment")
+    for directory in ("tohoku-nlp/bert-base-japanese-v3", "japanese-sentiment"):
+        tokenizer.save_pretrained(directory)
+    Path("corpus.txt").write_text("\n\n".join(JAPANESE), encoding="utf-8")
+    for command in extract_commands(LANGUAGES):
+        assert main(command) == 0, command
+    capsys.readouterr()
+    in_text, served = extract_blocks(LANGUAGES)
+    exec(compile(in_text, "languages.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines()[:3] == ["ネコ ﾈｺ", "は は", "平成 ㍻"]
+    exec(compile(served, "languages.md", "exec"), {})
+    assert "shape=(2,), dtype=string" in capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings("ignore:.* is deprecated:DeprecationWarning")  # KerasTuner's, of Python's threads.

@@ -296,8 +296,8 @@ def test_other_kinds_of_tokenizer_json(content: dict, message: str, tmp_path: Pa
         ({"vocab": SMALL, "tokenizer_config": {"model_max_length": "512"}}, "model_max_length is '512'"),
         ({"vocab": SMALL, "tokenizer_config": []}, r"tokenizer_config\.json contains a JSON list"),
         (
-            {"vocab": SMALL, "tokenizer_config": {"tokenizer_class": "BertJapaneseTokenizer"}},
-            r"tokenizer_class 'BertJapaneseTokenizer', whose rules .* are not BERT's",
+            {"vocab": SMALL, "tokenizer_config": {"tokenizer_class": "RoFormerTokenizer"}},
+            r"tokenizer_class 'RoFormerTokenizer', whose rules .* are not BERT's",
         ),
         ({"vocab": SMALL, "added_tokens": {"x": 99}}, "added tokens in .* 'x' has 99 instead of 10"),
         ({"vocab": SMALL, "added_tokens": {"x": "10"}}, "added tokens in .* cannot be used"),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.export.tokenizer.in_graph import InGraphTokenizer, Tokens, count_tokens
+from keras_bert_impl.export.tokenizer.in_graph import Tokens, count_tokens
 from keras_bert_impl.export.tokenizer.ragged_ops import find_positions
 from keras_bert_impl.tokenization import BertTokenizer
 
@@ -27,7 +27,7 @@ class ServedModel:
         run: maps the inputs of `Task.list_export_inputs` to the model's outputs by name, in float32.
         task: the model's task.
         tokenizer: the model's tokenizer.
-        in_graph: the same tokenizer as TensorFlow operations.
+        in_graph: the same tokenizer as TensorFlow operations; None if the export takes ids only.
         config: the model's configuration.
         max_length: the maximum length of a row in tokens.
         ids_spec: the specification of each input of ``run``.
@@ -36,7 +36,7 @@ class ServedModel:
     run: Callable[[Tensors], Tensors]
     task: Any
     tokenizer: BertTokenizer
-    in_graph: InGraphTokenizer
+    in_graph: Any  # InGraphTokenizer, which only signatures over text call.
     config: BertConfig
     max_length: int
     ids_spec: tf.TensorSpec

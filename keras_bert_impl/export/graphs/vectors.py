@@ -57,6 +57,7 @@ def make_endpoints(served: ServedModel) -> dict[str, Endpoint]:
 
     def make_function(prompt: str) -> Callable[[Any], Tensors]:
         excluded = count_prompt_tokens(served.tokenizer, prompt, served.max_length)
+        prompt = served.tokenizer.make_graph_text(prompt)
 
         def serve_text(text: Any) -> Tensors:
             return shared(tf.strings.join([prompt, text]) if prompt else text, excluded)

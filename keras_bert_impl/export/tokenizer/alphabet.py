@@ -88,7 +88,11 @@ def make_alphabet(
     Raises:
         InputError: the order of combining characters would matter.
     """
-    rules = find_character_rules(tokenizer.do_lower_case, tokenizer.strip_accents, tokenizer.tokenize_chinese_chars)
+    accents = tokenizer.strip_accents
+    removes_accents = tokenizer.do_lower_case if accents is None else accents
+    rules = find_character_rules(tokenizer.do_lower_case, accents, tokenizer.tokenize_chinese_chars)
+    if tokenizer.not_in_graph:  # Its text is normalized and split into words already.
+        rules, removes_accents = {ord(" "): (SPACE,)}, False
     changed = set().union(*rules.values())
     used = {
         (letter, alone)
@@ -96,7 +100,7 @@ def make_alphabet(
         for alone in (True, False)
         if (letter, alone) in changed or not (alone or ord(letter) in rules)
     }
-    if tokenizer.do_lower_case if tokenizer.strip_accents is None else tokenizer.strip_accents:
+    if removes_accents:
         _check_combining(used)
     words = sorted(letter for letter, alone in used if alone and (letter, alone) != SPACE)
     letters = sorted(letter for letter, alone in used if not alone)

@@ -63,6 +63,7 @@ class InGraphTokenizer:
     """
 
     def __init__(self, tokenizer: BertTokenizer) -> None:
+        tokenizer.check_in_graph(are_words=True)
         backend = tokenizer.backend_tokenizer
         self._special_ids = np.array([tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id], np.int32)
         added = backend.get_added_tokens_decoder()

@@ -50,6 +50,7 @@ class BertTokenizerLayer(keras.layers.Layer):
                 f"the tokenizer is {tokenizer!r:.100}; a BertTokenizer was expected, such as model.tokenizer or "
                 "BertTokenizer.from_pretrained(…)."
             )
+        tokenizer.check_in_graph()
         length = tokenizer.model_max_length if max_length is None else max_length
         if length < 3:
             raise InputError(f"max_length is {length}; at least 3 was expected: [CLS], a token and [SEP].")
