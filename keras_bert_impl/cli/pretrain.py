@@ -152,13 +152,14 @@ def _grow_vocabulary(options: argparse.Namespace) -> int:
     from keras_bert_impl.data.tables import read_lines
     from keras_bert_impl.recipes.grow_vocabulary import add_words, grow_vocabulary
 
+    source = get_source(options, "source")
     if options.words:
         given = [line.strip() for _, line in read_lines(options.words)]
-        add_words(options.source, given, options.output)
+        add_words(source, given, options.output)
         print(f"{len(given):,} words written to {options.output}")
         return 0
     with _open_lines(options) as lines:
-        words = grow_vocabulary(options.source, lines, options.output, size=options.size, min_count=options.min_count)
+        words = grow_vocabulary(source, lines, options.output, size=options.size, min_count=options.min_count)
     for word in words[:_SHOWN_WORDS]:
         print(f"{word.count:8,} × {word.word}  ({' '.join(word.pieces)})")
     if len(words) > _SHOWN_WORDS:
@@ -204,8 +205,8 @@ def _pretrain(options: argparse.Namespace) -> int:
     start_framework(strategy=options.strategy)
     from keras_bert_impl.training.pretraining import pretrain
 
-    kind = objective.get("kind", Objective.kind)
-    recipe = RECIPES[options.recipe] if options.recipe else choose_defaults(kind, options.init)
+    kind, init = objective.get("kind", Objective.kind), get_source(options, "init")
+    recipe = RECIPES[options.recipe] if options.recipe else choose_defaults(kind, init)
     recipe = recipe.override(objective=objective, settings=collect_settings(options, PretrainingSettings))
     steps = recipe.steps if options.steps is None and options.minutes is None else options.steps
     if steps is None and options.minutes is None:
@@ -214,12 +215,12 @@ def _pretrain(options: argparse.Namespace) -> int:
         options.shards,
         output=options.output,
         preset=options.preset,
-        init=get_source(options, "init"),
+        init=init,
         steps=steps,
         minutes=options.minutes,
         objective=recipe.objective,
         settings=recipe.settings,
-        teacher=options.teacher,
+        teacher=get_source(options, "teacher"),
         distillation=distillation,
         command=options.command,
         **make_run_arguments(options),
