@@ -70,6 +70,7 @@ _OLD_NAMES = {
     "dense": "pooled_dense",
     "masked_lm_head": "mlm_head",
 }
+_BACKBONE = "BertBackbone"
 # The classes of tasks in KerasHub, and in KerasNLP before it.
 _TASKS = {
     "BertMaskedLM": "BertForMaskedLM",
@@ -163,9 +164,12 @@ def read_config(source: Source) -> tuple[Path, dict[str, Any]]:
     Raises:
         InputError: the source has no configuration, it is damaged, or it is that of another model.
     """
-    archive = find_archive(source)
-    path = archive or source.get_config()
-    return path, convert_config(read_archive_config(path) if archive else read_json(path), source, path)
+    path = find_archive(source) or source.get_config()
+    return path, convert_config(_read_values(path), source, path)
+
+
+def _read_values(path: Path) -> dict[str, Any]:
+    return read_archive_config(path) if path.suffix == ".keras" else read_json(path)
 
 
 def convert_config(values: dict[str, Any], source: Source, path: Path) -> dict[str, Any]:
@@ -185,7 +189,7 @@ def convert_config(values: dict[str, Any], source: Source, path: Path) -> dict[s
     name, config = values["class_name"], values["config"]
     if str(values.get("registered_name")).startswith("keras_bert_impl>") and isinstance(config.get("config"), dict):
         return {**config["config"], "architectures": [name]}
-    if name != "BertBackbone":
+    if name != _BACKBONE:
         raise InputError(
             f"{path} is that of a {name}; a model of this package or KerasHub's BertBackbone was expected."
         )
@@ -211,9 +215,9 @@ def _read_task(source: Source) -> tuple[str, Mapping[str, Any]]:
 
 
 def is_preset(source: Source) -> bool:
-    """Whether a source is a preset of KerasHub."""
-    path = source.find_config() if find_archive(source) is None else None
-    return path is not None and is_serialized(read_json(path))
+    """Whether a source is a preset of KerasHub, or a ``.keras`` file with its backbone."""
+    path = find_archive(source) or source.find_config()
+    return path is not None and _read_values(path).get("class_name") == _BACKBONE
 
 
 def list_differences(source: Source) -> tuple[str, ...]:

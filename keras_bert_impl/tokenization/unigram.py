@@ -121,6 +121,12 @@ class UnigramTokenizer(BertTokenizer):
         super()._set_backend(backend)
         self._added = {token.content for token in backend.get_added_tokens_decoder().values()}
 
+    def _check_new(self, tokens: list[str]) -> None:
+        raise InputError(
+            "a UnigramTokenizer cannot get new tokens, because each piece of its model has a probability. Add them "
+            "with transformers, and open the tokenizer.json that it writes."
+        )
+
     @classmethod
     def _read_arguments(cls, source: Source) -> dict[str, Any]:
         path = source.find_file("tokenizer.json")

@@ -177,6 +177,10 @@ def test_a_preset_of_a_backbone(tmp_path: Path) -> None:
     assert_close(ours["last_hidden_state"], expected["sequence_output"])
     assert_close(ours["pooler_output"], expected["pooled_output"])
     assert {entry.status for entry in model.load_report.entries} == {"loaded"}
+    theirs.save(tmp_path / "backbone.keras")
+    again = BertModel.from_pretrained(tmp_path / "backbone.keras")
+    assert_same_state(again, model)
+    assert again.load_report.notes == model.load_report.notes
 
 
 def test_a_preset_of_a_masked_lm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -183,3 +183,10 @@ def test_what_cannot_be_opened(learned: list[tuple[str, float]], tmp_path: Path)
     backend.post_processor = processors.BertProcessing(("<s>", 0), ("</s>", 2))
     with pytest.raises(InputError, match=r"makes </s> ▁a <s> ▁a <s> .* <s> a </s> a </s> was expected"):
         UnigramTokenizer(backend.to_str())
+
+
+def test_new_tokens_are_refused(learned: list[tuple[str, float]]) -> None:
+    tokenizer = UnigramTokenizer(make_xlm_r(learned).to_str())
+    for add in (tokenizer.add_tokens, tokenizer.add_words):
+        with pytest.raises(InputError, match="a UnigramTokenizer cannot get new tokens"):
+            add(["quokka"])

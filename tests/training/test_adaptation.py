@@ -169,7 +169,7 @@ def test_defaults_that_suit_a_checkpoint() -> None:
     assert new == choose_defaults("mlm-nsp", "bert").settings == PretrainingSettings()
 
 
-@pytest.mark.parametrize("kind", ["mlm", "mlm-nsp"])
+@pytest.mark.parametrize("kind", [pytest.param("mlm", marks=pytest.mark.slow), "mlm-nsp"])
 def test_a_teacher_of_pretraining(corpus: TokenCorpus, tmp_path: Path, kind: str) -> None:
     """The labels of a batch are the outputs of the teacher; its hidden states have the weights of the tokens."""
     task = TASKS[Objective(kind=kind).task]
@@ -195,6 +195,7 @@ def test_a_teacher_of_pretraining(corpus: TokenCorpus, tmp_path: Path, kind: str
     assert logs["loss"] == pytest.approx(0.5 * own, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_teacher(corpus: TokenCorpus, tmp_path: Path) -> None:
     teacher = write_checkpoint(tmp_path / "teacher", BertForMaskedLM, corpus.tokenizer, num_hidden_layers=2)
     lines: list[str] = []
@@ -210,6 +211,15 @@ def test_a_run_with_a_teacher(corpus: TokenCorpus, tmp_path: Path) -> None:
     plain = pretrain(corpus.directory, output=tmp_path / "plain", init=init, **arguments)
     assert plain["held_out"] != metrics["held_out"]
 
+
+def test_teachers_that_cannot_be_used(corpus: TokenCorpus, tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {
+        "objective": OBJECTIVE,
+        "settings": SETTINGS,
+        "log": lambda _: None,
+        "steps": 3,
+        "output": tmp_path / "run",
+    }
     other = BertTokenizer([*corpus.tokenizer.vocabulary[:-1], "other"])
     foreign = write_checkpoint(tmp_path / "foreign", BertForMaskedLM, other)
     backbone = write_checkpoint(tmp_path / "backbone", BertModel, corpus.tokenizer)
@@ -218,7 +228,7 @@ def test_a_run_with_a_teacher(corpus: TokenCorpus, tmp_path: Path) -> None:
         (backbone, "backbone lacks cls\\.predictions\\.bias, .* it was not trained as BertForMaskedLM"),
     ):
         with pytest.raises(InputError, match=message):
-            pretrain(corpus.directory, output=tmp_path / "bad", init=init, teacher=source, **arguments)
+            pretrain(corpus.directory, teacher=source, **arguments)
     with pytest.raises(InputError, match="there are settings of distillation, but no teacher"):
-        pretrain(corpus.directory, output=tmp_path / "bad", distillation=lesson, **arguments)
-    assert not (tmp_path / "bad").exists()
+        pretrain(corpus.directory, distillation=DistillationSettings(), **arguments)
+    assert not (tmp_path / "run").exists()
