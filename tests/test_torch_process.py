@@ -11,7 +11,10 @@ from torch_process import run_in_torch_process
 
 TESTS = Path(__file__).parent
 # These are imported only in the torch process, or run as scripts.
-TORCH_FILES = {"torch_files.py", "torch_models.py", "docs/recorded/make.py"}
+TORCH_FILES = {
+    *("torch_files.py", "torch_models.py", "torch_wrappers.py"),
+    *("checkpoints/recorded/make.py", "docs/recorded/make.py"),
+}
 LIBRARIES = ("torch", "transformers", "sentence_transformers", "safetensors.torch")
 
 

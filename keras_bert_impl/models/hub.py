@@ -17,6 +17,11 @@ else:
 class HubMixin(_Base):
     """Mixin for models that can be uploaded."""
 
+    if TYPE_CHECKING:  # What the class that is mixed with defines.
+        _source: Any
+
+        def _has_tokenizer(self) -> bool: ...
+
     def push_to_hub(
         self,
         repo_id: str,
@@ -52,7 +57,7 @@ class HubMixin(_Base):
 
         >>> model.push_to_hub("my-organization/sentiment", metrics={"accuracy": 0.93})  # doctest: +SKIP
         """
-        source: Any = self._source
+        source = self._source
         with tempfile.TemporaryDirectory() as directory:
             self.save_pretrained(directory, dtype=dtype)
             if self._has_tokenizer():

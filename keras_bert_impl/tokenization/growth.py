@@ -46,7 +46,7 @@ class GrowthMixin:
         >>> tokenizer.add_tokens(["New York"])
         1
         >>> tokenizer.tokenize("New York, new york")
-        ['new york', '[UNK]', 'new york']
+        ['New York', '[UNK]', 'New York']
         """
         given = [new_tokens] if isinstance(new_tokens, str | AddedToken) else list(new_tokens)
         tokens = [

@@ -86,6 +86,26 @@ def test_ids_are_those_of_transformers_and_offsets_those_of_the_text(
     assert known > 2 * len(sentences)
 
 
+@pytest.mark.parametrize("kind", ["mecab", "mecab lower"])
+def test_new_words_are_those_of_a_longer_vocabulary(
+    kind: str, vocabulary: Path, sentences: list[str], tmp_path: Path
+) -> None:
+    tokenizer = BertJapaneseTokenizer(read(vocabulary), **KINDS[kind])
+    texts = sentences[:300]
+    known = set(tokenizer.vocabulary)
+    words = dict.fromkeys(word for text in texts for word in tokenizer.split_words(text) if word.isalpha())
+    words = [word for word in words if word not in known and word == word.lower()][:25]
+    assert tokenizer.add_words(words) == 25
+    longer = tmp_path / "vocab.txt"
+    longer.write_text("\n".join([*read(vocabulary), *words]) + "\n", encoding="utf-8")
+    expected = tokenize_by_transformers(longer, texts, KINDS[kind])
+    assert [row.tolist() for row in tokenizer(texts, padding=False)["input_ids"]] == expected
+    assert sum(id >= len(read(vocabulary)) for row in expected for id in row) >= 25
+    tokenizer.save_pretrained(tmp_path / "saved")
+    again = BertTokenizer.from_pretrained(tmp_path / "saved")
+    assert [row.tolist() for row in again(texts, padding=False)["input_ids"]] == expected
+
+
 COLUMNS = ("input_ids", "offset_mapping")
 
 
