@@ -130,7 +130,8 @@ def multiply_int8(x: Any, kernel: Int8Kernel, *, activation: Any = None, residua
     x = tf.cast(x, tf.float32) * kernel.scale.value()
     if kernel.shift is not None:
         x += kernel.shift.value()
-    largest_x = tf.reduce_max(tf.abs(x) if kernel.shift is None else x)
+    # The maximum of an empty batch is minus infinity.
+    largest_x = tf.maximum(tf.reduce_max(tf.abs(x) if kernel.shift is None else x), np.float32(1e-6))
     integers, *x_range = tf.raw_ops.QuantizeV2(
         input=x,
         min_range=-largest_x if kernel.shift is None else tf.zeros([]),

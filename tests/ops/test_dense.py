@@ -13,7 +13,7 @@ import tensorflow as tf
 from scipy.special import erf
 
 from keras_bert_impl.ops.activations import ACTIVATIONS
-from keras_bert_impl.ops.dense import Int8Kernel, _has_fused_kernel, dense, has_int8_kernel
+from keras_bert_impl.ops.dense import Int8Kernel, _has_fused_kernel, dense, has_int8_kernel, multiply_int8
 from keras_bert_impl.ops.variants import use_variants
 
 needs_onednn = pytest.mark.skipif(not _has_fused_kernel(tf.float32), reason="this TensorFlow has no fused products")
@@ -116,6 +116,20 @@ def test_products_in_integers(is_shifted: bool, dtype: str) -> None:
     np.testing.assert_allclose(found, FORMULAS["gelu"](expected), atol=tolerance)
     found, _ = run(("int8", "fused"), kernel, dtype=dtype, residual=RESIDUAL)
     np.testing.assert_allclose(found, expected + RESIDUAL, atol=tolerance)
+
+
+@pytest.mark.skipif(not has_int8_kernel(), reason="this TensorFlow has no products in integers")
+@pytest.mark.parametrize("is_shifted", [False, True])
+def test_no_rows_in_integers(is_shifted: bool) -> None:
+    kernel, _ = make_int8(is_shifted=is_shifted)
+
+    @tf.function(autograph=False)
+    def compute(x: Any) -> Any:
+        return multiply_int8(x, kernel, activation=ACTIVATIONS["gelu"])
+
+    assert compute(tf.zeros([0, 48])).shape == (0, 31)
+    if not is_shifted:  # Otherwise the bias compensates for a shift that is rounded.
+        np.testing.assert_allclose(compute(tf.zeros([2, 48])), [FORMULAS["gelu"](BIAS)] * 2, atol=1e-5)
 
 
 def test_a_layer_without_integers_is_computed_as_before() -> None:
