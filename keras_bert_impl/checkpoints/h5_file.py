@@ -165,7 +165,7 @@ def _name_variable(root: Any, parts: tuple[str, ...], path: Path) -> str:
     name = "/".join(parts)
     if parts[0] != "layers" or len(parts) < 3 or parts[-2] != "vars" or not parts[-1].isdecimal():
         return name
-    # A model can contain the BERT as a layer, which has layers of its own.
+    # The BERT can be a layer of another model; its layers are inside that layer.
     begin = len(parts) - parts[::-1].index("layers")
     is_task = path.name == TASK_WEIGHTS and begin == 1
     names = []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_bert_impl.checkpoints.names import find_path, remove_scopes, to_torch_name
+from keras_bert_impl.checkpoints.names import find_path, remove_scopes, to_torch_names
 from keras_bert_impl.errors import InputError, join_names
 from keras_bert_impl.files import read_json, to_json, write_text
 from keras_bert_impl.keras_formats import TASK_WEIGHTS, find_archive
@@ -193,10 +193,10 @@ def _compare_others(tensors: Mapping[str, np.ndarray], path: Path, source: Sourc
 def _find_difference(tensors: Mapping[str, np.ndarray], other: Path, source: Source) -> str | None:
     """Returns the name of a tensor that differs in another file; None if there is none, or if it cannot be read."""
     try:
-        expected = _arrange(_read(other, source))
+        expected, arranged = _arrange(_read(other, source)), _arrange(tensors)
     except (InputError, OSError):
         return None
-    for name, array in _arrange(tensors).items():
+    for name, array in arranged.items():
         if name in expected and array.shape != expected[name].shape:
             return name
         if name in expected and array.ndim == 1 and not np.allclose(array, expected[name], rtol=_ROUNDING, atol=1e-6):
@@ -206,11 +206,11 @@ def _find_difference(tensors: Mapping[str, np.ndarray], other: Path, source: Sou
 
 def _arrange(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns the tensors of BERT by their PyTorch names, in the layout of this package."""
-    rows = {key: find_path(to_torch_name(key)) for key in tensors}
+    names = to_torch_names(tensors.keys())
     return {
-        to_torch_name(key): tensors[key].T if row[0].is_transposed(key) else tensors[key]
-        for key, row in rows.items()
-        if row is not None
+        name: tensors[key].T if found[0].is_transposed(key) else tensors[key]
+        for key, name in names.items()
+        if (found := find_path(name))
     }
 
 

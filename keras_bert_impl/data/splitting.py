@@ -24,7 +24,7 @@ def split_off(
         columns: the examples.
         fraction: the fraction of the examples that become validation data.
         seed: the seed of the draw.
-        group_column: the column by which examples belong together; ignored if there is no such column.
+        group_column: the column by which examples belong together; ignored if the examples lack it.
         strata: the stratum of each example; None: there is one.
 
     Returns:

@@ -37,7 +37,7 @@ def dense(
     """Applies a dense layer, then an activation, or dropout and a residual connection.
 
     Args:
-        layer: the layer, which has no activation of its own. For exports its prepared weights are used: a kernel and a
+        layer: a layer without activation. For exports its prepared weights are used: a kernel and a
             bias, or an `Int8Kernel`.
         x: ``[..., inputs]``.
         activation: a function, such as `keras_bert_impl.ops.activations.gelu`; None: the identity.

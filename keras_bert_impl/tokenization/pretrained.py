@@ -42,7 +42,7 @@ def read_arguments(source: Source) -> dict[str, Any]:
     """Reads the constructor arguments of the `BertTokenizer` of a source.
 
     ``tokenizer.json`` takes precedence over ``vocab.txt``, because only it contains added tokens with their flags. That
-    of a KerasHub preset has other content, and the vocabulary is in a file of its own.
+    of a KerasHub preset has other content, and the vocabulary is in a separate file.
     Settings in ``tokenizer_config.json`` take precedence over those in ``tokenizer.json``, as in transformers. The
     maximum length is that of ``tokenizer_config.json``, otherwise the model's number of positions.
 

@@ -127,7 +127,7 @@ class DistilledTask:
     def make(
         cls, task: Task, teacher: str | Path | None, settings: DistillationSettings | None
     ) -> "DistilledTask | None":
-        """Returns the task that is learned from the teacher too; None if there is no teacher.
+        """Returns the task with the teacher's outputs as further labels; None without a teacher.
 
         Raises:
             InputError: there are settings, but no teacher; or the teacher cannot be used.

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-# The steps over which the inverse square root decays if there is no warm-up, as in transformers.
+# Without warm-up, the inverse square root decays over this number of steps, as in transformers.
 _TIMESCALE = 10_000
 
 

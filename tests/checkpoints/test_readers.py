@@ -141,6 +141,23 @@ def test_the_order_of_formats(tmp_path: Path) -> None:
         (tmp_path / name).unlink()
 
 
+@pytest.mark.parametrize("prefix", ["", "module.bert."])
+def test_names_of_a_wrapper_are_compared_too(state: dict[str, np.ndarray], tmp_path: Path, prefix: str) -> None:
+    transformers_models.save("BertModel", tmp_path, **LAYERS)
+    changed = {**state, "pooler.dense.bias": state["pooler.dense.bias"] + 1}
+    other = {prefix + name: array for name, array in changed.items()}
+    (tmp_path / "flax_model.msgpack").write_bytes(
+        msgpack.packb(
+            {
+                key: msgpack.ExtType(1, msgpack.packb((array.shape, "float32", array.tobytes())))
+                for key, array in other.items()
+            }
+        )
+    )
+    with pytest.warns(UserWarning, match=r"which differ \(pooler\.dense\.bias\): model\.safetensors is used"):
+        read_tensors(open_source(tmp_path))
+
+
 def test_formats_that_agree(state: dict[str, np.ndarray], tmp_path: Path) -> None:
     """Also if one of them is rounded, transposed, or lacks a head; a file that cannot be read is not compared."""
     transformers_models.save("BertModel", tmp_path, **LAYERS)

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import small
+from classifier_batches import Batch, make_batches
 from torch_process import run_in_torch_process
 
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data import LengthBatches, read_table
+from keras_bert_impl.data import read_table
 from keras_bert_impl.errors import InputError, Interrupted
 from keras_bert_impl.models import BertForMaskedLM
 from keras_bert_impl.prediction import Predictor
@@ -124,19 +125,6 @@ def test_steps_equal_those_of_torch(
     settings = dataclasses.replace(settings, accumulate=2)
     parts = finetune(student, **arguments, output=tmp_path / "parts", settings=settings, distillation=distillation)
     np.testing.assert_allclose(parts["training_loss"]["loss"], losses, rtol=1e-3)
-
-
-Batch = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
-
-
-def make_batches(checkpoint: Path, rows: dict[str, list[str]], settings: FineTuningSettings) -> list[Batch]:
-    """The batches of the training, in its order."""
-    names = {"negative": "LABEL_0", "positive": "LABEL_1"}
-    columns = {**rows, "label": [names[label] for label in rows["label"]]}
-    encode = {"config": BertConfig.from_pretrained(checkpoint), "max_length": settings.max_length}
-    features = TASKS["classification"].encode(columns, BertTokenizer.from_pretrained(checkpoint), **encode)
-    batches = LengthBatches(features, settings.batch_size, seed=settings.seed)
-    return [batches[k] for k in range(len(batches))]
 
 
 @run_in_torch_process

@@ -21,16 +21,15 @@ import pytest
 import safetensors.numpy
 import small
 import transformers_models
+from classifier_batches import Batch, make_batches
 from sklearn.metrics import accuracy_score, f1_score
 from torch_process import run_in_torch_process
 
 from keras_bert_impl.cli.main import main
-from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data import LengthBatches, read_table, split_off
+from keras_bert_impl.data import read_table, split_off
 from keras_bert_impl.errors import InputError, Interrupted
 from keras_bert_impl.prediction import Predictor
 from keras_bert_impl.tasks import TASKS
-from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training import FineTuningSettings, finetune
 from keras_bert_impl.training.fine_tuning import KeepBest
 
@@ -324,19 +323,6 @@ def test_steps_without_dropout_equal_those_of_transformers_on_torch(
         # Adam divides by the size of a gradient: other weights with almost no gradient follow rounding errors too.
         change = theirs[name] - start[name]
         assert np.square(ours[name] - theirs[name]).mean() < 1e-5 * np.square(change).mean(), name
-
-
-Batch = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
-
-
-def make_batches(checkpoint: Path, columns: dict[str, list[Any]], settings: FineTuningSettings) -> list[Batch]:
-    """The batches of the training, in its order."""
-    names = {"negative": "LABEL_0", "positive": "LABEL_1"}
-    columns = {**columns, "label": [names[label] for label in columns["label"]]}
-    encode = {"config": BertConfig.from_pretrained(checkpoint), "max_length": settings.max_length}
-    features = TASKS["classification"].encode(columns, BertTokenizer.from_pretrained(checkpoint), **encode)
-    batches = LengthBatches(features, settings.batch_size, seed=settings.seed)
-    return [batches[k] for k in range(len(batches))]
 
 
 @run_in_torch_process
