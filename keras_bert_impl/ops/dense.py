@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_bert_impl.ops.activations import ACTIVATIONS, FUSED_ACTIVATIONS
-from keras_bert_impl.ops.onednn import can_run, emit
+from keras_bert_impl.ops.onednn import can_run, emit, is_enabled
 from keras_bert_impl.ops.variants import choose, find_prepared
 
 
@@ -101,16 +101,14 @@ def _has_fused_kernel(dtype: Any) -> bool:
     """Whether this TensorFlow and this machine run the fused product in this dtype."""
     import tensorflow as tf
 
-    if dtype not in (tf.float32, tf.bfloat16, tf.float16):
+    if dtype not in (tf.float32, tf.bfloat16, tf.float16) or not is_enabled():
         return False
-    x = np.ones((16, 16), np.float32)
 
-    def run() -> Any:
-        tensor = tf.cast(x, dtype)
-        outputs = _emit_fused(tensor, tensor, tensor[0], ACTIVATIONS["gelu"], None)
-        return _emit_fused(outputs, tensor, tensor[0], None, tensor)
+    def run(x: Any) -> Any:
+        outputs = _emit_fused(x, x, x[0], ACTIVATIONS["gelu"], None)
+        return _emit_fused(outputs, x, x[0], None, x)
 
-    return can_run(run)
+    return can_run(run, np.ones((16, 16), dtype.as_numpy_dtype))
 
 
 def _int8_dense(layer: keras.layers.Dense, x: Any, activation: Any, residual: Any, dropout: Any) -> Any:
@@ -170,10 +168,10 @@ def has_int8_kernel() -> bool:
 
     kernel = Int8Kernel(*map(tf.Variable, (np.ones((16, 16), np.int8), *np.ones((4, 16), np.float32))))
 
-    def run() -> Any:
-        return multiply_int8(tf.ones([2, 16]), kernel, activation=ACTIVATIONS["gelu"])
+    def run(x: Any) -> Any:
+        return multiply_int8(x, kernel, activation=ACTIVATIONS["gelu"])
 
-    return can_run(run)
+    return can_run(run, np.ones((2, 16), np.float32))
 
 
 def _recording_dense(layer: keras.layers.Dense, x: Any, *arguments: Any) -> Any:

@@ -20,10 +20,25 @@ def emit(operation: str, inputs: Sequence[Any], dtype: Any, **attributes: Any) -
     return graph.create_op(operation, list(inputs), [dtype], name=operation.strip("_"), attrs=attrs).outputs[0]
 
 
-def can_run(function: Callable[[], Any]) -> bool:
+def is_enabled() -> bool:
+    """Whether TensorFlow computes by oneDNN: by itself if the processor is made for it, and as users set it.
+
+    Without it the fused products lack most fusions, and TensorFlow logs each one that it cannot do.
+    """
+    from tensorflow.python.util._pywrap_util_port import IsMklEnabled  # No public function tells.
+
+    return IsMklEnabled()
+
+
+def can_run(function: Callable[..., Any], *inputs: Any) -> bool:
     """Whether this TensorFlow and this machine run a function that emits operations; it is traced and called once.
 
     They do not if TensorFlow was built without oneDNN or uses a GPU, or if the processor is not supported.
+
+    Args:
+        function: what to call.
+        *inputs: its arguments, NumPy arrays or tensors. Operations of constants would be folded, by other kernels than
+            those of oneDNN.
     """
     import tensorflow as tf
 
@@ -31,7 +46,7 @@ def can_run(function: Callable[[], Any]) -> bool:
         return False
     with tf.init_scope():  # Outside of the graph that is being traced.
         try:
-            tf.function(function, autograph=False)()
+            tf.function(function, autograph=False)(*map(tf.convert_to_tensor, inputs))
         # In this order: TensorFlow lacks the operation, or the processor is not supported. Other errors are faults of
         # the caller.
         except (RuntimeError, tf.errors.OpError):

@@ -138,8 +138,10 @@ def test_a_layer_without_integers_is_computed_as_before() -> None:
     assert "_QuantizedMatMul" not in operations
 
 
-def test_tensorflow_without_onednn() -> None:
+@pytest.mark.parametrize(("option", "found"), [("0", "False\n"), pytest.param("1", "True\n", marks=needs_onednn)])
+def test_the_trial_of_kernels_logs_nothing(option: str, found: str) -> None:
     code = "import tensorflow as tf; from keras_bert_impl.ops import dense; print(dense._has_fused_kernel(tf.float32))"
-    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
+    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": option, "TF_CPP_MIN_LOG_LEVEL": "1"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+    assert done.stdout == found
+    assert "Fusion is not implemented" not in done.stderr
