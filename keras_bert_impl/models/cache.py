@@ -6,6 +6,8 @@ from typing import Any
 
 # The attribute of a model. `BertPreTrainedModel` hides it from Keras, which would save the models in it.
 CACHE = "_cached_objects"
+# The key of the layers that LoRA and quantization can change.
+_LAYERS = "layers"
 _lock = threading.RLock()
 
 
@@ -15,11 +17,12 @@ def cached_on(model: Any, name: str, make: Callable[[], Any]) -> Any:
     The cache is not tracked by Keras, and is not used after LoRA or quantization changed the variables of a layer.
     Only one thread at a time calls ``make``.
     """
-    # The key lacks the paths of the variables: collecting them takes several percent of the time of a single text.
-    states = [(layer.dtype_policy.name, getattr(layer, "lora_enabled", False)) for layer in model._flatten_layers()]
-    key = (name, *states)
     with _lock:
         cache = vars(model).setdefault(CACHE, {})
+        # Collecting layers, or the paths of variables, takes several percent of the time of a single text.
+        if _LAYERS not in cache:
+            cache[_LAYERS] = [layer for layer in model._flatten_layers() if hasattr(layer, "lora_enabled")]
+        key = (name, *[(layer.dtype_policy.name, layer.lora_enabled) for layer in cache[_LAYERS]])
         if key not in cache:
             cache[key] = make()
         return cache[key]

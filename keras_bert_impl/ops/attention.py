@@ -55,9 +55,9 @@ def _attend(
     query: Any, key: Any, value: Any, bias: Any, *, dropout: keras.layers.Dropout, training: Any, **_: Any
 ) -> tuple[Any, Any]:
     """Scaled dot-product attention as 4-D products with one additive bias: the form that TensorFlow fuses on CPU."""
-    query = ops.transpose(query, (0, 2, 1, 3))  # [B, N, Q, S]
-    key = ops.transpose(key, (0, 2, 3, 1))  # [B, N, S, T]
-    value = ops.transpose(value, (0, 2, 1, 3))  # [B, N, T, S]
+    query = _transpose(query, (0, 2, 1, 3))  # [B, N, Q, S]
+    key = _transpose(key, (0, 2, 3, 1))  # [B, N, S, T]
+    value = _transpose(value, (0, 2, 1, 3))  # [B, N, T, S]
     scores = ops.matmul(query, key) * (1 / math.sqrt(query.shape[-1]))  # [B, N, Q, T]
     if bias is not None:
         scores = scores + bias
@@ -65,7 +65,19 @@ def _attend(
     variants = {"tensorflow training": _drop_and_save_mask}
     multiply = choose(_drop_and_multiply, variants, training=training and dropout.rate > 0)
     context = multiply(dropout, ops.cast(probabilities, value.dtype), value)
-    return ops.transpose(context, (0, 2, 1, 3)), probabilities  # [B, Q, N, S]
+    return _transpose(context, (0, 2, 1, 3)), probabilities  # [B, Q, N, S]
+
+
+def _transpose(x: Any, axes: Sequence[int]) -> Any:
+    return choose(ops.transpose, {"fused": _transpose_by_einsum})(x, axes)
+
+
+def _transpose_by_einsum(x: Any, axes: Sequence[int]) -> Any:
+    """Without oneDNN, which takes five times as long for a single sentence, because it wakes other threads."""
+    import tensorflow as tf
+
+    names = "abcde"[: len(axes)]
+    return tf.einsum(f"{names}->{''.join(names[axis] for axis in axes)}", x)
 
 
 def _attend_fused(query: Any, key: Any, value: Any, bias: Any, **options: Any) -> tuple[Any, Any]:
@@ -119,11 +131,11 @@ def _merged_self_attention(
     batch, length = tf.shape(attention_bias)[0], tf.shape(attention_bias)[3]
     projected = dense(projections[0], tf.reshape(hidden_states, [-1, hidden_size]))
     projected = tf.reshape(projected, tf.stack([batch, length, 3, num_heads, hidden_size // num_heads]))
-    query, key, value = tf.unstack(tf.transpose(projected, [2, 0, 3, 1, 4]))  # [B, N, T, S]
+    query, key, value = tf.unstack(_transpose(projected, (2, 0, 3, 1, 4)))  # [B, N, T, S]
     query = query if query_states is None else query[:, :, :1]
     scores = tf.matmul(query, key, transpose_b=True) + attention_bias  # [B, N, Q, T]
     probabilities = tf.nn.softmax(tf.cast(scores, tf.float32))
-    context = tf.transpose(tf.matmul(tf.cast(probabilities, value.dtype), value), [0, 2, 1, 3])
+    context = _transpose(tf.matmul(tf.cast(probabilities, value.dtype), value), (0, 2, 1, 3))
     return tf.reshape(context, tf.shape(hidden_states if query_states is None else query_states)), probabilities
 
 

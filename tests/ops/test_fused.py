@@ -80,3 +80,35 @@ def test_inputs_of_another_dtype() -> None:
     ids = np.array([[2, 71, 8, 3]])
     expected = run({"input_ids": ids.astype(np.int32)})["last_hidden_state"]
     assert np.array_equal(run({"input_ids": ids.astype(np.int64)})["last_hidden_state"], expected)
+
+
+@pytest.mark.skipif(bool(tf.config.list_logical_devices("GPU")), reason="XLA computes single texts on CPUs only")
+def test_many_single_texts() -> None:
+    """XLA computes them after a while, in another length; outputs have the length of the text."""
+    keras.utils.set_random_seed(1)
+    config = BertConfig.preset("tiny", vocab_size=99, hidden_size=48, num_hidden_layers=2, num_attention_heads=3)
+    model = BertModel(config, output_hidden_states=True, output_attentions=True)
+    run = compiled.compile_inference(model)
+    ids = np.array([[2, 71, 8, 4, 3]], np.int32)
+    inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    before = [run(inputs) for _ in range(compiled._CALLS_BEFORE_XLA)][-1]
+    after = run(inputs)
+    assert [state.shape for state in after["hidden_states"]] == [(1, 5, 48)] * 3
+    assert [part.shape for part in after["attentions"]] == [(1, 3, 5, 5)] * 2
+    assert keras.tree.map_structure(np.shape, after) == keras.tree.map_structure(np.shape, before)
+    keras.tree.map_structure(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5), after, before)
+    other = {"input_ids": np.full((1, 31), 9, np.int32), "attention_mask": np.ones((1, 31), np.int32)}
+    assert run(other)["last_hidden_state"].shape == (1, 31, 48)
+
+    model.set_weights([weight * 0.9 for weight in model.get_weights()])
+    expected = model(inputs, training=False)["last_hidden_state"]
+    np.testing.assert_allclose(run(inputs)["last_hidden_state"], expected, atol=1e-5)
+    assert np.abs(expected - before["last_hidden_state"]).max() > 0.01
+
+
+def test_single_texts_that_xla_does_not_compute() -> None:
+    model = BertModel(BertConfig.preset("tiny", vocab_size=99, num_hidden_layers=1, max_position_embeddings=40))
+    for batch, length in (((1, 33), 0), ((1, 32), 32), ((2, 16), 0), ((1, 3), 16)):
+        ids = np.full(batch, 9, np.int32)
+        assert compiled._round_up_length({"input_ids": ids, "attention_mask": ids}, model) == length
+    assert compiled._round_up_length({"input_ids": ids}, model) == 0
