@@ -139,7 +139,7 @@ def main() -> None:
             for name, make in ((_OURS, make_encode), (_THEIRS[0], make_peer_encode))
         ],
         rounds=max(5, arguments.rounds),
-        warm_up=20,
+        warm_up=50,  # XLA compiles after 32 texts.
     )
     heading, bfloat16_heading = f"{len(texts):,} sentences", f"{len(bfloat16_texts):,} sentences in bfloat16"
     ours, theirs = megabytes.values()
