@@ -47,6 +47,7 @@ class Series:
 
     Attributes:
         first: the result of the first call.
+        environment: the variables that were set for this peer alone.
         seconds: of each turn, per call.
         core_seconds: processor time of a call on all cores; less affected by other processes than ``seconds``.
         idle: fraction of one core that the peer used between its turns.
@@ -54,6 +55,7 @@ class Series:
     """
 
     first: Any
+    environment: Mapping[str, str] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
     core_seconds: list[float] = field(default_factory=list)
     idle: list[float] = field(default_factory=list)
@@ -78,7 +80,7 @@ def run(peers: Sequence[Peer], *, rounds: int, warm_up: int = 2) -> dict[str, Se
             process.start()
             far_end.close()
             workers.append((process, pipe, peer.name))
-            series[peer.name] = Series(first=_receive(process, pipe, peer.name))
+            series[peer.name] = Series(_receive(process, pipe, peer.name), peer.environment)
             print(f"  {peer.name} is ready", flush=True)
         _take_turns(workers, series, rounds=rounds)
     finally:

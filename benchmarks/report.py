@@ -36,6 +36,11 @@ _LIBRARIES = (
 )
 
 
+# Above this fraction of the machine, other processes distort the times.
+_BUSY_FRACTION = 0.05
+_BUSY = "**The machine was busy: measure again.**"
+
+
 @dataclass(frozen=True)
 class Target:
     """A target: one peer is at least ``min_ratio`` times as fast as the fastest of others."""
@@ -45,10 +50,15 @@ class Target:
     min_ratio: float
 
     def format_verdict(self, series: Mapping[str, Series], run: str) -> str:
-        """One line that says whether a run reached the target."""
+        """One line that says whether a run reached the target: only if the quartiles say so too."""
         best = min(self.theirs, key=lambda name: series[name].median)
         ratio = Ratio.compute(series[self.ours], series[best])
-        verdict = "reached" if ratio.medians >= self.min_ratio else "**missed**"
+        if min(ratio.medians, ratio.low) >= self.min_ratio:
+            verdict = "reached"
+        elif max(ratio.medians, ratio.high) < self.min_ratio:
+            verdict = "**missed**"
+        else:
+            verdict = "**undecided**, the quartiles are on both sides"
         against = best if len(self.theirs) == 1 else f"the best of {', '.join(self.theirs)}: {best}"
         return f"- {run}: {self.ours} at least {self.min_ratio:.2f} × {against}: {ratio} – {verdict}"
 
@@ -72,13 +82,28 @@ def make_comparison_table(series: Mapping[str, Series], *, ours: str, gigaflop: 
 
 
 def describe_load(*runs: Mapping[str, Series]) -> str:
-    """A sentence on how much other processes used the machine, which affects the times."""
-    turns = [turn for series in runs for turn in series.values()]
-    others = [fraction for turn in turns for fraction in turn.others]
-    idle = max(statistics.median(turn.idle) for turn in turns)
-    return (
-        f"Other processes used {statistics.median(others):.1%} of the machine in the median turn, and at most "
-        f"{max(others):.1%}. A peer that waited for its turn used at most {idle:.1%} of one core."
+    """The rounds, the variables of each peer, and how much other processes used the machine, which affects the times.
+
+    `write` puts it on top if the machine was busy.
+    """
+    turns = {name: turn for series in runs for name, turn in series.items()}
+    every = [turn for series in runs for turn in series.values()]
+    others = statistics.median(fraction for turn in every for fraction in turn.others)
+    idle = max(statistics.median(turn.idle) for turn in every)
+    rounds = sorted({len(turn.seconds) for turn in every})
+    variables = [
+        f"{name}: {', '.join(f'{key}={value}' for key, value in turn.environment.items())}."
+        for name, turn in turns.items()
+        if turn.environment
+    ]
+    return " ".join(
+        [
+            *([_BUSY] if others > _BUSY_FRACTION else []),
+            f"{' or '.join(map(str, rounds))} rounds. Other processes used {others:.1%} of the machine in the median "
+            f"turn, and at most {max(fraction for turn in every for fraction in turn.others):.1%}. A peer that waited "
+            f"for its turn used at most {idle:.1%} of one core.",
+            *variables,
+        ]
     )
 
 
@@ -97,8 +122,10 @@ def write(title: str, *sections: str) -> Path:
 
     Args:
         title: the heading of the report.
-        sections: the Markdown below the machine, the versions and the commit.
+        sections: the Markdown below the machine, the versions and the commit. One that says that the machine was busy
+            comes first.
     """
+    sections = tuple(sorted(sections, key=lambda section: not section.startswith(_BUSY)))
     script, today, (model, flags) = Path(sys.argv[0]), datetime.date.today().isoformat(), _read_processor()
     cores = len(os.sched_getaffinity(0))
     slug = re.sub(r"[^a-z0-9]+", "-", f"{model} {cores} cores".lower())

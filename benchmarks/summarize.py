@@ -1,4 +1,4 @@
-"""Writes the tables of ``README.md``, ``docs/performance.md`` and ``docs/fidelity.md`` from ``benchmarks/reports``.
+"""Writes the tables of ``README.md``, ``benchmarks/README.md`` and two pages of ``docs`` from ``benchmarks/reports``.
 
     python benchmarks/summarize.py
 
@@ -336,6 +336,20 @@ def make_performance_tables() -> dict[str, str]:
     }
 
 
+def make_targets_table() -> str:
+    """The table of benchmarks/README.md: every target in the newest report of each script."""
+    rows = []
+    for script in sorted({path.stem.rsplit("_", 2)[0] for path in REPORTS.glob("*.md")}):
+        report = find_report(script)
+        for line in report.read_text(encoding="utf-8").splitlines():
+            if found := re.fullmatch(r"- (.+?)(?: –|:) (reached|\*\*missed\*\*|\*\*undecided\*\*)(?:, .+)?", line):
+                target, verdict = found.groups()
+                ratio = re.fullmatch(r"(.+): ([\d.]+ \([\d.]+ to [\d.]+\))", target)
+                link = f"[{script}](reports/{report.name})"
+                rows.append((*(ratio.groups() if ratio else (target, "–")), verdict, link))
+    return make_table(("target", "ratio (quartiles)", "verdict", "report"), *rows)
+
+
 def make_readme_fidelity_table() -> str:
     """The row on fidelity in README.md: the largest differences and the range of ratios of all checkpoints."""
     [[header, *rows]] = read_tables("fidelity")
@@ -374,6 +388,7 @@ def replace_tables(page: str, tables: dict[str, str]) -> str:
 
 PAGES = {
     "README.md": lambda: {"fidelity": make_readme_fidelity_table(), "speed": make_readme_table()},
+    "benchmarks/README.md": lambda: {"targets": make_targets_table()},
     "docs/performance.md": make_performance_tables,
     "docs/fidelity.md": lambda: {"fidelity": make_fidelity_table()},
 }

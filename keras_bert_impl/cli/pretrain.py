@@ -71,6 +71,7 @@ def add_verbs(verbs: Any) -> None:
     )
     _add_corpus_options(prepare)
     prepare.add_argument("--tokenizer", required=True, metavar="DIR", help="directory, bundled model or hub name")
+    add_hub_options(prepare)
     prepare.add_argument("--output", required=True, metavar="SHARDS", help="must be new or empty")
     prepare.add_argument("--workers", type=int, metavar="N", help="number of processes (default: one per core)")
     prepare.add_argument(
@@ -172,12 +173,13 @@ def _grow_vocabulary(options: argparse.Namespace) -> int:
 def _prepare(options: argparse.Namespace) -> int:
     from keras_bert_impl.data import prepare
 
+    tokenizer = get_source(options, "tokenizer")
     common = {name: getattr(options, name) for name in ("language", "text_field", "line_by_line", "strict")}
     if options.beam is not None:
         from keras_bert_impl.data.beam import prepare_with_beam
 
         manifest = prepare_with_beam(
-            options.corpus, options.tokenizer, options.output, options=shlex.split(options.beam), **common
+            options.corpus, tokenizer, options.output, options=shlex.split(options.beam), **common
         )
     else:
         bar = ProgressBar("documents")
@@ -187,7 +189,7 @@ def _prepare(options: argparse.Namespace) -> int:
 
         try:
             manifest = prepare(
-                options.corpus, options.tokenizer, options.output, workers=options.workers, progress=show, **common
+                options.corpus, tokenizer, options.output, workers=options.workers, progress=show, **common
             )
         except KeyboardInterrupt:
             print("run the same command again to continue", file=sys.stderr)

@@ -142,3 +142,14 @@ def test_prepare_warns_of_broken_lines(run: Run, place: Path, tmp_path: Path) ->
     assert ran.code == 2
     assert "a.txt is not UTF-8: byte 4, in line 3, is 0xff" in ran.err
     assert not (tmp_path / "others").exists()
+
+
+def test_prepare_with_the_tokenizer_of_a_subfolder(run: Run, place: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a good film\n\na bad film", "utf-8")
+    for output, tokenizer in (("one", [place, "--subfolder", "vocabulary"]), ("two", [place / "vocabulary"])):
+        arguments = ["prepare", tmp_path / "a.txt", "--workers", "1", "--output", tmp_path / output]
+        assert run(*arguments, "--tokenizer", *tokenizer).code == 0
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert len(names) > 3
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name

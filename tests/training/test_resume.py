@@ -278,6 +278,21 @@ def make_pretrain_arguments(corpus: TokenCorpus, output: Path, *, steps: int) ->
     return ["pretrain", str(corpus.directory), "--output", str(output), "--steps", str(steps), *settings]
 
 
+def make_adaptation_arguments(corpus: TokenCorpus, output: Path, *, steps: int) -> list[str]:
+    """Continues a checkpoint with masked words alone and with a teacher; writes both checkpoints next to the run."""
+    from keras_bert_impl import BertConfig, BertForMaskedLM
+
+    for option, layers in (("init", 1), ("teacher", 2)):
+        directory = output.with_name(option)
+        if not directory.exists():
+            sizes = {"hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 4, "intermediate_size": 37}
+            config = BertConfig(vocab_size=len(corpus.tokenizer), max_position_embeddings=64, **sizes)
+            BertForMaskedLM(config).save_pretrained(directory)
+            corpus.tokenizer.save_pretrained(directory)
+    checkpoints = ["--init", str(output.with_name("init")), "--teacher", str(output.with_name("teacher"))]
+    return [*make_pretrain_arguments(corpus, output, steps=steps), "--objective", "mlm", *checkpoints]
+
+
 def make_finetune_arguments(checkpoint: Path, snippets: Path, output: Path, *, epochs: int) -> list[str]:
     return [*small.make_finetune_arguments(checkpoint, snippets, output), "--epochs", str(epochs)]
 
@@ -356,6 +371,7 @@ def test_an_interrupted_run(corpus: TokenCorpus, tmp_path: Path, capsys: pytest.
     ("verb", "backend", "kills"),
     [
         ("finetune", "tensorflow", 1),
+        pytest.param("adapt", "tensorflow", 5, marks=pytest.mark.slow),
         *(
             pytest.param(verb, backend, 50, marks=pytest.mark.slow)
             for verb, backend in itertools.product(["pretrain", "finetune"], ["tensorflow", "jax"])
@@ -374,8 +390,9 @@ def test_killed_runs(
     """SIGKILL at random times, mostly while a state is written."""
 
     def make_arguments(output: Path) -> list[str]:
-        if verb == "pretrain":
-            return make_pretrain_arguments(request.getfixturevalue("corpus"), output, steps=20 * kills)
+        if verb != "finetune":
+            make = {"pretrain": make_pretrain_arguments, "adapt": make_adaptation_arguments}[verb]
+            return make(request.getfixturevalue("corpus"), output, steps=20 * kills)
         return make_finetune_arguments(small_bert, snippets, output, epochs=3 * kills)
 
     complete = start(make_arguments(tmp_path / "complete"), backend)
