@@ -135,6 +135,8 @@ def read_archive(path: Path, member: str) -> bytes:
             return archive.read(member)
     except KeyError as error:
         raise InputError(f"{path} has no {member}; a file that Keras 3 wrote (model.save) was expected.") from error
+    # zipfile raises NotImplementedError for versions and methods of compression that it does not know, RuntimeError for
+    # encrypted members, and the last three for damaged sizes, offsets and names.
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path} is truncated, damaged or not a .keras file: {error}. Save or copy it again."

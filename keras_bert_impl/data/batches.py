@@ -77,7 +77,8 @@ class Features:
     """Model inputs and labels for a list of examples; a long example may become several rows (windows).
 
     Args:
-        inputs: the model's inputs by name, one entry per token; all inputs have the same lengths.
+        inputs: the model's inputs by name: `Ragged` with one entry per token, all with the same lengths, or arrays
+            ``[rows, ...]``, such as positions. The first is `Ragged`.
         labels: the expected value of each output of the model; empty for prediction.
         weights: the weight of each entry of ``labels``, under the same names; empty if all weights are equal.
         example: int32 ``[rows]``, the number of the example that a row belongs to.
@@ -85,7 +86,7 @@ class Features:
         truncated: how many examples were truncated to the maximum length.
     """
 
-    inputs: Mapping[str, Ragged]
+    inputs: Mapping[str, Any]
     labels: Mapping[str, Values]
     weights: Mapping[str, Values]
     example: np.ndarray

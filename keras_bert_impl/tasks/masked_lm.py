@@ -149,7 +149,7 @@ class MaskedLM(Task):
         is_mask = Ragged(inputs["input_ids"].flat == tokenizer.mask_token_id, inputs["input_ids"].offsets)
         positions, counts = _find_positions(is_mask)
         return MaskedFeatures(
-            {**inputs, "masked_lm_positions": positions},  # type: ignore[dict-item]  # One length for all rows.
+            {**inputs, "masked_lm_positions": positions},
             {},
             {},
             example=np.arange(len(positions), dtype=np.int32),
@@ -184,7 +184,7 @@ class MaskedLM(Task):
         true = np.where(is_prediction, np.take_along_axis(padded, positions, axis=1), 0).astype(np.int32)
         inputs["input_ids"] = Ragged(masked[is_token].astype(np.int32), ids.offsets, ids.pad)
         return MaskedFeatures(
-            {**inputs, "masked_lm_positions": positions},  # type: ignore[dict-item]  # One length for all rows.
+            {**inputs, "masked_lm_positions": positions},
             {self.output: true},
             {self.output: is_prediction.astype(np.float32)},
             example=np.asarray(rows["overflow_to_sample_mapping"]),
@@ -208,7 +208,7 @@ class MaskedLM(Task):
         positions = np.array([i for _, i in places], np.int32).reshape(-1, 1)
         inputs = make_model_inputs({"input_ids": masked, "token_type_ids": types}, tokenizer)
         return MaskedFeatures(
-            {**inputs, "masked_lm_positions": positions},  # type: ignore[dict-item]  # One length for all rows.
+            {**inputs, "masked_lm_positions": positions},
             {self.output: true},
             {self.output: np.ones(true.shape, np.float32)},
             example=np.asarray(rows["overflow_to_sample_mapping"])[[row for row, _ in places]],

@@ -45,7 +45,8 @@ def find_frequent_words(
         min_count: how often a word must occur.
 
     Raises:
-        InputError: ``size`` or ``min_count`` is not above 0, or there is no such word.
+        InputError: ``size`` or ``min_count`` is less than 1; or no word outside the vocabulary occurs
+            ``min_count`` times.
 
     >>> tokenizer = BertTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "fi", "##lm", "##s"])
     >>> find_frequent_words(["A film", "Films: a film"], tokenizer, size=9, min_count=1)[0]
