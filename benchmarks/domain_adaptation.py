@@ -147,9 +147,9 @@ def main() -> None:
     rows = [(name, *(format_values(name, metric) for metric in ("loss", "accuracy", "sentiment"))) for name in scores]
     report.write(
         "Domain adaptation of bert-tiny-novels to film snippets",
-        f"- held-out masked loss, minus that of transformers on torch: {difference:+.4f}, at most its spread over "
-        f"seeds, {spread:.4f}: {verdict}",
-        f"{len(data['train']['text']):,} snippets, {arguments.epochs} epochs, seeds "
+        f"- held-out masked loss, minus that of transformers on torch: {difference:+.4f}; not higher by more than the "
+        f"spread of torch's seeds, {spread:.4f}: {verdict}",
+        f"{len(data['train']['text']):,} snippets, number of epochs: {arguments.epochs}, seeds "
         f"{', '.join(map(str, arguments.seeds))}: mean (lowest to highest). Masked words are those of "
         f"{len(data['valid']['text']) + len(data['test']['text']):,} other snippets; 'sentiment' is the accuracy on "
         "the test set after fine-tuning the checkpoint for 3 epochs. With 500 more words the tokens are others, so loss"

@@ -55,8 +55,8 @@ def main():
             arguments.results,
             "Training all-MiniLM-L6-v2 as an embedding model",
             "4 epochs, batch 32, AdamW 2e-5, 10 % warm-up, linear decay, weight decay 0.01, clipping at 1, dropout. "
-            "Tokenization counts. 'score': Spearman on STS-B dev, MRR@10 of the held-out questions, after the last "
-            "epoch.",
+            "The time includes tokenization. 'score': Spearman on STS-B dev, MRR@10 of held-out questions, after the "
+            "last epoch.",
         )
         return
     if not (arguments.checkpoint and arguments.sts and arguments.questions):

@@ -95,7 +95,7 @@ class PairedJobs:
                 ratio = statistics.median(ratios)
                 verdicts.append(
                     format_verdict(
-                        f"{job}: {ratio:.2f} times as fast as {self.peer} (median of {len(ratios)} seeds), at least "
+                        f"{job}: {ratio:.2f} times as fast as {self.peer} (median of {_count_seeds(ratios)}), at least "
                         f"{self.min_ratio:.2f}",
                         ratio >= self.min_ratio,
                     )
@@ -103,8 +103,8 @@ class PairedJobs:
             own, others = ([pair[side]["scores"][metric] for pair in seeds.values()] for side in (0, 1))
             verdicts.append(
                 format_verdict(
-                    f"{job}: {metric} {_format_range(own)}, {self.peer} {_format_range(others)}; the median is not "
-                    f"below the lowest score of {self.peer}",
+                    f"{job}: {metric} {_format_range(own)}, {self.peer} {_format_range(others)}, of "
+                    f"{_count_seeds(own)}; the median is not below the lowest score of {self.peer}",
                     statistics.median(own) >= min(others),
                 )
             )
@@ -114,12 +114,18 @@ class PairedJobs:
             title,
             "\n".join(verdicts),
             f"{note} 's': seconds of training; a dash means that the machine did other work too. 'MB': peak memory "
-            "above that of the imports. The verdicts have the median of the seeds, and their range. Commits of the "
-            f"jobs: {', '.join(sorted(commits))}.",
+            "above that of the imports. Verdicts use the median of the seeds; the range is in parentheses. Commits of "
+            f"the jobs: {', '.join(sorted(commits))}.",
             report.make_table(("job", *sides[:2], "times as fast", *sides[2:]), rows),
         )
 
 
+def _count_seeds(values):
+    return "1 seed" if len(values) == 1 else f"{len(values)} seeds"
+
+
 def _format_range(scores):
-    """The median, the lowest and the highest score of the seeds."""
+    """The median of the seeds' scores; the lowest and the highest, if there are several."""
+    if len(scores) == 1:
+        return f"{scores[0]:.4f}"
     return f"{statistics.median(scores):.4f} ({min(scores):.4f} to {max(scores):.4f})"

@@ -59,7 +59,7 @@ class Target:
             verdict = "**missed**"
         else:
             verdict = "**undecided**, the quartiles are on both sides"
-        against = best if len(self.theirs) == 1 else f"the best of {', '.join(self.theirs)}: {best}"
+        against = best if len(self.theirs) == 1 else f"the fastest of {'; '.join(self.theirs)} (here {best})"
         return f"- {run}: {self.ours} at least {self.min_ratio:.2f} × {against}: {ratio} – {verdict}"
 
 

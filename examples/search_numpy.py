@@ -28,7 +28,7 @@ def search(passages, query, *, top_k):
     model = BertForSentenceEmbedding.from_pretrained(fetch_checkpoint("all-MiniLM-L6-v2"))
     vectors = passages.with_suffix(".npy")
     if not vectors.exists():
-        encode_file(model, passages, vectors)
+        encode_file(model, passages, vectors, prompt_name="document")
     corpus = np.load(vectors, mmap_mode="r")
     # all-MiniLM gives normalized vectors, for which the dot product is the cosine.
     (found,) = semantic_search(model.encode_query(query), corpus, top_k=top_k, score_function=dot_score)

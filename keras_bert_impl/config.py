@@ -242,7 +242,8 @@ class BertConfig:
         if vocab_size > self.vocab_size:
             raise InputError(
                 f"the tokenizer has {vocab_size} tokens, but the model's vocabulary has {self.vocab_size}. "
-                "Use the tokenizer that belongs to the model."
+                "Use the tokenizer that belongs to the model. If you added tokens, give the model embeddings for them: "
+                "model.resize_token_embeddings(len(tokenizer))."
             )
 
     def to_dict(self) -> dict[str, Any]:

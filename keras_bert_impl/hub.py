@@ -22,6 +22,7 @@ _UPLOADED = (
     *("README.md", "learning_curve.png"),
 )
 _CARD = "README.md"
+_RETRY = "Check the connection, and try again."
 # The parts of a run's metrics.json that contain metrics, and their names in the card.
 _EVALUATED = {"valid": "validation data", "test": "test data", "held_out": "held-out documents"}
 
@@ -70,7 +71,8 @@ def upload_checkpoint(
     files: dict[str, Any] = {path.relative_to(directory).as_posix(): path for path in _list_files(directory)}
     if not any(_match(name, _WEIGHTS) for name in files):
         raise InputError(
-            f"{directory} contains no weights ({', '.join(_WEIGHTS)}). Name the directory of a checkpoint."
+            f"{directory} contains no weights that can be uploaded ({', '.join(_WEIGHTS)}). Name the directory of a "
+            f"checkpoint; convert one of another format first: keras-bert convert {directory} NEW."
         )
     name = repo_id.split("/")[-1]
     card = read_text(directory / _CARD) if _CARD in files else _make_card(directory, repo_id, metrics or {}, base_model)
@@ -95,10 +97,10 @@ def upload_checkpoint(
                 f"{hub} does not let you write to {repo_id}; nothing was uploaded. Log in with `hf auth login` as a "
                 "member of its organization, or give a token with the right to write."
             ) from error
-        raise InputError(f"{repo_id} cannot be uploaded to {hub}; nothing was committed: {error}") from error
+        raise InputError(f"{repo_id} cannot be uploaded to {hub}; nothing was uploaded: {error}. {_RETRY}") from error
     except (errors.HTTPError, OSError, RuntimeError, ValueError) as error:
         # Broken connections, and metadata of a card that the hub refuses.
-        raise InputError(f"{repo_id} cannot be uploaded to {hub}; nothing was committed: {error}") from error
+        raise InputError(f"{repo_id} cannot be uploaded to {hub}; nothing was uploaded: {error}. {_RETRY}") from error
     return commit.pr_url or commit.commit_url
 
 
@@ -126,7 +128,12 @@ def _add_metadata(card: str, name: str, pipeline_tag: str | None, metrics: Mappi
     """Adds the task and the metrics to the metadata of a card, as the hub reads them (``model-index``)."""
     from huggingface_hub import EvalResult, ModelCard
 
-    parsed = ModelCard(card)
+    try:
+        parsed = ModelCard(card)
+    except Exception as error:  # Also the errors of YAML, which have no public name in the hub's library.
+        raise InputError(
+            f"the metadata at the start of {_CARD} cannot be read: {error}. Correct or remove it."
+        ) from error
     results = [
         EvalResult(
             task_type=pipeline_tag or "other",

@@ -193,7 +193,8 @@ def convert_config(values: dict[str, Any], source: Source, path: Path) -> dict[s
         return {**config["config"], "architectures": [name]}
     if name != _BACKBONE:
         raise InputError(
-            f"{path} is that of a {name}; a model of this package or KerasHub's BertBackbone was expected."
+            f"{path} contains a {name}; a model of this package or KerasHub's BertBackbone was expected. Save the BERT "
+            "in it alone: model.save_weights, with its config.json next to the file."
         )
     missing = [key for key in (*SIZES.values(), "dropout") if key not in config]
     if missing:
@@ -228,11 +229,11 @@ def list_differences(source: Source) -> tuple[str, ...]:
         return ()
     name, task = _read_task(source)
     notes = [
-        f"KerasHub computes GELU by tanh, so hidden_act is {HIDDEN_ACT}. If the weights were converted from a "
-        "published checkpoint, that one was trained with the exact GELU: pass hidden_act='gelu', or write it into "
+        f"KerasHub's encoder computes GELU by tanh, so hidden_act is {HIDDEN_ACT}. If the weights come from a "
+        "published checkpoint, they were trained with the exact GELU: pass hidden_act='gelu', or write it into "
         "config.json after converting",
-        "KerasHub's tokenizer keeps accents unless its settings say otherwise, and so does this one; BERT's removes "
-        "them from lower-cased text",
+        "KerasHub's tokenizer keeps accents unless its settings say otherwise, and this package reads it so; BERT's "
+        "removes them from lower-cased text",
     ]
     if name == "BertMaskedLM":
         notes.append(
@@ -261,7 +262,7 @@ def read_tokenizer(values: Mapping[str, Any], source: Source, path: Path) -> tup
         InputError: it is not the tokenizer of a BERT, or the vocabulary is missing.
     """
     if values["class_name"] != "BertTokenizer":
-        raise InputError(f"{path} is that of a {values['class_name']}; KerasHub's BertTokenizer was expected.")
+        raise InputError(f"{path} contains a {values['class_name']}; KerasHub's BertTokenizer was expected.")
     vocabulary = source.find_file(VOCABULARY)
     if vocabulary is None:
         raise InputError(f"{source.name} has no {VOCABULARY}, which the tokenizer needs. Copy it there too.")

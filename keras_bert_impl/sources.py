@@ -370,12 +370,19 @@ def _fetch_hub_file(source: Source, name: str) -> Path | None:
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise InputError(
-            f"{model} is neither a directory on this machine nor a model on {hub}. Check the spelling; if it is "
-            "private, log in with `hf auth login`, or give a token."
+            f"{model} is neither a directory on this machine nor a model on {hub}. Check the spelling{_suggest(model)}"
+            "; if it is private, log in with `hf auth login`, or give a token."
         ) from error
     except (errors.HTTPError, OSError) as error:
         # Other responses of the server, broken connections, a full disk.
-        raise InputError(f"{name} of {model} cannot be downloaded from {hub}: {error}") from error
+        raise InputError(
+            f"{name} of {model} cannot be downloaded from {hub}: {error}. Check the connection, and try again."
+        ) from error
+
+
+def _suggest(model: str) -> str:
+    """Returns the name that a model without an organization has in sentence-transformers, which allows to omit it."""
+    return "" if "/" in model else f" (models of sentence-transformers are called sentence-transformers/{model})"
 
 
 def _is_cached(model: str, place: dict[str, Any]) -> bool:

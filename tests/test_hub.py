@@ -126,7 +126,7 @@ def test_a_commit_that_fails_leaves_the_old_files(hub: Hub, sentiment_run: Path,
     hub.models["org/other"], hub.refused = {"main": other}, "README.md"
     pushed = run_command(hub, tmp_path, "push", str(sentiment_run), "org/other", HF_TOKEN=WRITER)
     assert pushed.returncode == 2
-    assert f"org/other cannot be uploaded to {hub.endpoint}; nothing was committed: " in pushed.stderr
+    assert f"org/other cannot be uploaded to {hub.endpoint}; nothing was uploaded: " in pushed.stderr
     assert "The disk is full." in pushed.stderr
     assert list_files(other) == {"config.json"}
 
@@ -226,7 +226,7 @@ def test_what_is_not_a_checkpoint(small_bert: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a directory"):
         push(tmp_path / "missing", "org/x")
     (tmp_path / "config.json").write_bytes((small_bert / "config.json").read_bytes())
-    with pytest.raises(InputError, match="contains no weights"):
+    with pytest.raises(InputError, match="contains no weights that can be uploaded"):
         push(tmp_path, "org/x")
-    with pytest.raises(InputError, match="contains no weights"):
+    with pytest.raises(InputError, match="contains no weights that can be uploaded"):
         upload_checkpoint(tmp_path, "org/x")

@@ -31,7 +31,10 @@ def read_flax(path: Path) -> dict[str, np.ndarray]:
 
     def read_extension(code: int, data: bytes) -> np.ndarray:
         if code != _ARRAY:
-            raise InputError(f"{path} contains the extension type {code}; arrays, of type {_ARRAY}, were expected.")
+            raise InputError(
+                f"{path} contains the extension type {code}; arrays, of type {_ARRAY}, were expected. "
+                "Save it again with save_pretrained."
+            )
         return _read_array(msgpack.unpackb(data, raw=False), path)
 
     try:

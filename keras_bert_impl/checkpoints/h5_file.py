@@ -98,7 +98,9 @@ def _walk(group: Any, parts: tuple[str, ...], seen: set[Any], path: Path) -> Ite
         raise InputError(f"{path} is damaged: its groups are nested too deeply. {_ADVICE}")
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise InputError(f"{path}: {'/'.join((*parts, name))} is a link, which may read another file. {_ADVICE}")
+            raise InputError(
+                f"{path}: {'/'.join((*parts, name))} is a link, which may read another file. Save it without links."
+            )
         member = group[name]
         if member in seen:
             raise InputError(f"{path} is damaged: {'/'.join((*parts, name))} is in it twice. {_ADVICE}")
@@ -113,7 +115,10 @@ def _view_array(dataset: Any, content: Any, ends: dict[int, int], path: Path) ->
     """Returns the array of a data set, and adds where it begins and ends in the file to ``ends``."""
     dtype = _find_dtype(dataset)
     if dtype is None:
-        raise InputError(f"{path}: {dataset.name} is not a tensor of numbers of a known kind. {_ADVICE}")
+        raise InputError(
+            f"{path}: {dataset.name} has the type {dataset.dtype}; floating-point numbers or integers were expected. "
+            "Save it in float32."
+        )
     shape = dataset.shape or ()
     size = math.prod(shape) * dtype.itemsize
     offset = dataset.id.get_offset()
@@ -121,7 +126,10 @@ def _view_array(dataset: Any, content: Any, ends: dict[int, int], path: Path) ->
         return np.empty(shape, dtype)
     is_here = dataset.external is None and not dataset.is_virtual and dataset.id.get_storage_size() == size
     if not is_here or (offset is None and dataset.chunks is None):
-        raise InputError(f"{path}: the values of {dataset.name} are compressed, missing or in another file. {_ADVICE}")
+        raise InputError(
+            f"{path}: the values of {dataset.name} are compressed, missing or in another file. Save it again, without "
+            "compression, in one file."
+        )
     if offset is None:
         return dataset[()]
     if offset + size > len(content) or offset in ends:

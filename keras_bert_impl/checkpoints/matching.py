@@ -62,9 +62,7 @@ class LoadReport:
         loaded = [entry for entry in self.entries if entry.status == "loaded"]
         numbers = sum(_count_elements(entry.shape) for entry in loaded)
         tensors = "tensor" if len(loaded) == 1 else "tensors"
-        lines = [self.source, f"  {len(loaded)} {tensors} loaded, {numbers:,} parameters"]
-        if self.wrappers:
-            lines.append(f"  names read without {' and '.join(self.wrappers)}")
+        lines = [self.source, f"  {len(loaded)} {tensors} loaded, {numbers:,} parameters", *self._format_wrappers()]
         groups: dict[tuple[Status, str], list[Entry]] = collections.defaultdict(list)
         for entry in self.entries:
             if entry.status != "loaded" or entry.reason:
@@ -82,7 +80,10 @@ class LoadReport:
             + (f": {entry.reason}" if entry.reason else "")
             for entry in self.entries
         ]
-        return "\n".join([*lines, *self._format_notes()])
+        return "\n".join([*lines, *self._format_wrappers(), *self._format_notes()])
+
+    def _format_wrappers(self) -> list[str]:
+        return [f"  names read without {' and '.join(self.wrappers)}"] if self.wrappers else []
 
     def _format_notes(self) -> list[str]:
         return [f"  note: {note}." for note in self.notes]
@@ -168,7 +169,9 @@ def match_tensors(
             entries.append(Entry(key, "ignored", shape, NO_SUCH_HEAD))
             continue
         if path in arrays:
-            raise InputError(f"{source} contains {key} twice, in two spellings ({spellings[name]}).")
+            raise InputError(
+                f"{source} contains {key} twice, in two spellings ({spellings[name]}). Remove one of them."
+            )
         transposed = row.is_transposed(key)
         array = tensor.T if transposed else tensor
         if array.shape != tuple(shapes[path]):
@@ -176,9 +179,13 @@ def match_tensors(
                 reasons[path] = f"the file's tensor has the shape {'×'.join(map(str, shape))}, for other labels"
                 continue
             expected = tuple(shapes[path])[::-1] if transposed else tuple(shapes[path])
+            advice = (
+                "For other labels, pass new_heads=True, which initializes the head newly; otherwise omit id2label."
+                if path.startswith(_LABELED)
+                else "The configuration and the weights belong to different models."
+            )
             raise InputError(
-                f"{source}: {key} has the shape {list(shape)}; the configuration needs {list(expected)}. "
-                "The configuration and the weights belong to different models."
+                f"{source}: {key} has the shape {list(shape)}; the configuration needs {list(expected)}. {advice}"
             )
         is_labeled = path.startswith(_LABELED) and head.fits(array)
         if is_labeled and head.are_others and new_heads:

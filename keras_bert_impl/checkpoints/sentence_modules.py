@@ -179,9 +179,12 @@ def _read_directory(source: Source, path: Path, config: BertConfig) -> SentenceS
 def _read_entries(path: Path) -> list[dict[str, Any]]:
     """Returns the list in a ``modules.json``, whose entries have at least the strings ``path`` and ``type``."""
     entries = parse_json(read_text(path), path)
-    for entry in entries if isinstance(entries, list) else [None]:
+    for entry in entries if isinstance(entries, list) else [entries]:
         if not (isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("path", "type"))):
-            raise InputError(f"{path}: a list of modules with 'path' and 'type' was expected.")
+            raise InputError(
+                f"{path}: {entry!r:.200} was found; a list of modules, each with the strings 'path' and 'type', was "
+                "expected. Download it again."
+            )
     return entries
 
 
@@ -199,14 +202,19 @@ def _read_modules(path: Path) -> list[_Module]:
         if kind not in expected:
             raise InputError(
                 f"{path}: module {number} is a {kind}; a {' or '.join(expected)} was expected. Supported are "
-                "a Transformer, a Pooling, and then Dense and Normalize modules."
+                f"a Transformer, a Pooling, and then Dense and Normalize modules. {_ADVICE}"
             )
         _check_folder(path, number, entry["path"])
         if entry.get("kwargs"):
-            raise InputError(f"{path}: module {number} has kwargs {entry['kwargs']!r}, which are not supported.")
+            raise InputError(
+                f"{path}: module {number} has kwargs {entry['kwargs']!r}, which are not supported. {_ADVICE}"
+            )
         modules.append(_Module(number, kind, entry["path"]))
     if len(modules) < 2:
-        raise InputError(f"{path}: the Pooling is missing; a Transformer and a Pooling were expected.")
+        raise InputError(
+            f"{path}: the Pooling is missing; a Transformer and a Pooling were expected. Add it, or "
+            "remove this file, which gives mean pooling."
+        )
     return modules
 
 
@@ -230,7 +238,10 @@ def _read_module_config(source: Source, module: _Module) -> tuple[Path, dict[str
     """Returns the path and the values of a module's ``config.json``."""
     path = _find_module_file(source, module, "config.json")
     if path is None:
-        raise InputError(f"{source.name} lacks {module.folder}/config.json, the file of module {module.number}.")
+        raise InputError(
+            f"{source.name} lacks {module.folder}/config.json, the file of module {module.number}. Download the "
+            "directory again."
+        )
     return path, read_json(path)
 
 
@@ -238,7 +249,10 @@ def _find_weights(source: Source, module: _Module) -> Path:
     names = [name for name in TRANSFORMERS_WEIGHTS if not name.endswith(".json")]
     path = next((path for name in names if (path := _find_module_file(source, module, name))), None)
     if path is None:
-        raise InputError(f"{source.name}/{module.folder} has no weights: looked for {', '.join(names)}.")
+        raise InputError(
+            f"{source.name}/{module.folder} has no weights: looked for {', '.join(names)}. Download the directory "
+            "again."
+        )
     return path
 
 
@@ -292,7 +306,7 @@ def _check_names(path: Path, values: Mapping[str, Any]) -> None:
     """Raises ``InputError`` unless a module reads and writes the vector of the text."""
     for key in ("module_input_name", "module_output_name"):
         if values.get(key) not in (None, "sentence_embedding"):
-            raise InputError(f"{path}: {key} is {values[key]!r}; only 'sentence_embedding' is supported.")
+            raise InputError(f"{path}: {key} is {values[key]!r}; only 'sentence_embedding' is supported. {_ADVICE}")
 
 
 def _read_transformer(source: Source, settings: SentenceSettings) -> SentenceSettings:
@@ -320,7 +334,8 @@ def _read_prompts(source: Source, settings: SentenceSettings) -> SentenceSetting
     values = read_json(path)
     kind = values.get("model_type", "SentenceTransformer")
     if kind != "SentenceTransformer":
-        raise InputError(f"{path}: model_type is {kind!r}; a SentenceTransformer was expected.")
+        advice = "Open it with Reranker, or with 'keras-bert rank'." if kind == "CrossEncoder" else _ADVICE
+        raise InputError(f"{path}: model_type is {kind!r}; a SentenceTransformer was expected. {advice}")
     keys = ("prompts", "default_prompt_name", "similarity_fn_name", "truncate_dim")
     with _name_file(path):
         return dataclasses.replace(settings, **{key: values[key] for key in keys if values.get(key) is not None})

@@ -101,7 +101,10 @@ class SentenceSettings:
             if module != "normalize" and not isinstance(module, DenseSettings):
                 raise InputError(f"modules contains {module!r}; 'normalize' or DenseSettings was expected.")
         if len(self.dense) > MAX_SENTENCE_DENSE:
-            raise InputError(f"there are {len(self.dense)} dense modules; at most {MAX_SENTENCE_DENSE} are supported.")
+            raise InputError(
+                f"there are {len(self.dense)} dense modules; at most {MAX_SENTENCE_DENSE} are supported. Use "
+                "sentence-transformers for this model."
+            )
         for name in ("include_prompt", "do_lower_case"):
             check_field(self, name, isinstance(getattr(self, name), bool), "true or false")
         for name in ("max_seq_length", "truncate_dim"):

@@ -20,6 +20,7 @@ from keras_bert_impl.files import map_file
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
+_ADVICE = "Save it again with torch.save(model.state_dict(), path)."
 
 # Training scripts often save more than the weights; then the weights are under one of these keys.
 _NESTED = ("state_dict", "model_state_dict", "model", "module")
@@ -46,12 +47,14 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
 def _find_state_dict(content: Any, *, path: Path) -> dict[str, Tensor]:
     """Returns the named tensors of a file, which may also contain other things."""
     if not isinstance(content, dict):
-        raise InputError(f"{path} contains a {type(content).__name__}; a state dict (names to tensors) was expected.")
+        raise InputError(
+            f"{path} contains a {type(content).__name__}; a state dict (names to tensors) was expected. {_ADVICE}"
+        )
     for part in (*(content.get(key) for key in _NESTED), content):
         if isinstance(part, dict) and (state := _select_tensors(part)):
             return state
     keys = ", ".join(repr(key) for key in list(content)[:8]) or "an empty dictionary"
-    raise InputError(f"{path} contains no named tensors, only {keys}; a state dict was expected.")
+    raise InputError(f"{path} contains no named tensors, only {keys}; a state dict was expected. {_ADVICE}")
 
 
 def _select_tensors(values: dict[Any, Any]) -> dict[str, Tensor]:
@@ -79,7 +82,7 @@ def _read_legacy(mapped: mmap.mmap, *, path: Path) -> _Content:
     """Reads pickles (magic number, protocol, machine, content, keys of the storages), then the storages."""
     magic, protocol, machine = (read_pickle(mapped, path=path).value for _ in range(3))
     if magic != _MAGIC or protocol != _PROTOCOL or not isinstance(machine, dict):
-        raise InputError(f"{path} is a pickle, but not one that torch.save wrote. A state dict was expected.")
+        raise InputError(f"{path} is a pickle, but not one that torch.save wrote. A state dict was expected. {_ADVICE}")
     _check_byte_order(bool(machine.get("little_endian")), path=path)
     content, storages = read_pickle(mapped, path=path)
     keys = read_pickle(mapped, path=path).value

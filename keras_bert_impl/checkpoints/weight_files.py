@@ -162,7 +162,10 @@ def _find_weights(source: Source) -> Path:
 def _give_advice(source: Source) -> str:
     """What a source without weights contains, and what to do."""
     if source.directory is None:
-        return "The hub has none of these files, or they are not in the cache and the hub cannot be reached."
+        return (
+            "The hub has none of these files, or they are not in the cache and the hub cannot be reached. "
+            "If the weights have another name, download the repository and name the file."
+        )
     listing = ", ".join(source.list_files()[:20]) or "no files"
     return f"It contains {listing}. Name the directory or the file with the weights."
 
@@ -229,7 +232,7 @@ def _read_shards(path: Path, source: Source) -> dict[str, np.ndarray]:
     """Returns the tensors of the files that an index names."""
     weight_map = read_json(path).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise InputError(f"{path} has no object 'weight_map', which lists the file of each tensor.")
+        raise InputError(f"{path} has no object 'weight_map', which lists the file of each tensor. Download it again.")
     weight_map = {remove_scopes(name): shard for name, shard in weight_map.items()}
     tensors: dict[str, np.ndarray] = {}
     for shard in sorted(set(map(str, weight_map.values()))):

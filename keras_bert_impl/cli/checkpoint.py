@@ -16,7 +16,7 @@ def add_verbs(verbs: Any) -> None:
     convert = verbs.add_parser(
         "convert",
         help="convert a checkpoint of any published format to the format of transformers, with a report",
-        description="Reads weights of PyTorch (safetensors, .bin), TensorFlow (tf_model.h5), Flax "
+        description="Reads weights of PyTorch (safetensors, .bin, .pt, .pth, .ckpt), TensorFlow (tf_model.h5), Flax "
         "(flax_model.msgpack), Keras (.keras, .weights.h5), KerasHub (presets) or Google (TF1), and writes "
         "config.json, model.safetensors and the tokenizer, which transformers and this package open. Merges an adapter "
         "of PEFT into its base.",
@@ -57,8 +57,9 @@ def add_verbs(verbs: Any) -> None:
     verify = verbs.add_parser(
         "verify",
         help="compare a checkpoint with transformers on torch, layer by layer, on real text",
-        description="Compares all outputs and token ids with those of transformers. The exit code is 0 if they agree, "
-        "otherwise 1.",
+        description="Compares all outputs and token ids with those of transformers; for a model of "
+        "sentence-transformers, also the vectors of texts, or the scores of pairs, with those of that library. The "
+        "exit code is 0 if they agree, otherwise 1.",
     )
     add_source(verify, "source", kinds="directory, weights file")
     verify.set_defaults(run=_verify)

@@ -223,8 +223,9 @@ def add_column_options(verb: argparse.ArgumentParser) -> None:
     """Adds the options that name the columns of a table."""
     helps = {
         "text": "column of the text (default: text); a number if the file has no header",
-        "pair": "column of the second text (default: text_pair, if it exists)",
-        "label": "column of the label (default: label)",
+        "pair": "column of the second text (default: text_pair, if it exists; for embedding and reranking also "
+        "positive, sentence2 and similar names)",
+        "label": "column of the label (default: label; for embedding and reranking also score)",
     }
     for role, help in helps.items():
         verb.add_argument(f"--{role}-column", metavar="NAME", help=help)

@@ -16,8 +16,8 @@ def add_verbs(verbs: Any) -> None:
         "rank",
         help="order passages by their scores for a query",
         description="Reads each passage with the query, and prints the best passages: score, number of the passage in "
-        "the file, and text. With --embedder, it reads only the passages whose vectors are most similar to the "
-        "query's, which is faster.",
+        "the file, from 1, and text. With --embedder, it reads only the passages whose vectors are most similar to the "
+        "query's, which is faster. It computes the vectors of all passages in each call.",
     )
     add_source(rank, kinds="directory of a cross-encoder, of a run or of an export")
     rank.add_argument("query", metavar="QUERY", help="a text, such as a question")
@@ -42,7 +42,11 @@ def add_verbs(verbs: Any) -> None:
     rank.add_argument(
         "--max-length", type=int, metavar="N", help="longest pair in tokens (default: as long as the model allows)"
     )
-    rank.add_argument("--json", action="store_true", help="print a line of JSON per passage")
+    rank.add_argument(
+        "--json",
+        action="store_true",
+        help="print a line of JSON per passage; its corpus_id is the number of the passage, from 0",
+    )
     rank.set_defaults(run=_rank)
 
 

@@ -130,8 +130,8 @@ class ColumnBatches(LengthBatches):
         examples, expected = len(self.features), -(-len(self.features) // self.batch_size)
         if self.per_epoch > expected:
             return (
-                f"a text is in {self.per_epoch} of {examples:,} examples. So an epoch has {self.per_epoch} batches of "
-                f"about {-(-examples // self.per_epoch)} examples, because no text is twice in a batch."
+                f"a text is in {self.per_epoch} of {examples:,} examples, and no text is twice in a batch. So an epoch "
+                f"has {self.per_epoch} batches of {examples / self.per_epoch:.1f} examples on average."
             )
         left_out = self.count_left_out()
         reason = "because no text is twice in a batch; other epochs leave out others"

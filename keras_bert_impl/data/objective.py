@@ -28,7 +28,8 @@ class Objective:
         max_predictions: max. predictions in a row; None: masked fraction × max. length.
         whole_words: mask all pieces of a word together (whole-word masking).
         short_fraction: fraction of the pairs that get a random shorter length, from 2 tokens; mlm has no pairs.
-        packing: put several sequences into a row, without attention between them.
+        packing: put several sequences into a row, without attention between them; ``keras-bert pretrain`` does so by
+            default for masked LM alone from a checkpoint.
 
     Raises:
         InputError: a setting is out of its range.

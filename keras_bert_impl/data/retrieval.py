@@ -117,7 +117,9 @@ def _read_texts(directory: Path, name: str) -> Iterator[tuple[str, str, str, str
     for location, record in read_records(directory / f"{name}.jsonl", header=True):
         for key in ("_id", "text"):
             if key not in record:
-                raise InputError(f"{location}: there is no {key!r}; the fields are {', '.join(map(repr, record))}.")
+                raise InputError(
+                    f"{location}: there is no {key!r}; the fields are {', '.join(map(repr, record))}. Rename or add it."
+                )
         id, text = (check_text(record[key], name=key, location=location) for key in ("_id", "text"))
         title = check_text(record.get("title") or "", name="title", location=location)
         if id in ids:
@@ -146,7 +148,8 @@ def _read_judgments(path: Path, queries: Collection[str], documents: Collection[
             continue
         if len(fields) != 3:
             raise InputError(
-                f"{location} has {len(fields)} fields; query, document and grade, separated by TABs, were expected."
+                f"{location} has {len(fields)} fields; query, document and grade, separated by TABs, were expected. "
+                "Correct the line."
             )
         query, document, grade = fields
         is_integer = re.fullmatch(r"[+-]?[0-9]+", grade.strip())

@@ -261,7 +261,8 @@ class BertPreTrainedModel(TextsMixin, LoraMixin, ResizeMixin, HubMixin, MultiWor
         ):
             raise InputError(
                 f"input_ids go from {ids.min()} to {ids.max()}; the vocabulary of this model has "
-                f"{self.config.vocab_size} tokens. Use the tokenizer of this model."
+                f"{self.config.vocab_size} tokens. Use the tokenizer of this model. If you added tokens, call "
+                "resize_token_embeddings first."
             )
         return super().__call__(inputs, *args, **kwargs)
 

@@ -51,11 +51,11 @@ class ResizeMixin(_Base):
         pieces: Mapping[int, Sequence[int]] | None = None,
         seed: int = 1,
     ) -> Self:
-        """Returns a model with more tokens: the old rows are kept exactly, those of new tokens are added.
+        """Returns a model with more tokens: the old embeddings are kept exactly, those of new tokens are added.
 
-        The weights of a Keras model have a fixed shape, so this is another model, which is not compiled. The new row of
-        a token is the mean of the rows of its pieces. Other new rows are drawn from a normal distribution with the mean
-        of the old rows and a billionth of their covariance (https://nlp.stanford.edu/~johnhew/vocab-expansion.html).
+        The weights of a Keras model have a fixed shape, so this is another model, which is not compiled. The new
+        embedding of a token is the mean of those of its pieces. Others are drawn from a normal distribution with the
+        mean of the old embeddings and a billionth of their covariance (https://nlp.stanford.edu/~johnhew/vocab-expansion.html).
 
         The biases of new tokens in the masked-LM head are so low that all new tokens together have a probability of at
         most 1e-7, whatever the text is. So the loss of texts without them changes by at most 1e-7, up to rounding. To
@@ -63,11 +63,11 @@ class ResizeMixin(_Base):
 
         Args:
             new_num_tokens: the number of tokens, at least as many as the model has.
-            pad_to_multiple_of: rounds the number up; the additional rows belong to no token.
+            pad_to_multiple_of: rounds the number up; the additional embeddings belong to no token.
             pieces: for the ids of new tokens, the ids of their pieces, see `BertTokenizer.find_pieces`; empty if there
-                are none. If the model already has rows with these ids, which no token had, all rows from the first of
+                are none. If the model already has embeddings for these ids, which no token had, all from the first of
                 these ids on are new.
-            seed: the seed of rows without pieces.
+            seed: the seed of embeddings without pieces.
 
         Raises:
             InputError: the model has more tokens than that, or LoRA; or an id in ``pieces`` does not exist.
@@ -80,8 +80,9 @@ class ResizeMixin(_Base):
         old, multiple, pieces = self.config.vocab_size, pad_to_multiple_of or 1, pieces or {}
         if new_num_tokens < old or multiple < 1:
             raise InputError(
-                f"new_num_tokens is {new_num_tokens} and pad_to_multiple_of is {multiple}; the model has {old} tokens, "
-                f"so {old} or more and a multiple above 0 were expected."
+                f"new_num_tokens is {new_num_tokens} and pad_to_multiple_of is {multiple}; the model has {old} word "
+                f"embeddings, so {old} or more and a multiple above 0 were expected. A model may have more embeddings "
+                "than its tokenizer has tokens: pass max(len(tokenizer), model.config.vocab_size)."
             )
         if self.has_lora:
             raise InputError("the model has LoRA, whose matrices would be lost. Resize it before enable_lora.")

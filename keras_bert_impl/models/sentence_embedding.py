@@ -127,7 +127,7 @@ class BertForSentenceEmbedding(BertPreTrainedModel):
         Warns:
             UserWarning: ``source`` does not say how states are pooled, and ``pooling`` is None.
 
-        >>> model = BertForSentenceEmbedding.from_pretrained("all-MiniLM-L6-v2")  # doctest: +SKIP
+        >>> model = BertForSentenceEmbedding.from_pretrained("sentence-transformers/all-MiniLM-L6-v2")  # doctest: +SKIP
         >>> model.encode(["A sentence.", "Another one."]).shape  # doctest: +SKIP
         (2, 384)
         """

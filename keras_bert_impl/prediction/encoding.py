@@ -64,7 +64,7 @@ def encode(
         InputError: a text is not a string; the model has no such prompt, or no tokenizer; an argument has another
             value than those above; or a vector is not finite.
 
-    >>> model = BertForSentenceEmbedding.from_pretrained("all-MiniLM-L6-v2")  # doctest: +SKIP
+    >>> model = BertForSentenceEmbedding.from_pretrained("sentence-transformers/all-MiniLM-L6-v2")  # doctest: +SKIP
     >>> encode(model, ["A sentence.", "Another one."]).shape  # doctest: +SKIP
     (2, 384)
     """

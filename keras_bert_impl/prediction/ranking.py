@@ -134,7 +134,7 @@ def find_candidates(
     Raises:
         InputError: the query or a document is not a string, or ``documents`` is one.
 
-    >>> model = BertForSentenceEmbedding.from_pretrained("all-MiniLM-L6-v2")  # doctest: +SKIP
+    >>> model = BertForSentenceEmbedding.from_pretrained("sentence-transformers/all-MiniLM-L6-v2")  # doctest: +SKIP
     >>> find_candidates(model, "Who wrote it?", ["A plane.", "Virginia Woolf wrote it."], k=1)  # doctest: +SKIP
     [(1, 'Virginia Woolf wrote it.')]
     """

@@ -35,7 +35,8 @@ def semantic_search(
         first. Equally similar documents keep their order.
 
     Raises:
-        InputError: the vectors have different numbers of dimensions, or a similarity is not finite.
+        InputError: ``top_k`` is below 1, the vectors have different numbers of dimensions, or a similarity is not
+            finite.
 
     >>> corpus = np.array([[0.0, 1.0], [3.0, 4.0], [-1.0, 0.0]])
     >>> semantic_search([1.0, 0.0], corpus, top_k=2)

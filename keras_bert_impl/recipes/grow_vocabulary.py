@@ -5,13 +5,13 @@ from pathlib import Path
 
 from keras_bert_impl.files import create_directory
 from keras_bert_impl.models.heads import find_model_class
-from keras_bert_impl.sources import open_source
+from keras_bert_impl.sources import Source, open_source
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.tokenization.frequent_words import FrequentWord, find_frequent_words
 
 
 def grow_vocabulary(
-    source: str | Path, texts: Iterable[str], directory: str | Path, *, size: int = 500, min_count: int = 5
+    source: str | Path | Source, texts: Iterable[str], directory: str | Path, *, size: int = 500, min_count: int = 5
 ) -> list[FrequentWord]:
     """Adds the words of texts that save the most tokens to a checkpoint, and writes the larger checkpoint.
 
@@ -44,7 +44,7 @@ def grow_vocabulary(
     return words
 
 
-def add_words(source: str | Path, words: Iterable[str], directory: str | Path) -> None:
+def add_words(source: str | Path | Source, words: Iterable[str], directory: str | Path) -> None:
     """Adds given words to a checkpoint, and writes the larger checkpoint; see `grow_vocabulary`.
 
     Args:
@@ -63,7 +63,7 @@ def add_words(source: str | Path, words: Iterable[str], directory: str | Path) -
         _write(source, words, temporary)
 
 
-def _write(source: str | Path, words: Iterable[str], directory: Path) -> None:
+def _write(source: str | Path | Source, words: Iterable[str], directory: Path) -> None:
     """Writes a checkpoint with more words."""
     opened = open_source(source)
     tokenizer = BertTokenizer.from_pretrained(opened)

@@ -261,14 +261,14 @@ class Embedding(TextTask):
         examples, unique = self._make_examples(features), self._has_random_batches(features)
         batches = ColumnBatches(examples, batch_size, seed=seed, epochs=epochs, lengths=lengths, unique=unique)
         if unique and examples.columns.shape[1] == 2 and len(examples) < 1.5 * batches.per_epoch:
-            problem = f"batch_size is {batch_size}"
-            if batch_size > 1:
-                mean = len(examples) / batches.per_epoch
-                problem = f"the batches of the training data have {mean:.1f} pairs on average"
-                problem += f" ({batches.describe().rstrip('.')})" if len(examples) > 1 else ""
+            needed = "in-batch negatives need at least 2 pairs in a batch"
+            if batch_size == 1:
+                raise InputError(f"batch_size is 1; {needed}. Choose a larger batch_size.")
+            if len(examples) == 1:
+                raise InputError(f"the training data has 1 pair; {needed}. Give more pairs.")
             raise InputError(
-                f"{problem}: in-batch negatives need at least 2 pairs in a batch. Choose a larger batch_size, or give "
-                "more pairs."
+                f"in the training data, {batches.describe().rstrip('.')}; {needed}. Give more pairs with other texts, "
+                "or remove pairs with this text."
             )
         return batches
 

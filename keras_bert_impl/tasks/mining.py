@@ -19,8 +19,8 @@ class MiningSettings:
     Args:
         num_negatives: number of negatives for a query.
         range_min: number of candidates to skip, which may be positives that are not labeled.
-        range_max: number of candidates to choose from, including those to skip; None: enough, with reserves if scores
-            or margins can drop candidates.
+        range_max: number of candidates to choose from, including those to skip; None: as many as are needed, and 9
+            more for each negative if a score, a margin or a reranker can drop candidates.
         max_score: drop candidates with a higher score; None: keep them.
         min_score: drop candidates with a lower score; None: keep them.
         absolute_margin: drop candidates whose score is not at least this much lower than that of each positive; None:

@@ -55,8 +55,8 @@ class Reranking(SequenceTask):
         """Checks that there is one label; see `Task.check_config`."""
         if config.num_labels != 1:
             raise InputError(
-                f"reranking needs a model with one label; {source} has {config.num_labels}. Use another model, or "
-                "--task classification."
+                f"{source} has {config.num_labels} labels; reranking needs a cross-encoder, which has one. Name a "
+                "cross-encoder, or train one: keras-bert finetune --task reranking."
             )
 
     def read_examples(self, path: str | Path, *, labeled: bool = True, **columns: str) -> Iterator[dict[str, Any]]:

@@ -24,8 +24,9 @@ def compute_retrieval_metrics(
 ) -> dict[str, float]:
     """Means over queries of MRR, nDCG, average precision, accuracy, precision and recall at ``k`` documents.
 
-    Documents with equal scores are ordered by their ids, ascending. With the grades 0 and 1 all metrics are those of
-    ``InformationRetrievalEvaluator`` in sentence-transformers and of ``pytrec_eval``. nDCG uses other grades as gains,
+    Documents with equal scores are ordered by their ids, ascending (``pytrec_eval`` orders them descending). Without
+    equal scores, and with the grades 0 and 1, all metrics are those of ``InformationRetrievalEvaluator`` in
+    sentence-transformers and of ``pytrec_eval``. nDCG uses other grades as gains,
     as ``pytrec_eval`` does; sentence-transformers counts all grades above 0 as 1. The average precision at ``k`` is
     divided by ``k`` if there are more relevant documents than that, as in sentence-transformers.
 
@@ -91,8 +92,8 @@ def compute_reranking_metrics(
 
     The metrics are those of ``CrossEncoderRerankingEvaluator`` in sentence-transformers, which are those of
     scikit-learn. For MRR, candidates with equal scores keep their order. nDCG is the mean over all their orders, and
-    average precision counts them at the same rank, as scikit-learn does. A query without a relevant candidate counts
-    as 0.
+    average precision counts them at the same rank, as scikit-learn does; that evaluator orders them differently for
+    MRR, and has the labels 0 and 1 only. A query without a relevant candidate counts as 0.
 
     Args:
         queries: for each query the labels of its candidates, above 0 for relevant ones, and their scores. nDCG uses the

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tokenization.bert_tokenizer import BertTokenizer
-from keras_bert_impl.tokenization.encoding import without_special_token_matching
 
 # Longer words are unknown to every tokenizer.
 _MAX_LETTERS = 100
@@ -45,8 +44,8 @@ def find_frequent_words(
         min_count: how often a word must occur.
 
     Raises:
-        InputError: ``size`` or ``min_count`` is less than 1; or no word outside the vocabulary occurs
-            ``min_count`` times.
+        InputError: ``size`` or ``min_count`` is less than 1; the tokenizer cannot get words; or no word outside the
+            vocabulary occurs ``min_count`` times.
 
     >>> tokenizer = BertTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "fi", "##lm", "##s"])
     >>> find_frequent_words(["A film", "Films: a film"], tokenizer, size=9, min_count=1)[0]
@@ -55,19 +54,18 @@ def find_frequent_words(
     for name, value in (("size", size), ("min_count", min_count)):
         if value < 1:
             raise InputError(f"{name} is {value}; an integer above 0 was expected.")
-    backend = without_special_token_matching(tokenizer.backend_tokenizer)
+    tokenizer.check_new_words()
     known = set(tokenizer.vocabulary)
     counts: Counter[str] = Counter()
     for text in texts:
-        parts = backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text))
-        counts.update(part for part, _ in parts)
+        counts.update(tokenizer.split_words(text))
     words = [
         word
         for word, count in counts.items()
         if count >= min_count and word not in known and len(word) <= _MAX_LETTERS and not _DIGIT.search(word)
     ]
-    encoded = backend.encode_batch(words, add_special_tokens=False)
-    found = [FrequentWord(word, counts[word], tuple(row.tokens)) for word, row in zip(words, encoded, strict=True)]
+    split = tokenizer.backend_tokenizer.model.tokenize
+    found = [FrequentWord(word, counts[word], tuple(token.value for token in split(word))) for word in words]
     if not found:
         raise InputError(
             f"no word occurs at least {min_count} times in the texts and has several pieces. Give more text, or a "

@@ -73,8 +73,8 @@ class GrowthMixin:
             the number of added words.
 
         Raises:
-            InputError: a word is empty, is in the vocabulary already, occurs twice, or is not one word; or the
-                tokenizer has tokens of `add_tokens` after its vocabulary. Then none is added.
+            InputError: a word is empty, is in the vocabulary already, occurs twice, or is not one word; the tokenizer
+                is not one of words; or it has tokens of `add_tokens` after its vocabulary. Then none is added.
 
         >>> from keras_bert_impl import BertTokenizer
         >>> tokenizer = BertTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "fi", "##lm", "##ed"])
@@ -85,22 +85,35 @@ class GrowthMixin:
         """
         words = [words] if isinstance(words, str) else list(words)
         self._check_new(words)
-        backend, pieces = self.backend_tokenizer, self._get_pieces()
+        self.check_new_words()
+        pieces = self._get_pieces()
         for word in words:
-            normalized = backend.normalizer.normalize_str(word)
-            found = [part for part, _ in backend.pre_tokenizer.pre_tokenize_str(normalized)]
-            if found != [word]:
+            if (found := self._read_word(word)) != [word]:
                 raise InputError(
                     f"{word!r} is not a word of this tokenizer, which reads it as {' '.join(found)!r}. Add it as it is "
                     "read if that is one word, or use add_tokens."
                 )
         if len(pieces) < self.vocab_size:
+            count = self.vocab_size - len(pieces)
             raise InputError(
-                f"the tokenizer has {self.vocab_size - len(pieces)} tokens after its vocabulary, such as "
-                f"{self.vocabulary[-1]!r}, whose ids would change. Add words before such tokens."
+                f"the tokenizer has {count} {'token' if count == 1 else 'tokens'} after its vocabulary, such as "
+                f"{self.vocabulary[-1]!r}, whose id would change. Add words before such tokens."
             )
         self._replace([*pieces, *words], list(self._get_added_tokens().values()))
         return len(words)
+
+    def split_words(self, text: str) -> list[str]:
+        """Splits a text into the words that become tokens of WordPiece, normalized and lower-cased as they are.
+
+        >>> from keras_bert_impl import BertTokenizer
+        >>> BertTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]).split_words("Déjà vu!")
+        ['deja', 'vu', '!']
+        """
+        backend = self.backend_tokenizer
+        return [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text))]
+
+    def check_new_words(self) -> None:
+        """Raises ``InputError`` if the tokenizer has no vocabulary of words, so that none can be added."""
 
     def find_pieces(self, first: int) -> dict[int, list[int]]:
         """Returns, for each token from the id ``first`` on, the ids of the pieces that the tokens before it give.
@@ -129,6 +142,10 @@ class GrowthMixin:
             and self.vocabulary[: other.vocab_size] == other.vocabulary
             and {id: repr(token) for id, token in other._get_added_tokens().items()}.items() <= added.items()
         )
+
+    def _read_word(self, word: str) -> list[str]:
+        """Returns what a word of a text becomes before WordPiece: itself, if it is spelled as the vocabulary is."""
+        return self.split_words(word)
 
     def _check_new(self, tokens: list[str]) -> None:
         """Raises ``InputError`` for tokens that cannot be added."""

@@ -42,7 +42,8 @@ class BertJapaneseTokenizer(BertTokenizer):
     """The tokenizer of Japanese BERTs: NFKC, words by MeCab or Sudachi, then WordPiece or characters.
 
     It returns the same ids as the class of that name in transformers, and also offsets, which are characters of the
-    original text. MeCab and the dictionaries are installed by the extra ``japanese``. Use it like a `BertTokenizer`.
+    original text. The extra ``japanese`` installs MeCab with the dictionaries ipadic and unidic-lite, the extra
+    ``sudachi`` installs Sudachi. Use it like a `BertTokenizer`.
 
     Args:
         vocabulary: tokens in id order, or a dictionary from token to id.
@@ -169,7 +170,9 @@ class BertJapaneseTokenizer(BertTokenizer):
         _check_subword_type(settings.get("subword_tokenizer_type", SUBWORD_TYPES[0]))
         path = source.find_file("vocab.txt")
         if path is None:
-            raise InputError(f"{source.name} has no vocab.txt, which a {cls.__name__} needs.")
+            raise InputError(
+                f"{source.name} has no vocab.txt, which a {cls.__name__} needs. Copy the vocab.txt of the model there."
+            )
         return pretrained.read_vocabulary_arguments(source, path) | settings
 
     def save_pretrained(self, directory: str | Path) -> None:
@@ -250,8 +253,23 @@ class BertJapaneseTokenizer(BertTokenizer):
                 words.append(part)
             else:
                 for word, _, _ in self._splitter.split(self._splitter.normalize(part)):
-                    words += [each for part in self._find_parts(word) for each in part.text.split()]
+                    words += self._split_at_spaces(word)
         return words
+
+    def check_new_words(self) -> None:
+        """Raises ``InputError`` for a tokenizer of characters."""
+        if self.do_subword_tokenize and self.subword_tokenizer_type == "character":
+            raise InputError(
+                "the tokens of this tokenizer are characters (subword_tokenizer_type), so words cannot be added. Use "
+                "add_tokens, whose tokens are found before a text is split."
+            )
+
+    def _read_word(self, word: str) -> list[str]:
+        """See `BertTokenizer`; MeCab may split a word that stands alone otherwise than in its sentence."""
+        return self._split_at_spaces(self._splitter.normalize(word))
+
+    def _split_at_spaces(self, word: str) -> list[str]:
+        return [each for part in self._find_parts(word) for each in part.text.split()]
 
     def make_graph_text(self, text: str) -> str:
         """See `BertTokenizer.make_graph_text`: words, with a space after each."""

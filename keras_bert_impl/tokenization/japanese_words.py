@@ -96,16 +96,18 @@ def _make_mecab(
                 f"mecab_kwargs has the dictionary {mecab_dic!r}; {join_names(MECAB_DICTIONARIES)} was expected, or "
                 "None and the options of MeCab that name one, in mecab_option."
             )
-        folder = _import(mecab_dic, "japanese", user=f"a tokenizer whose mecab_dic is {mecab_dic!r}").DICDIR
-        if not Path(folder).is_dir():  # The package unidic downloads its dictionary.
+        folder = Path(_import(mecab_dic, "japanese", user=f"a tokenizer whose mecab_dic is {mecab_dic!r}").DICDIR)
+        if not folder.is_dir():  # The package unidic downloads its dictionary.
             raise InputError(
                 f"{folder}, the dictionary {mecab_dic}, does not exist. Run: python -m {mecab_dic} download"
             )
-        options = f'-d "{folder}" -r "{Path(folder) / "mecabrc"}" {options}'
+        options = f'-d "{folder}" -r "{folder / "mecabrc"}" {options}'
     try:
         tagger = fugashi.GenericTagger(options)
     except RuntimeError as error:
-        raise InputError(f"MeCab cannot be started with the options {options!r}: {error}") from error
+        raise InputError(
+            f"MeCab cannot be started with the options {options!r}: {error}. Correct mecab_kwargs of the tokenizer."
+        ) from error
     lock = threading.Lock()  # A tagger has memory for one sentence.
 
     def split(text: str) -> list[Word]:
@@ -143,7 +145,10 @@ def _make_sudachi(
         create = getattr(dictionary, "tokenizer", None) or dictionary.create  # The second name is that of old versions.
         tagger = create(getattr(sudachi.SplitMode, sudachi_split_mode), projection=sudachi_projection)
     except Exception as error:  # The library raises no narrower class, also if the dictionary is not installed.
-        raise InputError(f"Sudachi cannot be started with sudachi_kwargs: {error}") from error
+        raise InputError(
+            f"Sudachi cannot be started with the sudachi_kwargs of the tokenizer: {error}. Correct them, or install "
+            "the dictionary: pip install 'keras_bert_impl[sudachi]'."
+        ) from error
     lock = threading.Lock()
 
     def split(text: str) -> list[Word]:
@@ -174,4 +179,9 @@ def _import(name: str, extra: str, *, user: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
+        if name == "unidic":  # Not in the extra: a second command downloads its dictionary.
+            raise InputError(
+                f"{name} is not installed, which {user} needs ({error}). Run: pip install {name}, then python -m "
+                f"{name} download."
+            ) from error
         raise make_missing_error(error, extra, user=user) from error

@@ -60,7 +60,10 @@ def read_arguments(source: Source) -> dict[str, Any]:
         _check_class(source)
         arguments = read_vocabulary_arguments(source, path)
     else:
-        raise InputError(f"{source.name} has neither tokenizer.json nor vocab.txt; a tokenizer needs one of them.")
+        raise InputError(
+            f"{source.name} has neither tokenizer.json nor vocab.txt; a tokenizer needs one of them. Copy the files of "
+            "the model's tokenizer there."
+        )
     return arguments | read_settings(source, TYPES)
 
 
@@ -109,7 +112,8 @@ def read_tokenizer_json(path: Path) -> dict[str, Any]:
         value = (content.get(part) or {}).get(key)
         if value not in accepted:
             raise InputError(
-                f"{path} does not describe a BERT tokenizer: {part}.{key} is {value!r}; {accepted[0]!r} was expected."
+                f"{path} does not describe a BERT tokenizer: {part}.{key} is {value!r}; {accepted[0]!r} was expected. "
+                "Open the tokenizer in transformers, and give the model its ids."
             )
     try:
         vocabulary = sort_by_id(content["model"]["vocab"])

@@ -27,7 +27,7 @@ class UnigramTokenizer(BertTokenizer):
 
     It returns the same ids as transformers for the same ``tokenizer.json``. The file says which special tokens are
     around texts: ``<s> a </s>`` and ``<s> a </s></s> b </s>`` without segments, or those of BERT. Use it like a
-    `BertTokenizer`.
+    `BertTokenizer`; only ``add_tokens`` and ``add_words`` raise an error.
 
     Args:
         tokenizer_json: the content of ``tokenizer.json``.
@@ -82,7 +82,10 @@ class UnigramTokenizer(BertTokenizer):
         except Exception as error:  # The library raises no narrower class.
             raise InputError(f"tokenizer.json is not a file that the tokenizers library can read: {error}.") from error
         if not isinstance(backend.model, models.Unigram):
-            raise InputError(f"tokenizer.json has a {type(backend.model).__name__} model; Unigram was expected.")
+            raise InputError(
+                f"tokenizer.json has a {type(backend.model).__name__} model; Unigram was expected. Open the tokenizer "
+                "in transformers, and give the model its ids."
+            )
         missing = [name for name in pretrained.SPECIAL_TOKENS if backend.token_to_id(getattr(self, name)) is None]
         if missing:
             spellings = ", ".join(f"{name} {getattr(self, name)!r}" for name in missing)
@@ -112,9 +115,10 @@ class UnigramTokenizer(BertTokenizer):
             ):
                 return template
         raise InputError(
-            f"tokenizer.json makes {' '.join(expected.tokens)} with the types {expected.type_ids} of the pair a, a; "
-            f"{self.cls_token} a {self.sep_token} a {self.sep_token} was expected, with one or two "
-            f"{self.sep_token} between the texts."
+            f"for the pair of texts 'a' and 'a', tokenizer.json gives the tokens {' '.join(expected.tokens)} with the "
+            f"types {expected.type_ids}; {self.cls_token} a {self.sep_token} a {self.sep_token} was expected, with one "
+            f"or two {self.sep_token} between the texts. Open the tokenizer in transformers, and give the model its "
+            "ids."
         )
 
     def _set_backend(self, backend: Tokenizer) -> None:
@@ -122,6 +126,10 @@ class UnigramTokenizer(BertTokenizer):
         self._added = {token.content for token in backend.get_added_tokens_decoder().values()}
 
     def _check_new(self, tokens: list[str]) -> None:
+        self.check_new_words()
+
+    def check_new_words(self) -> None:
+        """Raises ``InputError``."""
         raise InputError(
             "a UnigramTokenizer cannot get new tokens, because each piece of its model has a probability. Add them "
             "with transformers, and open the tokenizer.json that it writes."
@@ -131,9 +139,9 @@ class UnigramTokenizer(BertTokenizer):
     def _read_arguments(cls, source: Source) -> dict[str, Any]:
         path = source.find_file("tokenizer.json")
         if path is None:
-            found = next(name for name in SENTENCEPIECE_FILES if source.find_file(name))
+            found = next((f"{name}, but " for name in SENTENCEPIECE_FILES if source.find_file(name)), "")
             raise InputError(
-                f"{source.name} has {found}, but no tokenizer.json, which is read. Write it with transformers: "
+                f"{source.name} has {found}no tokenizer.json, which is read. Write it with transformers: "
                 "AutoTokenizer.from_pretrained(SOURCE).save_pretrained(DIRECTORY)."
             )
         return {"tokenizer_json": files.read_text(path), **pretrained.read_settings(source, cls.setting_types)}

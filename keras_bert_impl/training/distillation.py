@@ -20,6 +20,7 @@ from keras_bert_impl.data.tables import Columns
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.models.student import HIDDEN_STATES, Student
 from keras_bert_impl.ops.compiled import compile_inference
+from keras_bert_impl.sources import Source
 from keras_bert_impl.tasks import Task, find_task, open_task
 from keras_bert_impl.tasks.encoding import check_fit, format_names
 from keras_bert_impl.tasks.losses import make_squared_error
@@ -106,7 +107,7 @@ class DistilledTask:
             distillation.
     """
 
-    def __init__(self, task: Task, source: str | Path, settings: DistillationSettings) -> None:
+    def __init__(self, task: Task, source: str | Path | Source, settings: DistillationSettings) -> None:
         self.task = task
         self.source = source
         self.settings = settings
@@ -125,7 +126,7 @@ class DistilledTask:
 
     @classmethod
     def make(
-        cls, task: Task, teacher: str | Path | None, settings: DistillationSettings | None
+        cls, task: Task, teacher: str | Path | Source | None, settings: DistillationSettings | None
     ) -> "DistilledTask | None":
         """Returns the task with the teacher's outputs as further labels; None without a teacher.
 

@@ -48,7 +48,7 @@ def finetune(
     devices: int | None = None,
     columns: Mapping[str, str] | None = None,
     options: Any = None,
-    teacher: str | Path | None = None,
+    teacher: str | Path | Source | None = None,
     distillation: DistillationSettings | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     log: Callable[[str], None] = print,

@@ -12,6 +12,7 @@ import numpy as np
 from keras_bert_impl.data import Objective, PretrainingBatches, TokenCorpus
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import to_json
+from keras_bert_impl.sources import Source
 from keras_bert_impl.tasks import TASKS
 from keras_bert_impl.tasks.pretraining import summarize_logs
 from keras_bert_impl.training.distillation import DistilledTask
@@ -35,7 +36,7 @@ def pretrain(
     *,
     output: str | Path,
     preset: str = "tiny",
-    init: str | Path | None = None,
+    init: str | Path | Source | None = None,
     steps: int | None = None,
     minutes: float | None = None,
     objective: Objective | None = None,
@@ -44,7 +45,7 @@ def pretrain(
     resume: bool = False,
     strategy: str | None = None,
     devices: int | None = None,
-    teacher: str | Path | None = None,
+    teacher: str | Path | Source | None = None,
     distillation: DistillationSettings | None = None,
     command: str | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -69,7 +70,7 @@ def pretrain(
         minutes: minutes of training, evaluations included, instead of ``steps``; the learning-rate schedule follows the
             time.
         objective: the settings of the examples.
-        settings: the training settings; None: the defaults, which are others for ``mlm`` from a checkpoint: the
+        settings: the training settings; None: the defaults, which differ for ``mlm`` from a checkpoint: the
             learning rate 5e-5, a warm-up of 0.1, and the dropout of the checkpoint.
         saving: how often the state is saved, to resume an interrupted run.
         resume: whether an interrupted run is continued; the ``minutes`` of its earlier sessions count.

@@ -8,13 +8,13 @@ from keras_bert_impl.config import BertConfig
 from keras_bert_impl.data import Objective
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.models.heads import find_model_with
-from keras_bert_impl.sources import open_source
+from keras_bert_impl.sources import Source, open_source
 from keras_bert_impl.tasks import Task
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training.settings import PRECISIONS, PretrainingSettings
 
 
-def count_old_tokens(tokenizer: BertTokenizer, init: str | Path) -> int:
+def count_old_tokens(tokenizer: BertTokenizer, init: str | Path | Source) -> int:
     """Returns how many tokens of the shards the checkpoint has: all, or all but those that were added to them.
 
     Raises:
@@ -33,7 +33,7 @@ def make_model(
     task: Task,
     tokenizer: BertTokenizer,
     preset: str,
-    init: str | Path | None,
+    init: str | Path | Source | None,
     *,
     objective: Objective,
     settings: PretrainingSettings,

@@ -151,7 +151,7 @@ def test_a_preset_of_a_classifier(preset: tuple[Path, Any]) -> None:
     assert BertTokenizer.from_pretrained(directory)("café")["input_ids"].tolist() == [[2, 1, 3]]
     assert_close(keras.ops.softmax(model(batch)["logits"]), theirs(expected))
     report = str(model.load_report)
-    assert "note: KerasHub computes GELU by tanh, so hidden_act is gelu_new" in report
+    assert "note: KerasHub's encoder computes GELU by tanh, so hidden_act is gelu_new" in report
     assert "the activation 'softmax' of the BertTextClassifier is not applied" in report
     assert not model.load_report.list_names("newly initialized") + model.load_report.list_names("unexpected")
 
@@ -230,9 +230,9 @@ def test_damaged_settings_of_a_preset(preset: tuple[Path, Any], count: int, tmp_
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("config.json", {"class_name": "RobertaBackbone"}, r"config\.json is that of a RobertaBackbone"),
+        ("config.json", {"class_name": "RobertaBackbone"}, r"config\.json contains a RobertaBackbone"),
         ("config.json", {"config": {}}, "the BertBackbone lacks vocabulary_size"),
-        ("tokenizer.json", {"class_name": "GemmaTokenizer"}, "is that of a GemmaTokenizer"),
+        ("tokenizer.json", {"class_name": "GemmaTokenizer"}, "contains a GemmaTokenizer"),
         ("assets/tokenizer/vocabulary.txt", None, r"has no assets/tokenizer/vocabulary\.txt"),
         ("model.weights.h5", None, r"has no weights: looked for .*model\.weights\.h5"),
     ],
@@ -282,7 +282,7 @@ def write_archive(path: Path, members: dict[str, bytes], **options: Any) -> None
         (
             {"config.json": b'{"class_name": "Lambda", "config": {}, "registered_name": null}'},
             {},
-            "own.keras is that of a Lambda; a model of this package or KerasHub's BertBackbone was expected",
+            "own.keras contains a Lambda; a model of this package or KerasHub's BertBackbone was expected",
         ),
         ({"config.json": str(CONFIG).encode()}, {}, r"has no model\.weights\.h5"),
         ({"config.json": str(CONFIG).encode(), "model.weights.h5": b"HDF"}, {}, "is not an HDF5 file"),

@@ -153,6 +153,7 @@ def test_harmless_settings(directory: Path) -> None:
     assert read(directory).modules[-1] == "normalize"
 
 
+NO_MODULE = "a list of modules, each with the strings 'path' and 'type', was expected. Download it again."
 # File, keys that lead to a value, the value, and the message after the path of the file.
 WRONG: dict[str, tuple[str, list[Any], Any, str]] = {
     "unknown module": (
@@ -174,24 +175,35 @@ WRONG: dict[str, tuple[str, list[Any], Any, str]] = {
         [1, "type"],
         "sentence_transformers.models.Dense",
         "module 1 is a Dense; a Pooling was expected. Supported are a Transformer, a Pooling, and then Dense and "
-        "Normalize modules.",
+        "Normalize modules. Use sentence-transformers for this model.",
     ),
     "two poolings": (
         "modules.json",
         [3],
         POOLING,
         "module 3 is a Pooling; a Dense or Normalize was expected. Supported are a Transformer, a Pooling, and then "
-        "Dense and Normalize modules.",
+        "Dense and Normalize modules. Use sentence-transformers for this model.",
     ),
     "no pooling": (
         "modules.json",
         [],
         [TRANSFORMER],
-        "the Pooling is missing; a Transformer and a Pooling were expected.",
+        "the Pooling is missing; a Transformer and a Pooling were expected. Add it, or remove this file, which gives "
+        "mean pooling.",
     ),
-    "no list": ("modules.json", [], {"a": 1}, "a list of modules with 'path' and 'type' was expected."),
-    "no path": ("modules.json", [1, "path"], 3, "a list of modules with 'path' and 'type' was expected."),
-    "kwargs": ("modules.json", [0, "kwargs"], ["task"], "module 0 has kwargs ['task'], which are not supported."),
+    "no list": ("modules.json", [], {"a": 1}, "{'a': 1} was found; " + NO_MODULE),
+    "no path": (
+        "modules.json",
+        [1, "path"],
+        3,
+        "{'idx': 1, 'name': '1', 'path': 3, 'type': 'sentence_transformers.models.Pooling'} was found; " + NO_MODULE,
+    ),
+    "kwargs": (
+        "modules.json",
+        [0, "kwargs"],
+        ["task"],
+        "module 0 has kwargs ['task'], which are not supported. Use sentence-transformers for this model.",
+    ),
     "path outside": (
         "modules.json",
         [1, "path"],
@@ -274,13 +286,15 @@ WRONG: dict[str, tuple[str, list[Any], Any, str]] = {
         "2_Dense/config.json",
         ["module_input_name"],
         "token_embeddings",
-        "module_input_name is 'token_embeddings'; only 'sentence_embedding' is supported.",
+        "module_input_name is 'token_embeddings'; only 'sentence_embedding' is supported. Use sentence-transformers "
+        "for this model.",
     ),
     "input of a normalization": (
         "4_Normalize/config.json",
         ["module_input_name"],
         "token_embeddings",
-        "module_input_name is 'token_embeddings'; only 'sentence_embedding' is supported.",
+        "module_input_name is 'token_embeddings'; only 'sentence_embedding' is supported. Use sentence-transformers "
+        "for this model.",
     ),
     "length": (
         "sentence_bert_config.json",
@@ -311,7 +325,7 @@ WRONG: dict[str, tuple[str, list[Any], Any, str]] = {
         "config_sentence_transformers.json",
         ["model_type"],
         "SparseEncoder",
-        "model_type is 'SparseEncoder'; a SentenceTransformer was expected.",
+        "model_type is 'SparseEncoder'; a SentenceTransformer was expected. Use sentence-transformers for this model.",
     ),
     "default prompt": (
         "config_sentence_transformers.json",
@@ -354,7 +368,7 @@ def test_too_many_dense_modules(directory: Path) -> None:
     change(directory / "2_Dense" / "config.json", value=make_dense(HIDDEN, HIDDEN, None))
     dense = {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}
     change(directory / "modules.json", value=[TRANSFORMER, POOLING, *5 * [dense]])
-    with pytest.raises(InputError, match=r"modules\.json: there are 5 dense modules; at most 4 are supported\.$"):
+    with pytest.raises(InputError, match=r"modules\.json: there are 5 dense modules; at most 4 are supported\. Use"):
         read(directory)
 
 
@@ -362,11 +376,12 @@ def test_missing_files(directory: Path) -> None:
     (directory / "2_Dense" / "pytorch_model.bin").unlink()
     source = open_source(directory)
     with pytest.raises(
-        InputError, match=r"embedder/2_Dense has no weights: looked for model\.safetensors, pytorch_model\.bin\.$"
+        InputError,
+        match=r"embedder/2_Dense has no weights: looked for model\.safetensors, pytorch_model\.bin\. Download",
     ):
         read_dense_tensors(source)
     (directory / "1_Pooling" / "config.json").unlink()
-    with pytest.raises(InputError, match=r"embedder lacks 1_Pooling/config\.json, the file of module 1\.$"):
+    with pytest.raises(InputError, match=r"embedder lacks 1_Pooling/config\.json, the file of module 1\. Download"):
         read(directory)
 
 
@@ -391,7 +406,9 @@ def test_cross_encoders_are_not_sentence_embeddings(directory: Path, small_bert:
     change(directory / "config_sentence_transformers.json", value=values)
     assert not is_sentence_directory(source)
     assert read_cross_encoder_activation(source) == sigmoid
-    with pytest.raises(InputError, match=r"model_type is 'CrossEncoder'; a SentenceTransformer was expected\.$"):
+    with pytest.raises(
+        InputError, match=r"model_type is 'CrossEncoder'; a SentenceTransformer was expected\. Open it with Reranker"
+    ):
         read(directory)
 
 

@@ -139,7 +139,7 @@ def make_virtual(file: h5py.File) -> None:
 
 BAD_H5: dict[str, tuple[Callable[[h5py.File], Any], str]] = {
     "no weights": (empty, "contains no weights"),
-    "text": (set_text, "is not a tensor of numbers"),
+    "text": (set_text, "has the type object; floating-point numbers or integers were expected"),
     "a group is missing": (
         lambda file: file.__delitem__(EMBEDDINGS),
         r"lacks embeddings\.LayerNorm\.bias, .*embeddings\.word_embeddings\.weight",

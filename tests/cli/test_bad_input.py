@@ -657,10 +657,14 @@ CASES = [
     Case(
         "embedder: a batch of one",
         f"{FINETUNE} --task embedding --batch-size 1",
-        r"batch_size is 1: in-batch negatives need at least 2 pairs in a batch\. Choose a larger batch_size",
+        r"batch_size is 1; in-batch negatives need at least 2 pairs in a batch\. Choose a larger batch_size",
         {**EMBEDDER, **dict.fromkeys(("train.tsv", "valid.tsv"), "anchor\tpositive\na\tb\nc\td\n")},
     ),
-    Case("rank: two labels", "rank run good --file train.tsv", r"reranking needs a model with one label; run has 2"),
+    Case(
+        "rank: two labels",
+        "rank run good --file train.tsv",
+        "run has 2 labels; reranking needs a cross-encoder",
+    ),
     Case(
         "rank: no passages", "rank run good --file train.tsv --top-k 0", r"--top-k is 0; a number above 0 was expected"
     ),

@@ -88,7 +88,7 @@ def test_labels_of_data_for_evaluation(letters: BertTokenizer) -> None:
 
 def test_models_with_several_labels_are_refused() -> None:
     config = BertConfig(id2label={0: "no", 1: "yes", 2: "perhaps"})
-    with pytest.raises(InputError, match=r"needs a model with one label; x/1 has 3\. Use another .* classification\."):
+    with pytest.raises(InputError, match=r"x/1 has 3 labels; reranking needs a cross-encoder.* --task reranking\."):
         TASK.check_config(config, "x/1")
     TASK.check_config(BertConfig(id2label={0: "LABEL_0"}), "x/1")
 

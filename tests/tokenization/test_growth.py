@@ -99,7 +99,7 @@ def test_words_that_cannot_be_added() -> None:
     with pytest.raises(InputError, match="'new york' is not a word of this tokenizer, which reads it as 'new york'"):
         tokenizer.add_words(["new york"])
     tokenizer.add_tokens(["<e1>"])
-    with pytest.raises(InputError, match="has 1 tokens after its vocabulary, such as '<e1>', whose ids would change"):
+    with pytest.raises(InputError, match="has 1 token after its vocabulary, such as '<e1>', whose id would change"):
         tokenizer.add_words(["film"])
     assert tokenizer.vocabulary == [*SMALL, "<e1>"]
 

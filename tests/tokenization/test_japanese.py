@@ -3,6 +3,7 @@
 import pickle
 import sys
 import unicodedata
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from transformers_models import Tokenizer
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tokenization import BertJapaneseTokenizer, BertTokenizer
 from keras_bert_impl.tokenization.alignment import AlignedText
+from keras_bert_impl.tokenization.frequent_words import find_frequent_words
 
 IPADIC: dict[str, Any] = {"word_tokenizer_type": "mecab", "mecab_kwargs": {"mecab_dic": "ipadic"}}
 UNIDIC: dict[str, Any] = {"word_tokenizer_type": "mecab", "mecab_kwargs": {"mecab_dic": "unidic_lite"}}
@@ -104,6 +106,28 @@ def test_new_words_are_those_of_a_longer_vocabulary(
     tokenizer.save_pretrained(tmp_path / "saved")
     again = BertTokenizer.from_pretrained(tmp_path / "saved")
     assert [row.tolist() for row in again(texts, padding=False)["input_ids"]] == expected
+
+
+def test_frequent_words_are_those_of_mecab(vocabulary: Path, sentences: list[str]) -> None:
+    tokenizer = BertJapaneseTokenizer(read(vocabulary), **IPADIC)
+    counts = Counter(word for text in sentences for word in tokenizer.split_words(text))
+    found = find_frequent_words(sentences, tokenizer, size=40, min_count=3)
+    assert len(found) == 40
+    assert all(counts[word.word] == word.count for word in found)
+    tokenizer.add_words([word.word for word in found])
+    ids = Counter(id for row in tokenizer(sentences, padding=False)["input_ids"] for id in row.tolist())
+    # A longer word may begin with one of them.
+    assert all(ids[tokenizer.convert_tokens_to_ids(word.word)] >= word.count for word in found)
+
+
+def test_characters_and_other_spellings_are_no_new_words(vocabulary: Path) -> None:
+    characters = BertJapaneseTokenizer(read(vocabulary), **KINDS["mecab character"])
+    for add in (characters.add_words, lambda words: find_frequent_words(words, characters, size=9)):
+        with pytest.raises(InputError, match=r"are characters .* Use add_tokens"):
+            add(["東京タワー"])
+    lower = BertJapaneseTokenizer(read(vocabulary), **KINDS["basic lower"])
+    with pytest.raises(InputError, match=r"'Film' is not a word of this tokenizer, which reads it as 'film'"):
+        lower.add_words(["Film"])
 
 
 COLUMNS = ("input_ids", "offset_mapping")

@@ -284,7 +284,7 @@ def test_other_kinds_of_tokenizer_json(content: dict, message: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, r"has neither tokenizer\.json nor vocab\.txt"),
+        ({}, r"has neither tokenizer\.json nor vocab\.txt; .* Copy the files"),
         (
             {"vocab": SMALL, "tokenizer_config": {"do_lower_case": "false"}},
             r"do_lower_case is 'false' \(str\); bool was",

@@ -18,6 +18,7 @@ from keras_bert_impl.models import BertForSentenceEmbedding
 from keras_bert_impl.sources import open_source
 from keras_bert_impl.tokenization import BertTokenizer, UnigramTokenizer
 from keras_bert_impl.tokenization.classes import find_tokenizer_class
+from keras_bert_impl.tokenization.frequent_words import find_frequent_words
 
 XLM_R = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 NAMES = ("cls_token", "pad_token", "sep_token", "unk_token", "mask_token")
@@ -173,6 +174,8 @@ def test_what_cannot_be_opened(learned: list[tuple[str, float]], tmp_path: Path)
         InputError, match=r"has spiece\.model, but no tokenizer\.json.* with transformers: AutoTokenizer"
     ):
         BertTokenizer.from_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"nothing has no tokenizer\.json, which is read"):
+        UnigramTokenizer.from_pretrained((tmp_path / "nothing").mkdir() or tmp_path / "nothing")
     backend = make_xlm_r(learned)
     with pytest.raises(InputError, match=r"lacks mask_token 'M!'\. If it has other spellings, pass mask_token=…"):
         UnigramTokenizer(backend.to_str(), mask_token="M!")
@@ -181,7 +184,7 @@ def test_what_cannot_be_opened(learned: list[tuple[str, float]], tmp_path: Path)
     with pytest.raises(InputError, match=r"tokenizer\.json is not a file that the tokenizers library can read"):
         UnigramTokenizer("{}")
     backend.post_processor = processors.BertProcessing(("<s>", 0), ("</s>", 2))
-    with pytest.raises(InputError, match=r"makes </s> ▁a <s> ▁a <s> .* <s> a </s> a </s> was expected"):
+    with pytest.raises(InputError, match=r"gives the tokens </s> ▁a <s> ▁a <s> .* <s> a </s> a </s> was expected"):
         UnigramTokenizer(backend.to_str())
 
 
@@ -190,3 +193,5 @@ def test_new_tokens_are_refused(learned: list[tuple[str, float]]) -> None:
     for add in (tokenizer.add_tokens, tokenizer.add_words):
         with pytest.raises(InputError, match="a UnigramTokenizer cannot get new tokens"):
             add(["quokka"])
+    with pytest.raises(InputError, match="a UnigramTokenizer cannot get new tokens"):
+        find_frequent_words((pytest.fail(text) for text in ["It read a text."]), tokenizer, size=9)
