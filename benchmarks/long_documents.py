@@ -3,11 +3,13 @@
     python benchmarks/long_documents.py CHECKPOINT NOVEL.txt.gz…      # all-MiniLM-L6-v2, three seeds
 
 The passages for training, validation and test are from disjoint parts of each novel: its beginning, the words after it,
-and its end. The truncated passages have the length of one window. Target: the mean accuracy with windows is higher.
+and its end. The truncated passages have the length of one window. The result of each run is saved as JSON, so that an
+interrupted measurement continues. Target: the mean accuracy with windows is higher.
 """
 
 import argparse
 import gzip
+import json
 import statistics
 import tempfile
 from pathlib import Path
@@ -44,14 +46,19 @@ def make_passages(
     return columns
 
 
-def train(checkpoint, columns, *, seed, epochs, options):
-    """Trains with a seed; returns the accuracy on the test passages, and the seconds of training."""
+def train(checkpoint, columns, *, seed, epochs, options, result):
+    """Trains with a seed, unless its result exists; returns the accuracy on the test passages, and the seconds."""
+    if result.exists():
+        return json.loads(result.read_text(encoding="utf-8"))
     from keras_bert_impl.training import FineTuningSettings, finetune
 
     settings = FineTuningSettings(epochs=epochs, batch_size=8, learning_rate=2e-4, max_length=LENGTH, seed=seed)
     with tempfile.TemporaryDirectory() as scratch:
         metrics = finetune(checkpoint, **columns, output=Path(scratch, "run"), settings=settings, options=options)
-    return metrics["test"]["accuracy"], metrics["seconds"]
+    values = metrics["test"]["accuracy"], metrics["seconds"]
+    result.parent.mkdir(parents=True, exist_ok=True)
+    result.write_text(json.dumps(values), encoding="utf-8")
+    return values
 
 
 def main() -> None:
@@ -62,6 +69,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--count", type=int, default=NOVELS, help="number of novels")
     parser.add_argument("--passages", type=int, default=PASSAGES["train"], help="training passages of each novel")
+    parser.add_argument(
+        "--results", type=Path, default=Path(__file__).parent / "results" / "long_documents", help="directory of JSON"
+    )
     arguments = parser.parse_args()
 
     from keras_bert_impl.tasks.options import ClassificationOptions
@@ -71,7 +81,14 @@ def main() -> None:
     peers = {"windows": ClassificationOptions(**WINDOWS), "truncated": None}
     results = {
         name: [
-            train(arguments.checkpoint, columns, seed=seed, epochs=arguments.epochs, options=options)
+            train(
+                arguments.checkpoint,
+                columns,
+                seed=seed,
+                epochs=arguments.epochs,
+                options=options,
+                result=arguments.results / f"{name}_{seed}_{arguments.epochs}_{len(columns['train']['text'])}.json",
+            )
             for seed in arguments.seeds
         ]
         for name, options in peers.items()

@@ -51,11 +51,11 @@ def _import_grain() -> Any:
     return grain
 
 
-def get_batch_lengths() -> tuple[int, ...]:
-    """Returns the lengths to which batches are padded: a few on JAX, which compiles for each; else none (any)."""
+def get_batch_lengths(*, jit: bool = False) -> tuple[int, ...]:
+    """Returns the lengths to which batches are padded: a few if each is compiled, by XLA or on JAX; else none (any)."""
     import keras
 
-    return BUCKETS if keras.backend.backend() == "jax" else ()
+    return BUCKETS if jit or keras.backend.backend() == "jax" else ()
 
 
 def make_fit_data(batches: Batches, *, start: int = 0, repeated: bool = False) -> Any:

@@ -98,7 +98,7 @@ class TextEncoder:
             )
         tokenizer = _get_tokenizer(model, method)
         max_length = task.resolve_max_length(model.config, tokenizer, model.max_length)
-        return cls(model, task, tokenizer, max_length, get_batch_lengths(), method)
+        return cls(model, task, tokenizer, max_length, get_batch_lengths(jit=bool(model.jit_compile)), method)
 
     @contextlib.contextmanager
     def show_errors(self) -> Iterator[None]:

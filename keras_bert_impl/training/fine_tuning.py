@@ -150,9 +150,10 @@ def finetune(
         features = _encode(spec, data, tokenizer, config, max_length=settings.max_length, log=log)
         features["train"] = spec.add_weights(features["train"], config)
         lengths = get_batch_lengths()
+        train_lengths = get_batch_lengths(jit=distribution.uses_jit(settings))
         # Before the model is built, because some tasks refuse the data here.
         batches = spec.make_batches(
-            features["train"], settings.batch_size, seed=settings.seed, epochs=settings.epochs, lengths=lengths
+            features["train"], settings.batch_size, seed=settings.seed, epochs=settings.epochs, lengths=train_lengths
         )
         if line := spec.describe_batches(batches):
             log(line)

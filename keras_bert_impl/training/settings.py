@@ -33,6 +33,7 @@ class TrainingSettings:
         precision: precision of the matrix products; weights are kept in float32.
         accumulate: gradient accumulation: number of parts into which a batch is split, to save memory.
         remat: rematerialization: compute each block again for the gradient, to save memory.
+        jit: compile training steps with XLA, once for each length to which rows are padded; None: on GPUs and on JAX.
         seed: seed of new weights, the order of the data, and dropout.
 
     Raises:
@@ -51,6 +52,7 @@ class TrainingSettings:
     precision: str = dataclasses.field(default="float32", metadata={"choices": tuple(PRECISIONS)})
     accumulate: int = 1
     remat: bool = False
+    jit: bool | None = None
     seed: int = 1
 
     def __post_init__(self) -> None:

@@ -64,6 +64,15 @@ class Distribution:
         """Returns the scope in which model and optimizer are created."""
         return contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
 
+    def uses_jit(self, settings: TrainingSettings) -> bool:
+        """Whether training steps are compiled with XLA.
+
+        Raises:
+            InputError: the settings ask for it, but the backend cannot compile such steps.
+        """
+        is_plain = self.replicas * settings.accumulate == 1 and self.strategy is None
+        return get_backend().choose_jit(settings.jit, is_plain=is_plain)
+
     def compile(self, model: Any, optimizer: Any, arguments: dict[str, Any], *, settings: TrainingSettings) -> None:
         """Compiles a model for the batches that `split` returns.
 
@@ -71,14 +80,13 @@ class Distribution:
             model: created in `scope`.
             optimizer: created in `scope`.
             arguments: the other arguments of ``model.compile``.
-            settings: their precision, gradient accumulation and rematerialization are applied.
+            settings: their precision, gradient accumulation, rematerialization and use of XLA are applied.
         """
         if settings.precision == "float16":
             optimizer = LossScaleOptimizer(optimizer)
         if self.replicas * settings.accumulate > 1:
             arguments = use_sum_reduction(arguments)
-        # Keras' default is XLA on GPUs, where TensorFlow would compile for each length of rows.
-        model.compile(optimizer=optimizer, jit_compile=get_backend().compiles_steps, **arguments)
+        model.compile(optimizer=optimizer, jit_compile=self.uses_jit(settings), **arguments)
         _set_step(model, settings.accumulate, replicas=self.replicas)
         model.gradient_checkpointing_enable(settings.remat)
 

@@ -22,13 +22,11 @@ class Backend:
 
     Attributes:
         name: Keras' name of the backend.
-        compiles_steps: whether training steps are compiled with XLA, once for each length of rows.
         has_fused_adam: whether `clip_by_global_norm` and `apply_adamw` replace Keras' own.
         strategies: by name, functions of the number of devices; each gives a context manager that yields a
             `keras_bert_impl.training.Distribution`.
     """
 
-    compiles_steps = False
     has_fused_adam = False
     strategies: ClassVar[Mapping[str, Callable[[int | None], AbstractContextManager[Any]]]] = {}
 
@@ -38,6 +36,20 @@ class Backend:
     def describe_version(self) -> str:
         """Name and version."""
         return f"{self.name} {sys.modules[self.name].__version__}"
+
+    def choose_jit(self, jit: bool | None, *, is_plain: bool) -> bool:
+        """Returns whether training steps are compiled with XLA.
+
+        Args:
+            jit: the setting; None: the default.
+            is_plain: whether steps run on one device, without gradient accumulation.
+
+        Raises:
+            InputError: such steps cannot be compiled.
+        """
+        if jit:
+            raise InputError(f"XLA compiles training steps on tensorflow and jax, not on {self.name}. Omit jit.")
+        return False
 
     def sync_variables(self, model: keras.Model) -> None:
         """Makes the variables show the current values during ``fit``."""

@@ -64,8 +64,11 @@ def start_data_parallel(devices: int | None) -> Iterator[Distribution]:
 class JaxBackend(Backend):
     """JAX, whose training state is outside the variables during ``fit``."""
 
-    compiles_steps = True
     strategies: ClassVar = {"data_parallel": start_data_parallel}
+
+    def choose_jit(self, jit: bool | None, *, is_plain: bool) -> bool:
+        """By default all steps are compiled, because JAX is slow without."""
+        return jit is not False
 
     def sync_variables(self, model: keras.Model) -> None:
         """Copies the training state to the variables."""

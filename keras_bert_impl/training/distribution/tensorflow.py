@@ -81,6 +81,15 @@ class TensorFlowBackend(Backend):
     has_fused_adam = True
     strategies: ClassVar = {"mirrored": start_mirrored, "multiworker": start_multiworker}
 
+    def choose_jit(self, jit: bool | None, *, is_plain: bool) -> bool:
+        """By default plain steps are compiled on a GPU; on CPUs, oneDNN's own operations are faster."""
+        if jit and not is_plain:
+            raise InputError(
+                "jit (--jit) was given with accumulate or a strategy, whose steps TensorFlow runs without XLA only. "
+                "Omit jit, or set KERAS_BACKEND=jax."
+            )
+        return is_plain and bool(tf.config.list_physical_devices("GPU")) if jit is None else jit
+
     def reduce_any(self, distribution: Distribution, flags: tuple[bool, ...]) -> tuple[bool, ...]:
         """Returns a sum over the replicas of the strategy."""
         total = distribution.strategy.reduce("SUM", tf.constant(flags, tf.float32), axis=None)
