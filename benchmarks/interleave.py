@@ -5,6 +5,7 @@ wait at a pipe for their turn. The processor time that they use while they wait 
 all other processes use.
 """
 
+import contextlib
 import multiprocessing
 import os
 import resource
@@ -140,26 +141,34 @@ class _Clock:
     """Seconds since its creation: elapsed, used on all cores by this process and its children, and by all processes."""
 
     def __init__(self) -> None:
-        self._start = self._read_clocks()
-
-    @staticmethod
-    def _read_clocks() -> tuple[float, float, float]:
-        machine = psutil.cpu_times()
-        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        own = time.process_time() + ended.ru_utime + ended.ru_stime
-        return time.perf_counter(), own, sum(machine) - machine.idle - machine.iowait - machine.guest
+        self._own, self._busy = _read_own_seconds(), _read_busy_seconds()
+        self._start = time.perf_counter()  # At the end, because reading the others takes time.
 
     @property
     def wall(self) -> float:
-        return time.perf_counter() - self._start[0]
+        return time.perf_counter() - self._start
 
     @property
     def own(self) -> float:
-        return self._read_clocks()[1] - self._start[1]
+        return _read_own_seconds() - self._own
 
     @property
     def busy(self) -> float:
-        return self._read_clocks()[2] - self._start[2]
+        return _read_busy_seconds() - self._busy
+
+
+def _read_own_seconds() -> float:
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = time.process_time() + ended.ru_utime + ended.ru_stime
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            seconds += sum(child.cpu_times()[:2])
+    return seconds
+
+
+def _read_busy_seconds() -> float:
+    machine = psutil.cpu_times()
+    return sum(machine) - machine.idle - machine.iowait - machine.guest
 
 
 @dataclass(frozen=True)

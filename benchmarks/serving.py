@@ -1,12 +1,14 @@
 """Requests to exports: compared with torch and ONNX Runtime, from text and from ids, by format and precision.
 
-    python benchmarks/serving.py CHECKPOINT      # CHECKPOINT: MiniLM; twelve minutes on two cores
+    python benchmarks/serving.py CHECKPOINT      # CHECKPOINT: MiniLM; 20 minutes on two cores
 
-- From one sentence to its mean-pooled vector: the SavedModel, transformers on torch with its fast tokenizer, and the
-  Rust tokenizer with ONNX Runtime, on the file that torch exports.
+- From one sentence to its mean-pooled vector: SavedModels in float32 and int8, transformers on torch with its fast
+  tokenizer, and the Rust tokenizer with ONNX Runtime, on the file that torch exports, also quantized. Each with one
+  thread and with two.
 - The time of the exported tokenizer and of the model alone.
 - ONNX and OpenVINO exports of this package, compared with those of torch.
-- SavedModels of a BERT-base with random weights in float32, bfloat16 and int8: 8 × 128 tokens, and their sizes.
+- A BERT-base with random weights, 8 × 128 tokens: SavedModels in float32, bfloat16 and int8, and their sizes; OpenVINO
+  in float32 and bfloat16, ONNX Runtime in float32 and with dynamic quantization.
 """
 
 import argparse
@@ -38,11 +40,14 @@ def set_frozen_weights(frozen: bool) -> None:
     os.environ["TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"] = str(int(frozen))
 
 
-def make_saved_model(export: Path, settings: bool = True) -> Callable[[], Any]:
-    """A request with one sentence to a SavedModel."""
+def make_saved_model(export: Path, settings: bool = True, threads: int | None = None) -> Callable[[], Any]:
+    """A request with one sentence to a SavedModel; None: as many threads as TensorFlow chooses."""
     set_frozen_weights(settings)
     import tensorflow as tf
 
+    if threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
     loaded = tf.saved_model.load(str(export))
     texts = tf.constant([SENTENCE])
     return lambda: loaded.signatures["embed"](text=texts)["sentence_embedding"].numpy()
@@ -63,11 +68,12 @@ def make_bare_model(checkpoint: Path) -> Callable[[], Any]:
     return lambda: function(inputs)["last_hidden_state"].numpy()
 
 
-def make_torch_pipeline(checkpoint: Path) -> Callable[[], Any]:
+def make_torch_pipeline(checkpoint: Path, threads: int) -> Callable[[], Any]:
     """The same sentence through transformers on torch."""
     import torch
     from transformers import AutoTokenizer, BertModel
 
+    torch.set_num_threads(threads)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     model = BertModel.from_pretrained(checkpoint, attn_implementation="sdpa").eval()
 
@@ -81,22 +87,30 @@ def make_torch_pipeline(checkpoint: Path) -> Callable[[], Any]:
     return call
 
 
-def make_onnx_pipeline(checkpoint: Path, file: Path) -> Callable[[], Any]:
-    """The same sentence through the Rust tokenizer and ONNX Runtime."""
+def make_onnx_session(checkpoint: Path, file: Path, *, threads: int) -> Callable[[str], Any]:
+    """The mean-pooled vector of a text, by the Rust tokenizer and ONNX Runtime."""
     import onnxruntime
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
     tokenizer.no_padding()
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
-    def call() -> Any:
-        row = tokenizer.encode(SENTENCE)
+    def call(text: str) -> Any:
+        row = tokenizer.encode(text)
         inputs = {"input_ids": row.ids, "token_type_ids": row.type_ids, "attention_mask": row.attention_mask}
         states = session.run(None, {name: np.array([values], np.int64) for name, values in inputs.items()})[0]
         return states.mean(1)
 
     return call
+
+
+def make_onnx_pipeline(checkpoint: Path, file: Path, threads: int) -> Callable[[], Any]:
+    """The same sentence through the Rust tokenizer and ONNX Runtime."""
+    compute = make_onnx_session(checkpoint, file, threads=threads)
+    return lambda: compute(SENTENCE)
 
 
 def make_onnx_runtime(file: Path, shape: tuple[int, int], dtype: str) -> Callable[[], Any]:
@@ -108,11 +122,11 @@ def make_onnx_runtime(file: Path, shape: tuple[int, int], dtype: str) -> Callabl
     return lambda: session.run(None, inputs)[0]
 
 
-def make_openvino(file: Path, shape: tuple[int, int], dtype: str) -> Callable[[], Any]:
-    """A model's hidden states in OpenVINO, in float32."""
+def make_openvino(file: Path, shape: tuple[int, int], dtype: str, precision: str = "f32") -> Callable[[], Any]:
+    """A model's hidden states in OpenVINO."""
     import openvino as ov
 
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     compiled = ov.Core().compile_model(file, "CPU", settings)
     inputs = make_ids(shape, dtype)
     return lambda: compiled(inputs)[0]
@@ -145,6 +159,14 @@ def export_from_torch(checkpoint: Path, file: Path) -> None:
     axes = {name: {0: "batch", 1: "length"} for name in inputs}
     names = {"input_names": list(inputs), "output_names": ["last_hidden_state"]}
     torch.onnx.export(States(), tuple(inputs.values()), file, **names, dynamic_axes=axes, dynamo=False)
+
+
+def quantize_onnx(file: Path, target: Path) -> Path:
+    """Writes the file with dynamic quantization: int8 weights per channel, activations quantized on the fly."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(file, target, per_channel=True, weight_type=QuantType.QInt8)
+    return target
 
 
 def export(source: Path, target: Path, *options: str) -> Path:
@@ -192,30 +214,55 @@ def main() -> None:
         }
         torch_file = directory / "torch.onnx"
         export_from_torch(checkpoint, torch_file)
+        integers = export(checkpoint, directory / "minilm" / "2", "--precision", "int8")
+        torch_integers = quantize_onnx(torch_file, directory / "torch-int8.onnx")
         large = write_base(directory / "base", checkpoint / "vocab.txt")
         exports = {
             precision: export(large, directory / "large" / str(number), "--precision", precision)
             for number, precision in enumerate(("float32", "bfloat16", "int8"))
         }
 
+        files["OpenVINO, base"] = export(large, directory / "openvino-base", "--format", "openvino") / "model.xml"
+        files["ONNX Runtime, base"] = directory / "base.onnx"
+        export_from_torch(large, files["ONNX Runtime, base"])
+        files["ONNX Runtime, base, int8"] = quantize_onnx(files["ONNX Runtime, base"], directory / "base-int8.onnx")
+
         lines, verdicts, runs = [], [], []
-        ours = "SavedModel"
         peers = [
-            Peer(ours, make_saved_model, {"export": text}, 30),
             Peer(
                 "SavedModel, default settings of TensorFlow", make_saved_model, {"export": text, "settings": False}, 30
             ),
             Peer("bare Keras model, ids", make_bare_model, {"checkpoint": checkpoint}, 30),
             Peer("tokenizer in the graph", make_in_graph, {"checkpoint": checkpoint, "batch": "sentence"}, 30),
-            Peer("transformers on torch", make_torch_pipeline, {"checkpoint": checkpoint}, 30),
-            Peer("ONNX Runtime", make_onnx_pipeline, {"checkpoint": checkpoint, "file": torch_file}, 30),
         ]
+        own: dict[str, list[str]] = {"float32": [], "int8": []}
+        torch_peers, onnx_peers, onnx_integers = [], [], []
+        for threads in sorted({1, os.cpu_count() or 1}):
+            number = f"{threads} thread" if threads == 1 else f"{threads} threads"
+            for precision, path in (("float32", text), ("int8", integers)):
+                own[precision].append(f"SavedModel, {precision}, {number}")
+                peers.append(Peer(own[precision][-1], make_saved_model, {"export": path, "threads": threads}, 30))
+            torch_peers.append(f"transformers on torch, {number}")
+            peers.append(Peer(torch_peers[-1], make_torch_pipeline, {"checkpoint": checkpoint, "threads": threads}, 30))
+            for names, name, file in (
+                (onnx_peers, "ONNX Runtime", torch_file),
+                (onnx_integers, "ONNX Runtime, int8", torch_integers),
+            ):
+                names.append(f"{name}, {number}")
+                values = {"checkpoint": checkpoint, "file": file, "threads": threads}
+                peers.append(Peer(names[-1], make_onnx_pipeline, values, 30))
         series = run(peers, rounds=rounds)
-        apart = np.abs(series[ours].first - series["transformers on torch"].first).max()
         runs.append(series)
+        ours, ours_int8 = (min(names, key=lambda name: series[name].median) for names in own.values())
+        apart = np.abs(series[ours].first - series[torch_peers[0]].first).max()
         lines += make_rows("one sentence", ours, series)
-        verdicts.append(Target(ours, ("transformers on torch",), 1 / 0.9).format_verdict(series, "one sentence"))
-        verdicts.append(Target(ours, ("ONNX Runtime",), 1 / 1.8).format_verdict(series, "one sentence"))
+        for target in (
+            Target(ours, tuple(torch_peers), 1 / 0.9),
+            Target(ours, tuple(onnx_peers), 0.7),
+            Target(ours_int8, tuple(onnx_peers), 1.1),
+            Target(ours_int8, tuple(onnx_integers), 1.1),
+        ):
+            verdicts.append(target.format_verdict(series, "one sentence"))
         together = series["bare Keras model, ids"].median * 1.05 + series["tokenizer in the graph"].median
         verdicts.append(
             f"- one sentence: {series[ours].median * 1e3:.2f} ms, at most 1.05 × the model alone and the tokenizer, "
@@ -235,13 +282,29 @@ def main() -> None:
                 what = f"{runtime}, {shape[0]} × {shape[1]}, exported by"
                 lines += make_rows(what, "this package", series)
                 verdicts.append(Target("this package", ("torch",), 0.95).format_verdict(series, what))
+        batch = {"shape": _SHAPES["a batch"], "dtype": "int64"}
+        openvino = {"file": files["OpenVINO, base"], "shape": _SHAPES["a batch"], "dtype": "int32"}
         series = run(
-            [Peer(precision, make_ids_signature, {"export": path}, 2) for precision, path in exports.items()],
+            [
+                *(Peer(precision, make_ids_signature, {"export": path}, 2) for precision, path in exports.items()),
+                Peer("OpenVINO", make_openvino, openvino, 2),
+                Peer("OpenVINO, bfloat16", make_openvino, {**openvino, "precision": "bf16"}, 2),
+                Peer("ONNX Runtime", make_onnx_runtime, {"file": files["ONNX Runtime, base"], **batch}, 2),
+                Peer("ONNX Runtime, int8", make_onnx_runtime, {"file": files["ONNX Runtime, base, int8"], **batch}, 2),
+            ],
             rounds=rounds,
         )
         runs.append(series)
-        lines += make_rows("BERT-base, 8 × 128", "bfloat16", series)
-        verdicts.append(Target("bfloat16", ("float32",), 1.5).format_verdict(series, "BERT-base, 8 × 128"))
+        lines += make_rows("BERT-base, 8 × 128", "float32", series)
+        for target in (
+            Target("bfloat16", ("float32",), 1.5),
+            Target("float32", ("OpenVINO", "ONNX Runtime"), 1.08),
+            Target("bfloat16", ("OpenVINO, bfloat16",), 1.0),
+            Target("int8", ("float32",), 2.7),
+            Target("int8", ("OpenVINO, bfloat16",), 1.3),
+            Target("int8", ("ONNX Runtime, int8",), 1.0),
+        ):
+            verdicts.append(target.format_verdict(series, "BERT-base, 8 × 128"))
         sizes = {precision: measure_megabytes(path) for precision, path in exports.items()}
     fraction = sizes["int8"] / sizes["float32"]
     verdicts.append(

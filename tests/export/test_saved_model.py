@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from serving_padding import pad_like_tf_serving
 
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.errors import InputError
@@ -64,6 +65,21 @@ def test_the_signature_over_ids_gives_the_outputs_of_the_keras_model(
         expected = keras.ops.convert_to_numpy(model(batch)["logits"])
         found = signature(**{name: tf.constant(value) for name, value in batch.items()})["logits"].numpy()
         np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_requests_that_tf_serving_pads(sentiment_export: Path, sentiment_run: Path) -> None:
+    signature = tf.saved_model.load(str(sentiment_export)).signatures["ids"]
+    tokenizer = BertTokenizer.from_pretrained(sentiment_run)
+    requests = [tokenizer(text, max_length=31) for text in TEXTS]
+    requests.append({name: array[:, :1] for name, array in requests[0].items()})  # [CLS] alone.
+    assert len({request["input_ids"].shape[1] for request in requests}) > 3
+    joined = {name: pad_like_tf_serving([request[name] for request in requests]) for name in requests[0]}
+    assert joined["attention_mask"].all()
+    found = signature(**{name: tf.constant(value) for name, value in joined.items()})["logits"].numpy()
+    for logits, request in zip(found, requests, strict=True):
+        expected = signature(**{name: tf.constant(value) for name, value in request.items()})["logits"].numpy()[0]
+        np.testing.assert_allclose(logits, expected, atol=1e-6)
+    assert np.abs(found[0] - found[1]).max() > 1e-3
 
 
 # Run where Keras and its other backends are not found, as on a server that has TensorFlow and a tokenizer.

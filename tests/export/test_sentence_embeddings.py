@@ -12,6 +12,7 @@ import sentence_models
 import tensorflow as tf
 from page_code import extract_blocks
 from sentence_models import KINDS, TEXTS, Kind
+from serving_padding import pad_like_tf_serving
 from torch_process import run_in_torch_process
 
 from keras_bert_impl.checkpoints.sentence_settings import SentenceSettings
@@ -80,6 +81,19 @@ def run_ids(export: Path, prompt: str) -> np.ndarray:
 
 
 QUICK = "several without prompt"
+
+
+@pytest.mark.slow
+def test_requests_that_tf_serving_pads_are_not_pooled_beyond_their_ends(export: Callable[..., Path]) -> None:
+    signature = load(str(export(QUICK))).signatures["ids"]
+    tokenizer = BertTokenizer.from_pretrained(export(QUICK) / "assets.extra")
+    requests = [{**tokenizer(text), "pooling_mask": tokenizer(text)["attention_mask"]} for text in TEXTS[:2]]
+    joined = {name: pad_like_tf_serving([request[name] for request in requests]) for name in requests[0]}
+    assert joined["pooling_mask"].all()
+    found = signature(**{name: tf.constant(value) for name, value in joined.items()})["sentence_embedding"]
+    for vector, request in zip(found.numpy(), requests, strict=True):
+        expected = signature(**{name: tf.constant(value) for name, value in request.items()})["sentence_embedding"]
+        np.testing.assert_allclose(vector, expected.numpy()[0], atol=1e-6)
 
 
 @pytest.mark.slow  # `test_stock_runtime.py` calls signatures of prompts in a C program.

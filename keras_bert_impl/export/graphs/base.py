@@ -9,10 +9,13 @@ import tensorflow as tf
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.export.tokenizer.in_graph import Tokens, count_tokens
 from keras_bert_impl.export.tokenizer.ragged_ops import find_positions
+from keras_bert_impl.tasks.encoding import POOLING_MASK
 from keras_bert_impl.tokenization import BertTokenizer
 
 TEXT = tf.TensorSpec([None], tf.string)
 
+# The inputs that are 0 for padding.
+_MASKS = ("attention_mask", POOLING_MASK)
 # By default, a long text is split into at most this number of windows, so that one request cannot fill the memory.
 MAX_WINDOWS = 32
 
@@ -59,10 +62,18 @@ class Endpoint(NamedTuple):
 
 
 def make_ids_endpoint(served: ServedModel, function: Callable[[Tensors], Tensors]) -> Endpoint:
-    """Returns the signature over the tokenizer's outputs, for a function of them such as ``served.run``."""
+    """Returns the signature over the tokenizer's outputs, for a function of them such as ``served.run``.
+
+    TF Serving can join requests whose rows have different lengths. It pads each of their tensors with its first value,
+    and so the mask with 1. Therefore ``[CLS]`` at the end of a row counts as padding.
+    """
 
     def serve_ids(**inputs: Any) -> Tensors:
-        return function(inputs)
+        # From each position on, the number of tokens that are not [CLS]; a row of [CLS] alone keeps its first token.
+        others = tf.cast(inputs["input_ids"] != served.tokenizer.cls_token_id, tf.int32)
+        following = tf.cumsum(others, axis=-1, reverse=True) + tf.one_hot(0, tf.shape(others)[-1], dtype=tf.int32)
+        masks = {name: inputs[name] * tf.minimum(following, 1) for name in _MASKS if name in inputs}
+        return function({**inputs, **masks})
 
     return Endpoint(serve_ids, dict.fromkeys(served.task.list_export_inputs(served.config), served.ids_spec))
 

@@ -1,0 +1,168 @@
+"""Requests a second of a gRPC server with 1, 2, 4 and 8 clients, which send single sentences: SavedModel, ONNX Runtime.
+
+    python benchmarks/clients.py CHECKPOINT      # MiniLM; 20 minutes on two cores
+
+Each server is a process with a real gRPC server and one model: text in, the vector of the sentence out. The clients
+are threads of another process; each sends the next sentence when it has the answer. Both servers have the same Python
+code around the model; ONNX Runtime gets its ids from the Rust tokenizer. Each is measured with one thread and with two
+(intra-op and inter-op), and the SavedModel also with TensorFlow's batching of requests that wait.
+
+Target: with 8 clients, the best SavedModel answers at least 0.8 times as many requests a second as ONNX Runtime.
+"""
+
+import argparse
+import contextlib
+import itertools
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from interleave import Peer, run
+from report import Target, describe_load, make_table, write
+from serving import export, export_from_torch, make_onnx_session, set_frozen_weights
+
+CLIENTS = (1, 2, 4, 8)
+REQUESTS = 240
+METHOD = "/embedder/Embed"
+# The batching of the server: at most so many sentences, and so many microseconds that the first of them waits.
+MAX_BATCH, WAIT = 8, 500
+
+
+def make_saved_model(directory: Path, threads: int, batching: bool) -> Callable[[bytes], Any]:
+    """The vector of a sentence, by a SavedModel."""
+    set_frozen_weights(True)
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    loaded = tf.saved_model.load(str(directory))
+    embed = loaded.signatures["embed"]
+
+    def compute(text: Any) -> Any:
+        return embed(text=text)["sentence_embedding"]
+
+    if batching:
+        compute = tf.nondifferentiable_batch_function(threads, MAX_BATCH, WAIT, autograph=False)(compute)
+    function = tf.function(compute, [tf.TensorSpec([None], tf.string)], autograph=False)
+    return lambda text: (loaded, function(tf.constant([text])).numpy())[1]
+
+
+def make_onnx_runtime(checkpoint: Path, file: Path, threads: int) -> Callable[[bytes], Any]:
+    """The vector of a sentence, by the Rust tokenizer and ONNX Runtime."""
+    call = make_onnx_session(checkpoint, file, threads=threads)
+    return lambda text: call(text.decode())
+
+
+def serve(pipe: Any, make: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    """Starts a server in this process, sends its port, and runs until the pipe is closed."""
+    import grpc
+
+    embed = make(**arguments)
+    handler = grpc.unary_unary_rpc_method_handler(lambda request, _: embed(request).tobytes())
+    service, method = METHOD.strip("/").split("/")
+    server = grpc.server(ThreadPoolExecutor(max(CLIENTS)))
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {method: handler})])
+    pipe.send(server.add_insecure_port("localhost:0"))
+    server.start()
+    with contextlib.suppress(EOFError):
+        pipe.recv()
+    server.stop(None)
+
+
+def make_clients(
+    make: Callable[..., Any], arguments: dict[str, Any], texts: list[str], clients: int
+) -> Callable[[], Any]:
+    """Starts a server in a process; the function sends it ``REQUESTS`` sentences, and returns the first vector."""
+    import grpc
+
+    near, far = multiprocessing.get_context("spawn").Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=serve, args=(far, make, arguments), daemon=True)
+    process.start()
+    port = near.recv()
+    requests = [text.encode() for text in itertools.islice(itertools.cycle(texts), REQUESTS)]
+    calls = []
+    for _ in range(clients):
+        channel = grpc.insecure_channel(f"localhost:{port}", [("grpc.use_local_subchannel_pool", 1)])
+        calls.append(channel.unary_unary(METHOD))
+    pool = ThreadPoolExecutor(clients)
+
+    def send(number: int) -> bytes:
+        answers = [calls[number](text) for text in requests[number::clients]]
+        return answers[0]
+
+    def call() -> Any:
+        _ = near  # The server runs until the pipe is closed.
+        return np.frombuffer(next(iter(list(pool.map(send, range(clients))))), np.float32)
+
+    return call
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
+    arguments = parser.parse_args()
+    checkpoint = arguments.checkpoint.resolve()
+
+    from keras_bert_impl.data import read_table
+    from keras_bert_impl.files import SNIPPETS
+
+    texts = read_table(SNIPPETS / "test.tsv")["text"][:REQUESTS]
+    rows, verdicts, runs, differences = [], [], [], []
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = Path(temporary)
+        models = {
+            precision: export(checkpoint, directory / "embedder" / str(number), "--precision", precision)
+            for number, precision in enumerate(("float32", "int8"), 1)
+        }
+        file = directory / "torch.onnx"
+        export_from_torch(checkpoint, file)
+        servers: dict[str, tuple[Any, dict[str, Any]]] = {}
+        for threads in (1, os.cpu_count() or 1):
+            number = f"{threads} thread" if threads == 1 else f"{threads} threads"
+            for precision, path in models.items():
+                for batching in (False, True):
+                    name = f"SavedModel, {precision}, {number}" + (", batching" if batching else "")
+                    servers[name] = (make_saved_model, {"directory": path, "threads": threads, "batching": batching})
+            servers[f"ONNX Runtime, {number}"] = (
+                make_onnx_runtime,
+                {"checkpoint": checkpoint, "file": file, "threads": threads},
+            )
+        own = {precision: [name for name in servers if precision in name] for precision in models}
+        measured: dict[str, list[str]] = {name: [] for name in servers}
+        for clients in arguments.clients:
+            peers = [
+                Peer(name, make_clients, {"make": make, "arguments": values, "texts": texts, "clients": clients})
+                for name, (make, values) in servers.items()
+            ]
+            series = run(peers, rounds=arguments.rounds)
+            runs.append(series)
+            for name, turns in series.items():
+                measured[name].append(f"{REQUESTS / turns.median:.0f}")
+            theirs = tuple(name for name in servers if name.startswith("ONNX"))
+            if clients == max(arguments.clients):
+                for precision in models:
+                    best = min(own[precision], key=lambda name: series[name].median)
+                    verdicts.append(Target(best, theirs, 0.8).format_verdict(series, f"{clients} clients"))
+                exact = next(name for name in servers if name.startswith("SavedModel, float32"))
+                differences.append(np.abs(series[exact].first - series[theirs[0]].first).max())
+        rows = [(name, *values) for name, values in measured.items()]
+    write(
+        "Requests a second of a gRPC server",
+        "\n".join(verdicts),
+        describe_load(*runs),
+        make_table(("server", *(f"clients: {clients}" for clients in arguments.clients)), rows),
+        f"Requests a second, with {len(texts)} film snippets, one in each request. The vectors of the SavedModel and "
+        f"of ONNX Runtime differ by at most {max(differences):.1e}. Batching: at most {MAX_BATCH} sentences, which "
+        f"wait for at most {WAIT} microseconds.",
+    )
+
+
+if __name__ == "__main__":
+    main()
