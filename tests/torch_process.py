@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from keras_bert_impl.interop.python_process import PythonProcess
+from keras_bert_impl.python_process import PythonProcess
 
 # The modules of the package that import torch at the top, and so are imported in such a process only.
 TORCH_MODULES = {"keras_bert_impl.interop.reference", "keras_bert_impl.interop.sentence_reference"}

@@ -21,7 +21,7 @@ class ExportContents:
     """A model with everything that is exported with it.
 
     Attributes:
-        model: the Keras model, in bfloat16 if that is the precision.
+        model: the Keras model, in bfloat16 if the format converts it so for this precision.
         task: its task.
         config: its configuration.
         tokenizer: its tokenizer.
@@ -62,7 +62,8 @@ class ExportContents:
     def make_sample(self) -> dict[str, np.ndarray]:
         """The model's inputs for film snippets, which show how large values inside the model become."""
         texts = read_table(SNIPPETS / "train.tsv")["text"][:_SAMPLE]
-        return self.shape_inputs(self.tokenizer(texts, truncation=True, max_length=self.max_length))
+        pairs = texts[::-1] if self.task.needs_pair else None
+        return self.shape_inputs(self.tokenizer(texts, pairs, truncation=True, max_length=self.max_length))
 
     def shape_inputs(self, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Tokenized rows ``[batch, length]`` as all inputs in their shapes, each row as a single choice.

@@ -72,8 +72,8 @@ def export_model(
             Serving expects.
         task: a name in ``TASKS``; None takes the task that the configuration names.
         format: a name in `FORMATS`.
-        precision: ``float32``; ``bfloat16`` for weights and arithmetic; ``int8`` for weights and products;
-            ``int8-weights`` for files with weights of 8 bits and arithmetic in float32.
+        precision: ``float32``; ``bfloat16`` or ``float16`` for weights and arithmetic; ``int8`` for weights and
+            products; ``int8-weights`` for files with weights of 8 bits and arithmetic in float32.
         max_length: the maximum length of a row in tokens; None: as many as the model allows.
         allow_no_answer: for question answering, whether a question may have no answer; None: as the configuration says.
         attentions: whether to add a signature ``attentions`` to a SavedModel.
@@ -124,7 +124,8 @@ def export_model(
     tokenizer.model_max_length = length
     config = served.limit_length(config, length)
     reference = served.load_model(source)
-    model = served.load_model(source, dtype="bfloat16") if precision == "bfloat16" else reference
+    in_bfloat16 = precision == "bfloat16" and kind.converts_bfloat16
+    model = served.load_model(source, dtype="bfloat16") if in_bfloat16 else reference
     name = directory.absolute().parent.name if kind.takes_text else directory.name
     contents = ExportContents(model, served, config, tokenizer, name, length, precision, attentions, inputs, fused)
     with create_directory(directory) as temporary:

@@ -18,6 +18,8 @@ class Format:
         module: its module in this package, with the functions ``write``, ``open`` and ``make_guide``.
         file: the file that identifies an export of this format.
         precisions: the supported precisions.
+        converts_bfloat16: whether a model in bfloat16 is converted for this precision; otherwise one in float32, whose
+            weights the format stores with 16 bits.
         takes_text: whether the tokenizer is part of the exported graph.
         framework: the module with the operations of the framework that ``open`` uses, ``tensorflow`` or
             ``keras.ops``, so that a command can start the framework without its messages; empty: it uses none.
@@ -27,6 +29,7 @@ class Format:
     module: str
     file: str
     precisions: tuple[str, ...]
+    converts_bfloat16: bool = False
     takes_text: bool = False
     framework: str = ""
     extra: str = ""
@@ -69,15 +72,16 @@ FORMATS = {
         "saved_model",
         "saved_model.pb",
         ("float32", "bfloat16", "int8", "int8-weights"),
+        converts_bfloat16=True,
         takes_text=True,
         framework="tensorflow",
         extra=EXTRA,
     ),
-    "onnx": Format("onnx", "model.onnx", ("float32", "int8")),
-    "openvino": Format("openvino", "model.xml", ("float32",)),
+    "onnx": Format("onnx", "model.onnx", ("float32", "float16", "int8")),
+    "openvino": Format("openvino", "model.xml", ("float32", "bfloat16", "int8-weights")),
     "litert": Format("litert", "model.tflite", ("float32", "int8")),
 }
-PRECISIONS = ("float32", "bfloat16", "int8", "int8-weights")
+PRECISIONS = ("float32", "bfloat16", "float16", "int8", "int8-weights")
 # What a SavedModel takes; the other formats take ids.
 INPUTS = ("text", "words", "ids")
 

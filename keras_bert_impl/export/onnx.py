@@ -10,10 +10,18 @@ from keras_bert_impl.tasks.base import PredictFunction
 
 
 def write(contents: ExportContents, path: Path) -> None:
-    """Converts with tf2onnx; int8 by ONNX Runtime's dynamic quantization."""
+    """Converts with tf2onnx; float16 and int8, which is dynamic quantization, with the tools of ONNX Runtime.
+
+    In float16 the inputs and outputs keep their types.
+    """
     import_library("tf2onnx", "onnx")
     import_library("onnxruntime", "onnx")
     convert(contents, path, "onnx")
+    if contents.precision == "float16":
+        float16: Any = import_library("onnxruntime.transformers.float16", "onnx")
+        onnx: Any = import_library("onnx", "onnx")
+        with suppress_messages():
+            onnx.save(float16.convert_float_to_float16(onnx.load(path), keep_io_types=True), path)
     if contents.precision == "int8":
         quantization: Any = import_library("onnxruntime.quantization", "onnx")
         # Weights of 7 bits: the sums of 8-bit products overflow on x86 processors without VNNI.

@@ -19,7 +19,6 @@ from keras_bert_impl.checkpoints.sentence_modules import MODULES_FILE, is_senten
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.interop import inputs
 from keras_bert_impl.interop.certificate import MAX_RESULT_DIFFERENCE, ComparedOutput, Differences, Verification
-from keras_bert_impl.interop.python_process import ProcessDiedError, PythonProcess
 from keras_bert_impl.keras_formats import is_preset
 from keras_bert_impl.models import (
     BertForSentenceEmbedding,
@@ -28,6 +27,7 @@ from keras_bert_impl.models import (
     BertPreTrainedModel,
 )
 from keras_bert_impl.models.heads import HEADS, find_head_classes
+from keras_bert_impl.python_process import ProcessDiedError, PythonProcess
 from keras_bert_impl.sources import Source, open_source
 from keras_bert_impl.tasks import get_task, open_task
 from keras_bert_impl.tasks.windows import WINDOWS_KEY

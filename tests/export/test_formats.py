@@ -1,6 +1,7 @@
 """Exports for all runtimes, in all precisions, compared with transformers on torch with the same weights."""
 
 import functools
+import importlib.util
 import json
 import re
 import subprocess
@@ -106,6 +107,44 @@ def test_int8_gives_the_logits_of_rounded_weights(
     np.testing.assert_allclose(run_export(directory, inputs), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "precision", "tolerance", "size"),
+    [("openvino", "bfloat16", 0.03, 0.6), ("openvino", "int8-weights", 0.1, 0.7), ("onnx", "float16", 0.01, 0.8)],
+)
+def test_smaller_files_of_other_runtimes(
+    export: Callable[..., Path],
+    sentiment_run: Path,
+    name: str,
+    precision: str,
+    tolerance: float,
+    size: float,
+) -> None:
+    if precision == "int8-weights":
+        _require_nncf()
+    directory = export(name, precision)
+    inputs = BertTokenizer.from_pretrained(sentiment_run)(TEXTS)
+    found, expected = run_export(directory, inputs), compute_logits(sentiment_run, inputs)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=tolerance)
+    assert np.abs(found - expected).max() > 1e-6
+    file = "model.onnx" if name == "onnx" else "model.bin"
+    smaller, full = ((path / file).stat().st_size for path in (directory, export(name)))
+    assert smaller < size * full
+
+
+def test_openvino_without_nncf(sentiment_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"nncf is not installed, .* Run: pip install 'keras_bert_impl\[nncf\]'"):
+        export_model(sentiment_run, tmp_path / "x", format="openvino", precision="int8-weights")
+    assert not list(tmp_path.iterdir())
+
+
+def _require_nncf() -> None:
+    # Importing it would import torch, which must not share a process with TensorFlow.
+    if importlib.util.find_spec("nncf") is None:
+        pytest.skip("needs nncf")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["onnx", "litert"])
 def test_int8_of_other_runtimes_is_near(export: Callable[..., Path], sentiment_run: Path, name: str) -> None:
@@ -133,11 +172,11 @@ def test_the_page_of_an_export_runs(export: Callable[..., Path], sentiment_run: 
     [
         (
             "x --format openvino --precision int8",
-            "openvino supports float32, not int8, which is supported by saved_model, onnx, litert",
+            "openvino supports float32 and bfloat16 and int8-weights, not int8, which is supported by saved_model",
         ),
         (
             "x --format onnx --precision bfloat16",
-            "onnx supports float32 and int8, not bfloat16, which is supported by saved_model",
+            "onnx supports float32 and float16 and int8, not bfloat16, which is supported by saved_model, openvino",
         ),
         ("x --format litert --attentions", "attention maps are a signature of a SavedModel"),
         ("x/v1", "x/v1 ends in 'v1'"),

@@ -23,9 +23,9 @@ from keras_bert_impl.cli.main import main
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.interop import inputs
 from keras_bert_impl.interop.certificate import MAX_DIFFERENCE, ComparedOutput, Differences, Verification
-from keras_bert_impl.interop.python_process import PythonProcess
 from keras_bert_impl.interop.verify import verify
 from keras_bert_impl.models import heads
+from keras_bert_impl.python_process import PythonProcess
 
 LAYERS = ["embeddings", "layer 1"]
 TEXTS = ["A good film, Café!", "", "[MASK] x", "Who? I.", "🎬 日本"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_bert_impl.interop.python_process import ProcessDiedError, PythonProcess
+from keras_bert_impl.python_process import ProcessDiedError, PythonProcess
 
 
 def test_one_process_answers_all_calls() -> None:
