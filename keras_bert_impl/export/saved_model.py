@@ -10,6 +10,7 @@ from typing import Any
 from keras_bert_impl.errors import InputError, make_missing_error
 from keras_bert_impl.export.contents import ExportContents
 from keras_bert_impl.export.formats import EXTRA
+from keras_bert_impl.files import to_json, write_text
 from keras_bert_impl.tasks.base import PredictFunction
 
 _PAGE = """# {name}
@@ -55,6 +56,8 @@ print({{name: tf.make_ndarray(tensor).tolist() for name, tensor in response.outp
 {signatures}
 {prompts}"""
 
+# The file with the error of each dense layer of an export in int8.
+INT8_RECORD = "int8.json"
 # The operations of `keras_bert_impl.ops.onednn` that an export may have.
 ONEDNN = ("_FusedMatMul", "_MklLayerNorm", "_QuantizedMatMul")
 _REQUIREMENT = " on x86 processors\n(for others, export it with `--no-fused`)"
@@ -91,12 +94,13 @@ def write(contents: ExportContents, path: Path) -> None:
     """
     import tensorflow as tf
 
+    from keras_bert_impl.export.graphs import inference_weights
     from keras_bert_impl.export.signatures import make_signatures
     from keras_bert_impl.export.warmup import NAME, write_warmup
 
     directory = path.parent
     module = tf.Module()
-    functions, module.variables_of_signatures = make_signatures(contents)
+    functions, module.variables_of_signatures, errors = make_signatures(contents)
     try:
         tf.saved_model.save(module, str(directory), signatures=functions)
     except tf.errors.OpError as error:
@@ -105,6 +109,11 @@ def write(contents: ExportContents, path: Path) -> None:
         raise OSError(f"{directory} cannot be written: {reason}") from error
     (directory / EXTRA).mkdir()
     write_warmup(directory / EXTRA / NAME, contents.name, functions)
+    if errors:
+        limit = inference_weights.MAX_INT8_ERROR
+        in_float32 = [path for path, error in errors.items() if error > limit]
+        record = {"errors": errors, "max_error": limit, "layers_in_float32": in_float32}
+        write_text(directory / EXTRA / INT8_RECORD, to_json(record))
 
 
 def open(path: Path) -> PredictFunction:

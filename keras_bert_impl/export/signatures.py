@@ -42,13 +42,14 @@ def find_graph(contents: ExportContents) -> Any:
     return importlib.import_module(f"keras_bert_impl.export.graphs.{contents.task.graph}")
 
 
-def make_signatures(contents: ExportContents) -> tuple[dict[str, Any], list[Any]]:
+def make_signatures(contents: ExportContents) -> tuple[dict[str, Any], list[Any], dict[str, float]]:
     """Returns the signatures of a model, and the variables that they read.
 
     Returns:
-        concrete functions by name, and everything that must be saved with them.
+        concrete functions by name; everything that must be saved with them; and for int8 the errors of dense layers,
+        see `keras_bert_impl.export.graphs.inference_weights.InferenceWeights`.
     """
-    run, stored = _make_inference(contents)
+    run, stored, errors = _make_inference(contents)
     served = ServedModel(
         run=functools.partial(run, contents.model),
         task=contents.task,
@@ -69,11 +70,13 @@ def make_signatures(contents: ExportContents) -> tuple[dict[str, Any], list[Any]
         specs = {key: tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in endpoint.inputs.items()}
         functions[name] = tf.function(endpoint.function, autograph=False).get_concrete_function(**specs)
     variables = {id(variable): variable for function in functions.values() for variable in function.graph.variables}
-    return functions, [*stored, *variables.values()]
+    return functions, [*stored, *variables.values()], errors
 
 
-def _make_inference(contents: ExportContents) -> tuple[Callable[[Any, Tensors], Tensors], list[Any]]:
-    """Makes the function ``run(model, inputs)``, and its weights that are not variables of the model."""
+def _make_inference(
+    contents: ExportContents,
+) -> tuple[Callable[[Any, Tensors], Tensors], list[Any], dict[str, float]]:
+    """Makes the function ``run(model, inputs)``, its weights that are not variables of the model, and their errors."""
     stored: list[Any] = []
 
     def store(values: np.ndarray, axis: int = 0) -> Any:
@@ -111,4 +114,4 @@ def _make_inference(contents: ExportContents) -> tuple[Callable[[Any, Tensors], 
     def run(model: Any, inputs: Tensors) -> Tensors:
         return trace(model)({name: tf.ensure_shape(value, contents.input_shape) for name, value in inputs.items()})
 
-    return run, stored
+    return run, stored, merged.errors

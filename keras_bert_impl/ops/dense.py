@@ -175,8 +175,8 @@ def has_int8_kernel() -> bool:
 
 
 def _recording_dense(layer: keras.layers.Dense, x: Any, *arguments: Any) -> Any:
-    """Adds the largest absolute value of each input to the list that was prepared for the layer."""
-    find_prepared(layer).append(np.abs(ops.convert_to_numpy(x)).max(axis=0))
+    """Calls the function that was prepared for the layer with its inputs."""
+    find_prepared(layer)(ops.convert_to_numpy(x))
     return _dense(layer, x, *arguments)
 
 

@@ -1,5 +1,6 @@
 """SavedModels with oneDNN's operations, with products in integers, and without either."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import transformers_models
+from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_bert_impl.cli.main import main
 from keras_bert_impl.export import export_model
+from keras_bert_impl.export.graphs import inference_weights
 from keras_bert_impl.export.saved_model import ONEDNN, list_operations
 from keras_bert_impl.export.saved_model import open as open_export
-from keras_bert_impl.ops.dense import _has_fused_kernel
+from keras_bert_impl.ops.dense import Int8Kernel, _has_fused_kernel, multiply_int8
 from keras_bert_impl.tokenization import BertTokenizer
 
 TEXTS = ["A good film.", "", "Naïve, not good – and far too long", "bad 日本", "so dull"]
@@ -51,6 +54,51 @@ def test_int8_computes_in_integers(int8_export: Path, sentiment_run: Path, senti
     assert list_operations(int8_export / "saved_model.pb") & set(ONEDNN) == {"_QuantizedMatMul", "_MklLayerNorm"}
     assert list_operations(sentiment_export / "saved_model.pb") & set(ONEDNN) == {"_FusedMatMul", "_MklLayerNorm"}
     assert measure_weights(int8_export) < 0.45 * measure_weights(sentiment_export)
+
+
+def count_products(export: Path) -> int:
+    """How often the graph multiplies in integers."""
+    content = saved_model_pb2.SavedModel.FromString((export / "saved_model.pb").read_bytes())
+    functions = content.meta_graphs[0].graph_def.library.function
+    # The signatures call one function with the model.
+    return max(sum(node.op == "_QuantizedMatMul" for node in function.node_def) for function in functions)
+
+
+def test_layers_that_lose_too_much_stay_in_float32(
+    int8_export: Path, sentiment_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = json.loads((int8_export / "assets.extra" / "int8.json").read_text(encoding="utf-8"))
+    errors = record["errors"]
+    assert count_products(int8_export) == len(errors)
+    assert record["layers_in_float32"] == []
+    middle = float(np.median(list(errors.values())))
+    monkeypatch.setattr(inference_weights, "MAX_INT8_ERROR", middle)
+    mixed = export_model(sentiment_run, tmp_path / "mixed" / "1", precision="int8").directory
+    record = json.loads((mixed / "assets.extra" / "int8.json").read_text(encoding="utf-8"))
+    assert record["errors"] == errors
+    kept = record["layers_in_float32"]
+    assert set(kept) == {path for path, error in errors.items() if error > middle}
+    assert count_products(mixed) == len(errors) - len(kept) < len(errors)
+    (found, expected), (all_int8, _) = compute(sentiment_run, mixed), compute(sentiment_run, int8_export)
+    assert np.abs(found - expected).max() < np.abs(all_int8 - expected).max()
+
+
+def test_the_error_of_a_layer_is_that_of_its_operation() -> None:
+    draw = np.random.default_rng(5)
+    x, kernel, bias = draw.normal(0, [[1], [3]] * 20, (40, 48)), draw.normal(0, 1, (48, 24)), draw.normal(0, 1, 24)
+    x, kernel, bias = (array.astype(np.float32) for array in (x, kernel, bias))
+    for lowest, inputs in ((None, x), (-0.17, np.maximum(x, -0.17))):
+        recorder = inference_weights._Recorder()
+        recorder(inputs)
+        prepared = inference_weights._make_int8_kernel(kernel, bias, recorder.largest, lowest)
+        int8_kernel = Int8Kernel(*(value if value is None else tf.Variable(value) for value in prepared))
+        run = tf.function(lambda x, kernel=int8_kernel: multiply_int8(x, kernel), autograph=False)
+        exact = inputs.astype(np.float64) @ kernel + bias
+        difference = run(tf.constant(inputs)).numpy() - exact
+        expected = np.sqrt((difference**2).mean() / ((exact - exact.mean(axis=0)) ** 2).mean())
+        found = inference_weights._compute_error(kernel, bias, prepared, recorder)
+        assert found == pytest.approx(expected, rel=0.02)
+        assert 0.002 < found < 0.05
 
 
 def test_serve_check_runs_the_operations(int8_export: Path, capsys: pytest.CaptureFixture[str]) -> None:
