@@ -155,7 +155,7 @@ def _grow_vocabulary(options: argparse.Namespace) -> int:
 
     source = get_source(options, "source")
     if options.words:
-        given = [line.strip() for _, line in read_lines(options.words) if line.strip()]
+        given = [line.strip() for _, line in read_lines(options.words)]
         add_words(source, given, options.output)
         print(f"{len(given):,} words written to {options.output}")
         return 0

@@ -121,6 +121,7 @@ def test_metrics_describe_the_run(sentiment_run: Path, small_bert: Path) -> None
         "precision": "float32",
         "accumulate": 1,
         "remat": False,
+        "jit": None,
         "seed": 1,
     }
     accuracies = [scores["accuracy"] for scores in metrics["validation"]]
