@@ -99,7 +99,7 @@ def test_rows_that_no_token_had_become_new() -> None:
 
 def test_what_is_refused() -> None:
     model = BertForPreTraining(BertConfig.preset("tiny", vocab_size=OLD, num_hidden_layers=1))
-    with pytest.raises(InputError, match="new_num_tokens is 98 and pad_to_multiple_of is 1; the model has 99 word embeddings"):
+    with pytest.raises(InputError, match=r"new_num_tokens is 98 and .* is 1; the model has 99 word embeddings"):
         model.resize_token_embeddings(98)
     with pytest.raises(InputError, match=r"pad_to_multiple_of is -8; .* a multiple above 0"):
         model.resize_token_embeddings(120, pad_to_multiple_of=-8)
