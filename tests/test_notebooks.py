@@ -50,7 +50,7 @@ def test_notebooks_run(name: str, tmp_path: Path, minilm: Path, request: pytest.
         shutil.copy(request.getfixturevalue("shared_data") / "xquad_en" / "xquad.en.json", tmp_path)
     notebook = nbformat.read(EXAMPLES / "notebooks" / f"{name}.ipynb", as_version=4)
     client = nbclient.NotebookClient(
-        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+        notebook, timeout=1200, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     )
     client.execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
