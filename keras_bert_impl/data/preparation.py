@@ -115,10 +115,8 @@ def prepare(
 
 def warn_of_broken_lines(count: int) -> None:
     """Warns that lines are not UTF-8."""
-    warnings.warn(
-        f"{count:,} lines are not UTF-8 and were skipped. Use strict (--strict) to make the first one an error.",
-        stacklevel=3,
-    )
+    lines = "1 line is not UTF-8 and was" if count == 1 else f"{count:,} lines are not UTF-8 and were"
+    warnings.warn(f"{lines} skipped. Use strict (--strict) to make the first one an error.", stacklevel=3)
 
 
 class ShardMaker:

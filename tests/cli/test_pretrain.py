@@ -133,7 +133,7 @@ def test_prepare_warns_of_broken_lines(run: Run, place: Path, tmp_path: Path) ->
     (tmp_path / "a.txt").write_bytes(b"a good film\n\nbad \xff\n\na bad film")
     arguments = ["prepare", tmp_path / "a.txt", "--tokenizer", place / "vocabulary", "--workers", "1"]
     ran = run(*arguments, "--output", tmp_path / "shards")
-    assert ran.err.startswith("keras-bert: warning: 1 lines are not UTF-8 and were skipped. Use strict (--strict)")
+    assert ran.err.startswith("keras-bert: warning: 1 line is not UTF-8 and was skipped. Use strict (--strict)")
     assert (ran.code, ran.out.splitlines()) == (
         0,
         [f"2 documents, 2 sentences, 6 tokens written to {tmp_path / 'shards'}"],

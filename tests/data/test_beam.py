@@ -34,9 +34,10 @@ def text(film_texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_same_shards(text: Path, small_bert: Path, tmp_path: Path, workers: int) -> None:
-    prepare([text], small_bert, tmp_path / "local", shard_size=SIZE, workers=2)
+    with pytest.warns(UserWarning, match="1 line is not UTF-8 and was skipped"):
+        prepare([text], small_bert, tmp_path / "local", shard_size=SIZE, workers=2)
     options = [*LOCAL, f"--direct_num_workers={workers}", "--direct_running_mode=multi_threading"]
-    with pytest.warns(UserWarning, match="1 lines are not UTF-8"):
+    with pytest.warns(UserWarning, match="1 line is not UTF-8 and was skipped"):
         manifest = prepare_with_beam([str(text)], small_bert, str(tmp_path / "beam"), options=options, shard_size=SIZE)
     assert len(manifest["shards"]) > 10
     assert read_files(tmp_path / "beam") == read_files(tmp_path / "local")

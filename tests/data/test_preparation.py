@@ -186,7 +186,7 @@ def test_a_corpus_in_another_encoding(small_bert: Path, tmp_path: Path) -> None:
 
 def test_a_warning_about_broken_lines(small_bert: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"A good film.\n\nA bad one.\n\xff\n")
-    with pytest.warns(UserWarning, match=r"1 lines are not UTF-8 and were skipped\. Use strict"):
+    with pytest.warns(UserWarning, match=r"1 line is not UTF-8 and was skipped\. Use strict"):
         manifest = prepare([tmp_path / "a.txt"], small_bert, tmp_path / "shards", workers=1)
     assert (manifest["documents"], manifest["broken_lines"]) == (2, 1)
 
