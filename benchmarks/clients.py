@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import itertools
 import multiprocessing
-import os
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,14 @@ from typing import Any
 import numpy as np
 from interleave import Peer, run
 from report import Target, describe_load, make_table, write
-from serving import export, export_from_torch, make_onnx_session, set_frozen_weights
+from serving import (
+    export,
+    export_from_torch,
+    list_threads,
+    make_onnx_session,
+    set_frozen_weights,
+    set_tensorflow_threads,
+)
 
 CLIENTS = (1, 2, 4, 8)
 REQUESTS = 240
@@ -38,18 +44,17 @@ def make_saved_model(directory: Path, threads: int, batching: bool) -> Callable[
     set_frozen_weights(True)
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    set_tensorflow_threads(threads)
     loaded = tf.saved_model.load(str(directory))
-    embed = loaded.signatures["embed"]
 
     def compute(text: Any) -> Any:
-        return embed(text=text)["sentence_embedding"]
+        # Uses `loaded`, because the signature alone does not keep a reference to the variables.
+        return loaded.signatures["embed"](text=text)["sentence_embedding"]
 
     if batching:
         compute = tf.nondifferentiable_batch_function(threads, MAX_BATCH, WAIT, autograph=False)(compute)
     function = tf.function(compute, [tf.TensorSpec([None], tf.string)], autograph=False)
-    return lambda text: (loaded, function(tf.constant([text])).numpy())[1]
+    return lambda text: function(tf.constant([text])).numpy()
 
 
 def make_onnx_runtime(checkpoint: Path, file: Path, threads: int) -> Callable[[bytes], Any]:
@@ -96,8 +101,9 @@ def make_clients(
         return answers[0]
 
     def call() -> Any:
-        _ = near  # The server runs until the pipe is closed.
-        return np.frombuffer(next(iter(list(pool.map(send, range(clients))))), np.float32)
+        assert not near.closed  # The server runs until the pipe is closed.
+        first, *_ = pool.map(send, range(clients))
+        return np.frombuffer(first, np.float32)
 
     return call
 
@@ -114,7 +120,7 @@ def main() -> None:
     from keras_bert_impl.files import SNIPPETS
 
     texts = read_table(SNIPPETS / "test.tsv")["text"][:REQUESTS]
-    rows, verdicts, runs, differences = [], [], [], []
+    verdicts, runs = [], []
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
         models = {
@@ -124,8 +130,7 @@ def main() -> None:
         file = directory / "torch.onnx"
         export_from_torch(checkpoint, file)
         servers: dict[str, tuple[Any, dict[str, Any]]] = {}
-        for threads in (1, os.cpu_count() or 1):
-            number = f"{threads} thread" if threads == 1 else f"{threads} threads"
+        for threads, number in list_threads().items():
             for precision, path in models.items():
                 for batching in (False, True):
                     name = f"SavedModel, {precision}, {number}" + (", batching" if batching else "")
@@ -151,7 +156,7 @@ def main() -> None:
                     best = min(own[precision], key=lambda name: series[name].median)
                     verdicts.append(Target(best, theirs, 0.8).format_verdict(series, f"{clients} clients"))
                 exact = next(name for name in servers if name.startswith("SavedModel, float32"))
-                differences.append(np.abs(series[exact].first - series[theirs[0]].first).max())
+                difference = np.abs(series[exact].first - series[theirs[0]].first).max()
         rows = [(name, *values) for name, values in measured.items()]
     write(
         "Requests a second of a gRPC server",
@@ -159,7 +164,7 @@ def main() -> None:
         describe_load(*runs),
         make_table(("server", *(f"clients: {clients}" for clients in arguments.clients)), rows),
         f"Requests a second, with {len(texts)} film snippets, one in each request. The vectors of the SavedModel and "
-        f"of ONNX Runtime differ by at most {max(differences):.1e}. Batching: at most {MAX_BATCH} sentences, which "
+        f"of ONNX Runtime differ by at most {difference:.1e}. Batching: at most {MAX_BATCH} sentences, which "
         f"wait for at most {WAIT} microseconds.",
     )
 

@@ -40,14 +40,26 @@ def set_frozen_weights(frozen: bool) -> None:
     os.environ["TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"] = str(int(frozen))
 
 
+def set_tensorflow_threads(threads: int) -> None:
+    """Sets the threads of TensorFlow, before its first operation."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def list_threads() -> dict[int, str]:
+    """One thread, and one for each core, with their names in reports."""
+    return {threads: "1 thread" if threads == 1 else f"{threads} threads" for threads in (1, os.cpu_count() or 1)}
+
+
 def make_saved_model(export: Path, settings: bool = True, threads: int | None = None) -> Callable[[], Any]:
     """A request with one sentence to a SavedModel; None: as many threads as TensorFlow chooses."""
     set_frozen_weights(settings)
     import tensorflow as tf
 
     if threads:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        set_tensorflow_threads(threads)
     loaded = tf.saved_model.load(str(export))
     texts = tf.constant([SENTENCE])
     return lambda: loaded.signatures["embed"](text=texts)["sentence_embedding"].numpy()
@@ -237,8 +249,7 @@ def main() -> None:
         ]
         own: dict[str, list[str]] = {"float32": [], "int8": []}
         torch_peers, onnx_peers, onnx_integers = [], [], []
-        for threads in sorted({1, os.cpu_count() or 1}):
-            number = f"{threads} thread" if threads == 1 else f"{threads} threads"
+        for threads, number in list_threads().items():
             for precision, path in (("float32", text), ("int8", integers)):
                 own[precision].append(f"SavedModel, {precision}, {number}")
                 peers.append(Peer(own[precision][-1], make_saved_model, {"export": path, "threads": threads}, 30))

@@ -381,7 +381,7 @@ def _fetch_hub_file(source: Source, name: str) -> Path | None:
 
 
 def _suggest(model: str) -> str:
-    """Returns the name that a model without an organization has in sentence-transformers, which allows to omit it."""
+    """Returns a hint for a name without organization, which sentence-transformers completes and the hub does not."""
     return "" if "/" in model else f" (models of sentence-transformers are called sentence-transformers/{model})"
 
 

@@ -1,6 +1,6 @@
 """OpenVINO's intermediate representation."""
 
-import importlib.util
+import importlib.metadata
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,12 @@ def write(contents: ExportContents, path: Path) -> None:
     """
     openvino = import_library("openvino", "openvino")
     in_integers = contents.precision == "int8-weights"
-    if in_integers and importlib.util.find_spec("nncf") is None:
-        error = ImportError("there is no module with this name", name="nncf")
-        raise make_missing_error(error, "nncf", user="OpenVINO in int8-weights")
+    if in_integers:
+        try:
+            # NNCF imports torch, which must not share a process with TensorFlow: here it is looked up only.
+            importlib.metadata.version("nncf")
+        except ImportError as error:
+            raise make_missing_error(error, "nncf", user="OpenVINO in int8-weights") from error
     with tempfile.TemporaryDirectory() as directory, suppress_messages():
         convert(contents, Path(directory) / "saved_model", "tf_saved_model")
         model = openvino.convert_model(Path(directory) / "saved_model")
@@ -34,7 +37,7 @@ def write(contents: ExportContents, path: Path) -> None:
         written = Path(directory) / path.name if in_integers else path
         openvino.save_model(model, written, compress_to_fp16=contents.precision == "bfloat16")
         if in_integers:
-            with PythonProcess() as process:  # NNCF imports torch, which must not share a process with TensorFlow.
+            with PythonProcess() as process:
                 process.call(__name__, "compress_weights", str(written), str(path))
 
 

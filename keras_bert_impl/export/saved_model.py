@@ -94,13 +94,12 @@ def write(contents: ExportContents, path: Path) -> None:
     """
     import tensorflow as tf
 
-    from keras_bert_impl.export.graphs import inference_weights
     from keras_bert_impl.export.signatures import make_signatures
     from keras_bert_impl.export.warmup import NAME, write_warmup
 
     directory = path.parent
     module = tf.Module()
-    functions, module.variables_of_signatures, errors = make_signatures(contents)
+    functions, module.variables_of_signatures, record = make_signatures(contents)
     try:
         tf.saved_model.save(module, str(directory), signatures=functions)
     except tf.errors.OpError as error:
@@ -109,10 +108,7 @@ def write(contents: ExportContents, path: Path) -> None:
         raise OSError(f"{directory} cannot be written: {reason}") from error
     (directory / EXTRA).mkdir()
     write_warmup(directory / EXTRA / NAME, contents.name, functions)
-    if errors:
-        limit = inference_weights.MAX_INT8_ERROR
-        in_float32 = [path for path, error in errors.items() if error > limit]
-        record = {"errors": errors, "max_error": limit, "layers_in_float32": in_float32}
+    if record:
         write_text(directory / EXTRA / INT8_RECORD, to_json(record))
 
 

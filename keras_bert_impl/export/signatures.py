@@ -42,14 +42,14 @@ def find_graph(contents: ExportContents) -> Any:
     return importlib.import_module(f"keras_bert_impl.export.graphs.{contents.task.graph}")
 
 
-def make_signatures(contents: ExportContents) -> tuple[dict[str, Any], list[Any], dict[str, float]]:
+def make_signatures(contents: ExportContents) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
     """Returns the signatures of a model, and the variables that they read.
 
     Returns:
-        concrete functions by name; everything that must be saved with them; and for int8 the errors of dense layers,
-        see `keras_bert_impl.export.graphs.inference_weights.InferenceWeights`.
+        concrete functions by name; everything that must be saved with them; and for int8 the record of
+        `keras_bert_impl.export.graphs.inference_weights.InferenceWeights`.
     """
-    run, stored, errors = _make_inference(contents)
+    run, stored, record = _make_inference(contents)
     served = ServedModel(
         run=functools.partial(run, contents.model),
         task=contents.task,
@@ -70,13 +70,13 @@ def make_signatures(contents: ExportContents) -> tuple[dict[str, Any], list[Any]
         specs = {key: tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in endpoint.inputs.items()}
         functions[name] = tf.function(endpoint.function, autograph=False).get_concrete_function(**specs)
     variables = {id(variable): variable for function in functions.values() for variable in function.graph.variables}
-    return functions, [*stored, *variables.values()], errors
+    return functions, [*stored, *variables.values()], record
 
 
 def _make_inference(
     contents: ExportContents,
-) -> tuple[Callable[[Any, Tensors], Tensors], list[Any], dict[str, float]]:
-    """Makes the function ``run(model, inputs)``, its weights that are not variables of the model, and their errors."""
+) -> tuple[Callable[[Any, Tensors], Tensors], list[Any], dict[str, Any]]:
+    """Makes the function ``run(model, inputs)``, its weights that are not variables of the model, and their record."""
     stored: list[Any] = []
 
     def store(values: np.ndarray, axis: int = 0) -> Any:
@@ -114,4 +114,4 @@ def _make_inference(
     def run(model: Any, inputs: Tensors) -> Tensors:
         return trace(model)({name: tf.ensure_shape(value, contents.input_shape) for name, value in inputs.items()})
 
-    return run, stored, merged.errors
+    return run, stored, merged.record

@@ -35,12 +35,13 @@ class InferenceWeights(NamedTuple):
     Attributes:
         prepared: the weights, by the ``id`` of the layer that they belong to.
         replaced: the ``id`` of each variable of the model that they replace.
-        errors: for int8, the relative error of each dense layer's outputs, by the path of its part of the model.
+        record: for int8, ``errors``, the relative error of each dense layer's outputs by the path of its part of the
+            model, ``max_error``, and ``layers_in_float32``, those whose error is larger.
     """
 
     prepared: dict[int, Any]
     replaced: set[int]
-    errors: dict[str, float]
+    record: dict[str, Any]
 
 
 class _Recorder:
@@ -90,7 +91,10 @@ def prepare_int8_weights(model: keras.Model, store: Store, inputs: Mapping[str, 
         store: a function that makes a variable from an array; the variable has a method ``value``.
         inputs: inputs of the model, from texts, which show how large the inputs of each layer are.
     """
-    weights = InferenceWeights({}, set(), {})
+    errors: dict[str, float] = {}
+    in_float32: list[str] = []
+    record = {"errors": errors, "max_error": MAX_INT8_ERROR, "layers_in_float32": in_float32}
+    weights = InferenceWeights({}, set(), record)
     recorders = _record_inputs(model, inputs)
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.Embedding) and layer.name == "word_embeddings":
@@ -108,11 +112,12 @@ def prepare_int8_weights(model: keras.Model, store: Store, inputs: Mapping[str, 
             continue
         recorder = recorders[id(owners[0])]
         prepared = _make_int8_kernel(kernel, bias, recorder.largest, lowest)
-        weights.errors[layer.path] = error = _compute_error(kernel, bias, prepared, recorder)
+        errors[layer.path] = error = _compute_error(kernel, bias, prepared, recorder)
         if error <= MAX_INT8_ERROR:
             values = (value if value is None else store(value) for value in prepared)
             weights.prepared[id(owners[0])] = Int8Kernel(*values)
         else:
+            in_float32.append(layer.path)
             weights.prepared[id(owners[0])] = [store(kernel), store(bias)]
         weights.replaced.update(id(weight) for owner in owners for weight in owner.weights)
     return weights
