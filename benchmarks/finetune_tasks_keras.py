@@ -30,7 +30,7 @@ def main():
     job, spec = prepared.job, prepared.spec
     keras.utils.set_random_seed(arguments.seed)
     model = spec.model_class.from_pretrained(arguments.checkpoint, **prepared.changes)
-    batches = LengthBatches(prepared.train, arguments.batch_size, seed=arguments.seed, epochs=job.epochs)
+    batches = LengthBatches(prepared.train, job.batch_size, seed=arguments.seed, epochs=job.epochs)
     optimizer = adamw(learning_rate=job.learning_rate, steps=len(batches))
     model.compile(optimizer=optimizer, jit_compile=False, **spec.make_compile_arguments(prepared.train))
     start = time.perf_counter()
@@ -45,6 +45,10 @@ def main():
         "loss": history.history["loss"][-1],
         "scores": prepared.score(model.predict_on_batch),
     }
+    if arguments.models:
+        directory = arguments.models / f"{arguments.job}-{arguments.seed}"
+        model.save_pretrained(directory)
+        model.tokenizer.save_pretrained(directory)
     print(json.dumps(result))
 
 

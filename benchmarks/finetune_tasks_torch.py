@@ -26,7 +26,7 @@ def main():
     labels = {"id2label": prepared.config.id2label, "problem_type": prepared.config.problem_type}
     model = getattr(transformers, prepared.spec.model_name).from_pretrained(arguments.checkpoint, **labels)
     optimizer = make_torch_adamw(model, learning_rate=job.learning_rate, fused=True)
-    steps = job.epochs * -(-len(rows) // arguments.batch_size)
+    steps = job.epochs * -(-len(rows) // job.batch_size)
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
     generator = np.random.default_rng(arguments.seed)
     model.train()
@@ -34,7 +34,7 @@ def main():
     for _ in range(job.epochs):
         losses = []
         order = generator.permutation(len(rows))
-        for chosen in np.split(order, range(arguments.batch_size, len(rows), arguments.batch_size)):
+        for chosen in np.split(order, range(job.batch_size, len(rows), job.batch_size)):
             inputs, *targets = rows.batch(chosen, length=rows.lengths[chosen].max())
             loss = model(**to_tensors(inputs), **make_labels(*targets)).loss
             loss.backward()

@@ -1,6 +1,6 @@
 """Long documents: which of 20 novels a passage of 2,000 words is from, read in windows or truncated.
 
-    python benchmarks/long_documents.py CHECKPOINT NOVEL.txt.gz…      # all-MiniLM-L6-v2, three seeds
+    python benchmarks/long_documents.py CHECKPOINT NOVEL.txt.gz…      # a BERT-tiny, three seeds
 
 The passages for training, validation and test are from disjoint parts of each novel: its beginning, the words after it,
 and its end. The truncated passages have the length of one window. The result of each run is saved as JSON, so that an
@@ -20,7 +20,7 @@ NOVELS, WORDS = 20, 2000
 # Passages of each novel.
 PASSAGES = {"train": 20, "valid": 4, "test": 8}
 LENGTH = 256
-WINDOWS = {"stride": 32, "max_windows": 6}
+WINDOWS = {"stride": 32, "max_windows": 16}
 
 
 def make_passages(

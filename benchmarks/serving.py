@@ -2,7 +2,7 @@
 
     python benchmarks/serving.py CHECKPOINT      # CHECKPOINT: MiniLM; 20 minutes on two cores
 
-- From one sentence to its mean-pooled vector: SavedModels in float32 and int8, transformers on torch with its fast
+- From one sentence to its normalized mean vector: SavedModels in float32 and int8, transformers on torch with its fast
   tokenizer, and the Rust tokenizer with ONNX Runtime, on the file that torch exports, also quantized. Each with one
   thread and with two.
 - The time of the exported tokenizer and of the model alone.
@@ -92,15 +92,14 @@ def make_torch_pipeline(checkpoint: Path, threads: int) -> Callable[[], Any]:
     @torch.inference_mode()
     def call() -> Any:
         inputs = tokenizer([SENTENCE], return_tensors="pt")
-        weights = inputs["attention_mask"][:, :, None]
-        states = model(**inputs).last_hidden_state
-        return ((states * weights).sum(1) / weights.sum(1)).numpy()
+        mean = model(**inputs).last_hidden_state.mean(1)
+        return torch.nn.functional.normalize(mean).numpy()
 
     return call
 
 
 def make_onnx_session(checkpoint: Path, file: Path, *, threads: int) -> Callable[[str], Any]:
-    """The mean-pooled vector of a text, by the Rust tokenizer and ONNX Runtime."""
+    """The normalized mean vector of a text, by the Rust tokenizer and ONNX Runtime."""
     import onnxruntime
     from tokenizers import Tokenizer
 
@@ -114,7 +113,8 @@ def make_onnx_session(checkpoint: Path, file: Path, *, threads: int) -> Callable
         row = tokenizer.encode(text)
         inputs = {"input_ids": row.ids, "token_type_ids": row.type_ids, "attention_mask": row.attention_mask}
         states = session.run(None, {name: np.array([values], np.int64) for name, values in inputs.items()})[0]
-        return states.mean(1)
+        mean = states.mean(1)
+        return mean / np.linalg.norm(mean, axis=1, keepdims=True)
 
     return call
 
