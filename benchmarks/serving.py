@@ -231,7 +231,7 @@ def main() -> None:
         large = write_base(directory / "base", checkpoint / "vocab.txt")
         exports = {
             precision: export(large, directory / "large" / str(number), "--precision", precision)
-            for number, precision in enumerate(("float32", "bfloat16", "int8"))
+            for number, precision in enumerate(("float32", "bfloat16", "int8", "int8-bfloat16"))
         }
 
         files["OpenVINO, base"] = export(large, directory / "openvino-base", "--format", "openvino") / "model.xml"
@@ -311,9 +311,11 @@ def main() -> None:
             Target("bfloat16", ("float32",), 1.5),
             Target("float32", ("OpenVINO", "ONNX Runtime"), 1.08),
             Target("bfloat16", ("OpenVINO, bfloat16",), 1.0),
-            Target("int8", ("float32",), 2.7),
-            Target("int8", ("OpenVINO, bfloat16",), 1.3),
-            Target("int8", ("ONNX Runtime, int8",), 1.0),
+            *(
+                Target(precision, (peer,), min_ratio)
+                for precision in ("int8", "int8-bfloat16")
+                for peer, min_ratio in (("float32", 2.7), ("OpenVINO, bfloat16", 1.3), ("ONNX Runtime, int8", 1.0))
+            ),
         ):
             verdicts.append(target.format_verdict(series, "BERT-base, 8 × 128"))
         sizes = {precision: measure_megabytes(path) for precision, path in exports.items()}

@@ -25,7 +25,8 @@ def add_verbs(verbs: Any) -> None:
         "--precision",
         choices=PRECISIONS,
         default="float32",
-        help="bfloat16 for weights and arithmetic, int8 for weights and products, int8-weights for small files "
+        help="bfloat16 for weights and arithmetic, int8 for weights and products (int8-bfloat16: all else in "
+        "bfloat16), int8-weights for small files "
         "(default: %(default)s)",
     )
     export.add_argument("--data", metavar="F", help="a file with labels: compare the task's metric before and after")

@@ -21,7 +21,7 @@ class ExportContents:
     """A model with everything that is exported with it.
 
     Attributes:
-        model: the Keras model, in bfloat16 if the format converts it so for this precision.
+        model: the Keras model, in the dtype that the format converts for this precision.
         task: its task.
         config: its configuration.
         tokenizer: its tokenizer.

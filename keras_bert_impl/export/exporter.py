@@ -11,7 +11,7 @@ from keras_bert_impl.data.tables import read_table
 from keras_bert_impl.errors import InputError, join_names
 from keras_bert_impl.export.backend import require_tensorflow
 from keras_bert_impl.export.contents import ExportContents
-from keras_bert_impl.export.formats import INPUTS, MAX_DECREASE, Format, get_format
+from keras_bert_impl.export.formats import INPUTS, INT8_PRODUCTS, MAX_DECREASE, Format, get_format
 from keras_bert_impl.export.saved_model import check_version
 from keras_bert_impl.files import SNIPPETS, create_directory, require_empty, to_json, write_text
 from keras_bert_impl.prediction.predictor import Predictor
@@ -73,7 +73,8 @@ def export_model(
         task: a name in ``TASKS``; None takes the task that the configuration names.
         format: a name in `FORMATS`.
         precision: ``float32``; ``bfloat16`` or ``float16`` for weights and arithmetic; ``int8`` for weights and
-            products; ``int8-weights`` for files with weights of 8 bits and arithmetic in float32.
+            products; ``int8-bfloat16`` for the same with all else in bfloat16; ``int8-weights`` for files with weights
+            of 8 bits and arithmetic in float32.
         max_length: the maximum length of a row in tokens; None: as many as the model allows.
         allow_no_answer: for question answering, whether a question may have no answer; None: as the configuration says.
         attentions: whether to add a signature ``attentions`` to a SavedModel.
@@ -109,8 +110,8 @@ def export_model(
         inputs = "ids"
     require_empty(directory)
     require_tensorflow("exports need")
-    if kind.takes_text and precision == "int8":
-        _require_int8(fused)
+    if kind.takes_text and precision in INT8_PRODUCTS:
+        _require_int8(precision, fused)
     served, config, tokenizer = open_task(source, task, allow_no_answer=allow_no_answer)
     served.require("export")
     if task is not None:
@@ -124,8 +125,7 @@ def export_model(
     tokenizer.model_max_length = length
     config = served.limit_length(config, length)
     reference = served.load_model(source)
-    in_bfloat16 = precision == "bfloat16" and kind.converts_bfloat16
-    model = served.load_model(source, dtype="bfloat16") if in_bfloat16 else reference
+    model = served.load_model(source, dtype=kind.dtypes[precision]) if precision in kind.dtypes else reference
     name = directory.absolute().parent.name if kind.takes_text else directory.name
     contents = ExportContents(model, served, config, tokenizer, name, length, precision, attentions, inputs, fused)
     with create_directory(directory) as temporary:
@@ -147,18 +147,19 @@ def export_model(
     return ExportReport(directory, difference, metric, before, after)
 
 
-def _require_int8(fused: bool) -> None:
+def _require_int8(precision: str, fused: bool) -> None:
     """Raises ``InputError`` unless TensorFlow computes products in integers."""
     from keras_bert_impl.ops.dense import has_int8_kernel
 
     if not fused:
         raise InputError(
-            "precision is int8, whose products are operations of oneDNN, and --no-fused was given. Choose int8-weights."
+            f"precision is {precision}, whose products are operations of oneDNN, and --no-fused was given. "
+            "Choose int8-weights."
         )
     if not has_int8_kernel():
         raise InputError(
-            "precision is int8, but this TensorFlow has no products in integers on this machine: they are a part of "
-            "oneDNN, on x86 processors. Choose int8-weights, or export on such a machine."
+            f"precision is {precision}, but this TensorFlow has no products in integers on this machine: they are a "
+            "part of oneDNN, on x86 processors. Choose int8-weights, or export on such a machine."
         )
 
 

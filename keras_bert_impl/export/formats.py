@@ -2,8 +2,8 @@
 
 import importlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,7 @@ class Format:
         module: its module in this package, with the functions ``write``, ``open`` and ``make_guide``.
         file: the file that identifies an export of this format.
         precisions: the supported precisions.
-        converts_bfloat16: whether a model in bfloat16 is converted for this precision; otherwise one in float32, whose
-            weights the format stores with 16 bits.
+        dtypes: the dtype of the model that is converted, for the precisions where it is not float32.
         takes_text: whether the tokenizer is part of the exported graph.
         framework: the module with the operations of the framework that ``open`` uses, ``tensorflow`` or
             ``keras.ops``, so that a command can start the framework without its messages; empty: it uses none.
@@ -29,7 +28,7 @@ class Format:
     module: str
     file: str
     precisions: tuple[str, ...]
-    converts_bfloat16: bool = False
+    dtypes: Mapping[str, str] = field(default_factory=dict)
     takes_text: bool = False
     framework: str = ""
     extra: str = ""
@@ -71,8 +70,9 @@ FORMATS = {
     "saved_model": Format(
         "saved_model",
         "saved_model.pb",
-        ("float32", "bfloat16", "int8", "int8-weights"),
-        converts_bfloat16=True,
+        ("float32", "bfloat16", "int8", "int8-bfloat16", "int8-weights"),
+        # The integers are made from the weights in float32.
+        dtypes={"bfloat16": "bfloat16", "int8-bfloat16": "mixed_bfloat16"},
         takes_text=True,
         framework="tensorflow",
         extra=EXTRA,
@@ -81,7 +81,9 @@ FORMATS = {
     "openvino": Format("openvino", "model.xml", ("float32", "bfloat16", "int8-weights")),
     "litert": Format("litert", "model.tflite", ("float32", "int8")),
 }
-PRECISIONS = ("float32", "bfloat16", "float16", "int8", "int8-weights")
+PRECISIONS = ("float32", "bfloat16", "float16", "int8", "int8-bfloat16", "int8-weights")
+# Those of a SavedModel whose products are computed in integers.
+INT8_PRODUCTS = ("int8", "int8-bfloat16")
 # What a SavedModel takes; the other formats take ids.
 INPUTS = ("text", "words", "ids")
 

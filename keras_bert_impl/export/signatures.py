@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_impl.export.contents import ExportContents
+from keras_bert_impl.export.formats import INT8_PRODUCTS
 from keras_bert_impl.export.graphs import int8
 from keras_bert_impl.export.graphs.base import TEXT, Endpoint, ServedModel, Tensors
 from keras_bert_impl.export.graphs.inference_weights import prepare_inference_weights, prepare_int8_weights
@@ -83,7 +84,7 @@ def _make_inference(
         stored.append(int8.store(values, axis) if contents.precision == "int8-weights" else tf.Variable(values))
         return stored[-1]
 
-    if contents.precision == "int8":
+    if contents.precision in INT8_PRODUCTS:
         merged = prepare_int8_weights(contents.model, store, contents.make_sample())
         purposes = ["int8"]
     else:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import transformers_models
+from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_bert_impl.cli.main import main
@@ -56,6 +57,24 @@ def test_int8_computes_in_integers(int8_export: Path, sentiment_run: Path, senti
     assert measure_weights(int8_export) < 0.45 * measure_weights(sentiment_export)
 
 
+def test_int8_with_all_else_in_bfloat16(int8_export: Path, sentiment_run: Path, tmp_path: Path) -> None:
+    mixed = export_model(sentiment_run, tmp_path / "mixed" / "1", precision="int8-bfloat16").directory
+    found, expected = compute(sentiment_run, mixed)
+    np.testing.assert_allclose(found, expected, atol=0.1)
+    assert count_products(mixed) == count_products(int8_export)
+    assert list_layer_norm_dtypes(int8_export) == {types_pb2.DT_FLOAT}
+    assert list_layer_norm_dtypes(mixed) == {types_pb2.DT_BFLOAT16}
+    # The same integers: they are made from weights that were not rounded to bfloat16.
+    assert measure_weights(mixed) == pytest.approx(measure_weights(int8_export), rel=0.01)
+
+
+def list_layer_norm_dtypes(export: Path) -> set[int]:
+    """The dtypes in which the graph normalizes layers."""
+    content = saved_model_pb2.SavedModel.FromString((export / "saved_model.pb").read_bytes())
+    functions = content.meta_graphs[0].graph_def.library.function
+    return {node.attr["T"].type for function in functions for node in function.node_def if node.op == "_MklLayerNorm"}
+
+
 def count_products(export: Path) -> int:
     """How often the graph multiplies in integers."""
     content = saved_model_pb2.SavedModel.FromString((export / "saved_model.pb").read_bytes())
@@ -70,13 +89,13 @@ def test_layers_that_lose_too_much_stay_in_float32(
     record = json.loads((int8_export / "assets.extra" / "int8.json").read_text(encoding="utf-8"))
     errors = record["errors"]
     assert count_products(int8_export) == len(errors)
-    assert record["layers_in_float32"] == []
+    assert record["not_in_integers"] == []
     middle = float(np.median(list(errors.values())))
     monkeypatch.setattr(inference_weights, "MAX_INT8_ERROR", middle)
     mixed = export_model(sentiment_run, tmp_path / "mixed" / "1", precision="int8").directory
     record = json.loads((mixed / "assets.extra" / "int8.json").read_text(encoding="utf-8"))
     assert record["errors"] == errors
-    kept = record["layers_in_float32"]
+    kept = record["not_in_integers"]
     assert set(kept) == {path for path, error in errors.items() if error > middle}
     assert count_products(mixed) == len(errors) - len(kept) < len(errors)
     (found, expected), (all_int8, _) = compute(sentiment_run, mixed), compute(sentiment_run, int8_export)

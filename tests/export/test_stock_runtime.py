@@ -40,7 +40,10 @@ def read_meta_graph(export: Path) -> tf.compat.v1.MetaGraphDef:
     ("precision", "tolerance"),
     [
         ("float32", 1e-5),
-        *(pytest.param(name, 0.02, marks=pytest.mark.slow) for name in ("bfloat16", "int8", "int8-weights")),
+        *(
+            pytest.param(name, 0.02, marks=pytest.mark.slow)
+            for name in ("bfloat16", "int8", "int8-bfloat16", "int8-weights")
+        ),
     ],
 )
 def test_a_c_program_gets_the_answers_of_keras(

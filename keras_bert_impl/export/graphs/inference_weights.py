@@ -20,7 +20,7 @@ _WITH_DENSE = (BertIntermediate, BertResidual, BertPredictionHeadTransform)
 # The exponent of the ranges of inputs in SmoothQuant; the vectors of all-MiniLM-L6-v2 differ least at 0.75.
 _SMOOTHING = 0.75
 _TINY = 1e-5
-# A dense layer stays in float32 if its outputs in integers have a larger error than this fraction of their standard
+# A dense layer keeps its precision if its outputs in integers have a larger error than this fraction of their standard
 # deviation. Those of all-MiniLM-L6-v2 have 0.01 to 0.04.
 MAX_INT8_ERROR = 0.1
 # The number of inputs of a layer on which the error is computed.
@@ -35,8 +35,8 @@ class InferenceWeights(NamedTuple):
     Attributes:
         prepared: the weights, by the ``id`` of the layer that they belong to.
         replaced: the ``id`` of each variable of the model that they replace.
-        record: for int8, ``errors``, the relative error of each dense layer's outputs by the path of its part of the
-            model, ``max_error``, and ``layers_in_float32``, those whose error is larger.
+        record: for products in integers, ``errors``, the relative error of each dense layer's outputs by the path of
+            its part of the model, ``max_error``, and ``not_in_integers``, the layers whose error is larger.
     """
 
     prepared: dict[int, Any]
@@ -57,6 +57,7 @@ class _Recorder:
         self.rows: Any = None
 
     def __call__(self, x: np.ndarray) -> None:
+        x = x.astype(np.float32)
         self.largest = np.maximum(self.largest, np.abs(x).max(axis=0))
         self.rows = x[:: max(1, len(x) // _ROWS)]
 
@@ -87,13 +88,13 @@ def prepare_int8_weights(model: keras.Model, store: Store, inputs: Mapping[str, 
     not made of integers.
 
     Args:
-        model: the model, in float32.
+        model: the model, with weights in float32.
         store: a function that makes a variable from an array; the variable has a method ``value``.
         inputs: inputs of the model, from texts, which show how large the inputs of each layer are.
     """
     errors: dict[str, float] = {}
-    in_float32: list[str] = []
-    record = {"errors": errors, "max_error": MAX_INT8_ERROR, "layers_in_float32": in_float32}
+    kept: list[str] = []
+    record = {"errors": errors, "max_error": MAX_INT8_ERROR, "not_in_integers": kept}
     weights = InferenceWeights({}, set(), record)
     recorders = _record_inputs(model, inputs)
     for layer in model._flatten_layers():
@@ -117,7 +118,7 @@ def prepare_int8_weights(model: keras.Model, store: Store, inputs: Mapping[str, 
             values = (value if value is None else store(value) for value in prepared)
             weights.prepared[id(owners[0])] = Int8Kernel(*values)
         else:
-            in_float32.append(layer.path)
+            kept.append(layer.path)
             weights.prepared[id(owners[0])] = [store(kernel), store(bias)]
         weights.replaced.update(id(weight) for owner in owners for weight in owner.weights)
     return weights
