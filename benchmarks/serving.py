@@ -40,12 +40,12 @@ def set_frozen_weights(frozen: bool) -> None:
     os.environ["TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"] = str(int(frozen))
 
 
-def set_tensorflow_threads(threads: int) -> None:
-    """Sets the threads of TensorFlow, before its first operation."""
+def set_tensorflow_threads(intra: int, inter: int) -> None:
+    """Sets the threads of an operation, and the number of operations at the same time, before the first operation."""
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.threading.set_intra_op_parallelism_threads(intra)
+    tf.config.threading.set_inter_op_parallelism_threads(inter)
 
 
 def list_threads() -> dict[int, str]:
@@ -59,7 +59,7 @@ def make_saved_model(export: Path, settings: bool = True, threads: int | None = 
     import tensorflow as tf
 
     if threads:
-        set_tensorflow_threads(threads)
+        set_tensorflow_threads(threads, threads)
     loaded = tf.saved_model.load(str(export))
     texts = tf.constant([SENTENCE])
     return lambda: loaded.signatures["embed"](text=texts)["sentence_embedding"].numpy()

@@ -19,15 +19,20 @@ def add_verbs(verbs: Any) -> None:
         "difference between the outputs and those of the float32 model.",
     )
     add_source(export, kinds="directory of a run")
-    export.add_argument("directory", type=Path, help="for a SavedModel NAME/VERSION, such as saved_models/sentiment/1")
+    export.add_argument(
+        "directory",
+        type=Path,
+        help="must be new or empty; for a SavedModel NAME/VERSION, such as saved_models/sentiment/1",
+    )
     export.add_argument("--format", choices=tuple(FORMATS), default="saved_model", help="(default: %(default)s)")
     export.add_argument(
         "--precision",
         choices=PRECISIONS,
         default="float32",
-        help="bfloat16 for weights and arithmetic, int8 for weights and products (int8-bfloat16: all else in "
-        "bfloat16), int8-weights for small files "
-        "(default: %(default)s)",
+        help="bfloat16 and float16: weights and arithmetic; int8: the products in integers (int8-bfloat16: all else in "
+        "bfloat16); int8-weights: small files. Formats support "
+        + "; ".join(f"{name} {', '.join(kind.precisions)}" for name, kind in FORMATS.items())
+        + " (default: %(default)s)",
     )
     export.add_argument("--data", metavar="F", help="a file with labels: compare the task's metric before and after")
     export.add_argument(
@@ -38,7 +43,7 @@ def add_verbs(verbs: Any) -> None:
         "--no-fused",
         dest="fused",
         action="store_false",
-        help="a SavedModel without oneDNN's operations, for processors other than x86 (slower)",
+        help="a SavedModel without oneDNN's operations, for servers that lack it (slower; not in int8)",
     )
     export.add_argument(
         "--inputs",

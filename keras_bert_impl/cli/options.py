@@ -80,7 +80,7 @@ def _format_help(description: str, default: Any) -> str:
     elif isinstance(default, bool):
         text = "yes" if default else "no"
     else:
-        text = re.sub(r"e-0*", "e-", f"{default:g}") if isinstance(default, float) else str(default)
+        text = re.sub(r"e-0*", "e-", f"{default:g}") if isinstance(default, float) else str(default) or "none"
     return f"{description} (default: {text})".replace("%", "%%")
 
 
@@ -95,7 +95,7 @@ def collect_settings(
 def add_teacher_options(verb: argparse.ArgumentParser, *, help: str) -> None:
     """Adds the options of distillation; ``help`` says what the teacher must be."""
     group = verb.add_argument_group("distillation: a smaller model learns from a larger one")
-    group.add_argument("--teacher", metavar="DIR", help=help)
+    group.add_argument("--teacher", metavar="SOURCE", help=help)
     add_settings(group, DistillationSettings)
 
 

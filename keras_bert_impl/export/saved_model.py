@@ -20,9 +20,12 @@ In the directory that contains the versions:
 
     docker run -p 8500:8500 -p 8501:8501 \\
         --mount type=bind,source="$PWD",target=/models/{name} \\
-        -e MODEL_NAME={name} -e TF_ONEDNN_ASSUME_FROZEN_WEIGHTS=1 tensorflow/serving
+        -e MODEL_NAME={name} -e TF_ENABLE_ONEDNN_OPTS=1 -e TF_ONEDNN_ASSUME_FROZEN_WEIGHTS=1 \\
+        tensorflow/serving
 
-`TF_ONEDNN_ASSUME_FROZEN_WEIGHTS=1` makes short requests faster: oneDNN arranges the weights once, not in each request.
+`TF_ENABLE_ONEDNN_OPTS=1` turns on oneDNN, TensorFlow's library for x86 processors, which otherwise is on with AVX-512
+only. `TF_ONEDNN_ASSUME_FROZEN_WEIGHTS=1` makes short requests faster: oneDNN arranges the weights once, not in each
+request.
 
 ## REST
 
@@ -60,10 +63,12 @@ print({{name: tf.make_ndarray(tensor).tolist() for name, tensor in response.outp
 INT8_RECORD = "int8.json"
 # The operations of `keras_bert_impl.ops.onednn` that an export may have.
 ONEDNN = ("_FusedMatMul", "_MklLayerNorm", "_QuantizedMatMul")
-_REQUIREMENT = " on x86 processors\n(for others, export it with `--no-fused`)"
+_REQUIREMENT = (
+    " on x86 processors\nwith `TF_ENABLE_ONEDNN_OPTS=1` (for others, export it with `--no-fused`, but not in int8)"
+)
 ONEDNN_ADVICE = (
-    "The export has operations of oneDNN, for TensorFlow on x86 processors without TF_ENABLE_ONEDNN_OPTS=0. For "
-    "others, export the model with --no-fused."
+    "The export has operations of oneDNN, for TensorFlow on x86 processors with TF_ENABLE_ONEDNN_OPTS=1. For others, "
+    "export the model with --no-fused; in place of int8 choose int8-weights."
 )
 
 # What an export takes, in its README.

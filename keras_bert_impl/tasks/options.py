@@ -162,9 +162,10 @@ class MultiLabelOptions(WindowOptions):
     """Options of the task ``multi-label-classification``: those of `WindowOptions`, and:
 
     Args:
-        pos_weight: factor of the loss of relevant pairs, or of the labels that a text has: a number. For several labels
-            also balanced, NAME=WEIGHT,NAME=WEIGHT, or a JSON object; other labels have weight 1.
-        label_smoothing: fraction of each label that is spread evenly over all labels, from 0 to below 1.
+        pos_weight: factor of the loss where a text has the label, or a pair is relevant: a number. For several labels
+            also balanced, NAME=FACTOR,NAME=FACTOR, or a JSON object; other labels have 1.
+        label_smoothing: fraction of each label that is spread evenly over all labels, from 0 to below 1; for several
+            labels per text, over having and not having the label.
         tune_thresholds: choose the probability from which a label is predicted, for each label, so that F1 on the
             validation data is highest; otherwise it is 0.5.
 

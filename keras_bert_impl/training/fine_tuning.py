@@ -287,6 +287,11 @@ def _split_off_valid(
     spec: Task, data: dict[str, Columns], settings: FineTuningSettings, log: Callable[[str], None]
 ) -> dict[str, Columns]:
     """Returns the data with a part of the training data as validation data."""
+    if not spec.needs_labels:
+        raise InputError(
+            "alpha is 1, so the labels of the training data are not read, and no validation data can be split off it. "
+            "Give validation data with labels."
+        )
     columns = data["train"]
     train, valid = split_off(
         columns,

@@ -99,7 +99,7 @@ class FineTuningSettings(TrainingSettings):
         freeze_embeddings: do not train the embeddings.
         freeze_layers: number of blocks, from the first, that are not trained; the embeddings are not trained either.
         layer_decay: layer-wise learning rate decay: each block's rate is this factor times that of the layer above.
-        lora_rank: rank of LoRA: only its weights and the head are trained; 0: no LoRA.
+        lora_rank: rank of LoRA: only its weights, the pooler and the head are trained; 0: no LoRA.
         lora_alpha: the product of the LoRA matrices is scaled by this number, divided by the rank; None: the rank.
         lora_targets: dense layers that get LoRA, such as query,key,value,dense.
         rslora: rank-stabilized LoRA: divide by the square root of the rank instead.

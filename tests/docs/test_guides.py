@@ -82,7 +82,8 @@ def test_the_guide_of_checkpoints_lists_all_files_in_their_order() -> None:
 def test_fine_tuning(guide_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     topics = [("A short comedy.", ["short", "funny"]), ("It is long.", []), ("A short story.", ["short"])]
     rows = [json.dumps({"text": text, "label": labels}) for text, labels in topics * 4]
-    Path("topics.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    for name in ("topics.jsonl", "topics-valid.jsonl"):
+        Path(name).write_text("\n".join(rows), encoding="utf-8")
     (annotated,) = extract_blocks(FINE_TUNING, language="json")
     Path("spans.jsonl").write_text("".join(annotated.replace("London.", f"London. {i}") for i in range(12)))
     shown = extract_commands(FINE_TUNING)

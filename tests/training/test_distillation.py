@@ -408,5 +408,17 @@ def test_teachers_that_cannot_teach(
         assert main(arguments) == 2, message
         assert message in capsys.readouterr().err
         assert not (tmp_path / "new").exists()
+    unlabeled = {"text": film_texts[:20]}
+    with pytest.raises(
+        InputError, match=r"alpha is 1, .* no validation data can be split off it\. Give validation data"
+    ):
+        finetune(
+            small_bert,
+            train=unlabeled,
+            output=tmp_path / "x",
+            teacher=teacher,
+            distillation=DistillationSettings(alpha=1.0),
+        )
+    assert not (tmp_path / "x").exists()
     with pytest.raises(InputError, match="there are settings of distillation, but no teacher"):
         finetune(small_bert, train={}, valid={}, output=tmp_path / "x", distillation=DistillationSettings())
