@@ -196,7 +196,7 @@ class BertConfig:
                 "these sizes."
             )
         values.pop("label2id", None)
-        labels = _read_labels(values.pop("id2label", None), values.pop("num_labels", None))
+        labels = read_labels(values.pop("id2label", None), values.pop("num_labels", None))
         known = {field.name for field in dataclasses.fields(cls)} - {"extra", "id2label"}
         fields = {key: values.pop(key) for key in list(values) if key in known}
         # In old files null means the default.
@@ -271,7 +271,7 @@ def _read_adapter_changes(source: Source, path: Path, values: Mapping[str, Any])
         from keras_bert_impl.tensor_files import read_safetensors
 
         bias = read_safetensors(weights).tensors.get("base_model.model.classifier.bias")
-        if bias is not None and len(bias) != len(_read_labels(values.get("id2label"), values.get("num_labels"))):
+        if bias is not None and len(bias) != len(read_labels(values.get("id2label"), values.get("num_labels"))):
             changes |= {"id2label": None, "num_labels": len(bias)}
     return changes
 
@@ -293,8 +293,19 @@ def _make_label_names(count: int) -> dict[int, str]:
     return {number: f"LABEL_{number}" for number in range(count)}
 
 
-def _read_labels(id2label: Any, num_labels: Any) -> dict[int, str]:
-    """Returns the label names of a file; in JSON, the ids are strings."""
+def read_labels(id2label: Any, num_labels: Any) -> dict[int, str]:
+    """Returns the names of labels by their ids, from the values of a file or of an argument.
+
+    Args:
+        id2label: the names in any form, see `_read_names`; None: they have no names.
+        num_labels: the number of labels; None: that of the names, or 2.
+
+    Raises:
+        InputError: one of them cannot be used.
+
+    Warns:
+        UserWarning: the names are not as many as the number says.
+    """
     if num_labels is not None and not (_is_int(num_labels) and num_labels > 0):
         raise InputError(f"num_labels is {num_labels!r}; an integer above 0 was expected.")
     if id2label is None:

@@ -166,7 +166,10 @@ def read_adapter(source: str | Path | Source) -> Adapter:
     for module, pair in matrices.items():
         found = find_path(to_torch_name(f"{module}.weight"))
         if found is None or not found[0].torch_transposed:
-            raise InputError(f"{file} has LoRA for {module}, which is not a dense layer of BERT.")
+            raise InputError(
+                f"{file} has LoRA for {module}, which is not a dense layer of BERT. Merge the adapter with PEFT "
+                "(merge_and_unload, then save_pretrained), and load the merged model."
+            )
         lora[found[1]] = _make_matrices(module, pair, config, file)
     if not lora:
         raise InputError(f"{file} contains no LoRA: no tensor's name ends with {_A}.")

@@ -1,6 +1,6 @@
 """Reads tables in which a text has any number of labels."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ def iterate_label_lists(
     text: str = "text",
     text_pair: str = "text_pair",
     label: str | None = None,
-    label_columns: str | None = None,
+    label_columns: str | Sequence[str] | None = None,
     label_delimiter: str = ",",
     weight: str | None = None,
     labeled: bool = True,
@@ -30,7 +30,8 @@ def iterate_label_lists(
         text: name of the column with the text. A number, as in ``"0"``, selects a column of a file without names.
         text_pair: name of the column with the second text. Under its default name it may be missing.
         label: name of the column with the labels; None: ``label``, or ``labels`` if there is no ``label``.
-        label_columns: the names of the columns of the labels, separated by commas; None: the labels are in one column.
+        label_columns: the names of the columns of the labels, a list, or separated by commas; None: the labels are in
+            one column.
         label_delimiter: what separates labels in one column.
         weight: name of the column with the weight of each row in the loss; None: rows have no weights.
         labeled: whether labels are read; false for prediction.
@@ -51,7 +52,16 @@ def iterate_label_lists(
         )
     if not label_delimiter:
         raise InputError("the delimiter of labels is empty; a string such as ',' was expected.")
-    columns = [name.strip() for name in (label_columns or "").split(",") if name.strip()]
+    columns = label_columns.split(",") if isinstance(label_columns, str) else label_columns or ()
+    columns = [name.strip() for name in columns if name.strip()]
+    if len(set(columns)) < len(columns):
+        twice = next(name for name in columns if columns.count(name) > 1)
+        raise InputError(f"the columns of the labels are {', '.join(columns)}; {twice!r} is there twice. Omit one.")
+    if columns and label_delimiter != ",":
+        raise InputError(
+            f"there is a delimiter of labels, {label_delimiter!r}, and a column for each label; only one of these was "
+            "expected. Omit the other."
+        )
     others = {"weight": weight} if labeled and weight is not None else {}
     for record, example in iterate_rows(path, text=text, text_pair=text_pair, **others):
         if labeled and columns:

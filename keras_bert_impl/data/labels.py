@@ -40,9 +40,11 @@ def make_label(value: Any, *, location: str, column: str = "label") -> str:
     if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         value = repr(value)
     if value is None or isinstance(value, float) or (isinstance(value, str) and not value.strip()):
-        found = "" if isinstance(value, str) else f" ({value})"
+        found = "empty" if isinstance(value, str) else f"empty ({value})"
+        if isinstance(value, float) and math.isinf(value):
+            found = f"{value}; a finite number was expected"
         raise InputError(
-            f"{location}: the label in column {column!r} is empty{found}. Add the label, or remove the row."
+            f"{location}: the label in column {column!r} is {found}. Correct the label, or remove the row."
         )
     if not isinstance(value, str):
         raise InputError(f"{location}: the label is {value!r:.200}; a string, a number or a truth value was expected.")
@@ -104,8 +106,11 @@ def parse_label_list(value: Any, *, location: str, column: str = "label", delimi
     names = [make_label(part, location=location, column=column) for part in parts]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
+        advice = ""
+        if set(names) <= {"0", "1"}:
+            advice = " For a 0 or 1 for each label, put each label into its own column (label_columns)."
         raise InputError(
             f"{location}: the label {twice!r} is there twice in {value!r:.200}; the names of the labels that the text "
-            "has were expected, each once."
+            f"has were expected, each once.{advice}"
         )
     return names

@@ -63,9 +63,10 @@ def split_off(
                 is_valid[rows] = True
                 taken += len(rows)
     if not is_valid.any():
+        larger = ", or choose a larger valid_fraction" if len(groups) > 1 else ""
         raise InputError(
             f"the training data has {count} examples with {len(groups)} different values of {group_column!r}, too few "
-            f"to split off a fraction of {fraction:g}. Give validation data, or choose a larger valid_fraction."
+            f"to split off a fraction of {fraction:g}. Give validation data{larger}."
         )
     train, valid = (
         {name: [values[i] for i in np.flatnonzero(kept)] for name, values in columns.items()}

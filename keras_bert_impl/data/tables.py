@@ -86,6 +86,15 @@ def is_broken_text(value: Any) -> bool:
     return isinstance(value, bytes) or (isinstance(value, str) and SURROGATE.search(value) is not None)
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a value is None, NaN or the missing value of pandas.
+
+    >>> is_missing(None), is_missing(float("nan")), is_missing("")
+    (True, True, False)
+    """
+    return value is None or (isinstance(value, float) and value != value) or type(value).__name__ == "NAType"
+
+
 def check_text(value: Any, *, name: str, location: str) -> str:
     """Returns ``value`` if it is a string that can be encoded, possibly empty. JSON can contain other values.
 

@@ -12,7 +12,7 @@ from keras import ops
 from keras_bert_impl.checkpoints.adapters import Adapter, is_backbone, write_adapter
 from keras_bert_impl.checkpoints.matching import TIED, LoadReport, make_state_dict, match_tensors
 from keras_bert_impl.checkpoints.weight_files import FILE_DTYPES, cast_checked, read_tensors, write_tensors
-from keras_bert_impl.config import ADAPTER_TASKS, INPUTS, BertConfig
+from keras_bert_impl.config import ADAPTER_TASKS, INPUTS, BertConfig, read_labels
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.files import make_directory, to_json, write_text
 from keras_bert_impl.keras_formats import list_differences
@@ -303,7 +303,8 @@ class BertPreTrainedModel(TextsMixin, LoraMixin, ResizeMixin, HubMixin, MultiWor
             output_hidden_states: see the class.
             output_attentions: see the class.
             dtype: see the class.
-            **config_changes: fields of ``BertConfig`` to change, for example ``id2label`` or ``hidden_dropout_prob``.
+            **config_changes: fields of ``BertConfig`` to change, for example ``id2label`` or ``hidden_dropout_prob``;
+                or ``num_labels``, for labels without names.
 
         Raises:
             InputError: ``source`` does not exist, is damaged, contradicts itself or is not supported.
@@ -312,6 +313,8 @@ class BertPreTrainedModel(TextsMixin, LoraMixin, ResizeMixin, HubMixin, MultiWor
         >>> print(model.load_report)  # doctest: +SKIP
         """
         opened = open_source(source, revision, subfolder=subfolder, token=token, cache_dir=cache_dir)
+        if "num_labels" in config_changes:  # As in transformers.
+            config_changes["id2label"] = read_labels(config_changes.get("id2label"), config_changes.pop("num_labels"))
         config = dataclasses.replace(BertConfig.from_pretrained(opened), **config_changes)
         model = cls(config, output_hidden_states=output_hidden_states, output_attentions=output_attentions, dtype=dtype)
         model.load_pretrained(opened, strict=strict, new_heads=new_heads)

@@ -135,7 +135,8 @@ def find_model_with(model_class: type[BertPreTrainedModel], source: Source) -> t
 def find_model_class(source: Source) -> type[BertPreTrainedModel]:
     """Returns the class that uses the largest part of a checkpoint: that of its first head, or the backbone.
 
-    For a directory of sentence-transformers, it is ``BertForSentenceEmbedding``.
+    For a directory of sentence-transformers, it is ``BertForSentenceEmbedding``; for an adapter the class that the
+    adapter names, because its base may have other heads.
 
     Raises:
         InputError: the checkpoint cannot be read.
@@ -144,4 +145,6 @@ def find_model_class(source: Source) -> type[BertPreTrainedModel]:
     # The second: a `.keras` file. It has no tensor that only this class has.
     if is_sentence_directory(source) or architectures == (BertForSentenceEmbedding.__name__,):
         return BertForSentenceEmbedding
+    if source.base is not None and (named := [name for name in architectures if name in HEADS]):
+        return HEADS[named[0]].model_class
     return (find_head_classes(read_tensors(source), architectures) or [BertModel])[0]

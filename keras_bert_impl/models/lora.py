@@ -15,6 +15,7 @@ from keras import ops
 
 from keras_bert_impl.checkpoints.adapters import LoraMatrices, find_module, matches, merge_adapter, read_adapter
 from keras_bert_impl.checkpoints.matching import match_tensors
+from keras_bert_impl.checkpoints.names import find_path
 from keras_bert_impl.errors import InputError, join_names
 from keras_bert_impl.sources import Source
 
@@ -96,6 +97,15 @@ class LoraMixin(_Base):
         variables, name = self.find_checkpoint_variables(), f"this {type(self).__name__}"
         shapes = {path: tuple(variable.shape) for path, variable in variables.items()}
         adapter.check_base(shapes, name)
+        for tensor_name, tensor in adapter.tensors.items():
+            found = find_path(tensor_name)
+            expected = shapes.get(found[1]) if found else None
+            if found and expected and sorted(tensor.shape) != sorted(expected):
+                raise InputError(
+                    f"{adapter.source}: {tensor_name} has the shape {list(tensor.shape)}, for other labels than the "
+                    f"{self.config.num_labels} of this model. Create the model with the labels of the adapter "
+                    "(id2label), or open the adapter with from_pretrained."
+                )
         # The pooler and the head are trained completely, so their LoRA is merged.
         others = {path: matrices for path, matrices in adapter.lora.items() if path not in layers}
         rest = dataclasses.replace(adapter, lora=others, targets=())

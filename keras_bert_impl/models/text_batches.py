@@ -120,7 +120,8 @@ class TextEncoder:
             self._prepare_training(result, size)
         if holds_strings(validation := result.get("validation_data")):
             size = self._check_batch_size(result.pop("validation_batch_size", None) or size)
-            parts = validation if isinstance(validation, tuple | list) else (validation,)
+            is_pair = isinstance(validation, tuple | list) and not isinstance(validation[0], str | bytes)
+            parts = tuple(validation or ()) if is_pair else (validation,)
             result["validation_data"] = self._make_evaluation_data(*parts, size=size)
         return result
 
@@ -264,12 +265,17 @@ class TextEncoder:
         steps: int | None = None,
     ) -> Any:
         """Returns a dataset of encoded batches, one for each element of a dataset of strings, in its order."""
+
+        def check_steps(count: int) -> None:
+            if count < (steps or 0):
+                raise InputError(
+                    f"the dataset has {count} batches, but the method asks for {steps} steps. Repeat it with "
+                    f"dataset.repeat(), or choose at most {count}."
+                )
+
         count = int(dataset.cardinality())
-        if steps and 0 <= count < steps:
-            raise InputError(
-                f"the dataset has {count} batches, but the method asks for {steps} steps. Repeat it with "
-                f"dataset.repeat(), or choose at most {count}."
-            )
+        if count >= 0:  # Otherwise it is unknown, or infinite.
+            check_steps(count)
 
         def encode(k: int, element: Any) -> tuple[dict[str, np.ndarray], ...]:
             x, y, weights = keras.utils.unpack_x_y_sample_weight(element)
@@ -283,9 +289,12 @@ class TextEncoder:
             return features.batch(np.arange(len(features)), length=max(length, longest))
 
         def generate() -> Iterator[tuple[dict[str, np.ndarray], ...]]:
+            read = 0
             try:
                 for k, element in enumerate(dataset.as_numpy_iterator()):
+                    read = k + 1
                     yield encode(k, element)
+                check_steps(read)
             except InputError as error:
                 self.errors.append(error)
                 raise

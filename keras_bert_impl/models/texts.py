@@ -1,13 +1,14 @@
 """Keras' own methods with raw strings, which are tokenized on the host, and with class weights for named outputs."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import keras
 
+from keras_bert_impl.data.tables import is_missing
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.models.class_weights import make_sample_weight
 
@@ -37,9 +38,10 @@ class TextsMixin(_Base):
         the same batch; with ``shuffle=False`` batches are in the order of the texts.
 
         Args:
-            x: what Keras takes; or a list, an array or a tensor of texts; a tuple of first and second texts; the
-                columns of a reader of `keras_bert_impl.data`; lists of words for tagging; a ``tf.data.Dataset`` of
-                batches of these, with or without labels.
+            x: what Keras takes; or a list, an array, a tensor or a column of texts; a tuple of first and second texts;
+                the columns of a reader of `keras_bert_impl.data`, or a data frame or a ``Dataset`` of Hugging Face
+                ``datasets`` with such columns; lists of words for tagging; a ``tf.data.Dataset`` of batches of these,
+                with or without labels.
             y: what Keras takes; for strings the labels as ids or as names of ``config.id2label``, one per text; lists
                 of tags for tagging; for question answering dictionaries with ``text`` and ``answer_start``; None for
                 masked words, whose masks are drawn.
@@ -62,7 +64,7 @@ class TextsMixin(_Base):
         >>> model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))  # doctest: +SKIP
         >>> model.fit(["A great film.", "A waste of time."], [1, 0])  # doctest: +SKIP
         """
-        fit, x = super().fit, check_generator(x)
+        fit, x = super().fit, unify(x)
         arguments = dict(inspect.signature(fit).bind(x, y, *args, **options).arguments)
         if not holds_strings(x) and not holds_strings(arguments.get("validation_data")):
             if arguments.get("class_weight") is not None and y is not None:
@@ -77,7 +79,7 @@ class TextsMixin(_Base):
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **options: Any) -> Any:
         """Computes the loss and the metrics with Keras' ``evaluate``, on ids or on raw strings; see `fit`."""
-        evaluate, x = super().evaluate, check_generator(x)
+        evaluate, x = super().evaluate, unify(x)
         if not holds_strings(x):
             return evaluate(x, y, *args, **options)
         from keras_bert_impl.models.text_batches import TextEncoder
@@ -98,7 +100,7 @@ class TextsMixin(_Base):
             InputError: see `fit`; or a text becomes several rows, as a long text does for tagging and question
                 answering.
         """
-        predict, x = super().predict, check_generator(x)
+        predict, x = super().predict, unify(x)
         if not holds_strings(x):
             return predict(x, *args, **options)
         from keras_bert_impl.models.text_batches import TextEncoder
@@ -110,12 +112,26 @@ class TextsMixin(_Base):
             return restore(predict(**prepared))
 
 
-def check_generator(data: Any) -> Any:
-    """Returns data for a model, from whose generators nothing was taken.
+def unify(data: Any) -> Any:
+    """Returns data for a model; tables of strings as dictionaries of columns, and columns of other libraries as lists.
+
+    Nothing is taken from a generator.
 
     Raises:
-        InputError: it is a generator of strings.
+        InputError: it is an empty list, or a generator of strings.
+
+    >>> unify(("a", "b")), unify(range(2))
+    (('a', 'b'), [0, 1])
     """
+    if isinstance(data, list | tuple) and not data:
+        raise InputError("the data are empty; texts or ids were expected.")
+    if hasattr(data, "to_pylist"):  # pyarrow
+        return data.to_pylist()
+    if names := _list_columns(data):
+        columns = {str(name): data[name] for name in names}
+        return {name: unify(values) for name, values in columns.items()} if holds_strings(columns) else data
+    if isinstance(data, Sequence) and not isinstance(data, list | tuple | str | bytes):
+        return list(data)  # A column of Hugging Face datasets, for example.
     if not isinstance(data, GeneratorType):
         return data
     first = list(islice(data, 1))
@@ -127,8 +143,17 @@ def check_generator(data: Any) -> Any:
     return (element for element in chain(first, data))
 
 
+def _list_columns(data: Any) -> list[Any]:
+    """Returns the names of the columns of a table: of pandas, polars, or Hugging Face datasets; empty for others."""
+    if hasattr(data, "itertuples") or hasattr(data, "iter_rows"):
+        return list(data.columns)
+    return list(data.column_names) if isinstance(getattr(data, "features", None), Mapping) else []
+
+
 def holds_strings(data: Any) -> bool:
     """Whether data for a model are strings: the first entry of lists and arrays, any value of dictionaries.
+
+    Missing entries are passed over.
 
     >>> holds_strings(["a text"]), holds_strings((["a"], ["b"])), holds_strings([[2, 71, 3]])
     (True, True, False)
@@ -138,15 +163,21 @@ def holds_strings(data: Any) -> bool:
     if isinstance(data, Mapping):
         return any(map(holds_strings, data.values()))
     if isinstance(data, list | tuple):
-        return len(data) > 0 and holds_strings(data[0])
+        return _begins_with_string(data)
     if hasattr(data, "element_spec"):  # A tf.data.Dataset, whose tuples are inputs, labels and weights.
         spec = data.element_spec
         specs = keras.tree.flatten(spec[0] if isinstance(spec, tuple) else spec)
         return any(_is_string_dtype(getattr(spec, "dtype", "")) for spec in specs)
     dtype = getattr(data, "dtype", "")
     if getattr(dtype, "kind", "") == "O":  # NumPy and pandas.
-        return len(data) > 0 and holds_strings(next(iter(data)))
+        return _begins_with_string(data)
+    if isinstance(data, Sequence):  # A column of Hugging Face datasets.
+        return _begins_with_string(data)
     return _is_string_dtype(dtype)
+
+
+def _begins_with_string(entries: Iterable[Any]) -> bool:
+    return holds_strings(next((entry for entry in entries if not is_missing(entry)), None))
 
 
 def _is_string_dtype(dtype: Any) -> bool:

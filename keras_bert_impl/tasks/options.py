@@ -131,6 +131,13 @@ class WindowOptions:
         check_field(self, "stride", self.stride is None or self.stride >= 0, "a number of tokens, 0 or more,")
         check_field(self, "window_pooling", self.window_pooling in WINDOW_POOLINGS, join_names(WINDOW_POOLINGS))
         check_field(self, "max_windows", self.max_windows >= 1, "1 or more")
+        given = [
+            name for name in ("window_pooling", "max_windows") if getattr(self, name) != getattr(WindowOptions, name)
+        ]
+        if given and self.stride is None:
+            raise InputError(
+                f"{given[0]} was given, but no stride: long texts are truncated. Give a stride, such as 32, or omit it."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,7 +245,7 @@ def parse_weights(
         raise _make_weights_error(value, name) from error
     numbers = list(weights.values()) if isinstance(weights, dict) else [weights]
     smallest = 0.0 if allow_zero else math.ulp(0.0)
-    if not numbers or not all(smallest <= number < math.inf for number in numbers):
+    if not any(numbers) or not all(smallest <= number < math.inf for number in numbers):
         raise _make_weights_error(value, name)
     return weights
 
@@ -255,8 +262,8 @@ def _read_weights(value: Any) -> float | dict[str, float]:
 
 
 def _make_weights_error(value: Any, name: str) -> InputError:
-    number = "" if name == "class_weight" else "a number, "
+    number, limit = ("", "0 or more, not all of them 0") if name == "class_weight" else ("a number, ", "above 0")
     return InputError(
         f"{name} is {value!r:.200}; {number}balanced, NAME=WEIGHT,NAME=WEIGHT or a JSON object was expected, with "
-        "finite weights above 0."
+        f"finite weights, {limit}."
     )

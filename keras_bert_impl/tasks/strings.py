@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_bert_impl.config import BertConfig
-from keras_bert_impl.data.tables import Columns, check_texts, count_examples
+from keras_bert_impl.data.tables import Columns, check_texts, count_examples, is_missing
 from keras_bert_impl.errors import InputError
 from keras_bert_impl.tasks.base import Task
 
@@ -53,6 +53,10 @@ def make_columns(task: Task, inputs: Any) -> Columns:
         if values is not None
     }
     count_examples({**columns, **more}, name="the texts")
+    for name, values in columns.items():
+        for i, value in enumerate(values):
+            if is_missing(value):
+                raise InputError(f"example {i + 1}: {name} is missing ({value}). Add it, or remove the example.")
     return {**task.from_texts(*columns.values()), **more}
 
 
@@ -66,6 +70,10 @@ def take_labels(task: Task, inputs: Any, labels: Any) -> list[Any] | None:
         labels = inputs[task.label_column]
     if isinstance(labels, Mapping) and len(labels) == 1:  # Keras' form, by the name of the output.
         (labels,) = labels.values()
+    elif isinstance(labels, Mapping):  # A column for each part of a label, as tf.data has answers.
+        parts = {name: to_list(values, name=f"entries of {name!r}") for name, values in labels.items()}
+        count_examples(parts, name="the labels")
+        labels = [dict(zip(parts, values, strict=True)) for values in zip(*parts.values(), strict=True)]
     return None if labels is None else to_list(labels, name="labels")
 
 

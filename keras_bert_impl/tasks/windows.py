@@ -96,7 +96,10 @@ def get_windows(config: BertConfig) -> TextWindows | None:
             "it."
         )
     try:
-        return TextWindows(**values)
+        windows = TextWindows(**values)
+        longest = config.max_position_embeddings
+        check_field(windows, "length", windows.length <= longest, f"at most {longest}, the positions of the model,")
+        return windows
     except InputError as error:
         raise InputError(f"config.json: {WINDOWS_KEY}: {error} Correct it.") from error
 

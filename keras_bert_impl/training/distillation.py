@@ -24,6 +24,7 @@ from keras_bert_impl.sources import Source
 from keras_bert_impl.tasks import Task, find_task, open_task
 from keras_bert_impl.tasks.encoding import check_fit, format_names
 from keras_bert_impl.tasks.losses import make_squared_error
+from keras_bert_impl.tasks.windows import get_windows
 from keras_bert_impl.tokenization import BertTokenizer
 from keras_bert_impl.training.distribution import Distribution
 from keras_bert_impl.training.settings import DistillationSettings
@@ -116,6 +117,11 @@ class DistilledTask:
             raise InputError("stride and a teacher were both given; a teacher reads no windows. Omit one of them.")
         self._losses = task.make_teacher_losses(settings.temperature)
         _, self._config, self._tokenizer = open_task(source, task)
+        if get_windows(self._config) is not None:
+            raise InputError(
+                f"the teacher {source} reads long texts in windows; one that reads single rows was expected. Train it "
+                "without stride."
+            )
         if not task.fits(self._config):
             raise InputError(
                 f"the teacher {source} was trained for {find_task(self._config).name}, and the task is {task.name}. "

@@ -15,8 +15,9 @@ from keras_bert_impl.data.feed import get_batch_lengths
 from keras_bert_impl.data.splitting import split_off
 from keras_bert_impl.data.tables import Columns, count_examples
 from keras_bert_impl.errors import InputError
+from keras_bert_impl.files import read_json, to_json, write_text
 from keras_bert_impl.ops.compiled import compile_inference
-from keras_bert_impl.sources import Source, open_source
+from keras_bert_impl.sources import ADAPTER_MODEL_CONFIG, Source, open_source
 from keras_bert_impl.tasks import Task, get_task, list_foreign_keys, open_task
 from keras_bert_impl.tasks.base import Prediction
 from keras_bert_impl.tasks.encoding import check_fit
@@ -214,6 +215,8 @@ def finetune(
         if tuned := spec.tune(lambda: predict("valid"), data["valid"]):
             config = model.config = dataclasses.replace(config, extra={**config.extra, **tuned})
             model.save_pretrained(run.directory)
+            if (adapter_config := run.directory / ADAPTER / ADAPTER_MODEL_CONFIG).is_file():
+                write_text(adapter_config, to_json(read_json(adapter_config) | tuned))
             scores["valid"] = score("valid")
         if test is not None:
             scores["test"] = score("test")

@@ -117,6 +117,11 @@ FORMS: dict[str, tuple[str, str, dict[str, str]]] = {
         "text,toxic,insult,2\na,1,1,0\nb,0,0,0\nc,0.0,False,True\n",
         {"label_columns": "toxic, insult,2"},
     ),
+    "list of columns": (
+        "x.csv",
+        "text,toxic,insult,2\na,1,1,0\nb,0,0,0\nc,0.0,False,True\n",
+        {"label_columns": ["toxic", "insult", "2"]},
+    ),
     "columns of truth values": (
         "x.jsonl",
         '{"text": "a", "toxic": true, "insult": 1, "2": false}\n{"text": "b", "toxic": 0, "insult": 0.0, "2": "0"}\n'
@@ -155,6 +160,13 @@ def test_pairs_and_weights_are_read_too(tmp_path: Path) -> None:
         ("text\tx\na\t\n", {"label_columns": "x"}, r"x\.tsv, line 2: the label in column 'x' is empty"),
         ("text\tx\na\t1\n", {"label_columns": "x,y"}, r"x\.tsv, line 2: there is no column 'y'"),
         ("text\tx\na\t1\n", {"label_columns": "x", "label": "x"}, r"only one of these was expected"),
+        (
+            "text\tx\na\t1\n",
+            {"label_columns": "x", "label_delimiter": ";"},
+            r"delimiter of labels, ';', and a column for",
+        ),
+        ("text\tx\na\t1\n", {"label_columns": "x,x"}, r"the columns of the labels are x, x; 'x' is there twice"),
+        ("text\tlabel\na\t1,0,1\n", {}, r"the label '1' is there twice .* its own column \(label_columns\)"),
         ("text\tlabel\na\t1\n", {"label_delimiter": ""}, r"the delimiter of labels is empty"),
         ("text\tlabel\n", {}, r"x\.tsv contains only the line of column names"),
     ],

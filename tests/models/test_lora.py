@@ -259,7 +259,7 @@ def test_adapters_of_another_base(changes: dict[str, int], message: str, adapter
 
 def test_a_head_for_other_labels(base: Path, adapter: Path) -> None:
     model = models.BertForSequenceClassification.from_pretrained(base)
-    message = r"classifier.bias has the shape \[5\]; the configuration needs \[6\]"
+    message = r"classifier.bias has the shape \[5\], for other labels than the 6 of this model. Create the model with"
     before = model.state_dict()
     with pytest.raises(InputError, match=message):
         model.load_adapter(adapter)
@@ -319,3 +319,33 @@ def test_invalid_calls(base: Path, adapter: Path, tmp_path: Path) -> None:
 def test_verify(base: Path, adapter: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(adapter)]) == 0
     assert "BertForSequenceClassification" in capsys.readouterr().out
+
+
+def test_the_head_of_an_adapter_is_kept_where_its_base_has_others(tmp_path: Path) -> None:
+    names = {"id2label": dict(enumerate("xyz"))}
+    model = models.BertForSequenceClassification.from_pretrained("bert-tiny-novels", **names)
+    model.enable_lora(2)
+    for variable in model.trainable_variables:
+        variable.assign_add(keras.random.normal(variable.shape, stddev=0.05, seed=1))
+    model.save_adapter(tmp_path / "adapter")
+    inputs = model.tokenizer(["She went in."])
+    expected = ops.convert_to_numpy(model(inputs)["logits"])
+    assert find_model_class(open_source(tmp_path / "adapter")) is models.BertForSequenceClassification
+    assert main(["convert", str(tmp_path / "adapter"), str(tmp_path / "merged")]) == 0
+    config = json.loads((tmp_path / "merged" / "config.json").read_text(encoding="utf-8"))
+    assert config["architectures"] == ["BertForSequenceClassification"]
+    assert list(config["id2label"].values()) == ["x", "y", "z"]
+    outputs = transformers_models.compute_outputs("BertForSequenceClassification", tmp_path / "merged", inputs)
+    np.testing.assert_allclose(outputs["logits"], expected, atol=1e-5)
+
+
+def test_an_adapter_for_other_labels(base: Path, tmp_path: Path) -> None:
+    model = models.BertForSequenceClassification.from_pretrained(base, num_labels=3)
+    assert model.config.id2label == {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}
+    model.enable_lora(2)
+    model.save_adapter(tmp_path / "adapter")
+    other = models.BertForSequenceClassification.from_pretrained(base, num_labels=4)
+    with pytest.raises(
+        InputError, match=r"for other labels than the 4 of this model\. Create the model with the labels"
+    ):
+        other.load_adapter(tmp_path / "adapter")

@@ -332,7 +332,16 @@ BAD: dict[str, tuple[str, list[Any], dict[str, Any], str]] = {
     "other columns": ("predict", [{"sentence": TEXTS}], {}, "has the entries 'sentence'; for classification 'text'"),
     "no texts": ("predict", [np.array([], "U1")], {}, "the same number above 0 was expected"),
     "unequal pairs": ("predict", [(TEXTS, PAIRS[:3])], {}, "'text': 11, 'text_pair': 3"),
-    "not a text": ("predict", [["a", None]], {}, "None"),
+    "not a text": ("predict", [["a", None]], {}, r"example 2: text is missing \(None\)"),
+    "first text missing": ("fit", [[None, *TEXTS[1:]], IDS], {}, r"example 1: text is missing \(None\)"),
+    "missing in a column": (
+        "predict",
+        [pandas.Series([None, *TEXTS[1:]])],
+        {},
+        r"example 1: text is missing \((None|nan)\)",
+    ),
+    "nothing": ("fit", [[], []], {}, "the data are empty; texts or ids were expected"),
+    "nothing to predict": ("predict", [[]], {}, "the data are empty"),
     "weights": ("fit", [TEXTS, IDS], {"sample_weight": [1.0]}, r"sample_weight has the shape \(1,\); one number"),
     "class weights": ("fit", [TEXTS, IDS], {"class_weight": {"fine": 2.0}}, "class_weight has a weight for 'fine'"),
     "batch size": ("fit", [TEXTS, IDS], {"batch_size": 0}, "batch_size is 0; an integer above 0"),
@@ -351,6 +360,52 @@ def test_bad_input(name: str) -> None:
     model = compile_model(make_model())
     with pytest.raises(InputError, match=message):
         getattr(model, method)(*arguments, **{"verbose": 0, **options})
+
+
+def test_a_dataset_of_unknown_length_that_ends_early_is_named() -> None:
+    batches = tf.data.Dataset.from_generator(lambda: iter(ONE_BATCH), output_signature=ONE_BATCH.element_spec)
+    with pytest.raises(InputError, match=r"has 3 batches, but the method asks for 9 steps"):
+        compile_model(make_model()).fit(batches, steps_per_epoch=9, verbose=0)
+
+
+def test_tables_and_columns_of_other_libraries() -> None:
+    datasets = pytest.importorskip("datasets")
+    pyarrow = pytest.importorskip("pyarrow")
+    columns = {"text": TEXTS, "label": NAMES}
+    frame, data_set = pandas.DataFrame(columns), datasets.Dataset.from_dict(columns)
+    model = make_model()
+    expected = model.predict(TEXTS, **QUIET)["logits"]
+    for x in (
+        frame[["text"]],
+        polars.DataFrame({"text": TEXTS}),
+        data_set.remove_columns("label"),
+        data_set["text"],
+        pyarrow.array(TEXTS),
+    ):
+        np.testing.assert_array_equal(model.predict(x, **QUIET)["logits"], expected, err_msg=type(x).__name__)
+    loss = compile_model(model).evaluate(TEXTS, IDS, **QUIET)
+    for labeled in (frame, polars.DataFrame(columns), data_set):
+        assert compile_model(model).evaluate(labeled, **QUIET) == pytest.approx(loss), type(labeled).__name__
+    assert compile_model(model).evaluate(data_set["text"], data_set["label"], **QUIET) == pytest.approx(loss)
+
+
+def test_answers_in_a_dataset() -> None:
+    _, _, (questions, contexts), [answers, _] = TASKS["question-answering"]
+    model = compile_for_task(make_model("BertForQuestionAnswering"))
+    expected = model.evaluate((questions, contexts), answers, verbose=0, return_dict=True)["loss"]
+    parts = {"text": ["rome"] * 11, "answer_start": [11] * 11}
+    for element in (
+        ((questions, contexts), parts),
+        {"question": questions, "context": contexts, "answers": parts},
+    ):
+        dataset = tf.data.Dataset.from_tensor_slices(element).batch(11)
+        assert model.evaluate(dataset, verbose=0, return_dict=True)["loss"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_masked_words_with_a_list_of_texts_for_validation() -> None:
+    model = compile_for_task(make_model("BertForMaskedLM"))
+    history = model.fit(TEXTS, validation_data=PAIRS, **QUIET).history
+    assert np.isfinite(history["val_loss"]).all()
 
 
 def test_a_bad_label_inside_a_dataset_is_named() -> None:

@@ -184,6 +184,7 @@ def test_all_weights_may_not_be_zero(letters: BertTokenizer) -> None:
         (ClassificationOptions, {"class_weight": "a=2,b"}, "class_weight is 'a=2,b'"),
         (ClassificationOptions, {"class_weight": "a=-2"}, "class_weight is 'a=-2'"),
         (ClassificationOptions, {"class_weight": {"a": float("nan")}}, "class_weight is {'a': nan}"),
+        (ClassificationOptions, {"class_weight": "a=0,b=0"}, "finite weights, 0 or more, not all of them 0."),
         (ClassificationOptions, {"class_weight": "{'a': 2}"}, "or a JSON object was expected"),
         (ClassificationOptions, {"label_smoothing": 1.0}, "label_smoothing is 1.0; a number from 0 to below 1"),
         (MultiLabelOptions, {"pos_weight": "0"}, "pos_weight is '0'; a number, balanced"),

@@ -221,8 +221,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def train(checkpoint: Path, output: Path, columns: dict[str, Any], **options: Any) -> dict[str, Any]:
-    settings = FineTuningSettings(epochs=3, batch_size=8, learning_rate=5e-3, max_length=16)
+def train(
+    checkpoint: Path, output: Path, columns: dict[str, Any], *, lora_rank: int = 0, **options: Any
+) -> dict[str, Any]:
+    settings = FineTuningSettings(epochs=3, batch_size=8, learning_rate=5e-3, max_length=16, lora_rank=lora_rank)
     data = {name: values * 4 for name, values in columns.items()}
     return finetune(
         checkpoint,
@@ -258,6 +260,15 @@ def test_a_run_is_opened_by_transformers(checkpoint: Path, tmp_path: Path) -> No
 
     for ours, theirs in zip(predictions, compute_pipeline_scores(tmp_path / "run", COLUMNS["text"]), strict=True):
         assert ours["scores"] == pytest.approx(theirs, abs=1e-5)
+
+
+def test_an_adapter_has_the_tuned_thresholds_too(checkpoint: Path, tmp_path: Path) -> None:
+    train(checkpoint, tmp_path / "run", COLUMNS, lora_rank=2, tune_thresholds=True)
+    run, adapter = (BertConfig.from_pretrained(tmp_path / "run" / part) for part in ("", "adapter"))
+    assert adapter.extra[THRESHOLDS] == run.extra[THRESHOLDS]
+    assert list(run.extra[THRESHOLDS]) == NAMES
+    expected, found = (Predictor(tmp_path / "run" / part).predict_texts(COLUMNS["text"]) for part in ("", "adapter"))
+    assert [answer["labels"] for answer in found] == [answer["labels"] for answer in expected]
 
 
 @pytest.mark.slow  # `test_training_step.py` takes a step with a single label.

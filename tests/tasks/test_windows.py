@@ -230,6 +230,8 @@ def test_settings_are_kept_with_the_model(letters: BertTokenizer) -> None:
         ({"stride": -1}, "stride is -1; a number of tokens, 0 or more, was expected"),
         ({"window_pooling": "median"}, "window_pooling is 'median'; mean, max or first was expected"),
         ({"max_windows": 0}, "max_windows is 0; 1 or more was expected"),
+        ({"stride": None, "window_pooling": "max"}, "window_pooling was given, but no stride"),
+        ({"stride": None, "max_windows": 3}, "max_windows was given, but no stride"),
     ],
 )
 def test_options_that_cannot_be_used(letters: BertTokenizer, change: dict[str, Any], message: str) -> None:
@@ -255,6 +257,10 @@ def test_a_stride_for_pairs(letters: BertTokenizer) -> None:
             "text_windows: stride is '2'; an integer from 0",
         ),
         ({"length": 11, "stride": 2, "pooling": "sum", "max_windows": 7}, "pooling is 'sum'; mean, max or first was"),
+        (
+            {"length": 513, "stride": 2, "pooling": "max", "max_windows": 7},
+            "length is 513; at most 512, the positions of the model, was expected",
+        ),
     ],
 )
 def test_configurations_that_cannot_be_used(values: Any, message: str) -> None:

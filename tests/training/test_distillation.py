@@ -383,7 +383,13 @@ def test_teachers_that_cannot_teach(
     short = write_classifier(tmp_path / "short", texts, TEACHER_LABELS, max_position_embeddings=17)
     renamed = make_teacher(teacher, tmp_path / "renamed", rename)
     number = make_teacher(teacher, tmp_path / "number", lambda values: values.update(problem_type="regression"))
+    windows = {"length": 16, "stride": 4, "pooling": "mean", "max_windows": 3}
+    windowed = make_teacher(teacher, tmp_path / "windowed", lambda values: values.update(text_windows=windows))
     cases: list[tuple[list[str | Path], str]] = [
+        (
+            ["--teacher", windowed],
+            f"the teacher {windowed} reads long texts in windows; one that reads single rows was",
+        ),
         (["--alpha", "0.9"], "--alpha is an option of distillation, which needs a teacher. Add --teacher"),
         (["--teacher", tmp_path / "nothing"], f"{tmp_path / 'nothing'}: no such file or directory"),
         (["--teacher", teacher, "--alpha", "1.5"], "alpha is 1.5; a fraction from 0 to 1 was expected"),

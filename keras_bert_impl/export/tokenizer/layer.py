@@ -27,10 +27,10 @@ class BertTokenizerLayer(keras.layers.Layer):
         name: the name of the layer.
 
     Inputs:
-        strings ``[batch]``, or a tuple of two such tensors for pairs.
+        strings ``[batch]``, or a tuple of two such tensors for pairs; or single strings.
 
     Outputs:
-        input_ids, token_type_ids, attention_mask: int32 ``[batch, longest row]``.
+        input_ids, token_type_ids, attention_mask: int32 ``[batch, longest row]``; of single strings ``[tokens]``.
 
     Raises:
         InputError: Keras runs on another backend than TensorFlow, which have no strings; or the tokenizer cannot be
@@ -76,6 +76,10 @@ class BertTokenizerLayer(keras.layers.Layer):
     def call(self, inputs: Any) -> dict[str, Any]:
         """See the class."""
         texts, pairs = inputs if isinstance(inputs, tuple | list) else (inputs, None)
+        if len(texts.shape) == 0:  # In `dataset.map` before `batch`.
+            pairs = None if pairs is None else pairs[None]
+            batch = self._in_graph(texts[None], pairs, max_length=self.max_length)
+            return {name: values[0] for name, values in batch.items()}
         return self._in_graph(texts, pairs, max_length=self.max_length)
 
     def compute_output_spec(self, inputs: Any) -> dict[str, Any]:

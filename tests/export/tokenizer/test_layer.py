@@ -53,6 +53,16 @@ def test_in_a_dataset() -> None:
     assert_equal(batches[1], TOKENIZER(TEXTS[2:4], PAIRS[2:4], max_length=9))
 
 
+def test_in_a_dataset_of_single_texts() -> None:
+    layer = BertTokenizerLayer(TOKENIZER, max_length=9)
+    for texts in ((TEXTS,), (TEXTS, PAIRS)):
+        dataset = tf.data.Dataset.from_tensor_slices(texts).map(lambda *texts: layer(texts if texts[1:] else texts[0]))
+        assert dataset.element_spec["input_ids"].shape.rank == 1
+        for i, row in enumerate(dataset.as_numpy_iterator()):
+            expected = TOKENIZER(*([text[i]] for text in texts), max_length=9)
+            assert_equal(row, {name: values[0] for name, values in expected.items()})
+
+
 def test_in_a_functional_model() -> None:
     model, classifier = make_text_model()
     expected = classifier.predict(TOKENIZER(TEXTS, max_length=9), verbose=0)["logits"]
