@@ -212,10 +212,17 @@ COSTS = (
 )
 
 
+def get_script(report: Path) -> str:
+    """The name of the script that wrote a report."""
+    return report.stem.rsplit("_", 2)[0]
+
+
 @cache
 def find_report(script: str) -> Path:
     """The newest report of a script, or that of the date in ``DATES``."""
-    reports = sorted(REPORTS.glob(f"{script}_*_{DATES.get(script, '*')}.md"), key=lambda path: path.stem[-10:])
+    found = REPORTS.glob(f"{script}_*_{DATES.get(script, '*')}.md")
+    # `finetune_*` also finds the reports of `finetune_tasks.py`.
+    reports = sorted((path for path in found if get_script(path) == script), key=lambda path: path.stem[-10:])
     if not reports:
         raise FileNotFoundError(f"{REPORTS} has no report of {script}.py; run it first")
     return reports[-1]
@@ -339,7 +346,7 @@ def make_performance_tables() -> dict[str, str]:
 def make_targets_table() -> str:
     """The table of benchmarks/README.md: every target in the newest report of each script."""
     rows = []
-    for script in sorted({path.stem.rsplit("_", 2)[0] for path in REPORTS.glob("*.md")}):
+    for script in sorted(set(map(get_script, REPORTS.glob("*.md")))):
         report = find_report(script)
         for line in report.read_text(encoding="utf-8").splitlines():
             if found := re.fullmatch(r"- (.+?)(?: –|:) (reached|\*\*missed\*\*|\*\*undecided\*\*)(?:, .+)?", line):
