@@ -114,6 +114,9 @@ _LABELED = ("classifier/",)
 NO_SUCH_HEAD = "this model has no such head"
 
 
+_LABELS_ADVICE = "For other labels, pass new_heads=True, which initializes the head newly; otherwise omit id2label."
+
+
 def match_tensors(
     tensors: Mapping[str, np.ndarray],
     shapes: Mapping[str, tuple[int, ...]],
@@ -122,6 +125,7 @@ def match_tensors(
     new_heads: bool = False,
     file_labels: Sequence[str] = (),
     labels: Sequence[str] = (),
+    labels_advice: str = _LABELS_ADVICE,
 ) -> tuple[dict[str, np.ndarray], LoadReport]:
     """Finds the array of each variable of a model.
 
@@ -134,6 +138,7 @@ def match_tensors(
         file_labels: the names of the labels in the file's configuration; empty if they are not known.
         labels: the names of the model's labels. If they are those of the file in another order, the rows of the head
             get this order.
+        labels_advice: what to do about a head for another number of labels, for messages.
 
     Returns:
         The arrays by the variables' paths, in the variables' shapes, and the report.
@@ -180,7 +185,7 @@ def match_tensors(
                 continue
             expected = tuple(shapes[path])[::-1] if transposed else tuple(shapes[path])
             advice = (
-                "For other labels, pass new_heads=True, which initializes the head newly; otherwise omit id2label."
+                labels_advice
                 if path.startswith(_LABELED)
                 else "The configuration and the weights belong to different models."
             )

@@ -3,11 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from keras_bert_impl.data.tables import Records, count_examples
+from keras_bert_impl.data.tables import Records, count_examples, is_missing
 from keras_bert_impl.errors import InputError
-
-# Missing values of pandas, which is not imported here.
-_MISSING_TYPES = ("NAType", "NaTType")
 
 
 class MemoryTable:
@@ -119,8 +116,7 @@ def to_python(value: Any, feature: Any = None) -> Any:
             return value.decode("utf-8")
         except UnicodeDecodeError:
             return value  # A picture, for example. Where a text is expected, its reader raises an error.
-    is_missing = (isinstance(value, float) and value != value) or type(value).__name__ in _MISSING_TYPES
-    return None if is_missing else value
+    return None if is_missing(value) else value
 
 
 def _get_feature(features: Any, name: str) -> Any:

@@ -86,13 +86,18 @@ def is_broken_text(value: Any) -> bool:
     return isinstance(value, bytes) or (isinstance(value, str) and SURROGATE.search(value) is not None)
 
 
+# Missing values of pandas, which is not imported here.
+_MISSING_TYPES = ("NAType", "NaTType")
+
+
 def is_missing(value: Any) -> bool:
-    """Whether a value is None, NaN or the missing value of pandas.
+    """Whether a value is None, NaN or a missing value of pandas.
 
     >>> is_missing(None), is_missing(float("nan")), is_missing("")
     (True, True, False)
     """
-    return value is None or (isinstance(value, float) and value != value) or type(value).__name__ == "NAType"
+    is_nan = isinstance(value, float) and value != value
+    return value is None or is_nan or type(value).__name__ in _MISSING_TYPES
 
 
 def check_text(value: Any, *, name: str, location: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from keras_bert_impl.checkpoints.sentence_modules import is_sentence_directory
 from keras_bert_impl.config import BertConfig
 from keras_bert_impl.models.base import BertPreTrainedModel
-from keras_bert_impl.models.heads import HEADS, find_model_class
+from keras_bert_impl.models.heads import find_model_class, find_named_class
 from keras_bert_impl.sources import Source, open_source
 
 
@@ -50,7 +50,5 @@ class AutoModel:
 
 def _find_class(source: Source) -> type[BertPreTrainedModel]:
     """Returns the class that a configuration names, or that the tensors ask for."""
-    named = [name for name in BertConfig.from_pretrained(source).architectures if name in HEADS]
-    if not named or is_sentence_directory(source):
-        return find_model_class(source)
-    return HEADS[named[0]].model_class
+    named = find_named_class(BertConfig.from_pretrained(source).architectures)
+    return find_model_class(source) if named is None or is_sentence_directory(source) else named

@@ -93,6 +93,11 @@ def get_model_class(name: str) -> type[BertPreTrainedModel]:
     return HEADS[name].model_class
 
 
+def find_named_class(architectures: Sequence[str]) -> type[BertPreTrainedModel] | None:
+    """Returns the first of the model classes that a configuration names; None if there is none."""
+    return next((HEADS[name].model_class for name in architectures if name in HEADS), None)
+
+
 def find_head_classes(names: Iterable[str], architectures: Sequence[str] = ()) -> list[type[BertPreTrainedModel]]:
     """Returns the model classes that together cover every head of a checkpoint; none for a backbone alone.
 
@@ -145,6 +150,6 @@ def find_model_class(source: Source) -> type[BertPreTrainedModel]:
     # The second: a `.keras` file. It has no tensor that only this class has.
     if is_sentence_directory(source) or architectures == (BertForSentenceEmbedding.__name__,):
         return BertForSentenceEmbedding
-    if source.base is not None and (named := [name for name in architectures if name in HEADS]):
-        return HEADS[named[0]].model_class
+    if source.base is not None and (named := find_named_class(architectures)):
+        return named
     return (find_head_classes(read_tensors(source), architectures) or [BertModel])[0]

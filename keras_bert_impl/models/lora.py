@@ -15,7 +15,6 @@ from keras import ops
 
 from keras_bert_impl.checkpoints.adapters import LoraMatrices, find_module, matches, merge_adapter, read_adapter
 from keras_bert_impl.checkpoints.matching import match_tensors
-from keras_bert_impl.checkpoints.names import find_path
 from keras_bert_impl.errors import InputError, join_names
 from keras_bert_impl.sources import Source
 
@@ -23,6 +22,10 @@ if TYPE_CHECKING:
     from keras import Model as _Base
 else:
     _Base = object  # See `MultiWorkerMixin`.
+
+
+# An adapter is loaded into a model that exists, whose head cannot get other labels.
+_LABELS_ADVICE = "Create the model with the labels of the adapter (id2label), or open the adapter with from_pretrained."
 
 
 class LoraMixin(_Base):
@@ -97,19 +100,11 @@ class LoraMixin(_Base):
         variables, name = self.find_checkpoint_variables(), f"this {type(self).__name__}"
         shapes = {path: tuple(variable.shape) for path, variable in variables.items()}
         adapter.check_base(shapes, name)
-        for tensor_name, tensor in adapter.tensors.items():
-            found = find_path(tensor_name)
-            expected = shapes.get(found[1]) if found else None
-            if found and expected and sorted(tensor.shape) != sorted(expected):
-                raise InputError(
-                    f"{adapter.source}: {tensor_name} has the shape {list(tensor.shape)}, for other labels than the "
-                    f"{self.config.num_labels} of this model. Create the model with the labels of the adapter "
-                    "(id2label), or open the adapter with from_pretrained."
-                )
         # The pooler and the head are trained completely, so their LoRA is merged.
         others = {path: matrices for path, matrices in adapter.lora.items() if path not in layers}
         rest = dataclasses.replace(adapter, lora=others, targets=())
-        arrays, _ = match_tensors(merge_adapter(self.state_dict(), rest, base=name), shapes, source=adapter.source)
+        merged = merge_adapter(self.state_dict(), rest, base=name)
+        arrays, _ = match_tensors(merged, shapes, source=adapter.source, labels_advice=_LABELS_ADVICE)
         for path, array in arrays.items():
             variables[path].assign(array)
         self._freeze_backbone()

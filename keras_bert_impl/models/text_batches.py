@@ -120,8 +120,8 @@ class TextEncoder:
             self._prepare_training(result, size)
         if holds_strings(validation := result.get("validation_data")):
             size = self._check_batch_size(result.pop("validation_batch_size", None) or size)
-            is_pair = isinstance(validation, tuple | list) and not isinstance(validation[0], str | bytes)
-            parts = tuple(validation or ()) if is_pair else (validation,)
+            are_texts = not isinstance(validation, tuple | list) or isinstance(validation[0], str | bytes)
+            parts: Any = (validation,) if are_texts else validation
             result["validation_data"] = self._make_evaluation_data(*parts, size=size)
         return result
 
@@ -277,9 +277,9 @@ class TextEncoder:
         if count >= 0:  # Otherwise it is unknown, or infinite.
             check_steps(count)
 
-        def encode(k: int, element: Any) -> tuple[dict[str, np.ndarray], ...]:
+        def encode(number: int, element: Any) -> tuple[dict[str, np.ndarray], ...]:
             x, y, weights = keras.utils.unpack_x_y_sample_weight(element)
-            location = f"batch {k + 1} of the dataset"
+            location = f"batch {number} of the dataset"
             if any(np.ndim(values) == 0 for values in keras.tree.flatten(x)):
                 raise InputError(f"{location} is one example; batches of several were expected. Use dataset.batch(32).")
             examples = self._read(x, y, weights, location=location) if labeled else Examples(make_columns(self.task, x))
@@ -289,12 +289,11 @@ class TextEncoder:
             return features.batch(np.arange(len(features)), length=max(length, longest))
 
         def generate() -> Iterator[tuple[dict[str, np.ndarray], ...]]:
-            read = 0
+            number = 0
             try:
-                for k, element in enumerate(dataset.as_numpy_iterator()):
-                    read = k + 1
-                    yield encode(k, element)
-                check_steps(read)
+                for number, element in enumerate(dataset.as_numpy_iterator(), 1):
+                    yield encode(number, element)
+                check_steps(number)
             except InputError as error:
                 self.errors.append(error)
                 raise

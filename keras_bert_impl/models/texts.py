@@ -162,7 +162,7 @@ def holds_strings(data: Any) -> bool:
         return True
     if isinstance(data, Mapping):
         return any(map(holds_strings, data.values()))
-    if isinstance(data, list | tuple):
+    if isinstance(data, Sequence):  # Also a column of Hugging Face datasets.
         return _begins_with_string(data)
     if hasattr(data, "element_spec"):  # A tf.data.Dataset, whose tuples are inputs, labels and weights.
         spec = data.element_spec
@@ -170,8 +170,6 @@ def holds_strings(data: Any) -> bool:
         return any(_is_string_dtype(getattr(spec, "dtype", "")) for spec in specs)
     dtype = getattr(data, "dtype", "")
     if getattr(dtype, "kind", "") == "O":  # NumPy and pandas.
-        return _begins_with_string(data)
-    if isinstance(data, Sequence):  # A column of Hugging Face datasets.
         return _begins_with_string(data)
     return _is_string_dtype(dtype)
 

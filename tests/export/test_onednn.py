@@ -68,19 +68,22 @@ def test_int8_with_all_else_in_bfloat16(int8_export: Path, sentiment_run: Path, 
     assert measure_weights(mixed) == pytest.approx(measure_weights(int8_export), rel=0.01)
 
 
+def read_functions(export: Path) -> Any:
+    """The functions in the graph of a SavedModel."""
+    content = saved_model_pb2.SavedModel.FromString((export / "saved_model.pb").read_bytes())
+    return content.meta_graphs[0].graph_def.library.function
+
+
 def list_layer_norm_dtypes(export: Path) -> set[int]:
     """The dtypes in which the graph normalizes layers."""
-    content = saved_model_pb2.SavedModel.FromString((export / "saved_model.pb").read_bytes())
-    functions = content.meta_graphs[0].graph_def.library.function
+    functions = read_functions(export)
     return {node.attr["T"].type for function in functions for node in function.node_def if node.op == "_MklLayerNorm"}
 
 
 def count_products(export: Path) -> int:
     """How often the graph multiplies in integers."""
-    content = saved_model_pb2.SavedModel.FromString((export / "saved_model.pb").read_bytes())
-    functions = content.meta_graphs[0].graph_def.library.function
     # The signatures call one function with the model.
-    return max(sum(node.op == "_QuantizedMatMul" for node in function.node_def) for function in functions)
+    return max(sum(node.op == "_QuantizedMatMul" for node in function.node_def) for function in read_functions(export))
 
 
 def test_layers_that_lose_too_much_stay_in_float32(

@@ -259,7 +259,7 @@ def test_adapters_of_another_base(changes: dict[str, int], message: str, adapter
 
 def test_a_head_for_other_labels(base: Path, adapter: Path) -> None:
     model = models.BertForSequenceClassification.from_pretrained(base)
-    message = r"classifier.bias has the shape \[5\], for other labels than the 6 of this model. Create the model with"
+    message = r"classifier.bias has the shape \[5\]; the configuration needs \[6\]\. Create the model with"
     before = model.state_dict()
     with pytest.raises(InputError, match=message):
         model.load_adapter(adapter)
@@ -346,6 +346,7 @@ def test_an_adapter_for_other_labels(base: Path, tmp_path: Path) -> None:
     model.save_adapter(tmp_path / "adapter")
     other = models.BertForSequenceClassification.from_pretrained(base, num_labels=4)
     with pytest.raises(
-        InputError, match=r"for other labels than the 4 of this model\. Create the model with the labels"
+        InputError,
+        match=r"has the shape \[3\]; the configuration needs \[4\]\. Create the model with the labels of the",
     ):
         other.load_adapter(tmp_path / "adapter")
